@@ -1,0 +1,113 @@
+//! [`tokio_util::codec`] over whole messages, for `Framed` and its relatives.
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use pyproc_protocol::{Message, Response, RawJson, codec::MessageCodec};
+//! use tokio_util::codec::{Decoder, Encoder};
+//!
+//! let mut codec = MessageCodec::default();
+//! let response = Response::success(1, RawJson::NULL);
+//! let mut wire = BytesMut::new();
+//! codec.encode(response.clone(), &mut wire)?;
+//! assert_eq!(codec.decode(&mut wire)?, Some(Message::Response(response)));
+//! # Ok::<(), pyproc_protocol::codec::CodecError>(())
+//! ```
+
+use bytes::BytesMut;
+use tokio_util::codec::{Decoder, Encoder};
+
+use crate::{
+    Cancellation, DEFAULT_MAX_FRAME_SIZE, EncodeError, FrameDecoder, FrameError, Message,
+    MessageError, Request, Response,
+};
+
+/// Reads any [`Message`]; writes requests, responses and cancellations.
+#[derive(Debug)]
+pub struct MessageCodec {
+    decoder: FrameDecoder,
+    max_frame_size: usize,
+    scratch: Vec<u8>,
+}
+
+/// Why a stream of messages ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The connection failed.
+    #[error("the connection failed")]
+    Io(#[from] std::io::Error),
+    /// The peer sent bytes that are no frames.
+    #[error("the peer sent bytes that are no frames")]
+    Frame(#[from] FrameError),
+    /// The peer sent a frame that is no message.
+    #[error("the peer sent a frame that is no message")]
+    Message(#[from] MessageError),
+    /// This side was asked to send a message that it must not send.
+    #[error("the message cannot be sent")]
+    Encode(#[from] EncodeError),
+}
+
+impl MessageCodec {
+    /// A codec that neither reads nor writes bodies of more than `max_frame_size`
+    /// bytes.
+    pub fn new(max_frame_size: usize) -> Self {
+        Self {
+            decoder: FrameDecoder::new(max_frame_size),
+            max_frame_size,
+            scratch: Vec::new(),
+        }
+    }
+
+    fn write(
+        &mut self,
+        out: &mut BytesMut,
+        encode: impl FnOnce(usize, &mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), CodecError> {
+        self.scratch.clear();
+        encode(self.max_frame_size, &mut self.scratch)?;
+        out.extend_from_slice(&self.scratch);
+        Ok(())
+    }
+}
+
+impl Default for MessageCodec {
+    fn default() -> Self {
+        Self::new(DEFAULT_MAX_FRAME_SIZE)
+    }
+}
+
+impl Decoder for MessageCodec {
+    type Item = Message;
+    type Error = CodecError;
+
+    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Message>, CodecError> {
+        match self.decoder.decode(input)? {
+            Some(frame) => Ok(Some(Message::decode(&frame)?)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Encoder<Request> for MessageCodec {
+    type Error = CodecError;
+
+    fn encode(&mut self, request: Request, out: &mut BytesMut) -> Result<(), CodecError> {
+        self.write(out, |max, buffer| request.encode(max, buffer))
+    }
+}
+
+impl Encoder<Response> for MessageCodec {
+    type Error = CodecError;
+
+    fn encode(&mut self, response: Response, out: &mut BytesMut) -> Result<(), CodecError> {
+        self.write(out, |max, buffer| response.encode(max, buffer))
+    }
+}
+
+impl Encoder<Cancellation> for MessageCodec {
+    type Error = CodecError;
+
+    fn encode(&mut self, it: Cancellation, out: &mut BytesMut) -> Result<(), CodecError> {
+        self.write(out, |max, buffer| it.encode(max, buffer))
+    }
+}

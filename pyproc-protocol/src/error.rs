@@ -1,0 +1,134 @@
+use crate::{MAX_FUNCTIONS, MAX_HEADER_BYTES, MAX_HEADERS};
+
+/// Bytes that cannot be cut into frames. The connection is of no use afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The length prefix asks for more than the receiver allows.
+    #[error(
+        "the frame at byte {offset} of the stream announces {len} bytes, the limit is {max}: \
+         send less at once, or raise the maximum frame size on both sides"
+    )]
+    TooLarge {
+        /// Bytes that the prefix announces.
+        len: usize,
+        /// The receiver's maximum.
+        max: usize,
+        /// Where in the stream the prefix begins.
+        offset: u64,
+    },
+    /// The length prefix is zero, which no message has.
+    #[error("the frame at byte {offset} of the stream is empty")]
+    Empty {
+        /// Where in the stream the prefix begins.
+        offset: u64,
+    },
+}
+
+/// A frame that is no message of a version that this crate knows.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// The first byte belongs to no version.
+    #[error("a message cannot begin with byte 0x{first:02x}; version 1 begins with '{{'")]
+    UnknownVersion {
+        /// The frame's first byte.
+        first: u8,
+    },
+    /// The body is no JSON object of the expected shape.
+    #[error("the frame of {len} bytes is no valid message")]
+    Json {
+        /// Size of the body in bytes.
+        len: usize,
+        /// What is wrong, with line and column.
+        source: serde_json::Error,
+    },
+    /// A key without which the message means nothing.
+    #[error("the message lacks the key `{key}`")]
+    MissingKey {
+        /// The key's name.
+        key: &'static str,
+    },
+    /// More headers than allowed.
+    #[error("the message has {count} headers, the limit is {MAX_HEADERS}")]
+    TooManyHeaders {
+        /// How many there are.
+        count: usize,
+    },
+    /// Headers larger than allowed.
+    #[error("the headers take {size} bytes, the limit is {MAX_HEADER_BYTES}")]
+    HeadersTooLarge {
+        /// Bytes of all names and values together.
+        size: usize,
+    },
+    /// A hello that lists more functions than allowed.
+    #[error("the worker lists {count} functions, the limit is {MAX_FUNCTIONS}")]
+    TooManyFunctions {
+        /// How many there are.
+        count: usize,
+    },
+}
+
+/// A message that this side must not send.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The value cannot be written as JSON.
+    #[error("the value cannot be written as JSON")]
+    Json(#[source] serde_json::Error),
+    /// The message would be larger than a frame may be.
+    #[error(
+        "the message is larger than the maximum frame size of {max} bytes: \
+         send less at once, or raise the maximum on both sides"
+    )]
+    TooLarge {
+        /// The maximum frame size in bytes.
+        max: usize,
+    },
+    /// The headers break a limit.
+    #[error(transparent)]
+    Headers(MessageError),
+}
+
+/// The peer broke the protocol. Close the connection: nothing on it can be trusted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The bytes are no frames.
+    #[error("the peer sent bytes that are no frames")]
+    Frame(#[from] FrameError),
+    /// The frame is no message.
+    #[error("the peer sent a frame that is no message")]
+    Message(#[from] MessageError),
+    /// A message that this side never receives, or not at this time.
+    #[error("the peer sent a {got} where only a {expected} makes sense")]
+    Unexpected {
+        /// What arrived.
+        got: &'static str,
+        /// What would have been in order.
+        expected: &'static str,
+    },
+    /// The answer to the hello has another id.
+    #[error("the answer to the hello has id {id}, expected {expected}")]
+    HelloId {
+        /// The answer's id.
+        id: u64,
+        /// The hello's id.
+        expected: u64,
+    },
+    /// The hello, or its answer, has a body that makes no sense.
+    #[error("the peer's hello makes no sense")]
+    HelloBody(#[source] serde_json::Error),
+    /// The worker chose a version that was not offered.
+    #[error("the worker chose version {version} of the protocol, which was not offered")]
+    Version {
+        /// The worker's choice.
+        version: u32,
+    },
+    /// The worker says that it could not read what this side sent.
+    #[error("the worker could not read a frame: {message}")]
+    Refused {
+        /// The worker's words.
+        message: String,
+    },
+}

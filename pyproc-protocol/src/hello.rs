@@ -1,0 +1,188 @@
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{MessageError, RawJson, SessionError};
+
+/// The method by which a client introduces itself.
+pub const HELLO_METHOD: &str = "pyproc.hello";
+
+/// The frozen, JSON version of the protocol, which every peer speaks.
+pub const VERSION_1: u32 = 1;
+
+/// The most functions that a worker may list.
+pub const MAX_FUNCTIONS: usize = 4096;
+
+/// Abilities beyond plain calls. Only those that both sides name are in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Features {
+    /// Error responses say the exception's type and traceback in their headers.
+    pub error_details: bool,
+    /// The client may send cancellations.
+    pub cancel: bool,
+}
+
+impl Features {
+    const ERROR_DETAILS: &str = "error-details";
+    const CANCEL: &str = "cancel";
+
+    /// No feature: what a peer without a hello has.
+    pub const NONE: Self = Self {
+        error_details: false,
+        cancel: false,
+    };
+
+    /// Every feature that this crate knows.
+    pub const ALL: Self = Self {
+        error_details: true,
+        cancel: true,
+    };
+
+    /// The features that both name.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            error_details: self.error_details && other.error_details,
+            cancel: self.cancel && other.cancel,
+        }
+    }
+
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        [
+            (self.error_details, Self::ERROR_DETAILS),
+            (self.cancel, Self::CANCEL),
+        ]
+        .into_iter()
+        .filter_map(|(on, name)| on.then_some(name))
+    }
+}
+
+/// An array of names, as on the wire.
+impl Serialize for Features {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.names())
+    }
+}
+
+/// Unknown names are skipped: they belong to a later release.
+impl<'de> Deserialize<'de> for Features {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut features = Self::NONE;
+        for name in Vec::<String>::deserialize(deserializer)? {
+            match name.as_str() {
+                Self::ERROR_DETAILS => features.error_details = true,
+                Self::CANCEL => features.cancel = true,
+                _ => {}
+            }
+        }
+        Ok(features)
+    }
+}
+
+/// How a client introduces itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Versions of the protocol that the client speaks.
+    pub versions: Vec<u32>,
+    /// Features that it understands.
+    #[serde(default)]
+    pub features: Features,
+    /// Name and version of its software, for logs.
+    #[serde(default)]
+    pub agent: String,
+    /// The client started this worker, which exits when the connection closes.
+    #[serde(default)]
+    pub owner: bool,
+}
+
+impl Hello {
+    /// A hello with everything that this crate knows, from a client that does not own
+    /// the worker.
+    pub fn new(agent: impl Into<String>) -> Self {
+        Self {
+            versions: vec![VERSION_1],
+            features: Features::ALL,
+            agent: agent.into(),
+            owner: false,
+        }
+    }
+}
+
+/// How a worker introduces itself: the body of the answer to a hello.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WorkerInfo {
+    /// The version in force from now on.
+    pub version: u32,
+    /// The features in force from now on.
+    #[serde(default)]
+    pub features: Features,
+    /// Name and version of the worker's software; empty when it does not say.
+    #[serde(default)]
+    pub agent: String,
+    /// The worker's process id; 0 when it does not say.
+    #[serde(default)]
+    pub pid: u32,
+    /// Version of its Python; empty when it does not say.
+    #[serde(default)]
+    pub python: String,
+    /// The functions that can be called, in order of their names.
+    #[serde(default)]
+    pub functions: Vec<FunctionInfo>,
+}
+
+/// A function that a worker exposes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionInfo {
+    /// The name to call it by.
+    pub name: String,
+    /// First line of its documentation; may be empty.
+    #[serde(default)]
+    pub doc: String,
+    /// JSON Schema of the body of a request; `{}` accepts anything.
+    #[serde(default)]
+    pub parameters: serde_json::Value,
+    /// JSON Schema of the result; `{}` stands for anything.
+    #[serde(default)]
+    pub returns: serde_json::Value,
+}
+
+/// What is known of the other end once the handshake is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// A worker that knows no hello: version 1 without features.
+    Plain,
+    /// A worker that introduced itself.
+    Introduced(WorkerInfo),
+}
+
+impl Peer {
+    /// The version in force.
+    pub fn version(&self) -> u32 {
+        match self {
+            Self::Plain => VERSION_1,
+            Self::Introduced(info) => info.version,
+        }
+    }
+
+    /// The features in force.
+    pub fn features(&self) -> Features {
+        match self {
+            Self::Plain => Features::NONE,
+            Self::Introduced(info) => info.features,
+        }
+    }
+
+    /// Reads a worker's answer to `hello`.
+    pub(crate) fn introduced(body: &RawJson, hello: &Hello) -> Result<Self, SessionError> {
+        let mut info: WorkerInfo = body.decode().map_err(SessionError::HelloBody)?;
+        if !hello.versions.contains(&info.version) {
+            return Err(SessionError::Version {
+                version: info.version,
+            });
+        }
+        let count = info.functions.len();
+        if count > MAX_FUNCTIONS {
+            return Err(MessageError::TooManyFunctions { count }.into());
+        }
+        info.features = info.features.and(hello.features);
+        Ok(Self::Introduced(info))
+    }
+}

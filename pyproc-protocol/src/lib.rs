@@ -1,0 +1,62 @@
+//! The wire between a service and its Python workers: frames, messages and the
+//! handshake, as bytes in and bytes out.
+//!
+//! Nothing here opens a socket, reads a clock or needs a runtime, so the same code
+//! serves a tokio pool, a blocking client and a custom transport. The complete
+//! specification is in [`spec`]; it suffices to write a peer in another language.
+//!
+//! | you have | you want | use |
+//! | --- | --- | --- |
+//! | bytes that arrived | whole frames | [`FrameDecoder`] |
+//! | a frame | what it says | [`Message::decode`] |
+//! | a request or response | bytes to send | [`Request::encode`], [`Response::encode`] |
+//! | a value, its id not chosen yet | bytes to send | [`PreparedRequest`] |
+//! | a connection to a worker | the handshake too | [`Session`] |
+//! | a worker to write | the handshake too | [`WorkerSession`] |
+//!
+//! # Example
+//!
+//! Both ends of a conversation, with two buffers in place of a socket:
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use pyproc_protocol::{Message, RawJson, Request, FrameDecoder, DEFAULT_MAX_FRAME_SIZE};
+//!
+//! let request = Request::new(1, "predict", RawJson::encode(&serde_json::json!({"value": 42}))?);
+//! let mut wire = Vec::new();
+//! request.encode(DEFAULT_MAX_FRAME_SIZE, &mut wire)?;
+//!
+//! let mut decoder = FrameDecoder::new(DEFAULT_MAX_FRAME_SIZE);
+//! let frame = decoder.decode(&mut BytesMut::from(&wire[..]))?.expect("the frame is whole");
+//! assert_eq!(Message::decode(&frame)?, Message::Request(request));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod encode;
+mod error;
+mod frame;
+mod headers;
+mod hello;
+mod message;
+mod raw_json;
+mod session;
+mod worker_session;
+
+#[cfg(feature = "codec")]
+pub mod codec;
+
+#[doc = include_str!("../SPEC.md")]
+pub mod spec {}
+
+pub use encode::{MAX_ID, PreparedRequest};
+pub use error::{EncodeError, FrameError, MessageError, SessionError};
+pub use frame::{DEFAULT_MAX_FRAME_SIZE, FrameDecoder, LENGTH_PREFIX};
+pub use headers::{ERROR_TRACEBACK, ERROR_TYPE, Headers, MAX_HEADER_BYTES, MAX_HEADERS};
+pub use hello::{
+    Features, FunctionInfo, HELLO_METHOD, Hello, MAX_FUNCTIONS, Peer, VERSION_1, WorkerInfo,
+};
+pub use message::{Cancellation, Message, Request, Response};
+pub use raw_json::RawJson;
+pub use session::{Event, Session};
+pub use worker_session::{WorkerEvent, WorkerSession};

@@ -1,0 +1,118 @@
+//! Each bound, at it and just over it.
+
+use bytes::{Bytes, BytesMut};
+use pyproc_protocol::{
+    DEFAULT_MAX_FRAME_SIZE, EncodeError, FrameDecoder, FrameError, Headers, MAX_HEADER_BYTES,
+    MAX_HEADERS, MAX_ID, Message, MessageError, PreparedRequest, RawJson, Request,
+};
+
+/// A request whose frame body has exactly `size` bytes.
+fn request_of(size: usize) -> Request {
+    let empty = Request::new(MAX_ID, "m", RawJson::encode("").unwrap());
+    let mut out = Vec::new();
+    empty.encode(DEFAULT_MAX_FRAME_SIZE, &mut out).unwrap();
+    let filler = "x".repeat(size - (out.len() - 4));
+    Request::new(MAX_ID, "m", RawJson::encode(&filler).unwrap())
+}
+
+#[test]
+fn a_frame_of_the_maximum_size_is_written_and_read() {
+    let request = request_of(DEFAULT_MAX_FRAME_SIZE);
+    let mut out = Vec::new();
+    request.encode(DEFAULT_MAX_FRAME_SIZE, &mut out).unwrap();
+    let mut decoder = FrameDecoder::new(DEFAULT_MAX_FRAME_SIZE);
+    let frame = decoder.decode(&mut BytesMut::from(&out[..])).unwrap().unwrap();
+    assert_eq!(frame.len(), DEFAULT_MAX_FRAME_SIZE);
+    assert_eq!(Message::decode(&frame).unwrap(), Message::Request(request));
+}
+
+#[test]
+fn one_byte_more_is_refused_by_the_writer_which_leaves_nothing_behind() {
+    let request = request_of(DEFAULT_MAX_FRAME_SIZE + 1);
+    let mut out = vec![1, 2, 3];
+    let error = request.encode(DEFAULT_MAX_FRAME_SIZE, &mut out).unwrap_err();
+    assert!(matches!(error, EncodeError::TooLarge { max: DEFAULT_MAX_FRAME_SIZE }), "{error}");
+    assert_eq!(out, [1, 2, 3]);
+}
+
+#[test]
+fn a_prepared_request_keeps_room_for_the_longest_id() {
+    let value = "x".repeat(1000);
+    let fits = (0..2000)
+        .find(|max| PreparedRequest::new("m", &value, &Headers::new(), *max, Vec::new()).is_ok())
+        .unwrap();
+    let prepared = PreparedRequest::new("m", &value, &Headers::new(), fits, Vec::new()).unwrap();
+    let mut out = Vec::new();
+    prepared.write(MAX_ID, &mut out);
+    assert_eq!(out.len() - 4, fits);
+}
+
+#[test]
+fn one_byte_more_is_refused_by_the_reader_with_sizes_and_offset() {
+    let mut decoder = FrameDecoder::new(DEFAULT_MAX_FRAME_SIZE);
+    let mut input = BytesMut::from(&b"\0\0\0\x02{}"[..]);
+    input.extend_from_slice(&(DEFAULT_MAX_FRAME_SIZE as u32 + 1).to_be_bytes());
+    assert!(decoder.decode(&mut input).unwrap().is_some());
+    assert_eq!(
+        decoder.decode(&mut input).unwrap_err(),
+        FrameError::TooLarge {
+            len: DEFAULT_MAX_FRAME_SIZE + 1,
+            max: DEFAULT_MAX_FRAME_SIZE,
+            offset: 6
+        }
+    );
+}
+
+#[test]
+fn a_body_nested_100_000_deep_is_a_typed_error_of_whoever_reads_it() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let frame = Bytes::from(format!(r#"{{"id":1,"ok":true,"body":{deep}}}"#));
+    let Ok(Message::Response(response)) = Message::decode(&frame) else {
+        panic!("the envelope itself is not deep");
+    };
+    let error = response.result.unwrap().decode::<serde_json::Value>().unwrap_err();
+    assert!(error.to_string().contains("recursion limit"), "{error}");
+}
+
+fn with_headers(headers: Headers) -> (Result<(), EncodeError>, Result<Message, MessageError>) {
+    let json = serde_json::json!({"id": 1, "method": "m", "body": null, "headers": headers});
+    let decoded = Message::decode(&Bytes::from(json.to_string()));
+    let request = Request { headers, ..Request::new(1, "m", RawJson::NULL) };
+    (request.encode(DEFAULT_MAX_FRAME_SIZE, &mut Vec::new()), decoded)
+}
+
+#[test]
+fn the_number_of_headers_is_bounded_in_both_directions() {
+    let headers = |n: usize| (0..n).map(|i| (i.to_string(), String::new())).collect();
+    let (written, read) = with_headers(headers(MAX_HEADERS));
+    assert!(written.is_ok() && read.is_ok());
+    let (written, read) = with_headers(headers(MAX_HEADERS + 1));
+    assert!(matches!(
+        written.unwrap_err(),
+        EncodeError::Headers(MessageError::TooManyHeaders { count: 129 })
+    ));
+    assert!(matches!(read.unwrap_err(), MessageError::TooManyHeaders { count: 129 }));
+}
+
+#[test]
+fn the_size_of_headers_is_bounded_in_both_directions() {
+    let headers = |n: usize| Headers::from([("k".to_owned(), "v".repeat(n - 1))]);
+    let (written, read) = with_headers(headers(MAX_HEADER_BYTES));
+    assert!(written.is_ok() && read.is_ok());
+    let (written, read) = with_headers(headers(MAX_HEADER_BYTES + 1));
+    assert!(matches!(
+        written.unwrap_err(),
+        EncodeError::Headers(MessageError::HeadersTooLarge { size: 65_537 })
+    ));
+    assert!(matches!(read.unwrap_err(), MessageError::HeadersTooLarge { size: 65_537 }));
+}
+
+#[test]
+fn a_value_without_json_form_is_an_error_that_keeps_its_source() {
+    let odd = std::collections::BTreeMap::from([((1, 2), 3)]);
+    let error = PreparedRequest::new("m", &odd, &Headers::new(), 1000, Vec::new()).unwrap_err();
+    let EncodeError::Json(source) = error else {
+        panic!("{error}");
+    };
+    assert!(source.to_string().contains("key must be a string"));
+}

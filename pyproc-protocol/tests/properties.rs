@@ -1,0 +1,125 @@
+//! What holds for every message and for every string of bytes.
+
+use bytes::BytesMut;
+use proptest::{collection::btree_map, collection::vec, prelude::*};
+use pyproc_protocol::{
+    Cancellation, FrameDecoder, FrameError, Headers, MAX_ID, Message, PreparedRequest, RawJson,
+    Request, Response,
+};
+use serde_json::Value;
+
+const MAX: usize = 1 << 20;
+
+/// Decodes a stream that arrives in pieces of `step` bytes.
+fn decode_in_steps(bytes: &[u8], step: usize) -> (Vec<Message>, BytesMut) {
+    let mut decoder = FrameDecoder::new(MAX);
+    let mut input = BytesMut::new();
+    let mut messages = Vec::new();
+    for piece in bytes.chunks(step) {
+        input.extend_from_slice(piece);
+        while let Some(frame) = decoder.decode(&mut input).unwrap() {
+            messages.push(Message::decode(&frame).unwrap());
+        }
+    }
+    (messages, input)
+}
+
+fn encode(message: &Message) -> Vec<u8> {
+    let mut out = Vec::new();
+    match message {
+        Message::Request(it) => it.encode(MAX, &mut out),
+        Message::Response(it) => it.encode(MAX, &mut out),
+        Message::Cancellation(it) => it.encode(MAX, &mut out),
+        other => panic!("{other:?} is never sent"),
+    }
+    .unwrap();
+    out
+}
+
+fn json() -> impl Strategy<Value = RawJson> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..6).prop_map(Value::from),
+            btree_map(any::<String>(), inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+    .prop_map(|value| RawJson::encode(&value).unwrap())
+}
+
+fn headers() -> impl Strategy<Value = Headers> {
+    btree_map(any::<String>(), any::<String>(), 0..4)
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let request = (1..=MAX_ID, any::<String>(), json(), headers()).prop_map(
+        |(id, method, body, headers)| Message::Request(Request { id, method, body, headers }),
+    );
+    let result = prop_oneof![json().prop_map(Ok), any::<String>().prop_map(Err)];
+    let response = (0..=MAX_ID, result, headers())
+        .prop_map(|(id, result, headers)| Message::Response(Response { id, result, headers }));
+    let cancellation = (1..=MAX_ID, any::<String>())
+        .prop_map(|(id, reason)| Message::Cancellation(Cancellation { id, reason }));
+    prop_oneof![request, response, cancellation]
+}
+
+proptest! {
+    #[test]
+    fn messages_survive_whole_byte_by_byte_and_with_trailing_data(
+        messages in vec(message(), 1..5),
+        trailing in vec(any::<u8>(), 0..4),
+    ) {
+        let mut stream: Vec<u8> = messages.iter().flat_map(encode).collect();
+        stream.extend_from_slice(&trailing);
+        for step in [1, 7, stream.len()] {
+            let (decoded, rest) = decode_in_steps(&stream, step);
+            prop_assert_eq!(&decoded, &messages);
+            prop_assert_eq!(&rest[..], &trailing[..]);
+        }
+    }
+
+    #[test]
+    fn any_bytes_give_frames_or_more_bytes_or_a_typed_error(bytes in vec(any::<u8>(), 0..512)) {
+        let mut decoder = FrameDecoder::new(64);
+        let mut input = BytesMut::from(&bytes[..]);
+        while let Ok(Some(frame)) = decoder.decode(&mut input) {
+            prop_assert!(!frame.is_empty() && frame.len() <= 64);
+            let _message_or_error = Message::decode(&frame);
+        }
+    }
+
+    #[test]
+    fn any_body_that_begins_like_version_1_gives_a_message_or_a_typed_error(text in "\\{.{0,200}") {
+        let frame = text.into_bytes().into();
+        let _message_or_error = Message::decode(&frame);
+    }
+
+    #[test]
+    fn a_length_above_the_maximum_is_refused_before_memory_is_taken(len in 65_u32..) {
+        let mut input = BytesMut::from(&len.to_be_bytes()[..]);
+        let capacity = input.capacity();
+        let error = FrameDecoder::new(64).decode(&mut input).unwrap_err();
+        prop_assert_eq!(error, FrameError::TooLarge { len: len as usize, max: 64, offset: 0 });
+        prop_assert_eq!(input.capacity(), capacity);
+    }
+
+    #[test]
+    fn a_prepared_request_is_the_same_bytes(
+        id in 1..=MAX_ID, method in any::<String>(), body in json(), headers in headers(),
+    ) {
+        let value: Value = body.decode().unwrap();
+        let body = RawJson::encode(&value).unwrap();
+        let prepared = PreparedRequest::new(&method, &value, &headers, MAX, vec![7; 9]).unwrap();
+        let mut out = Vec::new();
+        prepared.write(id, &mut out);
+        prop_assert!(out.len() <= prepared.len_hint());
+        prop_assert_eq!(out, encode(&Message::Request(Request { id, method, body, headers })));
+    }
+}
