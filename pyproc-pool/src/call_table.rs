@@ -1,0 +1,173 @@
+use std::task::Waker;
+
+use pyproc_protocol::{MAX_ID, PreparedRequest, Response};
+
+use crate::Error;
+
+/// Every call whose caller or whose worker still holds on to it.
+///
+/// A call's id on the wire names its place in the table and how often that
+/// place was used before. So an answer is found without searching, and one that comes after
+/// its call has ended is told from the place's next call.
+#[derive(Debug, Default)]
+pub(crate) struct CallTable {
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+}
+
+/// Names a call; the same number is its id on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CallId(u64);
+
+#[derive(Debug)]
+struct Entry {
+    uses: u64,
+    call: Option<Call>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) state: CallState,
+    /// Wakes the caller when the call is done.
+    pub(crate) waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+pub(crate) enum CallState {
+    /// Waits in the pool.
+    Queued(PreparedRequest),
+    /// A worker has it.
+    OnWorker {
+        worker: usize,
+        /// Nobody waits for the answer; only the worker's capacity is still taken.
+        abandoned: bool,
+    },
+    /// Waits to be picked up by its caller.
+    Done(Outcome),
+}
+
+/// The answer and the worker that gave it.
+pub(crate) type Outcome = Result<(usize, Response), Error>;
+
+/// With 20 bits for the place, the remaining 33 of an id count its uses.
+const PLACE_BITS: u32 = 20;
+const LAST_USE: u64 = MAX_ID >> PLACE_BITS;
+
+impl CallId {
+    fn new(place: u32, uses: u64) -> Self {
+        Self((uses << PLACE_BITS) | u64::from(place))
+    }
+
+    pub(crate) fn from_wire(id: u64) -> Self {
+        Self(id)
+    }
+
+    pub(crate) fn to_wire(self) -> u64 {
+        self.0
+    }
+
+    fn place(self) -> usize {
+        (self.0 & ((1 << PLACE_BITS) - 1)) as usize
+    }
+
+    fn uses(self) -> u64 {
+        self.0 >> PLACE_BITS
+    }
+}
+
+impl CallTable {
+    /// Enters a call; `None` when the table is full, at about a million calls.
+    pub(crate) fn insert(&mut self, state: CallState) -> Option<CallId> {
+        let call = Call { state, waker: None };
+        if let Some(place) = self.free.pop() {
+            let entry = &mut self.entries[place as usize];
+            // Wrapping around takes billions of calls; 0 is left out, which keeps ids above 0.
+            entry.uses = entry.uses % LAST_USE + 1;
+            entry.call = Some(call);
+            return Some(CallId::new(place, entry.uses));
+        }
+        let place = u32::try_from(self.entries.len()).ok()?;
+        if place >> PLACE_BITS != 0 {
+            return None;
+        }
+        self.entries.push(Entry {
+            uses: 1,
+            call: Some(call),
+        });
+        Some(CallId::new(place, 1))
+    }
+
+    pub(crate) fn get(&mut self, id: CallId) -> Option<&mut Call> {
+        let entry = self.entries.get_mut(id.place())?;
+        let call = entry.call.as_mut()?;
+        (entry.uses == id.uses()).then_some(call)
+    }
+
+    pub(crate) fn remove(&mut self, id: CallId) -> Option<Call> {
+        self.get(id)?;
+        let call = self.entries[id.place()].call.take();
+        self.free.push(id.place() as u32);
+        call
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = (CallId, &Call)> {
+        self.entries.iter().enumerate().filter_map(|(place, entry)| {
+            let call = entry.call.as_ref()?;
+            Some((CallId::new(place as u32, entry.uses), call))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on_worker() -> CallState {
+        CallState::OnWorker {
+            worker: 0,
+            abandoned: false,
+        }
+    }
+
+    #[test]
+    fn an_id_is_good_until_its_call_is_removed() {
+        let mut table = CallTable::default();
+        let id = table.insert(on_worker()).unwrap();
+        assert!(table.get(id).is_some());
+        assert!(table.remove(id).is_some());
+        assert!(table.get(id).is_none());
+        assert!(table.remove(id).is_none());
+    }
+
+    #[test]
+    fn the_next_call_in_the_same_place_has_another_id() {
+        let mut table = CallTable::default();
+        let first = table.insert(on_worker()).unwrap();
+        table.remove(first);
+        let second = table.insert(on_worker()).unwrap();
+        assert_eq!(first.place(), second.place());
+        assert_ne!(first, second);
+        assert!(table.get(first).is_none() && table.get(second).is_some());
+    }
+
+    #[test]
+    fn ids_stay_within_what_every_json_reader_keeps() {
+        let mut table = CallTable::default();
+        let id = table.insert(on_worker()).unwrap();
+        table.entries[0].uses = LAST_USE;
+        table.remove(CallId::new(0, LAST_USE)).unwrap();
+        let wrapped = table.insert(on_worker()).unwrap();
+        assert_eq!(wrapped, id);
+        assert!(CallId::new((1 << PLACE_BITS) - 1, LAST_USE).to_wire() <= MAX_ID);
+        assert_ne!(id.to_wire(), 0);
+    }
+
+    #[test]
+    fn ids_that_were_never_given_out_name_nothing() {
+        let mut table = CallTable::default();
+        table.insert(on_worker()).unwrap();
+        for id in [0, 1, 1 << PLACE_BITS | 1, 2 << PLACE_BITS, u64::MAX] {
+            assert!(table.get(CallId::from_wire(id)).is_none(), "{id}");
+        }
+    }
+}

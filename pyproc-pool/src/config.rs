@@ -1,0 +1,320 @@
+use std::{collections::BTreeMap, path::PathBuf, thread, time::Duration};
+
+use pyproc_protocol::DEFAULT_MAX_FRAME_SIZE;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::ConfigError;
+
+mod env;
+
+/// All settings of a pool, with their defaults.
+///
+/// Reads from any serde format; durations are texts such as `"250ms"` or `"1m 30s"`, and a field that
+/// does not exist is refused. [`from_env`](Self::from_env) reads the `PYPROC_*` variables.
+///
+/// ```
+/// # use pyproc_pool::PoolConfig;
+/// let mut json = serde_json::Deserializer::from_str(r#"{"workers": 2, "worker_script": "worker.py"}"#);
+/// let config = PoolConfig::from_deserializer(&mut json)?;
+/// assert_eq!((config.workers, config.max_in_flight), (2, 64));
+/// # Ok::<(), pyproc_pool::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PoolConfig {
+    /// Worker processes. Default: one for each core. At most 1,024. With `external_sockets`
+    /// it has no meaning: there is one worker for each socket.
+    pub workers: usize,
+    /// Calls that one worker may have at a time. Default 64. The pool's capacity is
+    /// `workers` times this.
+    ///
+    /// A worker runs plain functions one at a time, so a higher value gives no
+    /// more parallelism; it lets short calls travel in batches. Of long calls no more than two
+    /// are sent to a worker ahead; the others wait in the pool for whichever is free first.
+    pub max_in_flight: usize,
+    /// Calls that may wait beyond the capacity. Default 1,024. Further calls fail
+    /// at once with [`Error::Overloaded`](crate::Error::Overloaded).
+    pub max_queue: usize,
+    /// The Python to run. Default `python3`, looked up in `PATH`. Name the one of a
+    /// virtual environment in which `pyproc_worker` is installed.
+    pub python_exec: PathBuf,
+    /// The script that exposes the functions and calls `run_worker()`. No default: either this
+    /// or `external_sockets` must be set. A relative path starts at `working_dir`.
+    pub worker_script: Option<PathBuf>,
+    /// Arguments of the script. Default: none.
+    pub args: Vec<String>,
+    /// Variables added to the environment of the workers, which otherwise is the
+    /// service's own. Default: none.
+    pub env: BTreeMap<String, String>,
+    /// Directory in which workers run. Default: the service's own.
+    pub working_dir: Option<PathBuf>,
+    /// How long a worker may take from its start to its first answer, imports
+    /// included. Default 30 s.
+    #[serde(with = "humantime_serde")]
+    pub start_timeout: Duration,
+    /// How long a call may take, waiting included, unless it sets its own limit. Default
+    /// 30 s. When it passes, the caller gets an error; the worker's capacity is
+    /// free again only when the worker has answered.
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
+    /// Directory in which the pool makes its own of mode 0700, with the sockets inside. Default:
+    /// `XDG_RUNTIME_DIR`, else the temporary directory. Keep it short: the system
+    /// limits the path of a socket to about 100 bytes.
+    pub socket_dir: Option<PathBuf>,
+    /// Largest request and largest answer in bytes. Default 10 MiB, at most 4 GiB − 1. Workers of ours are
+    /// told; external ones must be configured alike.
+    pub max_frame_size: usize,
+    /// Sockets of workers that somebody else runs, such as a sidecar, instead of
+    /// `worker_script`. Default: none.
+    pub external_sockets: Vec<PathBuf>,
+    /// What happens after a worker's death.
+    pub restart: RestartConfig,
+    /// Where stdout and stderr of workers go.
+    pub output: WorkerOutput,
+}
+
+/// How a worker is brought back after its death.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RestartConfig {
+    /// After how many failed starts in a row a worker is given up. Default 5; 0 means
+    /// never. A worker that started and died later is always brought back.
+    pub max_attempts: u32,
+    /// Wait before the first attempt. Default 100 ms. Each wait is shortened by a random part of up to a
+    /// half, so that workers don't all start at the same moment.
+    #[serde(with = "humantime_serde")]
+    pub initial_backoff: Duration,
+    /// The longest wait. Default 10 s. A worker that lived for that long starts over with
+    /// the shortest.
+    #[serde(with = "humantime_serde")]
+    pub max_backoff: Duration,
+    /// Factor by which each wait is longer than the one before. Default 2, at least 1.
+    pub multiplier: f64,
+}
+
+/// Where stdout and stderr of workers go. The last 16 KiB are also kept for error
+/// messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum WorkerOutput {
+    /// To the service's stderr, so that `print` never mixes with the service's stdout.
+    /// Workers wait while nobody reads that.
+    #[default]
+    Inherit,
+    /// Nowhere.
+    Discard,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            workers: thread::available_parallelism().map_or(1, usize::from),
+            max_in_flight: 64,
+            max_queue: 1024,
+            python_exec: "python3".into(),
+            worker_script: None,
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            working_dir: None,
+            start_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(30),
+            socket_dir: None,
+            max_frame_size: DEFAULT_MAX_FRAME_SIZE,
+            external_sockets: Vec::new(),
+            restart: RestartConfig::default(),
+            output: WorkerOutput::default(),
+        }
+    }
+}
+
+impl Default for RestartConfig {
+    fn default() -> Self {
+        Self {
+            max_attempts: 5,
+            initial_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(10),
+            multiplier: 2.0,
+        }
+    }
+}
+
+impl PoolConfig {
+    /// Reads settings from any serde format and checks them.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that is unknown, of the wrong type or out of range.
+    pub fn from_deserializer<'de, D: Deserializer<'de>>(source: D) -> Result<Self, ConfigError> {
+        let config: Self = serde_path_to_error::deserialize(source)
+            .map_err(|error| ConfigError::new(error.path().to_string(), error.inner().to_string()))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Reads settings from the environment: `PYPROC_` and the field's name in
+    /// capitals, such as `PYPROC_MAX_IN_FLIGHT=32`, `PYPROC_START_TIMEOUT=5s`,
+    /// `PYPROC_RESTART_MAX_ATTEMPTS=3` or `PYPROC_EXTERNAL_SOCKETS=/run/a.sock:/run/b.sock`. What is not set has
+    /// its default. `args` and `env` cannot be set this way.
+    ///
+    /// # Errors
+    ///
+    /// Names the variable whose value makes no sense.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        config.apply(|name| std::env::var_os(name))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks that every value makes sense. A pool does so itself before it starts.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that does not.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.check_source()?;
+        in_range("workers", self.workers, 1, 1024)?;
+        in_range("max_in_flight", self.max_in_flight, 1, 65_536)?;
+        in_range("max_queue", self.max_queue, 0, 1 << 20)?;
+        in_range("max_frame_size", self.max_frame_size, 1024, u32::MAX as usize)?;
+        positive("start_timeout", self.start_timeout)?;
+        positive("request_timeout", self.request_timeout)?;
+        self.restart.validate()
+    }
+
+    fn check_source(&self) -> Result<(), ConfigError> {
+        match (&self.worker_script, self.external_sockets.as_slice()) {
+            (None, []) => Err(ConfigError::new(
+                "worker_script",
+                "not set; name a Python script, or external_sockets",
+            )),
+            (Some(_), [_, ..]) => Err(ConfigError::new(
+                "external_sockets",
+                "set together with worker_script; choose one",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl RestartConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        positive("restart.initial_backoff", self.initial_backoff)?;
+        if self.max_backoff < self.initial_backoff {
+            let reason = "shorter than initial_backoff";
+            return Err(ConfigError::new("restart.max_backoff", reason));
+        }
+        if !(self.multiplier >= 1.0 && self.multiplier.is_finite()) {
+            let reason = format!("{} is not a number of at least 1", self.multiplier);
+            return Err(ConfigError::new("restart.multiplier", reason));
+        }
+        Ok(())
+    }
+
+    /// How long to wait before the attempt that follows `failures` failures; `random`
+    /// is between 0 and 1.
+    pub(crate) fn backoff(&self, failures: u32, random: f64) -> Duration {
+        let exponent = failures.saturating_sub(1).min(1000) as i32;
+        let seconds = self.initial_backoff.as_secs_f64() * self.multiplier.powi(exponent);
+        let longest = self.max_backoff.as_secs_f64();
+        Duration::from_secs_f64(seconds.min(longest) * (1.0 - random / 2.0))
+    }
+}
+
+fn in_range(field: &str, value: usize, min: usize, max: usize) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    let reason = format!("{value} is not between {min} and {max}");
+    Err(ConfigError::new(field, reason))
+}
+
+fn positive(field: &str, value: Duration) -> Result<(), ConfigError> {
+    if value.is_zero() {
+        return Err(ConfigError::new(field, "must be longer than zero"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<PoolConfig, ConfigError> {
+        PoolConfig::from_deserializer(&mut serde_json::Deserializer::from_str(json))
+    }
+
+    fn wrong_field(json: &str) -> String {
+        read(json).unwrap_err().field
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        let config = read(
+            r#"{"worker_script": "w.py", "start_timeout": "250ms",
+                "restart": {"max_backoff": "1m 30s"}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.start_timeout, Duration::from_millis(250));
+        assert_eq!(config.restart.max_backoff, Duration::from_secs(90));
+        assert_eq!(config.restart.multiplier, 2.0);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_again() {
+        let config = PoolConfig {
+            worker_script: Some("w.py".into()),
+            ..PoolConfig::default()
+        };
+        assert_eq!(read(&serde_json::to_string(&config).unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_by_name() {
+        let error = read(r#"{"worker_script": "w.py", "wrokers": 2}"#).unwrap_err();
+        assert!(error.reason.contains("wrokers"), "{error}");
+    }
+
+    #[test]
+    fn every_bad_value_names_its_field() {
+        for (json, field) in [
+            (r#"{"worker_script": "w", "workers": 0}"#, "workers"),
+            (r#"{"worker_script": "w", "workers": "two"}"#, "workers"),
+            (r#"{"worker_script": "w", "max_in_flight": 0}"#, "max_in_flight"),
+            (r#"{"worker_script": "w", "max_frame_size": 10}"#, "max_frame_size"),
+            (r#"{"worker_script": "w", "start_timeout": "soon"}"#, "start_timeout"),
+            (r#"{"worker_script": "w", "request_timeout": "0s"}"#, "request_timeout"),
+            (
+                r#"{"worker_script": "w", "restart": {"initial_backoff": 3}}"#,
+                "restart.initial_backoff",
+            ),
+            (
+                r#"{"worker_script": "w", "restart": {"max_backoff": "1ms"}}"#,
+                "restart.max_backoff",
+            ),
+            (
+                r#"{"worker_script": "w", "restart": {"multiplier": 0.5}}"#,
+                "restart.multiplier",
+            ),
+            (r#"{"worker_script": "w", "output": "loud"}"#, "output"),
+            ("{}", "worker_script"),
+            (
+                r#"{"worker_script": "w", "external_sockets": ["s"]}"#,
+                "external_sockets",
+            ),
+        ] {
+            assert_eq!(wrong_field(json), field, "{json}");
+        }
+    }
+
+    #[test]
+    fn backoff_grows_to_its_limit_and_jitter_only_shortens_it() {
+        let restart = RestartConfig::default();
+        let waits = [1, 2, 3, 8, 4_000_000_000].map(|failures| restart.backoff(failures, 0.0));
+        let expected = [100, 200, 400, 10_000, 10_000].map(Duration::from_millis);
+        assert_eq!(waits, expected);
+        assert_eq!(restart.backoff(1, 1.0), Duration::from_millis(50));
+    }
+}

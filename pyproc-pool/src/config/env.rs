@@ -1,0 +1,147 @@
+//! Settings from `PYPROC_*` variables.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt::Display,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+use super::{PoolConfig, WorkerOutput};
+use crate::ConfigError;
+
+impl PoolConfig {
+    /// Overrides each field whose variable `lookup` finds.
+    pub(super) fn apply(
+        &mut self,
+        lookup: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<(), ConfigError> {
+        let env = Env(lookup);
+        env.parsed("PYPROC_WORKERS", &mut self.workers)?;
+        env.parsed("PYPROC_MAX_IN_FLIGHT", &mut self.max_in_flight)?;
+        env.parsed("PYPROC_MAX_QUEUE", &mut self.max_queue)?;
+        env.path("PYPROC_PYTHON_EXEC", &mut self.python_exec);
+        env.optional_path("PYPROC_WORKER_SCRIPT", &mut self.worker_script);
+        env.optional_path("PYPROC_WORKING_DIR", &mut self.working_dir);
+        env.duration("PYPROC_START_TIMEOUT", &mut self.start_timeout)?;
+        env.duration("PYPROC_REQUEST_TIMEOUT", &mut self.request_timeout)?;
+        env.optional_path("PYPROC_SOCKET_DIR", &mut self.socket_dir);
+        env.parsed("PYPROC_MAX_FRAME_SIZE", &mut self.max_frame_size)?;
+        env.paths("PYPROC_EXTERNAL_SOCKETS", &mut self.external_sockets);
+        let restart = &mut self.restart;
+        env.parsed("PYPROC_RESTART_MAX_ATTEMPTS", &mut restart.max_attempts)?;
+        env.duration("PYPROC_RESTART_INITIAL_BACKOFF", &mut restart.initial_backoff)?;
+        env.duration("PYPROC_RESTART_MAX_BACKOFF", &mut restart.max_backoff)?;
+        env.parsed("PYPROC_RESTART_MULTIPLIER", &mut restart.multiplier)?;
+        env.parsed("PYPROC_OUTPUT", &mut self.output)
+    }
+}
+
+struct Env<F>(F);
+
+impl<F: Fn(&str) -> Option<OsString>> Env<F> {
+    fn parsed<T: FromStr<Err: Display>>(
+        &self,
+        name: &str,
+        field: &mut T,
+    ) -> Result<(), ConfigError> {
+        self.with(name, field, |text| text.parse().map_err(|e: T::Err| e.to_string()))
+    }
+
+    fn duration(&self, name: &str, field: &mut Duration) -> Result<(), ConfigError> {
+        // The reader of the serde form, so that both take the same notation.
+        let parse = |text: &str| {
+            let text = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text);
+            humantime_serde::deserialize(text).map_err(|error| error.to_string())
+        };
+        self.with(name, field, parse)
+    }
+
+    fn with<T>(
+        &self,
+        name: &str,
+        field: &mut T,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<(), ConfigError> {
+        let Some(value) = (self.0)(name) else {
+            return Ok(());
+        };
+        let text = value.to_string_lossy();
+        *field = parse(&text)
+            .map_err(|reason| ConfigError::new(name, format!("{text:?}: {reason}")))?;
+        Ok(())
+    }
+
+    fn path(&self, name: &str, field: &mut PathBuf) {
+        if let Some(value) = (self.0)(name) {
+            *field = value.into();
+        }
+    }
+
+    fn optional_path(&self, name: &str, field: &mut Option<PathBuf>) {
+        if let Some(value) = (self.0)(name) {
+            *field = Some(value.into());
+        }
+    }
+
+    fn paths(&self, name: &str, field: &mut Vec<PathBuf>) {
+        if let Some(value) = (self.0)(name) {
+            *field = std::env::split_paths::<OsStr>(&value).collect();
+        }
+    }
+}
+
+impl FromStr for WorkerOutput {
+    type Err = serde::de::value::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        use serde::{Deserialize, de::value::StrDeserializer};
+        Self::deserialize(StrDeserializer::<Self::Err>::new(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(variables: &[(&str, &str)]) -> Result<PoolConfig, ConfigError> {
+        let mut config = PoolConfig::default();
+        let find = |name: &str| variables.iter().find(|(key, _)| *key == name);
+        config.apply(|name| find(name).map(|(_, value)| value.into()))?;
+        Ok(config)
+    }
+
+    #[test]
+    fn variables_override_defaults() {
+        let config = applied(&[
+            ("PYPROC_WORKERS", "3"),
+            ("PYPROC_START_TIMEOUT", "5s"),
+            ("PYPROC_RESTART_MULTIPLIER", "1.5"),
+            ("PYPROC_EXTERNAL_SOCKETS", "/run/a.sock:/run/b.sock"),
+            ("PYPROC_OUTPUT", "discard"),
+        ])
+        .unwrap();
+        assert_eq!(config.workers, 3);
+        assert_eq!(config.start_timeout, Duration::from_secs(5));
+        assert_eq!(config.restart.multiplier, 1.5);
+        assert_eq!(config.external_sockets, ["/run/a.sock", "/run/b.sock"].map(PathBuf::from));
+        assert_eq!(config.output, WorkerOutput::Discard);
+        assert_eq!(config.max_queue, PoolConfig::default().max_queue);
+    }
+
+    #[test]
+    fn a_bad_value_is_an_error_that_names_the_variable() {
+        for (name, value) in [
+            ("PYPROC_WORKERS", "many"),
+            ("PYPROC_WORKERS", "-1"),
+            ("PYPROC_REQUEST_TIMEOUT", "5"),
+            ("PYPROC_RESTART_MULTIPLIER", ""),
+            ("PYPROC_OUTPUT", "loud"),
+        ] {
+            let error = applied(&[(name, value)]).unwrap_err();
+            assert_eq!(error.field, name);
+            assert!(error.reason.contains(value), "{error}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+    time::Instant,
+};
+
+use bytes::BytesMut;
+use pyproc_protocol::{Event, Features, Peer, Response, Session};
+use tokio::{io::AsyncWrite, net::UnixStream};
+use tokio_util::io::poll_read_buf;
+
+use crate::{ProtocolViolation, shared::Shared};
+
+/// The connection to one worker, after the handshake.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: UnixStream,
+    session: Session,
+    input: BytesMut,
+    /// Frames on their way out; those before `written` are gone.
+    output: Vec<u8>,
+    written: usize,
+    /// Empty between polls; kept for their memory.
+    responses: Vec<Response>,
+    wakers: Vec<Waker>,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(crate) enum Closed {
+    ByPeer,
+    Failed(io::Error),
+    Violation(ProtocolViolation),
+}
+
+/// At least this much can be read at once.
+const READ_ROOM: usize = 16 * 1024;
+const READ_BUFFER: usize = 64 * 1024;
+
+/// Memory for writing that is kept when it isn't needed for the moment.
+const WRITE_BUFFER: usize = 256 * 1024;
+
+impl Connection {
+    pub(crate) fn new(stream: UnixStream, session: Session, input: BytesMut) -> Self {
+        Self {
+            stream,
+            session,
+            input,
+            output: Vec::new(),
+            written: 0,
+            responses: Vec::new(),
+            wakers: Vec::new(),
+        }
+    }
+
+    pub(crate) fn features(&self) -> Features {
+        self.session.peer().map_or(Features::NONE, Peer::features)
+    }
+
+    /// What the worker says is its process id.
+    pub(crate) fn peer_pid(&self) -> Option<u32> {
+        match self.session.peer() {
+            Some(Peer::Introduced(info)) if info.pid != 0 => Some(info.pid),
+            _ => None,
+        }
+    }
+
+    /// Carries requests and answers until the connection ends.
+    pub(crate) async fn run(&mut self, shared: &Shared, worker: usize) -> Closed {
+        poll_fn(|cx| self.poll(shared, worker, cx)).await
+    }
+
+    fn poll(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Poll<Closed> {
+        loop {
+            let read = self.poll_read(shared, worker, cx);
+            let written = self.poll_write(shared, worker, cx);
+            match (read, written) {
+                (Poll::Ready(Err(closed)), _) | (_, Poll::Ready(Err(closed))) => {
+                    return Poll::Ready(closed);
+                }
+                (Poll::Pending, Poll::Pending) => return Poll::Pending,
+                _ => {}
+            }
+        }
+    }
+
+    /// One read of all that has arrived, and one wake-up for each answer in it.
+    fn poll_read(
+        &mut self,
+        shared: &Shared,
+        worker: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Closed>> {
+        if self.input.capacity() - self.input.len() < READ_ROOM {
+            self.input.reserve(READ_BUFFER);
+        }
+        let read = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input));
+        match read {
+            Ok(0) => Poll::Ready(Err(Closed::ByPeer)),
+            Ok(_) => Poll::Ready(self.deliver(shared, worker)),
+            Err(error) => Poll::Ready(Err(Closed::Failed(error))),
+        }
+    }
+
+    fn deliver(&mut self, shared: &Shared, worker: usize) -> Result<(), Closed> {
+        let parsed = self.parse();
+        let delivered = if self.responses.is_empty() {
+            Ok(())
+        } else {
+            let now = Instant::now();
+            shared
+                .scheduler()
+                .on_answers(worker, &mut self.responses, now, &mut self.wakers)
+        };
+        self.wakers.drain(..).for_each(Waker::wake);
+        // What came before the offence was in order, and has been delivered.
+        delivered.and(parsed).map_err(Closed::Violation)
+    }
+
+    fn parse(&mut self) -> Result<(), ProtocolViolation> {
+        while let Some(event) = self.session.receive(&mut self.input)? {
+            if let Event::Response(response) = event {
+                self.responses.push(response);
+            }
+        }
+        Ok(())
+    }
+
+    /// One write of all that is ready.
+    fn poll_write(
+        &mut self,
+        shared: &Shared,
+        worker: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Closed>> {
+        if self.written == self.output.len() && !self.next_output(shared, worker, cx) {
+            return Poll::Pending;
+        }
+        let rest = &self.output[self.written..];
+        match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
+            Ok(n) => self.written += n,
+            Err(error) => return Poll::Ready(Err(Closed::Failed(error))),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn next_output(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> bool {
+        self.output.clear();
+        self.output.shrink_to(WRITE_BUFFER);
+        self.written = 0;
+        shared.scheduler().take_outbox(worker, &mut self.output, cx)
+    }
+}

@@ -1,0 +1,112 @@
+use std::time::{Duration, Instant};
+
+/// How many calls a worker may have in its socket.
+///
+/// A worker runs plain functions one after another, so a call that is sent early waits behind
+/// the ones before it, even when another worker becomes free. Hence no more
+/// are sent than the worker answers in [`HORIZON`]: many short calls, few
+/// long ones, but always [`SHALLOW`], so that the next call is there when one ends.
+#[derive(Debug)]
+pub(crate) struct Depth {
+    max: usize,
+    /// Smoothed time from one answer to the next while the worker is busy.
+    per_answer: Option<Duration>,
+    /// When the worker last answered, or began after a rest.
+    since: Option<Instant>,
+}
+
+const HORIZON: Duration = Duration::from_millis(1);
+const SHALLOW: usize = 2;
+
+impl Depth {
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            max,
+            per_answer: None,
+            since: None,
+        }
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        let shallow = SHALLOW.min(self.max);
+        let Some(per_answer) = self.per_answer else {
+            return shallow;
+        };
+        let fits = HORIZON.as_nanos() / per_answer.as_nanos().max(1);
+        usize::try_from(fits).unwrap_or(self.max).clamp(shallow, self.max)
+    }
+
+    /// The worker had nothing to do and gets a call.
+    pub(crate) fn on_busy(&mut self, now: Instant) {
+        self.since = Some(now);
+    }
+
+    /// `answers` arrived together.
+    pub(crate) fn on_answers(&mut self, answers: u32, now: Instant) {
+        let Some(since) = self.since.replace(now) else {
+            return;
+        };
+        let sample = now.saturating_duration_since(since) / answers.max(1);
+        self.per_answer = Some(match self.per_answer {
+            Some(smoothed) => (smoothed * 7 + sample) / 8,
+            None => sample,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The depth after 50 rounds in which `depth` answers come `each` apart.
+    fn settled(max: usize, each: Duration) -> usize {
+        let mut depth = Depth::new(max);
+        let mut now = Instant::now();
+        depth.on_busy(now);
+        for _ in 0..50 {
+            let answers = depth.get() as u32;
+            now += each * answers;
+            depth.on_answers(answers, now);
+        }
+        depth.get()
+    }
+
+    #[test]
+    fn a_new_worker_gets_two_calls() {
+        assert_eq!(Depth::new(64).get(), 2);
+    }
+
+    #[test]
+    fn short_calls_go_out_as_many_as_allowed() {
+        assert_eq!(settled(64, Duration::from_micros(2)), 64);
+    }
+
+    #[test]
+    fn long_calls_wait_in_the_pool() {
+        assert_eq!(settled(64, Duration::from_millis(5)), 2);
+    }
+
+    #[test]
+    fn calls_in_between_fill_a_millisecond() {
+        assert_eq!(settled(64, Duration::from_micros(100)), 10);
+    }
+
+    #[test]
+    fn the_limit_of_one_is_kept() {
+        assert_eq!(Depth::new(1).get(), 1);
+        assert_eq!(settled(1, Duration::from_micros(2)), 1);
+    }
+
+    #[test]
+    fn rest_does_not_count_as_work() {
+        let mut depth = Depth::new(64);
+        let mut now = Instant::now();
+        for _ in 0..50 {
+            now += Duration::from_secs(1);
+            depth.on_busy(now);
+            now += Duration::from_micros(20);
+            depth.on_answers(1, now);
+        }
+        assert_eq!(depth.get(), 50);
+    }
+}

@@ -1,0 +1,382 @@
+use std::{fmt, io, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
+
+use pyproc_protocol::{EncodeError, SessionError};
+
+/// Why a call, or the start of a pool, failed.
+///
+/// [`kind`](Self::kind) is for telling failures apart in code and in metrics,
+/// [`is_retryable`](Self::is_retryable) for deciding what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The call's deadline passed before its answer came.
+    #[error(transparent)]
+    Timeout(TimeoutError),
+    /// The pool has as many calls as it takes. The function did not run.
+    #[error(
+        "the pool is full: {in_flight} calls in flight and {queued} waiting; \
+         try again later, or raise max_queue, max_in_flight or workers"
+    )]
+    Overloaded {
+        /// Calls that workers had.
+        in_flight: usize,
+        /// Calls that waited for a worker.
+        queued: usize,
+    },
+    /// The worker died while it had the call. The function may have run, in part or
+    /// whole.
+    #[error(transparent)]
+    WorkerDied(Arc<WorkerDeath>),
+    /// No worker is left that could take the call. The function did not run.
+    #[error("no worker could be started again; the last attempt")]
+    NoWorkers(#[source] Arc<StartFailure>),
+    /// A worker did not start.
+    #[error(transparent)]
+    StartFailed(Arc<StartFailure>),
+    /// The worker broke the protocol while it had the call.
+    #[error("worker {worker} broke the protocol and was replaced")]
+    Protocol {
+        /// The worker's slot.
+        worker: usize,
+        /// What it did.
+        source: Arc<ProtocolViolation>,
+    },
+    /// The function raised an exception, or the worker refused the request.
+    #[error("{0}")]
+    Remote(RemoteException),
+    /// The pool is shutting down or is shut down.
+    #[error("the pool is shut down")]
+    ShutDown,
+    /// The input, or its headers, cannot be sent. The function did not run.
+    #[error("the input of `{method}` cannot be sent{}", at(path))]
+    Encode {
+        /// The function's name.
+        method: String,
+        /// Where in the input, such as `items[3].name`; empty when it is not about one field.
+        path: String,
+        /// What is wrong.
+        source: EncodeError,
+    },
+    /// The function returned something else than the caller's type.
+    #[error("the result of `{method}` is not what the caller expects{}", at(path))]
+    Decode {
+        /// The function's name.
+        method: String,
+        /// Where in the result, such as `items[3].name`; empty when it is not about one field.
+        path: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// The kinds of [`Error`], as a closed set for metrics and decisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A deadline passed.
+    Timeout,
+    /// The pool is full.
+    Overloaded,
+    /// The worker died, or none is left.
+    WorkerUnavailable,
+    /// A worker did not start.
+    StartFailed,
+    /// The worker broke the protocol.
+    Protocol,
+    /// The function raised.
+    Remote,
+    /// The pool is shut down.
+    ShutDown,
+    /// The input cannot be sent.
+    Encode,
+    /// The result is not of the expected type.
+    Decode,
+    /// A setting is wrong.
+    Config,
+}
+
+impl ErrorKind {
+    /// The kind in snake case, for logs and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Overloaded => "overloaded",
+            Self::WorkerUnavailable => "worker_unavailable",
+            Self::StartFailed => "start_failed",
+            Self::Protocol => "protocol",
+            Self::Remote => "remote",
+            Self::ShutDown => "shut_down",
+            Self::Encode => "encode",
+            Self::Decode => "decode",
+            Self::Config => "config",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Error {
+    /// Which kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Timeout(_) => ErrorKind::Timeout,
+            Self::Overloaded { .. } => ErrorKind::Overloaded,
+            Self::WorkerDied(_) | Self::NoWorkers(_) => ErrorKind::WorkerUnavailable,
+            Self::StartFailed(_) => ErrorKind::StartFailed,
+            Self::Protocol { .. } => ErrorKind::Protocol,
+            Self::Remote(_) => ErrorKind::Remote,
+            Self::ShutDown => ErrorKind::ShutDown,
+            Self::Encode { .. } => ErrorKind::Encode,
+            Self::Decode { .. } => ErrorKind::Decode,
+            Self::Config(_) => ErrorKind::Config,
+        }
+    }
+
+    /// Whether the same call, made again a little later, may succeed **and** cannot run the
+    /// function twice: the pool was full, or the deadline passed while the call still waited for a worker.
+    ///
+    /// A call whose worker died isn't retryable in this sense: the function may have
+    /// done its work. Retry it if that does no harm.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Overloaded { .. } => true,
+            Self::Timeout(timeout) => timeout.worker.is_none(),
+            _ => false,
+        }
+    }
+}
+
+/// A deadline passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeoutError {
+    /// The function's name.
+    pub method: String,
+    /// The time that the call had.
+    pub limit: Duration,
+    /// Who set the limit.
+    pub deadline: Deadline,
+    /// The worker that had the call; `None` when it still waited for one.
+    pub worker: Option<usize>,
+}
+
+/// Which deadline a call had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deadline {
+    /// The pool's `request_timeout`.
+    Pool,
+    /// The timeout given with the call.
+    Call,
+}
+
+impl fmt::Display for TimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let setting = match self.deadline {
+            Deadline::Pool => "the pool's request_timeout",
+            Deadline::Call => "the timeout of this call",
+        };
+        write!(f, "no answer from `{}` within {setting} of {:?}", self.method, self.limit)?;
+        match self.worker {
+            Some(worker) => write!(f, "; worker {worker} has it still"),
+            None => f.write_str("; no worker was free to take it"),
+        }
+    }
+}
+
+impl std::error::Error for TimeoutError {}
+
+/// What a function raised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemoteException {
+    /// The function's name.
+    pub method: String,
+    /// The worker's slot.
+    pub worker: usize,
+    /// Qualified name of the exception's type, such as `KeyError`; `None` from an old worker,
+    /// which does not say.
+    pub type_name: Option<String>,
+    /// The exception's text.
+    pub message: String,
+    /// The formatted traceback; `None` from an old worker.
+    pub traceback: Option<String>,
+}
+
+impl fmt::Display for RemoteException {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.type_name.as_deref().unwrap_or("an error");
+        write!(f, "`{}` raised {name}: {}", self.method, self.message)
+    }
+}
+
+/// How a worker ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct WorkerDeath {
+    /// The worker's slot.
+    pub worker: usize,
+    /// Its process id; `None` for an external worker.
+    pub pid: Option<u32>,
+    /// What ended it.
+    pub cause: DeathCause,
+    /// The last of what it wrote to stdout and stderr, at most 16 KiB.
+    pub output: String,
+}
+
+/// What ended a worker.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DeathCause {
+    /// The process ended, by itself or by a signal.
+    Exited(ExitStatus),
+    /// It closed its connection, and was killed if it was ours to kill.
+    Disconnected,
+    /// Its connection failed, and it was killed if it was ours to kill.
+    Connection(io::Error),
+}
+
+impl fmt::Display for WorkerDeath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {}", self.worker)?;
+        if let Some(pid) = self.pid {
+            write!(f, " (pid {pid})")?;
+        }
+        match &self.cause {
+            DeathCause::Exited(status) => write!(f, " died: {status}")?,
+            DeathCause::Disconnected => f.write_str(" closed its connection")?,
+            DeathCause::Connection(_) => f.write_str(" lost its connection")?,
+        }
+        write_output(f, &self.output)
+    }
+}
+
+impl std::error::Error for WorkerDeath {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            DeathCause::Connection(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Why a worker did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct StartFailure {
+    /// The worker's slot.
+    pub worker: usize,
+    /// What went wrong.
+    pub cause: StartFailureCause,
+    /// The last of what it wrote to stdout and stderr, at most 16 KiB.
+    pub output: String,
+}
+
+/// What went wrong at a worker's start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartFailureCause {
+    /// The interpreter could not be run.
+    #[error("cannot run {program:?}; check python_exec and working_dir")]
+    Spawn {
+        /// What was to be run.
+        program: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The process ended before it answered.
+    #[error("the process ended before it answered: {0}")]
+    Exited(ExitStatus),
+    /// It did not answer within `start_timeout`.
+    #[error("no answer within start_timeout ({0:?}); does the script call run_worker()?")]
+    Timeout(Duration),
+    /// Its socket could not be connected to.
+    #[error("cannot connect to {socket:?}")]
+    Connect {
+        /// The socket's path.
+        socket: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another user listens on the socket.
+    #[error("{socket:?} belongs to user {uid}, not to this service's user")]
+    ForeignPeer {
+        /// The socket's path.
+        socket: PathBuf,
+        /// The other user's id.
+        uid: u32,
+    },
+    /// The worker closed the connection during the handshake.
+    #[error("the worker closed the connection during the handshake")]
+    Closed,
+    /// The worker's side of the handshake makes no sense.
+    #[error("the handshake failed")]
+    Handshake(#[source] SessionError),
+}
+
+impl fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {} did not start: {}", self.worker, self.cause)?;
+        write_output(f, &self.output)
+    }
+}
+
+impl std::error::Error for StartFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.cause)
+    }
+}
+
+/// What a worker did that the protocol does not allow.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolViolation {
+    /// It sent something that is no answer.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// It answered an id that is not outstanding: never asked, or answered before.
+    #[error("the worker answered id {id}, which is not outstanding")]
+    UnknownId {
+        /// The id.
+        id: u64,
+    },
+}
+
+/// A setting that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("bad setting `{field}`: {reason}")]
+pub struct ConfigError {
+    /// The field, or the environment variable.
+    pub field: String,
+    /// What is wrong, and what would be right.
+    pub reason: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+fn at(path: &str) -> String {
+    match path {
+        "" => String::new(),
+        path => format!(" (at `{path}`)"),
+    }
+}
+
+fn write_output(f: &mut fmt::Formatter<'_>, output: &str) -> fmt::Result {
+    match output.trim_end() {
+        "" => Ok(()),
+        output => write!(f, "; its last output:\n{output}"),
+    }
+}

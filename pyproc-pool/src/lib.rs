@@ -1,0 +1,67 @@
+//! Call Python functions as if they were local. They run in a pool of supervised
+//! worker processes on the same host, so that no crash, leak or interpreter lock of one touches the service.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), pyproc_pool::Error> {
+//! use pyproc_pool::Pool;
+//! use serde_json::{Value, json};
+//!
+//! let pool = Pool::builder().workers(4).worker_script("worker.py").start().await?;
+//! let answer: Value = pool.call("predict", &json!({"value": 42})).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The Python side, `worker.py`, needs the package `pyproc-worker`:
+//!
+//! ```python
+//! from pyproc_worker import expose, run_worker
+//!
+//! @expose
+//! def predict(req):
+//!     return {"result": req["value"] * 2}
+//!
+//! run_worker()
+//! ```
+//!
+//! # The life of a call
+//!
+//! The input is written as JSON in the caller's task. If a worker has room, the
+//! frame goes to the least loaded one; otherwise the call waits in the pool's queue, up to its deadline;
+//! if the queue is full too, it fails at once with [`Error::Overloaded`]. The connection's task
+//! writes all frames that are ready with one system call, and brings answers back to their callers by id.
+//!
+//! # Runtime
+//!
+//! [`Pool::start`] must be called within a tokio runtime with I/O and time enabled, whose threads then
+//! drive the connections. A current-thread runtime answers fastest, as caller and
+//! connection never change threads. Each worker also has two small threads of its own: one waits for
+//! the process, one reads its output.
+
+#![deny(unsafe_code)]
+
+mod builder;
+mod call_table;
+mod config;
+mod connection;
+mod depth;
+mod error;
+mod pending;
+mod pool;
+mod request;
+mod scheduler;
+mod shared;
+mod socket_dir;
+mod status;
+mod worker;
+
+pub use builder::PoolBuilder;
+pub use config::{PoolConfig, RestartConfig, WorkerOutput};
+pub use error::{
+    ConfigError, Deadline, DeathCause, Error, ErrorKind, ProtocolViolation, RemoteException,
+    StartFailure, StartFailureCause, TimeoutError, WorkerDeath,
+};
+pub use pool::Pool;
+pub use pyproc_protocol as protocol;
+pub use request::CallRequest;
+pub use status::{Health, ShutdownReport, Stats, WorkerHealth, WorkerState};

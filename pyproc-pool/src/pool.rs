@@ -1,0 +1,266 @@
+use std::{
+    future::poll_fn,
+    path::PathBuf,
+    sync::Arc,
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    sync::{Mutex, watch},
+    task::JoinSet,
+    time::timeout,
+};
+
+use crate::{
+    CallRequest, Error, Health, PoolBuilder, PoolConfig, ShutdownReport, StartFailure, Stats,
+    WorkerHealth,
+    shared::Shared,
+    socket_dir::SocketDir,
+    worker::{Lifecycle, Running, Source, Stop},
+};
+
+/// A pool of Python worker processes.
+///
+/// Cheap to clone; all clones are the same pool. When the last one is dropped, its workers
+/// are killed; [`shutdown`](Self::shutdown) ends them in order.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    stop: watch::Sender<Stop>,
+    /// One task for each worker, which says whether it had to kill it.
+    tasks: Mutex<JoinSet<bool>>,
+    /// Removed with the last handle.
+    _socket_dir: Option<SocketDir>,
+}
+
+/// A worker that is told to end has at least this long.
+const SHORTEST_GRACE: Duration = Duration::from_millis(500);
+
+impl Pool {
+    /// Settings step by step, with defaults for the others.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::default()
+    }
+
+    /// Starts the workers, and returns when all are ready.
+    ///
+    /// Must be called within a tokio runtime with I/O and time enabled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when a setting makes no sense, [`Error::StartFailed`] when a worker does not
+    /// start; the others are killed then.
+    ///
+    /// # Cancellation safety
+    ///
+    /// When the future is dropped, the workers that were started are killed.
+    pub async fn start(config: PoolConfig) -> Result<Self, Error> {
+        config.validate()?;
+        let (sources, socket_dir) = sources(&config)?;
+        let shared = Arc::new(Shared::new(config, sources.len()));
+        let (stop, on_stop) = watch::channel(Stop::No);
+        let starts = sources
+            .into_iter()
+            .enumerate()
+            .map(|(worker, source)| {
+                Lifecycle::new(worker, source, Arc::clone(&shared), on_stop.clone())
+            })
+            .collect();
+        let tasks = start_all(starts).await.map_err(|failure| Error::StartFailed(Arc::new(failure)))?;
+        Ok(Self {
+            handle: Arc::new(Handle {
+                shared,
+                stop,
+                tasks: Mutex::new(tasks),
+                _socket_dir: socket_dir,
+            }),
+        })
+    }
+
+    /// Calls a function, and waits for its result.
+    ///
+    /// ```no_run
+    /// # async fn example(pool: pyproc_pool::Pool) -> Result<(), pyproc_pool::Error> {
+    /// #[derive(serde::Deserialize)]
+    /// struct Prediction {
+    ///     result: i64,
+    /// }
+    ///
+    /// let input = serde_json::json!({"value": 42});
+    /// let prediction: Prediction = pool.call("predict", &input).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Timeout`] when the deadline passes: the pool's `request_timeout`;
+    /// - [`Error::Overloaded`] at once when `max_queue` calls wait already;
+    /// - [`Error::WorkerDied`] and [`Error::Protocol`] at once when that befell the worker that had the call;
+    /// - [`Error::NoWorkers`] when none is left, [`Error::ShutDown`] after a shutdown;
+    /// - [`Error::Remote`] when the function raised, or does not exist;
+    /// - [`Error::Encode`] and [`Error::Decode`] when input or result do not fit.
+    ///
+    /// # Cancellation safety
+    ///
+    /// A call whose future is dropped is given up: a worker that understands cancellations is told, its
+    /// late answer reaches nobody, and the capacity that it takes is
+    /// free again when the worker answers or dies.
+    pub async fn call<In, Out>(&self, method: &str, input: &In) -> Result<Out, Error>
+    where
+        In: Serialize + ?Sized,
+        Out: DeserializeOwned,
+    {
+        self.request(method, input).call().await
+    }
+
+    /// Like [`call`](Self::call), but never waits for capacity.
+    ///
+    /// # Errors
+    ///
+    /// As for `call`, and [`Error::Overloaded`] when the workers that are ready have all the calls
+    /// that they may have.
+    pub async fn try_call<In, Out>(&self, method: &str, input: &In) -> Result<Out, Error>
+    where
+        In: Serialize + ?Sized,
+        Out: DeserializeOwned,
+    {
+        self.request(method, input).try_call().await
+    }
+
+    /// A call with a timeout or headers of its own.
+    pub fn request<'a, In>(&'a self, method: &'a str, input: &'a In) -> CallRequest<'a, In>
+    where
+        In: Serialize + ?Sized,
+    {
+        CallRequest::new(&self.handle.shared, method, input)
+    }
+
+    /// How the workers are, at this moment.
+    pub fn health(&self) -> Health {
+        let workers = self.handle.shared.workers();
+        let scheduler = self.handle.shared.scheduler();
+        let health = |(worker, it): (usize, &crate::shared::Worker)| WorkerHealth {
+            worker,
+            state: it.state,
+            pid: it.pid,
+            restarts: it.restarts,
+            in_flight: scheduler.in_flight_of(worker),
+            last_error: it.last_error.clone(),
+        };
+        Health {
+            workers: workers.iter().enumerate().map(health).collect(),
+        }
+    }
+
+    /// What the pool is doing, at this moment, and has done.
+    pub fn stats(&self) -> Stats {
+        let restarts = self.handle.shared.workers().iter().map(|it| it.restarts).sum();
+        let scheduler = self.handle.shared.scheduler();
+        let counters = scheduler.counters();
+        Stats {
+            in_flight: scheduler.in_flight(),
+            queued: scheduler.queued(),
+            capacity: scheduler.capacity(),
+            answered: counters.answered,
+            rejected: counters.rejected,
+            abandoned: counters.abandoned,
+            restarts,
+        }
+    }
+
+    /// Ends the pool in order: refuses new calls, waits up to `deadline` for those that it has, fails
+    /// the rest with [`Error::ShutDown`], tells the workers to end (SIGTERM), and kills those that don't
+    /// within the rest of `deadline`, or half a second if that is longer. External workers
+    /// are only disconnected.
+    ///
+    /// # Cancellation safety
+    ///
+    /// When the future is dropped, new calls stay refused; call it again to finish.
+    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let begin = Instant::now();
+        let shared = &self.handle.shared;
+        shared.scheduler().close();
+        let drained = poll_fn(|cx| shared.scheduler().poll_drained(cx));
+        let _ = timeout(deadline, drained).await;
+        let cut_off = self.handle.fail_all();
+
+        let rest = deadline.saturating_sub(begin.elapsed());
+        let grace = rest.max(SHORTEST_GRACE);
+        self.handle.stop.send_replace(Stop::Within(grace));
+        let mut killed = 0;
+        let mut tasks = self.handle.tasks.lock().await;
+        while let Some(ended) = tasks.join_next().await {
+            killed += usize::from(ended.unwrap_or(true));
+        }
+        ShutdownReport { cut_off, killed }
+    }
+}
+
+impl Handle {
+    /// Fails what has no outcome yet, and counts it.
+    fn fail_all(&self) -> usize {
+        let mut scheduler = self.shared.scheduler();
+        let unanswered = scheduler.unanswered();
+        let wakers = scheduler.fail_all();
+        drop(scheduler);
+        wakers.into_iter().for_each(Waker::wake);
+        unanswered
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // The tasks end too, but only when their runtime runs, and it may never run again.
+        for worker in self.shared.workers().iter_mut() {
+            if let Some(process) = worker.process.take() {
+                process.kill();
+            }
+        }
+    }
+}
+
+fn sources(config: &PoolConfig) -> Result<(Vec<Source>, Option<SocketDir>), Error> {
+    if !config.external_sockets.is_empty() {
+        let external = |path: &PathBuf| Source::External(path.clone());
+        return Ok((config.external_sockets.iter().map(external).collect(), None));
+    }
+    let dir = SocketDir::create(config.socket_dir.as_deref())?;
+    let spawned = |_| Source::Spawned(dir.path().into());
+    Ok(((0..config.workers).map(spawned).collect(), Some(dir)))
+}
+
+/// Starts all workers at the same time. The first that fails ends the others.
+async fn start_all(lifecycles: Vec<Lifecycle>) -> Result<JoinSet<bool>, StartFailure> {
+    let mut starts = JoinSet::new();
+    for mut lifecycle in lifecycles {
+        starts.spawn(async move {
+            let running = lifecycle.start().await?;
+            Ok((lifecycle, running))
+        });
+    }
+    let mut started: Vec<(Lifecycle, Running)> = Vec::new();
+    while let Some(result) = starts.join_next().await {
+        match result {
+            Ok(Ok(worker)) => started.push(worker),
+            Ok(Err(failure)) => return Err(failure),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is shutting down, and this future with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+    let mut tasks = JoinSet::new();
+    for (lifecycle, running) in started {
+        tasks.spawn(lifecycle.run(running));
+    }
+    Ok(tasks)
+}

@@ -1,0 +1,113 @@
+//! From a socket's path to a worker that has introduced itself.
+
+use std::{io, path::Path, time::Duration};
+
+use bytes::BytesMut;
+use pyproc_protocol::{EncodeError, Event, Hello, Session};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    time,
+};
+
+use crate::{StartFailureCause as Cause, connection::Connection};
+
+const AGENT: &str = concat!("pyproc-pool/", env!("CARGO_PKG_VERSION"));
+
+/// Longest pause between two looks for the socket.
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
+
+/// Connects and shakes hands. `owner` says that this pool started the worker.
+///
+/// Cancellation safety: nothing is left behind when the future is dropped.
+pub(super) async fn connect(
+    socket: &Path,
+    owner: bool,
+    max_frame_size: usize,
+) -> Result<Connection, Cause> {
+    let stream = open(socket).await?;
+    if owner {
+        check_peer(&stream, socket)?;
+    }
+    handshake(stream, socket, owner, max_frame_size).await
+}
+
+/// Tries until the worker listens; the caller sets the limit.
+async fn open(socket: &Path) -> Result<UnixStream, Cause> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match UnixStream::connect(socket).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) if is_not_yet(&error) => time::sleep(pause).await,
+            Err(source) => return Err(failed(socket, source)),
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn is_not_yet(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, NotFound, WouldBlock};
+    matches!(error.kind(), NotFound | ConnectionRefused | WouldBlock)
+}
+
+/// The socket is in a directory that only this user can enter; this is the second lock
+/// on the same door.
+fn check_peer(stream: &UnixStream, socket: &Path) -> Result<(), Cause> {
+    let peer = stream.peer_cred().map_err(|source| failed(socket, source))?;
+    if peer.uid() == rustix::process::getuid().as_raw() {
+        return Ok(());
+    }
+    Err(Cause::ForeignPeer {
+        socket: socket.into(),
+        uid: peer.uid(),
+    })
+}
+
+async fn handshake(
+    mut stream: UnixStream,
+    socket: &Path,
+    owner: bool,
+    max_frame_size: usize,
+) -> Result<Connection, Cause> {
+    let hello = Hello {
+        owner,
+        ..Hello::new(AGENT)
+    };
+    let mut output = Vec::new();
+    let mut session =
+        Session::start(hello, max_frame_size, &mut output).map_err(|error| too_small(socket, error))?;
+    stream.write_all(&output).await.map_err(|error| broken(socket, error))?;
+    let mut input = BytesMut::with_capacity(8 * 1024);
+    loop {
+        match session.receive(&mut input).map_err(Cause::Handshake)? {
+            Some(Event::Ready) => return Ok(Connection::new(stream, session, input)),
+            Some(_) => continue,
+            None => {}
+        }
+        match stream.read_buf(&mut input).await {
+            Ok(0) => return Err(Cause::Closed),
+            Ok(_) => {}
+            Err(error) => return Err(broken(socket, error)),
+        }
+    }
+}
+
+/// The connection broke during the handshake.
+fn broken(socket: &Path, error: io::Error) -> Cause {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    match error.kind() {
+        BrokenPipe | ConnectionReset => Cause::Closed,
+        _ => failed(socket, error),
+    }
+}
+
+fn failed(socket: &Path, source: io::Error) -> Cause {
+    Cause::Connect {
+        socket: socket.into(),
+        source,
+    }
+}
+
+fn too_small(socket: &Path, error: EncodeError) -> Cause {
+    failed(socket, io::Error::new(io::ErrorKind::InvalidInput, error))
+}

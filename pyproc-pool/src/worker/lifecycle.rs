@@ -1,0 +1,368 @@
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{Process, connect::connect};
+use crate::{
+    DeathCause, Error, StartFailure, StartFailureCause as Cause, WorkerDeath, WorkerState,
+    connection::{Closed, Connection},
+    shared::Shared,
+};
+
+/// Keeps one slot of the pool filled: starts a worker, serves calls with it, explains its end,
+/// and starts the next.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    pub(crate) worker: usize,
+    pub(crate) source: Source,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stop: watch::Receiver<Stop>,
+    /// Deaths and failed starts since the worker last lived for long.
+    failures: u32,
+    /// Tells the sockets of one slot's workers apart.
+    incarnation: u32,
+}
+
+/// Where workers come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The pool starts them, with their sockets in this directory.
+    Spawned(PathBuf),
+    /// Somebody else does; this is the socket.
+    External(PathBuf),
+}
+
+/// What the pool wants of its workers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stop {
+    No,
+    /// End within this time, or be killed.
+    Within(Duration),
+}
+
+/// A worker that is ready for calls.
+#[derive(Debug)]
+pub(crate) struct Running {
+    connection: Connection,
+    process: Option<Arc<Process>>,
+}
+
+/// What ends a time of service.
+enum Ending {
+    Connection(Closed),
+    Stop,
+}
+
+/// How long a worker that closed its connection may take to end by itself, and then its
+/// output to end, before its death is explained without.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+impl Lifecycle {
+    pub(crate) fn new(
+        worker: usize,
+        source: Source,
+        shared: Arc<Shared>,
+        stop: watch::Receiver<Stop>,
+    ) -> Self {
+        Self {
+            worker,
+            source,
+            shared,
+            stop,
+            failures: 0,
+            incarnation: 0,
+        }
+    }
+
+    /// Serves until the pool stops or the worker is given up. Returns whether the last worker had
+    /// to be killed at the stop.
+    pub(crate) async fn run(mut self, mut running: Running) -> bool {
+        loop {
+            let since = Instant::now();
+            let ending = self.serve(&mut running).await;
+            let closed = match ending {
+                Ending::Connection(closed) => closed,
+                Ending::Stop => return self.end(running).await,
+            };
+            if since.elapsed() >= self.shared.config.restart.max_backoff {
+                self.failures = 0;
+            }
+            self.bury(running, closed).await;
+            match self.replacement().await {
+                Some(next) => running = next,
+                None => return false,
+            }
+        }
+    }
+
+    async fn serve(&mut self, running: &mut Running) -> Ending {
+        let process = running.process.clone();
+        tokio::select! {
+            closed = running.connection.run(&self.shared, self.worker) => Ending::Connection(closed),
+            () = left_running(process) => Ending::Connection(Closed::ByPeer),
+            () = stopped(&mut self.stop) => Ending::Stop,
+        }
+    }
+
+    /// Starts a worker and shakes hands with it.
+    ///
+    /// Cancellation safety: the process is killed when the future is dropped.
+    pub(crate) async fn start(&mut self) -> Result<Running, StartFailure> {
+        self.incarnation += 1;
+        let limit = self.shared.config.start_timeout;
+        let (socket, process) = match &self.source {
+            Source::External(socket) => (socket.clone(), None),
+            Source::Spawned(dir) => {
+                let name = format!("worker-{}.{}.sock", self.worker, self.incarnation);
+                let socket = dir.join(name);
+                let process = self.spawn(&socket).await.map_err(|cause| self.failure(cause, None))?;
+                (socket, Some(Arc::new(process)))
+            }
+        };
+        self.with_worker(|it| it.process.clone_from(&process));
+        let connected = self.connect(&socket, process.as_deref());
+        let result = match timeout(limit, connected).await {
+            Ok(result) => result,
+            Err(_) => Err(Cause::Timeout(limit)),
+        };
+        match result {
+            Ok(connection) => {
+                let running = Running { connection, process };
+                self.open(&running);
+                Ok(running)
+            }
+            Err(cause) => Err(self.bury_unborn(cause, process).await),
+        }
+    }
+
+    /// From now on the worker gets calls.
+    fn open(&self, running: &Running) {
+        let Running { connection, process } = running;
+        let pid = process.as_ref().map(|it| it.pid()).or(connection.peer_pid());
+        tracing::info!(worker = self.worker, pid, "worker is ready");
+        self.with_worker(|it| {
+            it.pid = pid;
+            it.state = WorkerState::Ready;
+        });
+        let now = std::time::Instant::now();
+        self.shared.scheduler().lane_up(self.worker, connection.features(), now);
+    }
+
+    async fn spawn(&self, socket: &Path) -> Result<Process, Cause> {
+        let config = &self.shared.config;
+        let mut command = Command::new(&config.python_exec);
+        command
+            .args(&config.worker_script)
+            .args(&config.args)
+            .envs(&config.env)
+            .env("PYPROC_SOCKET_PATH", socket)
+            .env("PYPROC_PARENT_PID", std::process::id().to_string())
+            .env("PYPROC_WORKER_ID", self.worker.to_string())
+            .env("PYPROC_MAX_FRAME_SIZE", config.max_frame_size.to_string());
+        if let Some(dir) = &config.working_dir {
+            command.current_dir(dir);
+        }
+        Process::spawn(command, config.output)
+            .await
+            .map_err(|source| Cause::Spawn {
+                program: config.python_exec.clone(),
+                source,
+            })
+    }
+
+    async fn connect(&self, socket: &Path, process: Option<&Process>) -> Result<Connection, Cause> {
+        let max = self.shared.config.max_frame_size;
+        let connected = connect(socket, process.is_some(), max);
+        let Some(process) = process else {
+            return connected.await;
+        };
+        tokio::select! {
+            biased;
+            result = connected => result,
+            status = process.exited() => Err(Cause::Exited(status)),
+        }
+    }
+
+    /// A worker that never became ready.
+    async fn bury_unborn(&self, mut cause: Cause, process: Option<Arc<Process>>) -> StartFailure {
+        if let Some(process) = &process {
+            // One that hung up during the handshake is usually on its way out.
+            if !matches!(cause, Cause::Timeout(_))
+                && let Ok(status) = timeout(LAST_WORDS, process.exited()).await
+            {
+                cause = Cause::Exited(status);
+            }
+            last_words(process).await;
+        }
+        self.forget_process();
+        self.failure(cause, process.as_deref())
+    }
+
+    fn failure(&self, cause: Cause, process: Option<&Process>) -> StartFailure {
+        StartFailure {
+            worker: self.worker,
+            cause,
+            output: process.map_or_else(String::new, |it| it.output().tail()),
+        }
+    }
+
+    /// Ends what is left of a worker, and tells the calls that it had.
+    async fn bury(&mut self, running: Running, closed: Closed) {
+        self.set_state(WorkerState::Restarting);
+        self.shared.scheduler().lane_down(self.worker);
+        let error = self.explain(running, closed).await;
+        tracing::warn!(worker = self.worker, error = %error(), "worker died");
+        self.forget_process();
+        self.with_worker(|it| it.last_error = Some(error().to_string()));
+        let wakers = self.shared.scheduler().fail_lane(self.worker, error);
+        wakers.into_iter().for_each(std::task::Waker::wake);
+    }
+
+    async fn explain(&self, running: Running, closed: Closed) -> Box<dyn Fn() -> Error + Send> {
+        let worker = self.worker;
+        let cause = match closed {
+            Closed::Violation(violation) => {
+                if let Some(process) = &running.process {
+                    last_words(process).await;
+                }
+                let source = Arc::new(violation);
+                return Box::new(move || Error::Protocol {
+                    worker,
+                    source: Arc::clone(&source),
+                });
+            }
+            Closed::ByPeer => DeathCause::Disconnected,
+            Closed::Failed(error) => DeathCause::Connection(error),
+        };
+        let death = Arc::new(self.autopsy(running, cause).await);
+        Box::new(move || Error::WorkerDied(Arc::clone(&death)))
+    }
+
+    async fn autopsy(&self, running: Running, mut cause: DeathCause) -> WorkerDeath {
+        // Both sides of the connection closed: a worker that is gone has nobody to talk to.
+        drop(running.connection);
+        let mut output = String::new();
+        if let Some(process) = &running.process {
+            if let Ok(status) = timeout(LAST_WORDS, process.exited()).await {
+                cause = DeathCause::Exited(status);
+            }
+            last_words(process).await;
+            output = process.output().tail();
+        }
+        WorkerDeath {
+            worker: self.worker,
+            pid: running.process.map(|process| process.pid()),
+            cause,
+            output,
+        }
+    }
+
+    /// The next worker; `None` when the pool stops first, or the slot is given up.
+    async fn replacement(&mut self) -> Option<Running> {
+        let mut failed_starts = 0;
+        loop {
+            self.failures = self.failures.saturating_add(1);
+            let restart = &self.shared.config.restart;
+            let pause = restart.backoff(self.failures, fastrand::f64());
+            let max_attempts = restart.max_attempts;
+            let mut stop = self.stop.clone();
+            let started = tokio::select! {
+                started = self.start_after(pause) => started,
+                () = stopped(&mut stop) => {
+                    self.forget_process();
+                    self.set_state(WorkerState::Stopped);
+                    return None;
+                }
+            };
+            let failure = match started {
+                Ok(running) => {
+                    self.with_worker(|it| it.restarts += 1);
+                    return Some(running);
+                }
+                Err(failure) => failure,
+            };
+            failed_starts += 1;
+            tracing::warn!(worker = self.worker, error = %failure, "worker did not start");
+            self.with_worker(|it| it.last_error = Some(failure.to_string()));
+            if failed_starts == max_attempts {
+                self.give_up(failure);
+                return None;
+            }
+        }
+    }
+
+    async fn start_after(&mut self, pause: Duration) -> Result<Running, StartFailure> {
+        sleep(pause).await;
+        self.start().await
+    }
+
+    fn give_up(&self, failure: StartFailure) {
+        tracing::error!(worker = self.worker, "worker is given up after too many failed starts");
+        self.set_state(WorkerState::Stopped);
+        let wakers = self.shared.scheduler().give_up_lane(self.worker, Arc::new(failure));
+        wakers.into_iter().for_each(std::task::Waker::wake);
+    }
+
+    /// The pool stops: ends the worker, by force if need be, which is what is returned.
+    async fn end(&self, running: Running) -> bool {
+        self.shared.scheduler().lane_down(self.worker);
+        drop(running.connection);
+        let stop = *self.stop.borrow();
+        let mut killed = false;
+        if let (Some(process), Stop::Within(grace)) = (running.process, stop) {
+            process.terminate();
+            killed = timeout(grace, process.exited()).await.is_err();
+            last_words(&process).await;
+        }
+        self.forget_process();
+        self.set_state(WorkerState::Stopped);
+        killed
+    }
+
+    fn forget_process(&self) {
+        self.with_worker(|it| {
+            it.process = None;
+            it.pid = None;
+        });
+    }
+
+    fn set_state(&self, state: WorkerState) {
+        self.with_worker(|it| it.state = state);
+    }
+
+    fn with_worker(&self, change: impl FnOnce(&mut crate::shared::Worker)) {
+        change(&mut self.shared.workers()[self.worker]);
+    }
+}
+
+/// Kills what is left of the process and waits until its end is known and its output read.
+async fn last_words(process: &Process) {
+    process.kill();
+    process.exited().await;
+    let _ = timeout(LAST_WORDS, process.output().ended()).await;
+}
+
+/// Resolves when the process has ended but left its connection to a child, so that the
+/// connection alone would never tell.
+async fn left_running(process: Option<Arc<Process>>) {
+    match process {
+        Some(process) => {
+            process.exited().await;
+            sleep(LAST_WORDS).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<Stop>) {
+    // The sender is gone only when the pool is.
+    let _ = stop.wait_for(|stop| matches!(stop, Stop::Within(_))).await;
+}

@@ -1,0 +1,147 @@
+use std::{
+    io,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use tokio::sync::{oneshot, watch};
+
+use super::{output::Output, parent_death};
+use crate::WorkerOutput;
+
+/// A worker's process and everything that it starts. Killed on drop.
+#[derive(Debug)]
+pub(crate) struct Process {
+    group: KillOnDrop,
+    exit: watch::Receiver<Option<ExitStatus>>,
+    output: Output,
+}
+
+/// The process group that the worker leads.
+#[derive(Debug, Clone)]
+struct Group {
+    pid: Pid,
+    /// Once set, the system may give the id to another process, which must not get
+    /// our signals.
+    reaped: Arc<Mutex<bool>>,
+}
+
+/// Also on its way from the thread that spawned it to whoever asked, who may be gone.
+#[derive(Debug)]
+struct KillOnDrop(Group);
+
+impl Process {
+    /// Starts `command` as the leader of a process group of its own, so that neither a Ctrl-C
+    /// at the service's terminal nor a left-over child escapes the pool.
+    pub(crate) async fn spawn(mut command: Command, to: WorkerOutput) -> io::Result<Self> {
+        use std::os::unix::process::CommandExt;
+
+        let (reader, writer) = io::pipe()?;
+        command
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .process_group(0);
+        parent_death::kill_with_parent(&mut command);
+
+        let (started, on_start) = oneshot::channel();
+        let (exited, exit) = watch::channel(None);
+        // The thread lives as long as the child, as the death signal requires.
+        thread::Builder::new()
+            .name("pyproc-process".into())
+            .stack_size(128 * 1024)
+            .spawn(move || run(command, started, &exited))?;
+        let group = on_start
+            .await
+            .map_err(|_| io::Error::other("the thread of the worker's process died"))??;
+        Ok(Self {
+            group,
+            exit,
+            output: Output::collect(reader, to)?,
+        })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.group.0.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Asks the process to finish: SIGTERM.
+    pub(crate) fn terminate(&self) {
+        self.group.0.signal(Signal::TERM);
+    }
+
+    /// Ends the process at once, and all that it started: SIGKILL.
+    pub(crate) fn kill(&self) {
+        self.group.0.signal(Signal::KILL);
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) async fn exited(&self) -> ExitStatus {
+        let mut exit = self.exit.clone();
+        match exit.wait_for(Option::is_some).await.map(|status| *status) {
+            Ok(Some(status)) => status,
+            // The waiting thread never ends without a status.
+            _ => ExitStatus::default(),
+        }
+    }
+
+    pub(crate) fn output(&self) -> &Output {
+        &self.output
+    }
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        self.0.signal(Signal::KILL);
+    }
+}
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*reaped {
+            // It may have ended already, which is what is wanted.
+            let _ = kill_process_group(self.pid, signal);
+        }
+    }
+}
+
+/// Spawns the child and waits for its end.
+fn run(
+    mut command: Command,
+    started: oneshot::Sender<io::Result<KillOnDrop>>,
+    exited: &watch::Sender<Option<ExitStatus>>,
+) {
+    let child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    // Otherwise the pipe to the child would stay open on this side.
+    drop(command);
+    let Some(pid) = Pid::from_raw(child.id() as i32) else {
+        return;
+    };
+    let group = Group {
+        pid,
+        reaped: Arc::default(),
+    };
+    let _ = started.send(Ok(KillOnDrop(group.clone())));
+    let status = wait(child, &group);
+    exited.send_replace(Some(status));
+}
+
+/// Waits without reaping, so that no signal can hit another process that got the same id.
+fn wait(mut child: Child, group: &Group) -> ExitStatus {
+    let end = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(group.pid), end) {}
+    // What the worker left running in its group goes with it.
+    group.signal(Signal::KILL);
+    let mut reaped = group.reaped.lock().unwrap_or_else(PoisonError::into_inner);
+    *reaped = true;
+    child.wait().unwrap_or_default()
+}
