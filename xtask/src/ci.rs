@@ -1,0 +1,136 @@
+//! `cargo xtask ci`
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::prerequisite::Missing;
+use crate::python::PythonArg;
+use crate::{compat_test, process, test};
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    python: PythonArg,
+}
+
+type Step = (&'static str, fn(&PythonArg) -> Result<()>);
+
+const STEPS: [Step; 6] = [
+    ("fmt", |_| fmt()),
+    ("clippy", |_| clippy()),
+    ("doc", |_| doc()),
+    ("package", |_| package()),
+    ("test", |python| test::run(&test::Args::all(python))),
+    ("compat-test", |python| {
+        compat_test::run(&compat_test::Args::all(python))
+    }),
+];
+
+/// Runs the steps up to the first failure.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    require_components()?;
+    let mut times = Vec::new();
+    for (name, step) in STEPS {
+        eprintln!("\n==> {name}");
+        let start = Instant::now();
+        let result = step(&args.python);
+        times.push(start.elapsed());
+        if let Err(error) = result {
+            eprintln!("\n{}", table(&times, false));
+            return Err(error.context(format!("step `{name}`")));
+        }
+    }
+    eprintln!("\n{}", table(&times, true));
+    Ok(())
+}
+
+fn require_components() -> Result<()> {
+    let installed = || {
+        process::succeeds(process::cargo().args(["fmt", "--version"]))
+            && process::succeeds(process::cargo().args(["clippy", "--version"]))
+    };
+    if installed() {
+        return Ok(());
+    }
+    let added =
+        process::run(process::command("rustup").args(["component", "add", "rustfmt", "clippy"]));
+    match added {
+        Ok(()) if installed() => Ok(()),
+        _ => bail!(Missing(
+            "cargo fmt and cargo clippy are needed, and could not be added through rustup\n\
+             Install rustfmt and clippy of your Rust version from where you got Rust."
+                .into()
+        )),
+    }
+}
+
+fn fmt() -> Result<()> {
+    process::run(process::cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<()> {
+    let scope = ["clippy", "--workspace", "--all-targets", "--all-features"];
+    process::run(process::cargo().args(scope).args(["--", "-D", "warnings"]))
+}
+
+fn doc() -> Result<()> {
+    let scope = ["doc", "--workspace", "--no-deps", "--all-features"];
+    process::run(
+        process::cargo()
+            .args(scope)
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+/// Shows that the protocol crate can be published alone. A developer's tree may
+/// have changes that are not committed yet; they are what is to be checked.
+fn package() -> Result<()> {
+    process::run(process::cargo().args(["package", "-p", "pyproc-protocol", "--allow-dirty"]))
+}
+
+/// One line for each step. `times` holds those that ran; of these all
+/// succeeded, or all but the last.
+fn table(times: &[Duration], all_succeeded: bool) -> String {
+    let line = |index: usize, (name, _): &Step| match times.get(index) {
+        None => format!("{name:<12} not run"),
+        Some(time) => {
+            let failed = !all_succeeded && index + 1 == times.len();
+            let result = if failed { "FAILED" } else { "ok" };
+            format!("{name:<12} {result:<8} {:>7.1} s", time.as_secs_f64())
+        }
+    };
+    let lines: Vec<_> = STEPS
+        .iter()
+        .enumerate()
+        .map(|(i, step)| line(i, step))
+        .collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_table_tells_passed_failed_and_not_run_apart() {
+        let text = table(
+            &[Duration::from_millis(1240), Duration::from_secs(75)],
+            false,
+        );
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "fmt          ok           1.2 s");
+        assert_eq!(lines[1], "clippy       FAILED      75.0 s");
+        assert_eq!(lines[2], "doc          not run");
+        assert_eq!(lines.len(), STEPS.len());
+    }
+
+    #[test]
+    fn no_step_failed_when_all_succeeded() {
+        let text = table(&[Duration::ZERO; STEPS.len()], true);
+        assert!(
+            !text.contains("FAILED") && !text.contains("not run"),
+            "{text}"
+        );
+    }
+}

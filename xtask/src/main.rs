@@ -1,0 +1,101 @@
+//! Every development command of the project, run as `cargo xtask COMMAND`.
+//!
+//! Exit codes: 0 when all went well, 1 when something that ran failed, 2 when
+//! something that the command needs is missing or an argument is wrong.
+
+mod bench;
+mod ci;
+mod compat_test;
+mod demo;
+mod fuzz;
+mod prerequisite;
+mod process;
+mod python;
+mod test;
+mod venv;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::prerequisite::Missing;
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            exit_code(&error)
+        }
+    }
+}
+
+/// The development commands of pyproc.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the demo: a census of Python's standard library by a pool of workers.
+    Demo(demo::Args),
+    /// Run the Rust tests against real workers, then the Python tests.
+    Test(test::Args),
+    /// Run the pool against the published worker and against ours.
+    CompatTest(compat_test::Args),
+    /// Measure calls through the published worker and through ours.
+    Bench(bench::Args),
+    /// Fuzz the protocol crate.
+    Fuzz(fuzz::Args),
+    /// Run all that a change must pass before it is merged.
+    Ci(ci::Args),
+}
+
+fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(args) => demo::run(args),
+        Command::Test(args) => test::run(args),
+        Command::CompatTest(args) => compat_test::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Fuzz(args) => fuzz::run(args),
+        Command::Ci(args) => ci::run(args),
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(if error.is::<Missing>() { 2 } else { 1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_missing_prerequisite_exits_with_2_and_a_failure_with_1() {
+        let missing = anyhow::Error::new(Missing("no Python".into())).context("cannot test");
+        assert_eq!(exit_code(&missing), ExitCode::from(2));
+        assert_eq!(exit_code(&anyhow!("tests failed")), ExitCode::from(1));
+    }
+
+    #[test]
+    fn every_flag_of_every_command_has_a_help_sentence() {
+        for command in Cli::command().get_subcommands() {
+            for arg in command.get_arguments() {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(!help.is_empty(), "{} {}", command.get_name(), arg.get_id());
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! `cargo xtask test`
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::process;
+use crate::python::PythonArg;
+use crate::venv::{self, Requirement};
+
+#[derive(clap::Args, Debug, Default)]
+pub(crate) struct Args {
+    /// Run only the Rust tests, documentation tests included.
+    #[arg(long, conflicts_with = "python_only")]
+    rust_only: bool,
+    /// Run only the Python tests.
+    #[arg(long)]
+    python_only: bool,
+    #[command(flatten)]
+    python: PythonArg,
+}
+
+impl Args {
+    pub(crate) fn all(python: &PythonArg) -> Self {
+        Self {
+            python: python.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Runs both runners also when the first one fails, so that one run shows all.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let python = venv::ensure("test", &args.python.find()?, &Requirement::ours("test"))?;
+    let failures: Vec<_> = runners(args, &python)
+        .iter_mut()
+        .filter_map(|runner| process::run(runner).err())
+        .map(|error| error.to_string())
+        .collect();
+    if !failures.is_empty() {
+        bail!("{}", failures.join("\nerror: "));
+    }
+    Ok(())
+}
+
+fn runners(args: &Args, python: &Path) -> Vec<Command> {
+    let mut runners = Vec::new();
+    if !args.python_only {
+        runners.push(rust_tests(python));
+    }
+    if !args.rust_only {
+        runners.push(python_tests(python));
+    }
+    runners
+}
+
+fn rust_tests(python: &Path) -> Command {
+    let mut cargo = process::cargo();
+    cargo
+        .args(["test", "--workspace", "--all-features"])
+        .env("PYPROC_PYTHON_EXEC", python);
+    cargo
+}
+
+fn python_tests(python: &Path) -> Command {
+    let mut pytest = process::command(python);
+    pytest.args(["-m", "pytest", "pyproc-py/tests"]);
+    pytest
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    fn programs(args: &Args) -> Vec<Vec<String>> {
+        runners(args, Path::new("/venv/python"))
+            .iter()
+            .map(process::arguments)
+            .collect()
+    }
+
+    #[test]
+    fn both_runners_run_unless_one_is_singled_out() {
+        let rust = ["test", "--workspace", "--all-features"]
+            .map(String::from)
+            .to_vec();
+        let python = ["-m", "pytest", "pyproc-py/tests"]
+            .map(String::from)
+            .to_vec();
+        assert_eq!(programs(&Args::default()), [rust.clone(), python.clone()]);
+        assert_eq!(
+            programs(&Args {
+                rust_only: true,
+                ..Args::default()
+            }),
+            [rust]
+        );
+        assert_eq!(
+            programs(&Args {
+                python_only: true,
+                ..Args::default()
+            }),
+            [python]
+        );
+    }
+
+    #[test]
+    fn rust_tests_are_told_which_python_has_our_package() {
+        let command = rust_tests(Path::new("/venv/python"));
+        let told = command
+            .get_envs()
+            .find(|(name, _)| *name == "PYPROC_PYTHON_EXEC");
+        assert_eq!(
+            told.and_then(|(_, value)| value),
+            Some(OsStr::new("/venv/python"))
+        );
+    }
+}
