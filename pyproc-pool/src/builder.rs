@@ -84,7 +84,10 @@ impl PoolBuilder {
     }
 
     /// Sockets of workers that somebody else runs.
-    pub fn external_sockets<P: Into<PathBuf>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
+    pub fn external_sockets<P: Into<PathBuf>>(
+        mut self,
+        paths: impl IntoIterator<Item = P>,
+    ) -> Self {
         self.config.external_sockets = paths.into_iter().map(Into::into).collect();
         self
     }

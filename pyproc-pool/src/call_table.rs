@@ -111,10 +111,13 @@ impl CallTable {
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = (CallId, &Call)> {
-        self.entries.iter().enumerate().filter_map(|(place, entry)| {
-            let call = entry.call.as_ref()?;
-            Some((CallId::new(place as u32, entry.uses), call))
-        })
+        self.entries
+            .iter()
+            .enumerate()
+            .filter_map(|(place, entry)| {
+                let call = entry.call.as_ref()?;
+                Some((CallId::new(place as u32, entry.uses), call))
+            })
     }
 }
 

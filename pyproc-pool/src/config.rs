@@ -147,8 +147,9 @@ impl PoolConfig {
     ///
     /// Names the field that is unknown, of the wrong type or out of range.
     pub fn from_deserializer<'de, D: Deserializer<'de>>(source: D) -> Result<Self, ConfigError> {
-        let config: Self = serde_path_to_error::deserialize(source)
-            .map_err(|error| ConfigError::new(error.path().to_string(), error.inner().to_string()))?;
+        let config: Self = serde_path_to_error::deserialize(source).map_err(|error| {
+            ConfigError::new(error.path().to_string(), error.inner().to_string())
+        })?;
         config.validate()?;
         Ok(config)
     }
@@ -178,7 +179,12 @@ impl PoolConfig {
         in_range("workers", self.workers, 1, 1024)?;
         in_range("max_in_flight", self.max_in_flight, 1, 65_536)?;
         in_range("max_queue", self.max_queue, 0, 1 << 20)?;
-        in_range("max_frame_size", self.max_frame_size, 1024, u32::MAX as usize)?;
+        in_range(
+            "max_frame_size",
+            self.max_frame_size,
+            1024,
+            u32::MAX as usize,
+        )?;
         positive("start_timeout", self.start_timeout)?;
         positive("request_timeout", self.request_timeout)?;
         self.restart.validate()
@@ -268,7 +274,10 @@ mod tests {
             worker_script: Some("w.py".into()),
             ..PoolConfig::default()
         };
-        assert_eq!(read(&serde_json::to_string(&config).unwrap()).unwrap(), config);
+        assert_eq!(
+            read(&serde_json::to_string(&config).unwrap()).unwrap(),
+            config
+        );
     }
 
     #[test]
@@ -282,10 +291,22 @@ mod tests {
         for (json, field) in [
             (r#"{"worker_script": "w", "workers": 0}"#, "workers"),
             (r#"{"worker_script": "w", "workers": "two"}"#, "workers"),
-            (r#"{"worker_script": "w", "max_in_flight": 0}"#, "max_in_flight"),
-            (r#"{"worker_script": "w", "max_frame_size": 10}"#, "max_frame_size"),
-            (r#"{"worker_script": "w", "start_timeout": "soon"}"#, "start_timeout"),
-            (r#"{"worker_script": "w", "request_timeout": "0s"}"#, "request_timeout"),
+            (
+                r#"{"worker_script": "w", "max_in_flight": 0}"#,
+                "max_in_flight",
+            ),
+            (
+                r#"{"worker_script": "w", "max_frame_size": 10}"#,
+                "max_frame_size",
+            ),
+            (
+                r#"{"worker_script": "w", "start_timeout": "soon"}"#,
+                "start_timeout",
+            ),
+            (
+                r#"{"worker_script": "w", "request_timeout": "0s"}"#,
+                "request_timeout",
+            ),
             (
                 r#"{"worker_script": "w", "restart": {"initial_backoff": 3}}"#,
                 "restart.initial_backoff",

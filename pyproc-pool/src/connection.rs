@@ -96,7 +96,11 @@ impl Connection {
         if self.input.capacity() - self.input.len() < READ_ROOM {
             self.input.reserve(READ_BUFFER);
         }
-        let read = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input));
+        let read = ready!(poll_read_buf(
+            Pin::new(&mut self.stream),
+            cx,
+            &mut self.input
+        ));
         match read {
             Ok(0) => Poll::Ready(Err(Closed::ByPeer)),
             Ok(_) => Poll::Ready(self.deliver(shared, worker)),

@@ -33,7 +33,9 @@ impl Depth {
             return shallow;
         };
         let fits = HORIZON.as_nanos() / per_answer.as_nanos().max(1);
-        usize::try_from(fits).unwrap_or(self.max).clamp(shallow, self.max)
+        usize::try_from(fits)
+            .unwrap_or(self.max)
+            .clamp(shallow, self.max)
     }
 
     /// The worker had nothing to do and gets a call.

@@ -182,7 +182,11 @@ impl fmt::Display for TimeoutError {
             Deadline::Pool => "the pool's request_timeout",
             Deadline::Call => "the timeout of this call",
         };
-        write!(f, "no answer from `{}` within {setting} of {:?}", self.method, self.limit)?;
+        write!(
+            f,
+            "no answer from `{}` within {setting} of {:?}",
+            self.method, self.limit
+        )?;
         match self.worker {
             Some(worker) => write!(f, "; worker {worker} has it still"),
             None => f.write_str("; no worker was free to take it"),

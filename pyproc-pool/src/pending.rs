@@ -3,12 +3,7 @@ use std::{cell::Cell, future::poll_fn};
 use pyproc_protocol::{PreparedRequest, Response};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{
-    Error,
-    call_table::CallId,
-    scheduler::Admission,
-    shared::Shared,
-};
+use crate::{Error, call_table::CallId, scheduler::Admission, shared::Shared};
 
 /// A call that was taken by the pool. Dropping it gives the call up.
 #[derive(Debug)]
@@ -31,17 +26,18 @@ impl<'a> Pending<'a> {
         admission: Admission,
         now: Instant,
     ) -> Result<Self, Error> {
-        let submitted = shared.scheduler().submit(request, admission, now.into_std());
-        let (id, buffer, writer) = submitted?;
-        if let Some(writer) = writer {
+        let submitted = shared
+            .scheduler()
+            .submit(request, admission, now.into_std())?;
+        if let Some(writer) = submitted.writer {
             writer.wake();
         }
-        if let Some(buffer) = buffer {
+        if let Some(buffer) = submitted.buffer {
             give_buffer(buffer);
         }
         Ok(Self {
             shared,
-            id,
+            id: submitted.id,
             abandon: Some("the caller is gone"),
         })
     }

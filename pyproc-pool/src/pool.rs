@@ -73,7 +73,9 @@ impl Pool {
                 Lifecycle::new(worker, source, Arc::clone(&shared), on_stop.clone())
             })
             .collect();
-        let tasks = start_all(starts).await.map_err(|failure| Error::StartFailed(Arc::new(failure)))?;
+        let tasks = start_all(starts)
+            .await
+            .map_err(|failure| Error::StartFailed(Arc::new(failure)))?;
         Ok(Self {
             handle: Arc::new(Handle {
                 shared,
@@ -162,7 +164,13 @@ impl Pool {
 
     /// What the pool is doing, at this moment, and has done.
     pub fn stats(&self) -> Stats {
-        let restarts = self.handle.shared.workers().iter().map(|it| it.restarts).sum();
+        let restarts = self
+            .handle
+            .shared
+            .workers()
+            .iter()
+            .map(|it| it.restarts)
+            .sum();
         let scheduler = self.handle.shared.scheduler();
         let counters = scheduler.counters();
         Stats {

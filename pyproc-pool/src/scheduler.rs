@@ -75,6 +75,15 @@ pub(crate) enum Admission {
     Now,
 }
 
+/// A call that the pool has taken.
+pub(crate) struct Submitted {
+    pub(crate) id: CallId,
+    /// The request's memory, when it is free for the next call.
+    pub(crate) buffer: Option<Vec<u8>>,
+    /// The connection's task, when it has to be woken.
+    pub(crate) writer: Option<Waker>,
+}
+
 impl Scheduler {
     pub(crate) fn new(workers: usize, limits: Limits) -> Self {
         let lane = |_| Lane {
@@ -96,26 +105,32 @@ impl Scheduler {
     }
 
     /// Takes a call: hands it to the least loaded worker, or lets it wait.
-    ///
-    /// Returns the request's buffer when it is free for the next call.
     pub(crate) fn submit(
         &mut self,
         request: PreparedRequest,
         admission: Admission,
         now: Instant,
-    ) -> Result<(CallId, Option<Vec<u8>>, Option<Waker>), Error> {
+    ) -> Result<Submitted, Error> {
         self.admit(admission)?;
         let Some(worker) = self.free_lane() else {
             let id = self.enter(CallState::Queued(request))?;
             self.queue.push_back(id);
-            return Ok((id, None, None));
+            return Ok(Submitted {
+                id,
+                buffer: None,
+                writer: None,
+            });
         };
         let id = self.enter(CallState::OnWorker {
             worker,
             abandoned: false,
         })?;
-        let waker = self.lanes[worker].send(id, &request, now);
-        Ok((id, Some(request.into_buffer()), waker))
+        let writer = self.lanes[worker].send(id, &request, now);
+        Ok(Submitted {
+            id,
+            buffer: Some(request.into_buffer()),
+            writer,
+        })
     }
 
     fn admit(&mut self, admission: Admission) -> Result<(), Error> {
@@ -156,11 +171,7 @@ impl Scheduler {
     }
 
     /// The outcome of a call, once there is one; the call is forgotten then.
-    pub(crate) fn poll_outcome(
-        &mut self,
-        id: CallId,
-        cx: &mut Context<'_>,
-    ) -> Poll<Outcome> {
+    pub(crate) fn poll_outcome(&mut self, id: CallId, cx: &mut Context<'_>) -> Poll<Outcome> {
         let Some(call) = self.calls.get(id) else {
             // Only a future that is polled after it was ready gets here.
             return Poll::Ready(Err(Error::ShutDown));
@@ -243,7 +254,10 @@ impl Scheduler {
         let unknown = ProtocolViolation::UnknownId { id: response.id };
         let call = self.calls.get(id).ok_or(unknown)?;
         match call.state {
-            CallState::OnWorker { worker: owner, abandoned } if owner == worker => {
+            CallState::OnWorker {
+                worker: owner,
+                abandoned,
+            } if owner == worker => {
                 self.lanes[worker].in_flight -= 1;
                 if abandoned {
                     self.calls.remove(id);
@@ -357,7 +371,13 @@ impl Scheduler {
             .into_iter()
             .filter_map(|id| {
                 let call = self.calls.get(id)?;
-                if matches!(call.state, CallState::OnWorker { abandoned: true, .. }) {
+                if matches!(
+                    call.state,
+                    CallState::OnWorker {
+                        abandoned: true,
+                        ..
+                    }
+                ) {
                     self.calls.remove(id);
                     return None;
                 }
@@ -381,7 +401,11 @@ impl Scheduler {
     fn drained_waker(&mut self) -> Option<Waker> {
         // Nobody waits for this before a shutdown, so that counting costs nothing before.
         self.drained.as_ref()?;
-        if self.unanswered() == 0 { self.drained.take() } else { None }
+        if self.unanswered() == 0 {
+            self.drained.take()
+        } else {
+            None
+        }
     }
 
     /// Calls whose callers still wait for a worker to answer.
@@ -389,10 +413,17 @@ impl Scheduler {
         let waits = |state: &CallState| {
             matches!(
                 state,
-                CallState::Queued(_) | CallState::OnWorker { abandoned: false, .. }
+                CallState::Queued(_)
+                    | CallState::OnWorker {
+                        abandoned: false,
+                        ..
+                    }
             )
         };
-        self.calls.ids().filter(|(_, call)| waits(&call.state)).count()
+        self.calls
+            .ids()
+            .filter(|(_, call)| waits(&call.state))
+            .count()
     }
 
     fn all_given_up(&self) -> Option<Arc<StartFailure>> {

@@ -47,7 +47,9 @@ impl Shared {
 
     /// Held for moments only, and never across an await.
     pub(crate) fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
-        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+        self.scheduler
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Not on the path of a call. Take it before the scheduler's lock, if both.

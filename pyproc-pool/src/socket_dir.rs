@@ -22,7 +22,8 @@ impl SocketDir {
     pub(crate) fn create(parent: Option<&Path>) -> Result<Self, ConfigError> {
         let default = || env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, PathBuf::from);
         let parent = parent.map_or_else(default, PathBuf::from);
-        let error = |reason: String| ConfigError::new("socket_dir", format!("{parent:?}: {reason}"));
+        let error =
+            |reason: String| ConfigError::new("socket_dir", format!("{parent:?}: {reason}"));
         loop {
             let name = format!("pyproc-{}-{:08x}", process::id(), fastrand::u32(..));
             let dir = parent.join(name);

@@ -1,4 +1,9 @@
 //! Calls, back-pressure, cancellation and shutdown.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
@@ -30,7 +35,10 @@ async fn a_result_is_read_into_the_callers_type() {
         name: String,
     }
     let pool = odd(1).start().await.unwrap();
-    let point = Point { x: 1.5, name: "größe 雪 🐍 \0 \"".into() };
+    let point = Point {
+        x: 1.5,
+        name: "größe 雪 🐍 \0 \"".into(),
+    };
     assert_eq!(pool.call::<_, Point>("echo", &point).await.unwrap(), point);
     assert_eq!(pool.call::<_, ()>("echo", &()).await.unwrap(), ());
 }
@@ -59,7 +67,9 @@ async fn an_input_without_json_form_names_the_field() {
         table: std::collections::BTreeMap<(u8, u8), u8>,
     }
     let pool = odd(1).start().await.unwrap();
-    let input = Input { table: [((1, 2), 3)].into() };
+    let input = Input {
+        table: [((1, 2), 3)].into(),
+    };
     let error = pool.call::<_, Value>("echo", &input).await.unwrap_err();
     let Error::Encode { path, .. } = &error else {
         panic!("{error:?}");
@@ -116,7 +126,16 @@ async fn calls_wait_in_the_queue_and_then_fail_at_once() {
     until("a call waits", || pool.stats().queued == 1).await;
 
     let error = pool.call::<_, Value>("echo", &1).await.unwrap_err();
-    assert!(matches!(error, Error::Overloaded { in_flight: 1, queued: 1 }), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            Error::Overloaded {
+                in_flight: 1,
+                queued: 1
+            }
+        ),
+        "{error:?}"
+    );
     assert!(error.is_retryable());
     assert_eq!(pool.stats().rejected, 1);
 
@@ -170,7 +189,11 @@ async fn a_late_answer_reaches_nobody_and_frees_its_capacity() {
     let gate = files.path().join("gate");
     let pool = odd(1).max_in_flight(1).start().await.unwrap();
     let limit = Duration::from_millis(20);
-    let late = pool.request("wait_for_file", &gate).timeout(limit).call::<Value>().await;
+    let late = pool
+        .request("wait_for_file", &gate)
+        .timeout(limit)
+        .call::<Value>()
+        .await;
     assert_eq!(late.unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(pool.stats().in_flight, 1);
 
@@ -222,7 +245,13 @@ async fn a_call_goes_to_the_worker_with_the_fewest() {
     let pool = odd(2).start().await.unwrap();
     let running = held(&pool, &gate);
     until("a worker has the call", || pool.stats().in_flight == 1).await;
-    let busy = pool.health().workers.iter().find(|w| w.in_flight == 1).unwrap().pid;
+    let busy = pool
+        .health()
+        .workers
+        .iter()
+        .find(|w| w.in_flight == 1)
+        .unwrap()
+        .pid;
     for _ in 0..10 {
         let answered: u32 = pool.call("pid", &()).await.unwrap();
         assert_ne!(Some(answered), busy);
@@ -263,7 +292,12 @@ async fn calls_wait_in_the_pool_rather_than_behind_a_slow_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_killed_under_load_fails_only_its_own_calls() {
     let sockets = Scratch::new();
-    let pool = odd(2).max_queue(4000).socket_dir(sockets.path()).start().await.unwrap();
+    let pool = odd(2)
+        .max_queue(4000)
+        .socket_dir(sockets.path())
+        .start()
+        .await
+        .unwrap();
     let victims = pids(&pool);
     let mut calls = JoinSet::new();
     for i in 0..4000_u32 {
@@ -274,7 +308,9 @@ async fn a_worker_killed_under_load_fails_only_its_own_calls() {
         });
     }
     until("calls are answered", || pool.stats().answered > 100).await;
-    let killed = std::process::Command::new("kill").args(["-9", &victims[0].to_string()]).status();
+    let killed = std::process::Command::new("kill")
+        .args(["-9", &victims[0].to_string()])
+        .status();
     assert!(killed.unwrap().success());
     let (mut answered, mut died) = (0, 0);
     while let Some(call) = calls.join_next().await {
@@ -291,7 +327,10 @@ async fn a_worker_killed_under_load_fails_only_its_own_calls() {
         }
     }
     assert_eq!(answered + died, 4000);
-    assert!(died <= 64, "no more than max_in_flight can be on one worker, {died} were");
+    assert!(
+        died <= 64,
+        "no more than max_in_flight can be on one worker, {died} were"
+    );
     until("the worker is replaced", || pool.health().ready() == 2).await;
     let all: Vec<u32> = victims.into_iter().chain(pids(&pool)).collect();
     leaves_nothing(pool, &sockets, &all).await;
@@ -332,7 +371,10 @@ async fn shutdown_cuts_off_what_does_not_finish_and_kills_who_does_not_listen() 
     until("a worker has the call", || pool.stats().in_flight == 1).await;
     let report = pool.shutdown(Duration::from_millis(20)).await;
     assert_eq!((report.cut_off, report.killed), (1, 1));
-    assert_eq!(endless.await.unwrap().unwrap_err().kind(), ErrorKind::ShutDown);
+    assert_eq!(
+        endless.await.unwrap().unwrap_err().kind(),
+        ErrorKind::ShutDown
+    );
     leaves_nothing(pool, &sockets, &[pid]).await;
 }
 
@@ -353,18 +395,27 @@ async fn dropping_the_last_handle_kills_the_workers() {
     drop(pool);
     echoes(&clone).await;
     drop(clone);
-    until("the workers are gone", || !all_pids.iter().any(|pid| is_alive(*pid))).await;
+    until("the workers are gone", || {
+        !all_pids.iter().any(|pid| is_alive(*pid))
+    })
+    .await;
     assert!(sockets.is_empty());
 }
 
 #[test]
 fn dropping_the_last_handle_kills_the_workers_also_when_the_runtime_stands_still() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let pool = runtime.block_on(odd(1).start()).unwrap();
     let pid = pids(&pool)[0];
     drop(pool);
     // Nothing drives the tasks of the first runtime here.
-    let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let other = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     other.block_on(until("the worker is gone", || !is_alive(pid)));
     drop(runtime);
 }
@@ -385,7 +436,10 @@ async fn a_start_that_is_dropped_halfway_leaves_nothing() {
 
 /// Processes below this one whose script is ours and that were told to be mute.
 fn children() -> usize {
-    let output = std::process::Command::new("ps").args(["-eo", "ppid=,stat=,args="]).output().unwrap();
+    let output = std::process::Command::new("ps")
+        .args(["-eo", "ppid=,stat=,args="])
+        .output()
+        .unwrap();
     let own = std::process::id().to_string();
     String::from_utf8_lossy(&output.stdout)
         .lines()

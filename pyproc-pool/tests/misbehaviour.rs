@@ -1,5 +1,10 @@
 //! Each way in which a worker can go wrong gives its typed error, the pool goes on
 //! serving, and nothing is left behind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
@@ -30,8 +35,14 @@ async fn misbehave(method: &str, input: Value) -> Outcome {
     }
     leaves_nothing(pool, &sockets, &all_pids).await;
     match result {
-        Ok(output) => Outcome { error: Error::ShutDown, output: Ok(output) },
-        Err(error) => Outcome { error, output: Err(()) },
+        Ok(output) => Outcome {
+            error: Error::ShutDown,
+            output: Ok(output),
+        },
+        Err(error) => Outcome {
+            error,
+            output: Err(()),
+        },
     }
 }
 
@@ -70,32 +81,53 @@ async fn an_input_of_one_byte_too_much_is_an_encode_error_and_is_not_sent() {
     let too_much = "x".repeat(10 * 1024 * 1024);
     let error = misbehave("echo", json!(too_much)).await.error;
     assert_eq!(error.kind(), ErrorKind::Encode);
-    assert!(chain(&error).contains("maximum frame size of 10485760 bytes"), "{}", chain(&error));
+    assert!(
+        chain(&error).contains("maximum frame size of 10485760 bytes"),
+        "{}",
+        chain(&error)
+    );
 }
 
 #[tokio::test]
 async fn json_nested_100_000_deep_is_a_decode_error_of_this_call_only() {
     let error = misbehave("nested", Value::Null).await.error;
     assert_eq!(error.kind(), ErrorKind::Decode);
-    assert!(chain(&error).contains("recursion limit"), "{}", chain(&error));
+    assert!(
+        chain(&error).contains("recursion limit"),
+        "{}",
+        chain(&error)
+    );
 }
 
 #[tokio::test]
 async fn invalid_utf_8_is_a_protocol_error() {
     let violation = violation("bad_utf8").await;
-    assert!(matches!(violation, ProtocolViolation::Session(SessionError::Message(_))));
-    assert!(chain(&violation).contains("invalid unicode"), "{}", chain(&violation));
+    assert!(matches!(
+        violation,
+        ProtocolViolation::Session(SessionError::Message(_))
+    ));
+    assert!(
+        chain(&violation).contains("invalid unicode"),
+        "{}",
+        chain(&violation)
+    );
 }
 
 #[tokio::test]
 async fn a_body_that_is_no_json_is_a_protocol_error() {
     let violation = violation("no_json").await;
-    assert!(matches!(violation, ProtocolViolation::Session(SessionError::Message(_))));
+    assert!(matches!(
+        violation,
+        ProtocolViolation::Session(SessionError::Message(_))
+    ));
 }
 
 #[tokio::test]
 async fn an_id_that_nobody_asked_for_is_a_protocol_error() {
-    assert!(matches!(violation("unknown_id").await, ProtocolViolation::UnknownId { .. }));
+    assert!(matches!(
+        violation("unknown_id").await,
+        ProtocolViolation::UnknownId { .. }
+    ));
 }
 
 #[tokio::test]
@@ -117,7 +149,11 @@ async fn a_second_answer_replaces_the_worker_and_reaches_nobody() {
 #[tokio::test]
 async fn a_worker_that_could_not_read_a_frame_is_a_protocol_error_with_its_words() {
     let violation = violation("id_zero").await;
-    assert!(chain(&violation).contains("Expecting value"), "{}", chain(&violation));
+    assert!(
+        chain(&violation).contains("Expecting value"),
+        "{}",
+        chain(&violation)
+    );
 }
 
 #[tokio::test]
@@ -207,7 +243,11 @@ async fn a_worker_that_never_answers_times_out_while_the_others_serve() {
     for _ in 0..10 {
         echoes(&pool).await;
     }
-    assert_eq!(pool.stats().in_flight, 1, "the capacity is busy until the worker answers");
+    assert_eq!(
+        pool.stats().in_flight,
+        1,
+        "the capacity is busy until the worker answers"
+    );
     leaves_nothing(pool, &sockets, &all_pids).await;
 }
 
@@ -227,7 +267,10 @@ async fn failed_start(builder: pyproc_pool::PoolBuilder) -> Error {
 async fn nothing_is_left(sockets: &Scratch) {
     assert!(sockets.is_empty());
     until("all tasks have ended", || {
-        tokio::runtime::Handle::current().metrics().num_alive_tasks() == 0
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+            == 0
     })
     .await;
 }
@@ -244,7 +287,9 @@ async fn a_script_that_does_not_exist_is_a_failed_start_that_names_it() {
 #[tokio::test]
 async fn a_python_that_does_not_exist_is_a_failed_start_that_names_it() {
     let sockets = Scratch::new();
-    let builder = odd(1).python_exec("/no/such/python").socket_dir(sockets.path());
+    let builder = odd(1)
+        .python_exec("/no/such/python")
+        .socket_dir(sockets.path());
     let error = failed_start(builder).await;
     assert!(error.to_string().contains("/no/such/python"), "{error}");
     assert!(error.source().is_some(), "the system's reason is kept");
@@ -255,7 +300,10 @@ async fn a_python_that_does_not_exist_is_a_failed_start_that_names_it() {
 async fn a_script_that_raises_on_import_is_a_failed_start_with_its_traceback() {
     let (error, sockets) = refuses_to_start("raise").await;
     let text = error.to_string();
-    assert!(text.contains("Traceback") && text.contains("no such model file"), "{text}");
+    assert!(
+        text.contains("Traceback") && text.contains("no such model file"),
+        "{text}"
+    );
     nothing_is_left(&sockets).await;
 }
 
@@ -263,7 +311,10 @@ async fn a_script_that_raises_on_import_is_a_failed_start_with_its_traceback() {
 async fn a_script_that_exits_at_once_is_a_failed_start_with_its_code() {
     let (error, sockets) = refuses_to_start("exit").await;
     let text = error.to_string();
-    assert!(text.contains("exit status: 7") && text.contains("I would rather not"), "{text}");
+    assert!(
+        text.contains("exit status: 7") && text.contains("I would rather not"),
+        "{text}"
+    );
     nothing_is_left(&sockets).await;
 }
 
@@ -276,7 +327,10 @@ async fn a_worker_that_never_listens_fails_at_its_deadline() {
             .socket_dir(sockets.path())
             .start_timeout(Duration::from_millis(200));
         let error = failed_start(builder).await;
-        assert!(error.to_string().contains("within start_timeout (200ms)"), "{error}");
+        assert!(
+            error.to_string().contains("within start_timeout (200ms)"),
+            "{error}"
+        );
         nothing_is_left(&sockets).await;
     }
 }
@@ -284,7 +338,10 @@ async fn a_worker_that_never_listens_fails_at_its_deadline() {
 #[tokio::test]
 async fn a_worker_that_hangs_up_during_the_handshake_is_a_failed_start() {
     let (error, sockets) = refuses_to_start("hang_up").await;
-    assert!(error.to_string().contains("closed the connection"), "{error}");
+    assert!(
+        error.to_string().contains("closed the connection"),
+        "{error}"
+    );
     nothing_is_left(&sockets).await;
 }
 
@@ -329,7 +386,11 @@ async fn a_worker_that_cannot_be_started_again_is_given_up_and_waiting_calls_fai
     assert!(matches!(death, Error::WorkerDied(_)), "{death:?}");
     let waited = pool.call::<_, Value>("echo", &1).await.unwrap_err();
     assert_eq!(waited.kind(), ErrorKind::WorkerUnavailable);
-    assert!(chain(&waited).contains("the second time never works"), "{}", chain(&waited));
+    assert!(
+        chain(&waited).contains("the second time never works"),
+        "{}",
+        chain(&waited)
+    );
     let at_once = pool.try_call::<_, Value>("echo", &1).await.unwrap_err();
     assert!(matches!(at_once, Error::NoWorkers(_)), "{at_once:?}");
 }

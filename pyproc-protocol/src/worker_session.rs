@@ -107,7 +107,9 @@ impl WorkerSession {
     fn on_hello(&mut self, request: &Request, out: &mut Vec<u8>) -> Result<(), SessionError> {
         let response = match request.body.decode::<Hello>() {
             Ok(hello) => self.introduce(request.id, &hello)?,
-            Err(error) => Response::failure(request.id, format!("the hello makes no sense: {error}")),
+            Err(error) => {
+                Response::failure(request.id, format!("the hello makes no sense: {error}"))
+            }
         };
         self.respond(response, out)
             .or_else(|error| {

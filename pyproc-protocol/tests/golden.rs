@@ -1,4 +1,9 @@
 //! The golden frames, which the Python tests read too.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::{fs, path::PathBuf};
 
@@ -79,7 +84,10 @@ fn requests_say_what_the_manifest_says() {
         assert_eq!(request.id, expected["id"]);
         assert_eq!(request.method, expected["method"]);
         assert_eq!(request.body.decode::<Value>().unwrap(), expected["body"]);
-        assert_eq!(request.headers.len(), expected["headers"].as_object().map_or(0, |h| h.len()));
+        assert_eq!(
+            request.headers.len(),
+            expected["headers"].as_object().map_or(0, |h| h.len())
+        );
     }
 }
 
@@ -96,7 +104,10 @@ fn responses_say_what_the_manifest_says() {
             Ok(body) => assert_eq!(body.decode::<Value>().unwrap(), expected["body"]),
             Err(error) => assert_eq!(error, expected["error"]),
         }
-        assert_eq!(response.headers.len(), expected["headers"].as_object().map_or(0, |h| h.len()));
+        assert_eq!(
+            response.headers.len(),
+            expected["headers"].as_object().map_or(0, |h| h.len())
+        );
     }
 }
 
@@ -118,7 +129,12 @@ fn both_hellos_survive_a_round_trip() {
 #[test]
 fn a_wrapped_message_of_an_unknown_type_is_named_not_refused() {
     for golden in golden(&["wrapped-unknown"]) {
-        assert_eq!(golden.decode(), Message::Unknown { kind: "weather".into() });
+        assert_eq!(
+            golden.decode(),
+            Message::Unknown {
+                kind: "weather".into()
+            }
+        );
     }
 }
 
@@ -128,7 +144,11 @@ fn broken_frames_give_the_error_that_the_manifest_names() {
         let mut input = BytesMut::from(&golden.bytes()[..]);
         let reason = match FrameDecoder::new(DEFAULT_MAX_FRAME_SIZE).decode(&mut input) {
             Err(FrameError::Empty { offset: 0 }) => "empty",
-            Err(FrameError::TooLarge { len: 0xFFFF_FFFF, offset: 0, .. }) => "too-large",
+            Err(FrameError::TooLarge {
+                len: 0xFFFF_FFFF,
+                offset: 0,
+                ..
+            }) => "too-large",
             Err(other) => panic!("{}: {other}", golden.file),
             Ok(frame) => match Message::decode(&frame.unwrap()).unwrap_err() {
                 MessageError::UnknownVersion { .. } => "version",

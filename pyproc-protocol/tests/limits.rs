@@ -1,4 +1,9 @@
 //! Each bound, at it and just over it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{
@@ -21,7 +26,10 @@ fn a_frame_of_the_maximum_size_is_written_and_read() {
     let mut out = Vec::new();
     request.encode(DEFAULT_MAX_FRAME_SIZE, &mut out).unwrap();
     let mut decoder = FrameDecoder::new(DEFAULT_MAX_FRAME_SIZE);
-    let frame = decoder.decode(&mut BytesMut::from(&out[..])).unwrap().unwrap();
+    let frame = decoder
+        .decode(&mut BytesMut::from(&out[..]))
+        .unwrap()
+        .unwrap();
     assert_eq!(frame.len(), DEFAULT_MAX_FRAME_SIZE);
     assert_eq!(Message::decode(&frame).unwrap(), Message::Request(request));
 }
@@ -30,8 +38,18 @@ fn a_frame_of_the_maximum_size_is_written_and_read() {
 fn one_byte_more_is_refused_by_the_writer_which_leaves_nothing_behind() {
     let request = request_of(DEFAULT_MAX_FRAME_SIZE + 1);
     let mut out = vec![1, 2, 3];
-    let error = request.encode(DEFAULT_MAX_FRAME_SIZE, &mut out).unwrap_err();
-    assert!(matches!(error, EncodeError::TooLarge { max: DEFAULT_MAX_FRAME_SIZE }), "{error}");
+    let error = request
+        .encode(DEFAULT_MAX_FRAME_SIZE, &mut out)
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            EncodeError::TooLarge {
+                max: DEFAULT_MAX_FRAME_SIZE
+            }
+        ),
+        "{error}"
+    );
     assert_eq!(out, [1, 2, 3]);
 }
 
@@ -70,15 +88,25 @@ fn a_body_nested_100_000_deep_is_a_typed_error_of_whoever_reads_it() {
     let Ok(Message::Response(response)) = Message::decode(&frame) else {
         panic!("the envelope itself is not deep");
     };
-    let error = response.result.unwrap().decode::<serde_json::Value>().unwrap_err();
+    let error = response
+        .result
+        .unwrap()
+        .decode::<serde_json::Value>()
+        .unwrap_err();
     assert!(error.to_string().contains("recursion limit"), "{error}");
 }
 
 fn with_headers(headers: Headers) -> (Result<(), EncodeError>, Result<Message, MessageError>) {
     let json = serde_json::json!({"id": 1, "method": "m", "body": null, "headers": headers});
     let decoded = Message::decode(&Bytes::from(json.to_string()));
-    let request = Request { headers, ..Request::new(1, "m", RawJson::NULL) };
-    (request.encode(DEFAULT_MAX_FRAME_SIZE, &mut Vec::new()), decoded)
+    let request = Request {
+        headers,
+        ..Request::new(1, "m", RawJson::NULL)
+    };
+    (
+        request.encode(DEFAULT_MAX_FRAME_SIZE, &mut Vec::new()),
+        decoded,
+    )
 }
 
 #[test]
@@ -91,7 +119,10 @@ fn the_number_of_headers_is_bounded_in_both_directions() {
         written.unwrap_err(),
         EncodeError::Headers(MessageError::TooManyHeaders { count: 129 })
     ));
-    assert!(matches!(read.unwrap_err(), MessageError::TooManyHeaders { count: 129 }));
+    assert!(matches!(
+        read.unwrap_err(),
+        MessageError::TooManyHeaders { count: 129 }
+    ));
 }
 
 #[test]
@@ -104,7 +135,10 @@ fn the_size_of_headers_is_bounded_in_both_directions() {
         written.unwrap_err(),
         EncodeError::Headers(MessageError::HeadersTooLarge { size: 65_537 })
     ));
-    assert!(matches!(read.unwrap_err(), MessageError::HeadersTooLarge { size: 65_537 }));
+    assert!(matches!(
+        read.unwrap_err(),
+        MessageError::HeadersTooLarge { size: 65_537 }
+    ));
 }
 
 #[test]

@@ -1,4 +1,9 @@
 //! What holds for every message and for every string of bytes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use bytes::BytesMut;
 use proptest::{collection::btree_map, collection::vec, prelude::*};
@@ -59,12 +64,23 @@ fn headers() -> impl Strategy<Value = Headers> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let request = (1..=MAX_ID, any::<String>(), json(), headers()).prop_map(
-        |(id, method, body, headers)| Message::Request(Request { id, method, body, headers }),
-    );
+    let request =
+        (1..=MAX_ID, any::<String>(), json(), headers()).prop_map(|(id, method, body, headers)| {
+            Message::Request(Request {
+                id,
+                method,
+                body,
+                headers,
+            })
+        });
     let result = prop_oneof![json().prop_map(Ok), any::<String>().prop_map(Err)];
-    let response = (0..=MAX_ID, result, headers())
-        .prop_map(|(id, result, headers)| Message::Response(Response { id, result, headers }));
+    let response = (0..=MAX_ID, result, headers()).prop_map(|(id, result, headers)| {
+        Message::Response(Response {
+            id,
+            result,
+            headers,
+        })
+    });
     let cancellation = (1..=MAX_ID, any::<String>())
         .prop_map(|(id, reason)| Message::Cancellation(Cancellation { id, reason }));
     prop_oneof![request, response, cancellation]

@@ -1,4 +1,9 @@
 //! Both ends of the handshake in conversation, without a socket.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use bytes::BytesMut;
 use pyproc_protocol::{
@@ -48,11 +53,17 @@ fn answered(json: &str) -> Result<Option<Event>, SessionError> {
 
 #[test]
 fn new_peers_agree_on_version_and_features() {
-    let (session, worker) = handshake(Hello { owner: true, ..Hello::new("test/1") });
+    let (session, worker) = handshake(Hello {
+        owner: true,
+        ..Hello::new("test/1")
+    });
     let Some(Peer::Introduced(info)) = session.peer() else {
         panic!("{:?}", session.peer());
     };
-    assert_eq!((info.version, info.features, info.pid), (VERSION_1, Features::ALL, 7));
+    assert_eq!(
+        (info.version, info.features, info.pid),
+        (VERSION_1, Features::ALL, 7)
+    );
     assert!(worker.is_owned());
 }
 
@@ -62,7 +73,10 @@ fn an_old_worker_keeps_the_session_on_version_1_without_features() {
     let mut answer = frame(r#"{"id":1,"ok":false,"error":"Method 'pyproc.hello' not found"}"#);
     assert_eq!(session.receive(&mut answer).unwrap(), Some(Event::Ready));
     let peer = session.peer().unwrap();
-    assert_eq!((peer.version(), peer.features()), (VERSION_1, Features::NONE));
+    assert_eq!(
+        (peer.version(), peer.features()),
+        (VERSION_1, Features::NONE)
+    );
 }
 
 #[test]
@@ -84,13 +98,19 @@ fn nobody_is_known_before_the_answer() {
 #[test]
 fn a_worker_that_chooses_what_was_not_offered_is_refused() {
     let error = answered(r#"{"id":1,"ok":true,"body":{"version":9}}"#).unwrap_err();
-    assert!(matches!(error, SessionError::Version { version: 9 }), "{error}");
+    assert!(
+        matches!(error, SessionError::Version { version: 9 }),
+        "{error}"
+    );
 }
 
 #[test]
 fn an_answer_to_the_hello_with_another_id_is_refused() {
     let error = answered(r#"{"id":2,"ok":true,"body":{"version":1}}"#).unwrap_err();
-    assert!(matches!(error, SessionError::HelloId { id: 2, expected: 1 }), "{error}");
+    assert!(
+        matches!(error, SessionError::HelloId { id: 2, expected: 1 }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -112,7 +132,9 @@ fn more_functions_than_allowed_are_refused() {
 #[test]
 fn a_worker_that_could_not_read_a_frame_ends_the_session_with_its_words() {
     let (mut session, _) = handshake(Hello::new("test/1"));
-    let error = session.receive(&mut frame(r#"{"id":0,"ok":false,"error":"huh"}"#)).unwrap_err();
+    let error = session
+        .receive(&mut frame(r#"{"id":0,"ok":false,"error":"huh"}"#))
+        .unwrap_err();
     assert!(matches!(error, SessionError::Refused { message } if message == "huh"));
 }
 
@@ -122,22 +144,45 @@ fn a_client_refuses_requests_and_skips_what_it_does_not_know() {
     let mut input = frame(r#"{"type":"weather","payload":{}}"#);
     input.unsplit(frame(r#"{"id":5,"ok":true,"body":1}"#));
     let response = Response::success(5, RawJson::parse("1").unwrap());
-    assert_eq!(session.receive(&mut input).unwrap(), Some(Event::Response(response)));
-    let error = session.receive(&mut frame(r#"{"id":5,"method":"m"}"#)).unwrap_err();
-    assert!(matches!(error, SessionError::Unexpected { got: "request", .. }), "{error}");
+    assert_eq!(
+        session.receive(&mut input).unwrap(),
+        Some(Event::Response(response))
+    );
+    let error = session
+        .receive(&mut frame(r#"{"id":5,"method":"m"}"#))
+        .unwrap_err();
+    assert!(
+        matches!(error, SessionError::Unexpected { got: "request", .. }),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_worker_yields_requests_wrapped_or_not_and_cancellations() {
     let mut worker = WorkerSession::new(info(), MAX);
     let mut input = frame(r#"{"id":5,"method":"m","body":1}"#);
-    input.unsplit(frame(r#"{"type":"request","payload":{"id":6,"method":"m"}}"#));
-    input.unsplit(frame(r#"{"type":"cancellation","payload":{"id":6,"reason":"bored"}}"#));
-    let mut next = || worker.receive(&mut input, &mut Vec::new()).unwrap().unwrap();
+    input.unsplit(frame(
+        r#"{"type":"request","payload":{"id":6,"method":"m"}}"#,
+    ));
+    input.unsplit(frame(
+        r#"{"type":"cancellation","payload":{"id":6,"reason":"bored"}}"#,
+    ));
+    let mut next = || {
+        worker
+            .receive(&mut input, &mut Vec::new())
+            .unwrap()
+            .unwrap()
+    };
     let first = Request::new(5, "m", RawJson::parse("1").unwrap());
     assert_eq!(next(), WorkerEvent::Request(first));
-    assert_eq!(next(), WorkerEvent::Request(Request::new(6, "m", RawJson::NULL)));
-    let cancellation = Cancellation { id: 6, reason: "bored".into() };
+    assert_eq!(
+        next(),
+        WorkerEvent::Request(Request::new(6, "m", RawJson::NULL))
+    );
+    let cancellation = Cancellation {
+        id: 6,
+        reason: "bored".into(),
+    };
     assert_eq!(next(), WorkerEvent::Cancellation(cancellation));
 }
 
@@ -160,13 +205,20 @@ fn a_worker_without_a_common_version_says_so_and_goes_on() {
     let hello = r#"{"id":1,"method":"pyproc.hello","body":{"versions":[9]}}"#;
     assert_eq!(worker.receive(&mut frame(hello), &mut out).unwrap(), None);
     assert!(String::from_utf8_lossy(&out).contains("speaks version 1"));
-    assert!(worker.receive(&mut frame(r#"{"id":2,"method":"m"}"#), &mut out).unwrap().is_some());
+    assert!(
+        worker
+            .receive(&mut frame(r#"{"id":2,"method":"m"}"#), &mut out)
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[test]
 fn details_of_an_error_go_only_to_a_client_that_asked_for_them() {
     let mut response = Response::failure(3, "no such model");
-    response.headers.insert(ERROR_TYPE.into(), "KeyError".into());
+    response
+        .headers
+        .insert(ERROR_TYPE.into(), "KeyError".into());
 
     let (_, asked) = handshake(Hello::new("test/1"));
     let mut out = Vec::new();

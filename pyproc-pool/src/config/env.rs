@@ -31,7 +31,10 @@ impl PoolConfig {
         env.paths("PYPROC_EXTERNAL_SOCKETS", &mut self.external_sockets);
         let restart = &mut self.restart;
         env.parsed("PYPROC_RESTART_MAX_ATTEMPTS", &mut restart.max_attempts)?;
-        env.duration("PYPROC_RESTART_INITIAL_BACKOFF", &mut restart.initial_backoff)?;
+        env.duration(
+            "PYPROC_RESTART_INITIAL_BACKOFF",
+            &mut restart.initial_backoff,
+        )?;
         env.duration("PYPROC_RESTART_MAX_BACKOFF", &mut restart.max_backoff)?;
         env.parsed("PYPROC_RESTART_MULTIPLIER", &mut restart.multiplier)?;
         env.parsed("PYPROC_OUTPUT", &mut self.output)
@@ -46,7 +49,9 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
         name: &str,
         field: &mut T,
     ) -> Result<(), ConfigError> {
-        self.with(name, field, |text| text.parse().map_err(|e: T::Err| e.to_string()))
+        self.with(name, field, |text| {
+            text.parse().map_err(|e: T::Err| e.to_string())
+        })
     }
 
     fn duration(&self, name: &str, field: &mut Duration) -> Result<(), ConfigError> {
@@ -68,8 +73,8 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
             return Ok(());
         };
         let text = value.to_string_lossy();
-        *field = parse(&text)
-            .map_err(|reason| ConfigError::new(name, format!("{text:?}: {reason}")))?;
+        *field =
+            parse(&text).map_err(|reason| ConfigError::new(name, format!("{text:?}: {reason}")))?;
         Ok(())
     }
 
@@ -125,7 +130,10 @@ mod tests {
         assert_eq!(config.workers, 3);
         assert_eq!(config.start_timeout, Duration::from_secs(5));
         assert_eq!(config.restart.multiplier, 1.5);
-        assert_eq!(config.external_sockets, ["/run/a.sock", "/run/b.sock"].map(PathBuf::from));
+        assert_eq!(
+            config.external_sockets,
+            ["/run/a.sock", "/run/b.sock"].map(PathBuf::from)
+        );
         assert_eq!(config.output, WorkerOutput::Discard);
         assert_eq!(config.max_queue, PoolConfig::default().max_queue);
     }

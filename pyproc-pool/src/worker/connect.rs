@@ -53,7 +53,9 @@ fn is_not_yet(error: &io::Error) -> bool {
 /// The socket is in a directory that only this user can enter; this is the second lock
 /// on the same door.
 fn check_peer(stream: &UnixStream, socket: &Path) -> Result<(), Cause> {
-    let peer = stream.peer_cred().map_err(|source| failed(socket, source))?;
+    let peer = stream
+        .peer_cred()
+        .map_err(|source| failed(socket, source))?;
     if peer.uid() == rustix::process::getuid().as_raw() {
         return Ok(());
     }
@@ -74,9 +76,12 @@ async fn handshake(
         ..Hello::new(AGENT)
     };
     let mut output = Vec::new();
-    let mut session =
-        Session::start(hello, max_frame_size, &mut output).map_err(|error| too_small(socket, error))?;
-    stream.write_all(&output).await.map_err(|error| broken(socket, error))?;
+    let mut session = Session::start(hello, max_frame_size, &mut output)
+        .map_err(|error| too_small(socket, error))?;
+    stream
+        .write_all(&output)
+        .await
+        .map_err(|error| broken(socket, error))?;
     let mut input = BytesMut::with_capacity(8 * 1024);
     loop {
         match session.receive(&mut input).map_err(Cause::Handshake)? {

@@ -123,7 +123,10 @@ impl Lifecycle {
             Source::Spawned(dir) => {
                 let name = format!("worker-{}.{}.sock", self.worker, self.incarnation);
                 let socket = dir.join(name);
-                let process = self.spawn(&socket).await.map_err(|cause| self.failure(cause, None))?;
+                let process = self
+                    .spawn(&socket)
+                    .await
+                    .map_err(|cause| self.failure(cause, None))?;
                 (socket, Some(Arc::new(process)))
             }
         };
@@ -135,7 +138,10 @@ impl Lifecycle {
         };
         match result {
             Ok(connection) => {
-                let running = Running { connection, process };
+                let running = Running {
+                    connection,
+                    process,
+                };
                 self.open(&running);
                 Ok(running)
             }
@@ -145,15 +151,23 @@ impl Lifecycle {
 
     /// From now on the worker gets calls.
     fn open(&self, running: &Running) {
-        let Running { connection, process } = running;
-        let pid = process.as_ref().map(|it| it.pid()).or(connection.peer_pid());
+        let Running {
+            connection,
+            process,
+        } = running;
+        let pid = process
+            .as_ref()
+            .map(|it| it.pid())
+            .or(connection.peer_pid());
         tracing::info!(worker = self.worker, pid, "worker is ready");
         self.with_worker(|it| {
             it.pid = pid;
             it.state = WorkerState::Ready;
         });
         let now = std::time::Instant::now();
-        self.shared.scheduler().lane_up(self.worker, connection.features(), now);
+        self.shared
+            .scheduler()
+            .lane_up(self.worker, connection.features(), now);
     }
 
     async fn spawn(&self, socket: &Path) -> Result<Process, Cause> {
@@ -305,9 +319,15 @@ impl Lifecycle {
     }
 
     fn give_up(&self, failure: StartFailure) {
-        tracing::error!(worker = self.worker, "worker is given up after too many failed starts");
+        tracing::error!(
+            worker = self.worker,
+            "worker is given up after too many failed starts"
+        );
         self.set_state(WorkerState::Stopped);
-        let wakers = self.shared.scheduler().give_up_lane(self.worker, Arc::new(failure));
+        let wakers = self
+            .shared
+            .scheduler()
+            .give_up_lane(self.worker, Arc::new(failure));
         wakers.into_iter().for_each(std::task::Waker::wake);
     }
 

@@ -55,7 +55,10 @@ fn copy(mut pipe: PipeReader, to: WorkerOutput, kept: &Mutex<VecDeque<u8>>) {
         match pipe.read(&mut buffer) {
             Ok(0) => return,
             Ok(n) => {
-                keep(&mut kept.lock().unwrap_or_else(PoisonError::into_inner), &buffer[..n]);
+                keep(
+                    &mut kept.lock().unwrap_or_else(PoisonError::into_inner),
+                    &buffer[..n],
+                );
                 if to == WorkerOutput::Inherit {
                     // A service without stderr has nobody to tell.
                     let _ = io::stderr().write_all(&buffer[..n]);

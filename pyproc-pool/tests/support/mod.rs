@@ -19,7 +19,9 @@ pub fn python() -> PathBuf {
 }
 
 pub fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/workers").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/workers")
+        .join(name)
 }
 
 /// A pool of workers that misbehave on demand.
@@ -87,7 +89,11 @@ pub async fn echoes(pool: &Pool) {
 }
 
 pub fn pids(pool: &Pool) -> Vec<u32> {
-    pool.health().workers.iter().filter_map(|worker| worker.pid).collect()
+    pool.health()
+        .workers
+        .iter()
+        .filter_map(|worker| worker.pid)
+        .collect()
 }
 
 /// Ends the pool and asserts that it leaves nothing behind: no process, no socket, no
@@ -98,9 +104,15 @@ pub async fn leaves_nothing(pool: Pool, sockets: &Scratch, all_pids: &[u32]) {
     for pid in all_pids {
         assert!(!is_alive(*pid), "process {pid} was left behind");
     }
-    assert!(sockets.is_empty(), "something was left in the socket directory");
+    assert!(
+        sockets.is_empty(),
+        "something was left in the socket directory"
+    );
     until("all tasks have ended", || {
-        tokio::runtime::Handle::current().metrics().num_alive_tasks() == 0
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+            == 0
     })
     .await;
 }

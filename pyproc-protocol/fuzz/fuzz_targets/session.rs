@@ -1,0 +1,72 @@
+//! A whole conversation with a peer that sends anything, in pieces of any size: both ends
+//! yield events or a typed error, and what they write is always whole frames.
+#![no_main]
+
+use bytes::BytesMut;
+use libfuzzer_sys::fuzz_target;
+use pyproc_protocol::{
+    Event, Features, FrameDecoder, Hello, Message, Response, Session, WorkerEvent, WorkerInfo,
+    WorkerSession,
+};
+
+const MAX: usize = 4096;
+
+fuzz_target!(|input: (u8, Vec<Vec<u8>>)| {
+    let (flags, pieces) = input;
+    // With a length prefix of its own, each piece is a frame, and the fuzzer need not guess it.
+    let pieces: Vec<Vec<u8>> = pieces
+        .into_iter()
+        .map(|piece| if flags & 1 == 0 { piece } else { framed(&piece) })
+        .collect();
+    as_client(&pieces);
+    as_worker(&pieces);
+});
+
+fn framed(body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32).to_be_bytes()[..], body].concat()
+}
+
+fn as_client(pieces: &[Vec<u8>]) {
+    let mut session = Session::start(Hello::new("fuzz"), MAX, &mut Vec::new()).expect("it fits");
+    let mut input = BytesMut::new();
+    for piece in pieces {
+        input.extend_from_slice(piece);
+        loop {
+            match session.receive(&mut input) {
+                Ok(Some(Event::Ready)) => assert!(session.peer().is_some()),
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn as_worker(pieces: &[Vec<u8>]) {
+    let info = WorkerInfo { features: Features::ALL, ..WorkerInfo::default() };
+    let mut session = WorkerSession::new(info, MAX);
+    let (mut input, mut output) = (BytesMut::new(), Vec::new());
+    for piece in pieces {
+        input.extend_from_slice(piece);
+        loop {
+            match session.receive(&mut input, &mut output) {
+                Ok(Some(WorkerEvent::Request(request))) => {
+                    let _ = session.respond(Response::success(request.id, request.body), &mut output);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return whole_frames(&output),
+            }
+        }
+    }
+    whole_frames(&output);
+}
+
+fn whole_frames(output: &[u8]) {
+    let mut decoder = FrameDecoder::new(MAX);
+    let mut rest = BytesMut::from(output);
+    while let Some(frame) = decoder.decode(&mut rest).expect("our own frames") {
+        Message::decode(&frame).expect("our own message");
+    }
+    assert!(rest.is_empty());
+}
