@@ -7,6 +7,11 @@ use crate::ConfigError;
 
 mod env;
 
+const MAX_WORKERS: usize = 1024;
+
+/// As many as the call table holds.
+const MAX_CALLS: usize = 1 << 20;
+
 /// All settings of a pool, with their defaults.
 ///
 /// Reads from any serde format; durations are texts such as `"250ms"` or `"1m 30s"`, and a field that
@@ -17,11 +22,17 @@ mod env;
 /// let mut json = serde_json::Deserializer::from_str(r#"{"workers": 2, "worker_script": "worker.py"}"#);
 /// let config = PoolConfig::from_deserializer(&mut json)?;
 /// assert_eq!((config.workers, config.max_in_flight), (2, 64));
+///
+/// let same = PoolConfig {
+///     workers: 2,
+///     worker_script: Some("worker.py".into()),
+///     ..PoolConfig::default()
+/// };
+/// assert_eq!(config, same);
 /// # Ok::<(), pyproc_pool::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
 pub struct PoolConfig {
     /// Worker processes. Default: one for each core. At most 1,024. With `external_sockets`
     /// it has no meaning: there is one worker for each socket.
@@ -79,7 +90,8 @@ pub struct PoolConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct RestartConfig {
     /// After how many failed starts in a row a worker is given up. Default 5; 0 means
-    /// never. A worker that started and died later is always brought back.
+    /// never. A worker that started and died later is always brought back, and an external
+    /// one is never given up.
     pub max_attempts: u32,
     /// Wait before the first attempt. Default 100 ms. Each wait is shortened by a random part of up to a
     /// half, so that workers don't all start at the same moment.
@@ -156,7 +168,7 @@ impl PoolConfig {
 
     /// Reads settings from the environment: `PYPROC_` and the field's name in
     /// capitals, such as `PYPROC_MAX_IN_FLIGHT=32`, `PYPROC_START_TIMEOUT=5s`,
-    /// `PYPROC_RESTART_MAX_ATTEMPTS=3` or `PYPROC_EXTERNAL_SOCKETS=/run/a.sock:/run/b.sock`. What is not set has
+    /// `PYPROC_RESTART_MAX_ATTEMPTS=3` or `PYPROC_EXTERNAL_SOCKETS=/run/a.sock:/run/b.sock`. What is not set, or empty, has
     /// its default. `args` and `env` cannot be set this way.
     ///
     /// # Errors
@@ -165,7 +177,7 @@ impl PoolConfig {
     pub fn from_env() -> Result<Self, ConfigError> {
         let mut config = Self::default();
         config.apply(|name| std::env::var_os(name))?;
-        config.validate()?;
+        config.validate().map_err(env::naming_the_variable)?;
         Ok(config)
     }
 
@@ -176,18 +188,39 @@ impl PoolConfig {
     /// Names the first field that does not.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check_source()?;
-        in_range("workers", self.workers, 1, 1024)?;
+        in_range("workers", self.workers, 1, MAX_WORKERS)?;
         in_range("max_in_flight", self.max_in_flight, 1, 65_536)?;
-        in_range("max_queue", self.max_queue, 0, 1 << 20)?;
+        in_range("max_queue", self.max_queue, 0, MAX_CALLS)?;
         in_range(
             "max_frame_size",
             self.max_frame_size,
             1024,
             u32::MAX as usize,
         )?;
+        self.check_capacity()?;
+        no_zero_byte("args", &self.args)?;
+        no_zero_byte(
+            "env",
+            self.env.iter().flat_map(|(name, value)| [name, value]),
+        )?;
         positive("start_timeout", self.start_timeout)?;
         positive("request_timeout", self.request_timeout)?;
         self.restart.validate()
+    }
+
+    fn check_capacity(&self) -> Result<(), ConfigError> {
+        let workers = match self.external_sockets.len() {
+            0 => self.workers,
+            external => external,
+        };
+        in_range("external_sockets", workers, 1, MAX_WORKERS)?;
+        let calls = workers * self.max_in_flight + self.max_queue;
+        if calls > MAX_CALLS {
+            let reason =
+                format!("workers times this, and max_queue, are {calls}, over {MAX_CALLS}");
+            return Err(ConfigError::new("max_in_flight", reason));
+        }
+        Ok(())
     }
 
     fn check_source(&self) -> Result<(), ConfigError> {
@@ -235,6 +268,16 @@ fn in_range(field: &str, value: usize, min: usize, max: usize) -> Result<(), Con
     }
     let reason = format!("{value} is not between {min} and {max}");
     Err(ConfigError::new(field, reason))
+}
+
+fn no_zero_byte<'a>(
+    field: &str,
+    texts: impl IntoIterator<Item = &'a String>,
+) -> Result<(), ConfigError> {
+    match texts.into_iter().find(|text| text.contains('\0')) {
+        Some(text) => Err(ConfigError::new(field, format!("{text:?} has a zero byte"))),
+        None => Ok(()),
+    }
 }
 
 fn positive(field: &str, value: Duration) -> Result<(), ConfigError> {

@@ -11,7 +11,7 @@ use pyproc_protocol::{Event, Features, Peer, Response, Session};
 use tokio::{io::AsyncWrite, net::UnixStream};
 use tokio_util::io::poll_read_buf;
 
-use crate::{ProtocolViolation, shared::Shared};
+use crate::{ProtocolViolation, outbox::Outbox, shared::Shared};
 
 /// The connection to one worker, after the handshake.
 #[derive(Debug)]
@@ -19,9 +19,9 @@ pub(crate) struct Connection {
     stream: UnixStream,
     session: Session,
     input: BytesMut,
-    /// Frames on their way out; those before `written` are gone.
-    output: Vec<u8>,
-    written: usize,
+    output: Outbox,
+    /// Why nothing more can be written.
+    broken: Option<io::Error>,
     /// Empty between polls; kept for their memory.
     responses: Vec<Response>,
     wakers: Vec<Waker>,
@@ -39,17 +39,14 @@ pub(crate) enum Closed {
 const READ_ROOM: usize = 16 * 1024;
 const READ_BUFFER: usize = 64 * 1024;
 
-/// Memory for writing that is kept when it isn't needed for the moment.
-const WRITE_BUFFER: usize = 256 * 1024;
-
 impl Connection {
     pub(crate) fn new(stream: UnixStream, session: Session, input: BytesMut) -> Self {
         Self {
             stream,
             session,
             input,
-            output: Vec::new(),
-            written: 0,
+            output: Outbox::default(),
+            broken: None,
             responses: Vec::new(),
             wakers: Vec::new(),
         }
@@ -75,13 +72,16 @@ impl Connection {
     fn poll(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Poll<Closed> {
         loop {
             let read = self.poll_read(shared, worker, cx);
+            if let Poll::Ready(Err(closed)) = read {
+                return Poll::Ready(closed);
+            }
+            // A worker that died may have answered before: all of that is read first.
+            if let (Poll::Pending, Some(error)) = (&read, self.broken.take()) {
+                return Poll::Ready(Closed::Failed(error));
+            }
             let written = self.poll_write(shared, worker, cx);
-            match (read, written) {
-                (Poll::Ready(Err(closed)), _) | (_, Poll::Ready(Err(closed))) => {
-                    return Poll::Ready(closed);
-                }
-                (Poll::Pending, Poll::Pending) => return Poll::Pending,
-                _ => {}
+            if read.is_pending() && written.is_pending() {
+                return Poll::Pending;
             }
         }
     }
@@ -133,27 +133,20 @@ impl Connection {
     }
 
     /// One write of all that is ready.
-    fn poll_write(
-        &mut self,
-        shared: &Shared,
-        worker: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Closed>> {
-        if self.written == self.output.len() && !self.next_output(shared, worker, cx) {
-            return Poll::Pending;
+    fn poll_write(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Poll<()> {
+        if self.broken.is_some() {
+            return Poll::Ready(());
         }
-        let rest = &self.output[self.written..];
-        match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
-            Ok(n) => self.written += n,
-            Err(error) => return Poll::Ready(Err(Closed::Failed(error))),
+        if self.output.is_empty() {
+            let mut scheduler = shared.scheduler();
+            if !scheduler.take_outbox(worker, &mut self.output, cx.waker()) {
+                return Poll::Pending;
+            }
         }
-        Poll::Ready(Ok(()))
-    }
-
-    fn next_output(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> bool {
-        self.output.clear();
-        self.output.shrink_to(WRITE_BUFFER);
-        self.written = 0;
-        shared.scheduler().take_outbox(worker, &mut self.output, cx)
+        match ready!(Pin::new(&mut self.stream).poll_write(cx, self.output.chunk())) {
+            Ok(n) => self.output.advance(n),
+            Err(error) => self.broken = Some(error),
+        }
+        Poll::Ready(())
     }
 }

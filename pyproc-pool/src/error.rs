@@ -14,10 +14,12 @@ pub enum Error {
     Timeout(TimeoutError),
     /// The pool has as many calls as it takes. The function did not run.
     #[error(
-        "the pool is full: {in_flight} calls in flight and {queued} waiting; \
+        "the pool is full: {ready} workers are ready, {in_flight} calls in flight and {queued} waiting; \
          try again later, or raise max_queue, max_in_flight or workers"
     )]
     Overloaded {
+        /// Workers that were ready for calls.
+        ready: usize,
         /// Calls that workers had.
         in_flight: usize,
         /// Calls that waited for a worker.
@@ -28,13 +30,13 @@ pub enum Error {
     #[error(transparent)]
     WorkerDied(Arc<WorkerDeath>),
     /// No worker is left that could take the call. The function did not run.
-    #[error("no worker could be started again; the last attempt")]
+    #[error("no worker is left, and starting one failed too often")]
     NoWorkers(#[source] Arc<StartFailure>),
     /// A worker did not start.
     #[error(transparent)]
     StartFailed(Arc<StartFailure>),
     /// The worker broke the protocol while it had the call.
-    #[error("worker {worker} broke the protocol and was replaced")]
+    #[error("worker {worker} broke the protocol")]
     Protocol {
         /// The worker's slot.
         worker: usize,
@@ -155,6 +157,7 @@ impl Error {
 
 /// A deadline passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TimeoutError {
     /// The function's name.
     pub method: String,
@@ -298,8 +301,18 @@ pub enum StartFailureCause {
     #[error("the process ended before it answered: {0}")]
     Exited(ExitStatus),
     /// It did not answer within `start_timeout`.
-    #[error("no answer within start_timeout ({0:?}); does the script call run_worker()?")]
-    Timeout(Duration),
+    #[error(
+        "no answer on {socket:?} within start_timeout ({limit:?}); \
+         does the worker's script call run_worker()?"
+    )]
+    Timeout {
+        /// The socket's path.
+        socket: PathBuf,
+        /// The setting.
+        limit: Duration,
+        /// Why the last attempt to connect failed; `None` when it did not.
+        source: Option<io::Error>,
+    },
     /// Its socket could not be connected to.
     #[error("cannot connect to {socket:?}")]
     Connect {
@@ -355,6 +368,7 @@ pub enum ProtocolViolation {
 /// A setting that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("bad setting `{field}`: {reason}")]
+#[non_exhaustive]
 pub struct ConfigError {
     /// The field, or the environment variable.
     pub field: String,
@@ -383,4 +397,15 @@ fn write_output(f: &mut fmt::Formatter<'_>, output: &str) -> fmt::Result {
         "" => Ok(()),
         output => write!(f, "; its last output:\n{output}"),
     }
+}
+
+/// An error and all that caused it, in one line of text.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

@@ -46,6 +46,8 @@ mod config;
 mod connection;
 mod depth;
 mod error;
+mod lane;
+mod outbox;
 mod pending;
 mod pool;
 mod request;

@@ -1,23 +1,26 @@
-use std::{cell::Cell, future::poll_fn};
+use std::{cell::Cell, future::poll_fn, task::Waker};
 
-use pyproc_protocol::{PreparedRequest, Response};
+use pyproc_protocol::PreparedRequest;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Error, call_table::CallId, scheduler::Admission, shared::Shared};
+use crate::{
+    Error,
+    call_table::{CallId, Outcome},
+    scheduler::{Admission, GivenUp},
+    shared::Shared,
+};
 
 /// A call that was taken by the pool. Dropping it gives the call up.
 #[derive(Debug)]
 pub(crate) struct Pending<'a> {
     shared: &'a Shared,
     id: CallId,
-    /// `None` once the outcome was taken: nothing is left to give up.
-    abandon: Option<&'static str>,
+    /// The outcome was taken, or the call given up: nothing is left to do.
+    over: bool,
 }
 
-/// How a wait ended without an outcome: at the deadline, with this worker having the call.
-pub(crate) struct DeadlinePassed {
-    pub(crate) worker: Option<usize>,
-}
+/// The deadline passed; with the worker that has the call, if one has.
+pub(crate) struct DeadlinePassed(pub(crate) Option<usize>);
 
 impl<'a> Pending<'a> {
     pub(crate) fn submit(
@@ -38,7 +41,7 @@ impl<'a> Pending<'a> {
         Ok(Self {
             shared,
             id: submitted.id,
-            abandon: Some("the caller is gone"),
+            over: false,
         })
     }
 
@@ -46,33 +49,35 @@ impl<'a> Pending<'a> {
     ///
     /// Cancellation safety: a dropped wait gives the call up, its late answer is dropped by
     /// id, and its capacity comes back when the worker answers.
-    pub(crate) async fn outcome(
-        mut self,
-        deadline: Instant,
-    ) -> Result<Result<(usize, Response), Error>, DeadlinePassed> {
+    pub(crate) async fn outcome(mut self, deadline: Instant) -> Result<Outcome, DeadlinePassed> {
         let outcome = poll_fn(|cx| self.shared.scheduler().poll_outcome(self.id, cx));
-        match timeout_at(deadline, outcome).await {
-            Ok(outcome) => {
-                self.abandon = None;
-                Ok(outcome)
-            }
-            Err(_) => {
-                self.abandon = Some("timeout");
-                let worker = self.shared.scheduler().worker_of(self.id);
-                Err(DeadlinePassed { worker })
-            }
+        if let Ok(outcome) = timeout_at(deadline, outcome).await {
+            self.over = true;
+            return Ok(outcome);
         }
+        match self.give_up("timeout") {
+            GivenUp::Answered(outcome) => Ok(outcome),
+            GivenUp::OnWorker(worker) => Err(DeadlinePassed(Some(worker))),
+            GivenUp::Queued => Err(DeadlinePassed(None)),
+        }
+    }
+
+    fn give_up(&mut self, reason: &str) -> GivenUp {
+        self.over = true;
+        let mut wakers = Vec::new();
+        let given_up = self
+            .shared
+            .scheduler()
+            .give_up(self.id, reason, &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+        given_up
     }
 }
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        let Some(reason) = self.abandon else {
-            return;
-        };
-        let waker = self.shared.scheduler().abandon(self.id, reason);
-        if let Some(waker) = waker {
-            waker.wake();
+        if !self.over {
+            self.give_up("the caller is gone");
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::{
     future::poll_fn,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     task::Waker,
     time::{Duration, Instant},
 };
@@ -18,7 +18,7 @@ use crate::{
     WorkerHealth,
     shared::Shared,
     socket_dir::SocketDir,
-    worker::{Lifecycle, Running, Source, Stop},
+    worker::{Lifecycle, Running, Source, Stop, last_words},
 };
 
 /// A pool of Python worker processes.
@@ -36,8 +36,8 @@ struct Handle {
     stop: watch::Sender<Stop>,
     /// One task for each worker, which says whether it had to kill it.
     tasks: Mutex<JoinSet<bool>>,
-    /// Removed with the last handle.
-    _socket_dir: Option<SocketDir>,
+    /// Removed at the shutdown, else with the last handle.
+    socket_dir: std::sync::Mutex<Option<SocketDir>>,
 }
 
 /// A worker that is told to end has at least this long.
@@ -73,15 +73,19 @@ impl Pool {
                 Lifecycle::new(worker, source, Arc::clone(&shared), on_stop.clone())
             })
             .collect();
-        let tasks = start_all(starts)
-            .await
-            .map_err(|failure| Error::StartFailed(Arc::new(failure)))?;
+        let tasks = match start_all(starts).await {
+            Ok(tasks) => tasks,
+            Err(failure) => {
+                end_all(&shared).await;
+                return Err(Error::StartFailed(Arc::new(failure)));
+            }
+        };
         Ok(Self {
             handle: Arc::new(Handle {
                 shared,
                 stop,
                 tasks: Mutex::new(tasks),
-                _socket_dir: socket_dir,
+                socket_dir: std::sync::Mutex::new(socket_dir),
             }),
         })
     }
@@ -109,6 +113,10 @@ impl Pool {
     /// - [`Error::NoWorkers`] when none is left, [`Error::ShutDown`] after a shutdown;
     /// - [`Error::Remote`] when the function raised, or does not exist;
     /// - [`Error::Encode`] and [`Error::Decode`] when input or result do not fit.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time enabled.
     ///
     /// # Cancellation safety
     ///
@@ -198,7 +206,7 @@ impl Pool {
         shared.scheduler().close();
         let drained = poll_fn(|cx| shared.scheduler().poll_drained(cx));
         let _ = timeout(deadline, drained).await;
-        let cut_off = self.handle.fail_all();
+        let cut_off = self.handle.cut_off();
 
         let rest = deadline.saturating_sub(begin.elapsed());
         let grace = rest.max(SHORTEST_GRACE);
@@ -208,19 +216,28 @@ impl Pool {
         while let Some(ended) = tasks.join_next().await {
             killed += usize::from(ended.unwrap_or(true));
         }
+        self.handle.remove_sockets();
         ShutdownReport { cut_off, killed }
     }
 }
 
 impl Handle {
     /// Fails what has no outcome yet, and counts it.
-    fn fail_all(&self) -> usize {
+    fn cut_off(&self) -> usize {
         let mut scheduler = self.shared.scheduler();
         let unanswered = scheduler.unanswered();
-        let wakers = scheduler.fail_all();
+        let wakers = scheduler.cut_off();
         drop(scheduler);
         wakers.into_iter().for_each(Waker::wake);
         unanswered
+    }
+
+    fn remove_sockets(&self) {
+        let mut dir = self
+            .socket_dir
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        drop(dir.take());
     }
 }
 
@@ -243,6 +260,18 @@ fn sources(config: &PoolConfig) -> Result<(Vec<Source>, Option<SocketDir>), Erro
     let dir = SocketDir::create(config.socket_dir.as_deref())?;
     let spawned = |_| Source::Spawned(dir.path().into());
     Ok(((0..config.workers).map(spawned).collect(), Some(dir)))
+}
+
+/// Ends whatever was started.
+async fn end_all(shared: &Shared) {
+    let processes: Vec<_> = shared
+        .workers()
+        .iter_mut()
+        .filter_map(|it| it.process.take())
+        .collect();
+    for process in processes {
+        last_words(&process).await;
+    }
 }
 
 /// Starts all workers at the same time. The first that fails ends the others.

@@ -115,7 +115,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
                 Some(_) => Deadline::Call,
                 None => Deadline::Pool,
             },
-            worker: passed.worker,
+            worker: passed.0,
         })
     }
 

@@ -10,12 +10,13 @@ use std::{
     time::Instant,
 };
 
-use pyproc_protocol::{Cancellation, Features, PreparedRequest, Response};
+use pyproc_protocol::{Features, PreparedRequest, Response};
 
 use crate::{
     Error, ProtocolViolation, StartFailure,
     call_table::{Call, CallId, CallState, CallTable, Outcome},
-    depth::Depth,
+    lane::{Lane, LaneState},
+    outbox::Outbox,
 };
 
 #[derive(Debug)]
@@ -27,7 +28,8 @@ pub(crate) struct Scheduler {
     lanes: Vec<Lane>,
     limits: Limits,
     open: bool,
-    drained: Option<Waker>,
+    /// Who waits for the last answer.
+    drained: Vec<Waker>,
     counters: Counters,
 }
 
@@ -46,33 +48,18 @@ pub(crate) struct Counters {
     pub(crate) abandoned: u64,
 }
 
-/// The way to one worker.
-#[derive(Debug)]
-struct Lane {
-    state: LaneState,
-    /// Calls that the worker has; as many entries of the table are `OnWorker` here.
-    in_flight: usize,
-    depth: Depth,
-    /// Frames that wait to be written.
-    outbox: Vec<u8>,
-    /// The connection's task, while it sleeps for want of frames.
-    writer: Option<Waker>,
-}
-
-#[derive(Debug)]
-enum LaneState {
-    /// No worker at present; one is on its way.
-    Down,
-    Up(Features),
-    /// Not tried again.
-    GivenUp(Arc<StartFailure>),
-}
-
 /// Whether a call may wait for capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
     Queue,
     Now,
+}
+
+/// What became of a call that its caller gave up.
+pub(crate) enum GivenUp {
+    Queued,
+    OnWorker(usize),
+    Answered(Outcome),
 }
 
 /// A call that the pool has taken.
@@ -86,20 +73,14 @@ pub(crate) struct Submitted {
 
 impl Scheduler {
     pub(crate) fn new(workers: usize, limits: Limits) -> Self {
-        let lane = |_| Lane {
-            state: LaneState::Down,
-            in_flight: 0,
-            depth: Depth::new(limits.max_in_flight),
-            outbox: Vec::new(),
-            writer: None,
-        };
+        let lane = |_| Lane::new(limits.max_in_flight);
         Self {
             calls: CallTable::default(),
             queue: VecDeque::new(),
             lanes: (0..workers).map(lane).collect(),
             limits,
             open: true,
-            drained: None,
+            drained: Vec::new(),
             counters: Counters::default(),
         }
     }
@@ -125,39 +106,41 @@ impl Scheduler {
             worker,
             abandoned: false,
         })?;
-        let writer = self.lanes[worker].send(id, &request, now);
-        Ok(Submitted {
-            id,
-            buffer: Some(request.into_buffer()),
-            writer,
-        })
+        let (buffer, writer) = self.lanes[worker].send(id.to_wire(), request, now);
+        Ok(Submitted { id, buffer, writer })
     }
 
     fn admit(&mut self, admission: Admission) -> Result<(), Error> {
         if !self.open {
             return Err(Error::ShutDown);
         }
-        if let Some(failure) = self.all_given_up() {
-            return Err(Error::NoWorkers(failure));
+        if let Some(error) = self.all_gone() {
+            return Err(error);
         }
-        let (in_flight, queued) = (self.in_flight(), self.queue.len());
         let room = match admission {
             Admission::Queue => self.capacity() + self.limits.max_queue,
-            Admission::Now => self.ready_lanes() * self.limits.max_in_flight,
+            Admission::Now => self.ready() * self.limits.max_in_flight,
         };
-        if in_flight + queued < room {
+        if self.in_flight() + self.queue.len() < room {
             return Ok(());
         }
-        self.counters.rejected += 1;
-        Err(Error::Overloaded { in_flight, queued })
+        Err(self.reject())
     }
 
     fn enter(&mut self, state: CallState) -> Result<CallId, Error> {
-        let full = Error::Overloaded {
+        match self.calls.insert(state) {
+            Some(id) => Ok(id),
+            None => Err(self.reject()),
+        }
+    }
+
+    fn reject(&mut self) -> Error {
+        self.counters.rejected += 1;
+        Error::Overloaded {
+            ready: self.ready(),
             in_flight: self.in_flight(),
             queued: self.queue.len(),
-        };
-        self.calls.insert(state).ok_or(full)
+        }
     }
 
     /// The least loaded worker that may be sent a call, unless others wait already.
@@ -167,7 +150,7 @@ impl Scheduler {
         }
         (0..self.lanes.len())
             .filter(|&worker| self.lanes[worker].has_room())
-            .min_by_key(|&worker| self.lanes[worker].in_flight)
+            .min_by_key(|&worker| self.lanes[worker].in_flight())
     }
 
     /// The outcome of a call, once there is one; the call is forgotten then.
@@ -189,41 +172,41 @@ impl Scheduler {
         }
     }
 
-    /// The worker that has the call, if any.
-    pub(crate) fn worker_of(&mut self, id: CallId) -> Option<usize> {
-        match self.calls.get(id)?.state {
-            CallState::OnWorker { worker, .. } => Some(worker),
-            _ => None,
-        }
-    }
-
-    /// The caller is gone. A call that a worker has stays on the books until the worker
-    /// answers or dies, because that capacity is busy.
-    pub(crate) fn abandon(&mut self, id: CallId, reason: &str) -> Option<Waker> {
-        let call = self.calls.get(id)?;
-        call.waker = None;
-        let waker = match &mut call.state {
-            CallState::OnWorker { worker, abandoned } => {
+    /// The caller waits no longer. A call that a worker has stays on the books until the
+    /// worker answers or dies, because that capacity is busy.
+    ///
+    /// An outcome that came in the meantime is handed out after all.
+    pub(crate) fn give_up(&mut self, id: CallId, reason: &str, wakers: &mut Vec<Waker>) -> GivenUp {
+        let given_up = match self.calls.get(id).map(|call| &mut call.state) {
+            Some(CallState::OnWorker { worker, abandoned }) => {
                 *abandoned = true;
                 let worker = *worker;
                 self.counters.abandoned += 1;
-                self.lanes[worker].cancel(id, reason, self.limits.max_frame_size)
+                let max = self.limits.max_frame_size;
+                wakers.extend(self.lanes[worker].cancel(id.to_wire(), reason, max));
+                GivenUp::OnWorker(worker)
             }
-            CallState::Queued(_) => {
+            Some(CallState::Queued(_)) => {
                 self.counters.abandoned += 1;
-                // Deadlines pass in about the order of arrival, so this one is near the front.
-                if let Some(place) = self.queue.iter().position(|queued| *queued == id) {
-                    self.queue.remove(place);
-                }
-                self.calls.remove(id);
-                None
+                self.leave_queue(id);
+                GivenUp::Queued
             }
-            CallState::Done(_) => {
-                self.calls.remove(id);
-                None
-            }
+            _ => match self.calls.remove(id).map(|call| call.state) {
+                Some(CallState::Done(outcome)) => GivenUp::Answered(outcome),
+                // A call is given up at most once.
+                _ => GivenUp::Queued,
+            },
         };
-        waker.or_else(|| self.drained_waker())
+        self.wake_if_drained(wakers);
+        given_up
+    }
+
+    fn leave_queue(&mut self, id: CallId) {
+        self.calls.remove(id);
+        // Deadlines pass in about the order of arrival, so this one is near the front.
+        if let Some(place) = self.queue.iter().position(|queued| *queued == id) {
+            self.queue.remove(place);
+        }
     }
 
     /// Brings the worker's answers to their calls, and sends it what waits.
@@ -234,14 +217,19 @@ impl Scheduler {
         now: Instant,
         wakers: &mut Vec<Waker>,
     ) -> Result<(), ProtocolViolation> {
+        if !self.lanes[worker].is_up() {
+            // The pool cut its calls off, so that nobody waits for these any more.
+            responses.clear();
+            return Ok(());
+        }
         let answers = responses.len();
         for response in responses.drain(..) {
             wakers.extend(self.on_answer(worker, response)?);
         }
         self.counters.answered += answers as u64;
-        self.lanes[worker].depth.on_answers(answers as u32, now);
+        self.lanes[worker].on_answers(answers, now);
         self.refill(worker, now);
-        wakers.extend(self.drained_waker());
+        self.wake_if_drained(wakers);
         Ok(())
     }
 
@@ -258,7 +246,7 @@ impl Scheduler {
                 worker: owner,
                 abandoned,
             } if owner == worker => {
-                self.lanes[worker].in_flight -= 1;
+                self.lanes[worker].on_answer();
                 if abandoned {
                     self.calls.remove(id);
                     return Ok(None);
@@ -284,60 +272,80 @@ impl Scheduler {
             };
             if let CallState::Queued(request) = std::mem::replace(&mut call.state, on_worker) {
                 // The connection's task itself is the one that refills, or is about to start.
-                let _writer = self.lanes[worker].send(id, &request, now);
+                let _writer = self.lanes[worker].send(id.to_wire(), request, now);
             }
         }
     }
 
-    /// Moves what is to be written to `buffer`, which must be empty. When there is
-    /// nothing, the task is woken as soon as there is.
-    pub(crate) fn take_outbox(
-        &mut self,
-        worker: usize,
-        buffer: &mut Vec<u8>,
-        cx: &mut Context<'_>,
-    ) -> bool {
-        let lane = &mut self.lanes[worker];
-        if lane.outbox.is_empty() {
-            lane.writer = Some(cx.waker().clone());
-            return false;
-        }
-        lane.writer = None;
-        std::mem::swap(&mut lane.outbox, buffer);
-        true
+    /// See [`Lane::take_outbox`].
+    pub(crate) fn take_outbox(&mut self, worker: usize, empty: &mut Outbox, waker: &Waker) -> bool {
+        self.lanes[worker].take_outbox(empty, waker)
     }
 
     /// A worker is ready for calls.
     pub(crate) fn lane_up(&mut self, worker: usize, features: Features, now: Instant) {
-        let lane = &mut self.lanes[worker];
-        lane.state = LaneState::Up(features);
-        lane.depth = Depth::new(self.limits.max_in_flight);
+        self.enter_lane(worker, LaneState::Up(features));
         self.refill(worker, now);
     }
 
     /// The worker gets no further calls. Those that it has stay until
     /// [`fail_lane`](Self::fail_lane).
     pub(crate) fn lane_down(&mut self, worker: usize) {
-        let lane = &mut self.lanes[worker];
-        lane.state = LaneState::Down;
-        lane.outbox = Vec::new();
-        lane.writer = None;
+        self.enter_lane(worker, LaneState::Down);
+    }
+
+    /// No worker will take this place again. When it was the last, all that waits fails.
+    pub(crate) fn lane_gone(
+        &mut self,
+        worker: usize,
+        failure: Option<Arc<StartFailure>>,
+    ) -> Vec<Waker> {
+        if matches!(self.lanes[worker].state(), LaneState::Gone(_)) {
+            return Vec::new();
+        }
+        self.enter_lane(worker, LaneState::Gone(failure));
+        let mut wakers = self.fail_lane(worker, || Error::ShutDown);
+        while let Some(error) = self.all_gone() {
+            let Some(id) = self.queue.pop_front() else {
+                break;
+            };
+            wakers.extend(self.fail(id, error));
+        }
+        self.wake_if_drained(&mut wakers);
+        wakers
+    }
+
+    fn enter_lane(&mut self, worker: usize, state: LaneState) {
+        self.lanes[worker].enter(state, self.limits.max_in_flight);
     }
 
     /// Every call that the worker had fails.
     pub(crate) fn fail_lane(&mut self, worker: usize, error: impl Fn() -> Error) -> Vec<Waker> {
-        self.lanes[worker].in_flight = 0;
-        let on_it = |state: &CallState| matches!(state, CallState::OnWorker { worker: w, .. } if *w == worker);
-        self.fail_where(on_it, error)
+        self.lanes[worker].forget_calls();
+        let is_on_it = |(id, call): (CallId, &Call)| match call.state {
+            CallState::OnWorker { worker: on, .. } if on == worker => Some(id),
+            _ => None,
+        };
+        let ids: Vec<CallId> = self.calls.ids().filter_map(is_on_it).collect();
+        let mut wakers = Vec::new();
+        for id in ids {
+            wakers.extend(self.fail(id, error()));
+        }
+        self.wake_if_drained(&mut wakers);
+        wakers
     }
 
-    /// The worker will not be started again. When it was the last, all that waits fails.
-    pub(crate) fn give_up_lane(&mut self, worker: usize, failure: Arc<StartFailure>) -> Vec<Waker> {
-        self.lanes[worker].state = LaneState::GivenUp(failure);
-        match self.all_given_up() {
-            Some(last) => self.fail_queue(|| Error::NoWorkers(Arc::clone(&last))),
-            None => Vec::new(),
+    fn fail(&mut self, id: CallId, error: Error) -> Option<Waker> {
+        let call = self.calls.get(id)?;
+        if let CallState::OnWorker {
+            abandoned: true, ..
+        } = call.state
+        {
+            self.calls.remove(id);
+            return None;
         }
+        call.state = CallState::Done(Err(error));
+        call.waker.take()
     }
 
     /// New calls are refused.
@@ -345,47 +353,19 @@ impl Scheduler {
         self.open = false;
     }
 
-    /// Every call that has no outcome yet fails with [`Error::ShutDown`].
-    pub(crate) fn fail_all(&mut self) -> Vec<Waker> {
-        let mut wakers = self.fail_queue(|| Error::ShutDown);
+    /// Every call that has no outcome yet fails with [`Error::ShutDown`]. What workers answer
+    /// from now on reaches nobody.
+    pub(crate) fn cut_off(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        while let Some(id) = self.queue.pop_front() {
+            wakers.extend(self.fail(id, Error::ShutDown));
+        }
         for worker in 0..self.lanes.len() {
+            if self.lanes[worker].is_up() {
+                self.lane_down(worker);
+            }
             wakers.extend(self.fail_lane(worker, || Error::ShutDown));
         }
-        wakers.extend(self.drained.take());
-        wakers
-    }
-
-    fn fail_queue(&mut self, error: impl Fn() -> Error) -> Vec<Waker> {
-        self.queue.clear();
-        self.fail_where(|state| matches!(state, CallState::Queued(_)), error)
-    }
-
-    fn fail_where(
-        &mut self,
-        condition: impl Fn(&CallState) -> bool,
-        error: impl Fn() -> Error,
-    ) -> Vec<Waker> {
-        let failing = |(id, call): (CallId, &Call)| condition(&call.state).then_some(id);
-        let ids: Vec<CallId> = self.calls.ids().filter_map(failing).collect();
-        let mut wakers: Vec<Waker> = ids
-            .into_iter()
-            .filter_map(|id| {
-                let call = self.calls.get(id)?;
-                if matches!(
-                    call.state,
-                    CallState::OnWorker {
-                        abandoned: true,
-                        ..
-                    }
-                ) {
-                    self.calls.remove(id);
-                    return None;
-                }
-                call.state = CallState::Done(Err(error()));
-                call.waker.take()
-            })
-            .collect();
-        wakers.extend(self.drained_waker());
         wakers
     }
 
@@ -394,17 +374,16 @@ impl Scheduler {
         if self.unanswered() == 0 {
             return Poll::Ready(());
         }
-        self.drained = Some(cx.waker().clone());
+        if !self.drained.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.drained.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 
-    fn drained_waker(&mut self) -> Option<Waker> {
+    fn wake_if_drained(&mut self, wakers: &mut Vec<Waker>) {
         // Nobody waits for this before a shutdown, so that counting costs nothing before.
-        self.drained.as_ref()?;
-        if self.unanswered() == 0 {
-            self.drained.take()
-        } else {
-            None
+        if !self.drained.is_empty() && self.unanswered() == 0 {
+            wakers.append(&mut self.drained);
         }
     }
 
@@ -426,23 +405,27 @@ impl Scheduler {
             .count()
     }
 
-    fn all_given_up(&self) -> Option<Arc<StartFailure>> {
+    /// Why no worker will ever be ready, if so.
+    fn all_gone(&self) -> Option<Error> {
         let mut last = None;
         for lane in &self.lanes {
-            match &lane.state {
-                LaneState::GivenUp(failure) => last = Some(failure),
+            match lane.state() {
+                LaneState::Gone(failure) => last = failure.as_ref().or(last),
                 _ => return None,
             }
         }
-        last.cloned()
+        Some(match last {
+            Some(failure) => Error::NoWorkers(Arc::clone(failure)),
+            None => Error::ShutDown,
+        })
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.in_flight).sum()
+        self.lanes.iter().map(Lane::in_flight).sum()
     }
 
     pub(crate) fn in_flight_of(&self, worker: usize) -> usize {
-        self.lanes[worker].in_flight
+        self.lanes[worker].in_flight()
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -457,36 +440,7 @@ impl Scheduler {
         self.counters
     }
 
-    fn ready_lanes(&self) -> usize {
-        let up = |lane: &&Lane| matches!(lane.state, LaneState::Up(_));
-        self.lanes.iter().filter(up).count()
-    }
-}
-
-impl Lane {
-    fn has_room(&self) -> bool {
-        matches!(self.state, LaneState::Up(_)) && self.in_flight < self.depth.get()
-    }
-
-    fn send(&mut self, id: CallId, request: &PreparedRequest, now: Instant) -> Option<Waker> {
-        if self.in_flight == 0 {
-            self.depth.on_busy(now);
-        }
-        self.in_flight += 1;
-        request.write(id.to_wire(), &mut self.outbox);
-        self.writer.take()
-    }
-
-    fn cancel(&mut self, id: CallId, reason: &str, max_frame_size: usize) -> Option<Waker> {
-        let LaneState::Up(Features { cancel: true, .. }) = self.state else {
-            return None;
-        };
-        let cancellation = Cancellation {
-            id: id.to_wire(),
-            reason: reason.into(),
-        };
-        // It is a courtesy: a maximum frame size too small for it does no harm.
-        cancellation.encode(max_frame_size, &mut self.outbox).ok()?;
-        self.writer.take()
+    fn ready(&self) -> usize {
+        self.lanes.iter().filter(|lane| lane.is_up()).count()
     }
 }

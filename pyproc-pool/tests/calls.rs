@@ -130,6 +130,7 @@ async fn calls_wait_in_the_queue_and_then_fail_at_once() {
         matches!(
             error,
             Error::Overloaded {
+                ready: 1,
                 in_flight: 1,
                 queued: 1
             }

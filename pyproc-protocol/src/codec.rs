@@ -66,6 +66,7 @@ impl MessageCodec {
         self.scratch.clear();
         encode(self.max_frame_size, &mut self.scratch)?;
         out.extend_from_slice(&self.scratch);
+        self.scratch.shrink_to(64 * 1024);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 
+use bytes::{Buf, Bytes};
 use serde::Serialize;
 use serde_json::error::Category;
 
@@ -96,9 +97,12 @@ impl Cancellation {
 /// ```
 #[derive(Debug)]
 pub struct PreparedRequest {
-    /// All that follows `{"id":N,`.
-    tail: Vec<u8>,
+    /// [`HEAD_ROOM`] bytes to be filled in, then all that follows `{"id":N,`.
+    buffer: Vec<u8>,
 }
+
+/// Room for the length prefix and the part with the id.
+const HEAD_ROOM: usize = LENGTH_PREFIX + LONGEST_ID_PART;
 
 impl PreparedRequest {
     /// Writes `body` as JSON into `buffer`, which is emptied first: pass a used one to
@@ -117,7 +121,10 @@ impl PreparedRequest {
     ) -> Result<Self, EncodeError> {
         headers::check(headers).map_err(EncodeError::Headers)?;
         buffer.clear();
-        let room = max_frame_size.saturating_sub(LONGEST_ID_PART);
+        buffer.resize(HEAD_ROOM, 0);
+        let room = max_frame_size
+            .min(LARGEST_BODY)
+            .saturating_sub(LONGEST_ID_PART);
         write_limited(room, max_frame_size, &mut buffer, |w| {
             w.raw(b"\"method\":")?;
             w.json(method)?;
@@ -126,28 +133,56 @@ impl PreparedRequest {
             w.headers(headers)?;
             w.raw(b"}")
         })?;
-        Ok(Self { tail: buffer })
+        Ok(Self { buffer })
     }
 
     /// Appends the whole frame to `out`. `id` is at most [`MAX_ID`].
     pub fn write(&self, id: u64, out: &mut Vec<u8>) {
-        debug_assert!(id <= MAX_ID);
-        let start = begin_frame(out);
-        out.extend_from_slice(b"{\"id\":");
-        out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
-        out.push(b',');
-        out.extend_from_slice(&self.tail);
-        end_frame(out, start);
+        let mut head = [0; HEAD_ROOM];
+        let start = self.write_head(id, &mut head);
+        out.extend_from_slice(&head[start..]);
+        out.extend_from_slice(&self.buffer[HEAD_ROOM..]);
     }
 
-    /// Bytes that [`write`](Self::write) appends, give or take the digits of the id.
+    /// The whole frame, in the memory that it was written to: nothing is copied. `id` is at
+    /// most [`MAX_ID`].
+    pub fn into_frame(mut self, id: u64) -> Bytes {
+        let mut head = [0; HEAD_ROOM];
+        let start = self.write_head(id, &mut head);
+        self.buffer[..HEAD_ROOM].copy_from_slice(&head);
+        let mut frame = Bytes::from(self.buffer);
+        frame.advance(start);
+        frame
+    }
+
+    /// Bytes that the frame takes, give or take the digits of the id.
     pub fn len_hint(&self) -> usize {
-        LENGTH_PREFIX + LONGEST_ID_PART + self.tail.len()
+        self.buffer.len()
     }
 
-    /// Gives the buffer back for the next request.
+    /// Gives the memory back for the next request.
     pub fn into_buffer(self) -> Vec<u8> {
-        self.tail
+        self.buffer
+    }
+
+    /// Fills in all that comes before the tail, at the end of `head`; returns where it
+    /// begins.
+    fn write_head(&self, id: u64, head: &mut [u8; HEAD_ROOM]) -> usize {
+        debug_assert!(id <= MAX_ID);
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(id.min(MAX_ID)).as_bytes();
+        let mut start = HEAD_ROOM;
+        let mut put = |part: &[u8]| {
+            start -= part.len();
+            head[start..start + part.len()].copy_from_slice(part);
+            HEAD_ROOM - start
+        };
+        put(b",");
+        put(digits);
+        let head_len = put(b"{\"id\":");
+        let tail_len = self.buffer.len() - HEAD_ROOM;
+        put(&((head_len + tail_len) as u32).to_be_bytes());
+        start
     }
 }
 
@@ -168,8 +203,11 @@ fn begin_frame(out: &mut Vec<u8>) -> usize {
     start
 }
 
-/// Fills in the length of the frame that began at `start`. A body never exceeds a
-/// maximum frame size, which the wire keeps below 4 GiB.
+/// The most that a length prefix can say.
+const LARGEST_BODY: usize = u32::MAX as usize;
+
+/// Fills in the length of the frame that began at `start`; a body never exceeds
+/// [`LARGEST_BODY`].
 fn end_frame(out: &mut [u8], start: usize) {
     let len = (out.len() - start - LENGTH_PREFIX) as u32;
     out[start..start + LENGTH_PREFIX].copy_from_slice(&len.to_be_bytes());
@@ -183,7 +221,7 @@ fn write_limited(
     out: &mut Vec<u8>,
     body: impl FnOnce(&mut Limited<'_>) -> Result<(), WriteError>,
 ) -> Result<(), EncodeError> {
-    let end = out.len() + room.min(u32::MAX as usize);
+    let end = out.len() + room.min(LARGEST_BODY);
     body(&mut Limited { out, end }).map_err(|error| match error {
         WriteError::Full => EncodeError::TooLarge { max },
         WriteError::Json(error) => EncodeError::Json(error),

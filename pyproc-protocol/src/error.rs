@@ -132,3 +132,16 @@ pub enum SessionError {
         message: String,
     },
 }
+
+impl SessionError {
+    /// The error and all that caused it, for the other end to read.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        text
+    }
+}

@@ -37,7 +37,7 @@ impl RawJson {
     ///
     /// # Errors
     ///
-    /// When the value is not of type `T`, or is nested more than 128 levels deep.
+    /// When the value is not of type `T`, or is nested more than 127 levels deep.
     pub fn decode<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_slice(&self.0)
     }

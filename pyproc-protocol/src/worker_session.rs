@@ -15,6 +15,8 @@ pub struct WorkerSession {
     max_frame_size: usize,
     info: WorkerInfo,
     features: Features,
+    /// The client has said hello.
+    introduced: bool,
     owned: bool,
 }
 
@@ -38,6 +40,7 @@ impl WorkerSession {
             max_frame_size,
             info,
             features: Features::NONE,
+            introduced: false,
             owned: false,
         }
     }
@@ -55,7 +58,7 @@ impl WorkerSession {
         out: &mut Vec<u8>,
     ) -> Result<Option<WorkerEvent>, SessionError> {
         self.next_event(input, out).inspect_err(|error| {
-            let farewell = Response::failure(0, error.to_string());
+            let farewell = Response::failure(0, error.chain());
             // Only a maximum frame size of a few dozen bytes is too small for it.
             let _ = farewell.encode(self.max_frame_size, out);
         })
@@ -105,6 +108,14 @@ impl WorkerSession {
     }
 
     fn on_hello(&mut self, request: &Request, out: &mut Vec<u8>) -> Result<(), SessionError> {
+        if self.introduced {
+            // Its answer is long: a flood of them would fill the memory.
+            return Err(SessionError::Unexpected {
+                got: "second hello",
+                expected: "request",
+            });
+        }
+        self.introduced = true;
         let response = match request.body.decode::<Hello>() {
             Ok(hello) => self.introduce(request.id, &hello)?,
             Err(error) => {

@@ -96,6 +96,13 @@ fn a_body_nested_100_000_deep_is_a_typed_error_of_whoever_reads_it() {
     assert!(error.to_string().contains("recursion limit"), "{error}");
 }
 
+#[test]
+fn a_body_nested_127_deep_is_read() {
+    let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
+    let value = RawJson::parse(deep).unwrap().decode::<serde_json::Value>();
+    assert!(value.is_ok());
+}
+
 fn with_headers(headers: Headers) -> (Result<(), EncodeError>, Result<Message, MessageError>) {
     let json = serde_json::json!({"id": 1, "method": "m", "body": null, "headers": headers});
     let decoded = Message::decode(&Bytes::from(json.to_string()));

@@ -136,6 +136,7 @@ proptest! {
         let mut out = Vec::new();
         prepared.write(id, &mut out);
         prop_assert!(out.len() <= prepared.len_hint());
+        prop_assert_eq!(&prepared.into_frame(id)[..], &out[..]);
         prop_assert_eq!(out, encode(&Message::Request(Request { id, method, body, headers })));
     }
 }

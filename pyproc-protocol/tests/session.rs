@@ -195,7 +195,26 @@ fn a_worker_says_why_before_it_closes() {
         panic!("{out:?}");
     };
     assert_eq!(farewell.id, 0);
-    assert!(farewell.result.is_err());
+    let reason = farewell.result.unwrap_err();
+    assert!(reason.contains("cannot begin with byte 0x6e"), "{reason}");
+}
+
+#[test]
+fn a_second_hello_ends_the_session() {
+    let (_, mut worker) = handshake(Hello::new("test/1"));
+    let again = r#"{"id":2,"method":"pyproc.hello","body":{"versions":[1]}}"#;
+    let mut out = Vec::new();
+    let error = worker.receive(&mut frame(again), &mut out).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            SessionError::Unexpected {
+                got: "second hello",
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]

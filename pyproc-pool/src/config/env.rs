@@ -44,6 +44,11 @@ impl PoolConfig {
 struct Env<F>(F);
 
 impl<F: Fn(&str) -> Option<OsString>> Env<F> {
+    /// An empty variable counts as not set.
+    fn get(&self, name: &str) -> Option<OsString> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
     fn parsed<T: FromStr<Err: Display>>(
         &self,
         name: &str,
@@ -69,7 +74,7 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
         field: &mut T,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<(), ConfigError> {
-        let Some(value) = (self.0)(name) else {
+        let Some(value) = self.get(name) else {
             return Ok(());
         };
         let text = value.to_string_lossy();
@@ -79,22 +84,28 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
     }
 
     fn path(&self, name: &str, field: &mut PathBuf) {
-        if let Some(value) = (self.0)(name) {
+        if let Some(value) = self.get(name) {
             *field = value.into();
         }
     }
 
     fn optional_path(&self, name: &str, field: &mut Option<PathBuf>) {
-        if let Some(value) = (self.0)(name) {
+        if let Some(value) = self.get(name) {
             *field = Some(value.into());
         }
     }
 
     fn paths(&self, name: &str, field: &mut Vec<PathBuf>) {
-        if let Some(value) = (self.0)(name) {
+        if let Some(value) = self.get(name) {
             *field = std::env::split_paths::<OsStr>(&value).collect();
         }
     }
+}
+
+/// Turns the field of an error into the variable that sets it.
+pub(super) fn naming_the_variable(error: ConfigError) -> ConfigError {
+    let name = error.field.replace('.', "_").to_uppercase();
+    ConfigError::new(format!("PYPROC_{name}"), error.reason)
 }
 
 impl FromStr for WorkerOutput {
@@ -139,12 +150,36 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_variable_counts_as_not_set() {
+        let config = applied(&[
+            ("PYPROC_WORKERS", ""),
+            ("PYPROC_SOCKET_DIR", ""),
+            ("PYPROC_EXTERNAL_SOCKETS", ""),
+        ])
+        .unwrap();
+        assert_eq!(config, PoolConfig::default());
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_the_variable_too() {
+        let error = applied(&[("PYPROC_RESTART_MULTIPLIER", "0.1")])
+            .unwrap()
+            .restart
+            .validate()
+            .unwrap_err();
+        assert_eq!(
+            naming_the_variable(error).field,
+            "PYPROC_RESTART_MULTIPLIER"
+        );
+    }
+
+    #[test]
     fn a_bad_value_is_an_error_that_names_the_variable() {
         for (name, value) in [
             ("PYPROC_WORKERS", "many"),
             ("PYPROC_WORKERS", "-1"),
             ("PYPROC_REQUEST_TIMEOUT", "5"),
-            ("PYPROC_RESTART_MULTIPLIER", ""),
+            ("PYPROC_RESTART_MULTIPLIER", "twice"),
             ("PYPROC_OUTPUT", "loud"),
         ] {
             let error = applied(&[(name, value)]).unwrap_err();

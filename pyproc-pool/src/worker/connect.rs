@@ -17,15 +17,17 @@ const AGENT: &str = concat!("pyproc-pool/", env!("CARGO_PKG_VERSION"));
 /// Longest pause between two looks for the socket.
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
-/// Connects and shakes hands. `owner` says that this pool started the worker.
+/// Connects and shakes hands. `owner` says that this pool started the worker. While the worker
+/// does not listen yet, `last_error` has the reason.
 ///
 /// Cancellation safety: nothing is left behind when the future is dropped.
 pub(super) async fn connect(
     socket: &Path,
     owner: bool,
     max_frame_size: usize,
+    last_error: &mut Option<io::Error>,
 ) -> Result<Connection, Cause> {
-    let stream = open(socket).await?;
+    let stream = open(socket, last_error).await?;
     if owner {
         check_peer(&stream, socket)?;
     }
@@ -33,14 +35,18 @@ pub(super) async fn connect(
 }
 
 /// Tries until the worker listens; the caller sets the limit.
-async fn open(socket: &Path) -> Result<UnixStream, Cause> {
+async fn open(socket: &Path, last_error: &mut Option<io::Error>) -> Result<UnixStream, Cause> {
     let mut pause = Duration::from_millis(1);
     loop {
         match UnixStream::connect(socket).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) if is_not_yet(&error) => time::sleep(pause).await,
+            Ok(stream) => {
+                *last_error = None;
+                return Ok(stream);
+            }
+            Err(error) if is_not_yet(&error) => *last_error = Some(error),
             Err(source) => return Err(failed(socket, source)),
         }
+        time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -56,7 +62,7 @@ fn check_peer(stream: &UnixStream, socket: &Path) -> Result<(), Cause> {
     let peer = stream
         .peer_cred()
         .map_err(|source| failed(socket, source))?;
-    if peer.uid() == rustix::process::getuid().as_raw() {
+    if peer.uid() == rustix::process::geteuid().as_raw() {
         return Ok(());
     }
     Err(Cause::ForeignPeer {

@@ -1,7 +1,9 @@
 use std::{
-    path::{Path, PathBuf},
+    io,
+    path::{Path, PathBuf, absolute},
     process::Command,
     sync::Arc,
+    task::Waker,
     time::Duration,
 };
 
@@ -14,6 +16,7 @@ use super::{Process, connect::connect};
 use crate::{
     DeathCause, Error, StartFailure, StartFailureCause as Cause, WorkerDeath, WorkerState,
     connection::{Closed, Connection},
+    error::chain,
     shared::Shared,
 };
 
@@ -61,8 +64,14 @@ enum Ending {
     Stop,
 }
 
-/// How long a worker that closed its connection may take to end by itself, and then its
-/// output to end, before its death is explained without.
+/// How long a worker that closed its connection may take to end by itself: an interpreter has things
+/// to put in order. One that hangs is killed then.
+const TO_END: Duration = Duration::from_secs(1);
+
+/// How long a killed process may take to end. Only one that waits for a broken device takes longer.
+const TO_DIE: Duration = Duration::from_secs(2);
+
+/// How long the last of a dead worker's output, or of its answers, may take to arrive.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 impl Lifecycle {
@@ -106,9 +115,10 @@ impl Lifecycle {
     async fn serve(&mut self, running: &mut Running) -> Ending {
         let process = running.process.clone();
         tokio::select! {
+            biased;
+            () = stopped(&mut self.stop) => Ending::Stop,
             closed = running.connection.run(&self.shared, self.worker) => Ending::Connection(closed),
             () = left_running(process) => Ending::Connection(Closed::ByPeer),
-            () = stopped(&mut self.stop) => Ending::Stop,
         }
     }
 
@@ -118,34 +128,54 @@ impl Lifecycle {
     pub(crate) async fn start(&mut self) -> Result<Running, StartFailure> {
         self.incarnation += 1;
         let limit = self.shared.config.start_timeout;
-        let (socket, process) = match &self.source {
-            Source::External(socket) => (socket.clone(), None),
-            Source::Spawned(dir) => {
-                let name = format!("worker-{}.{}.sock", self.worker, self.incarnation);
-                let socket = dir.join(name);
-                let process = self
-                    .spawn(&socket)
-                    .await
-                    .map_err(|cause| self.failure(cause, None))?;
-                (socket, Some(Arc::new(process)))
-            }
-        };
-        self.with_worker(|it| it.process.clone_from(&process));
-        let connected = self.connect(&socket, process.as_deref());
-        let result = match timeout(limit, connected).await {
-            Ok(result) => result,
-            Err(_) => Err(Cause::Timeout(limit)),
-        };
-        match result {
-            Ok(connection) => {
+        let socket = self.socket();
+        let (mut process, mut last_error) = (None, None);
+        let started = self.try_start(&socket, &mut process, &mut last_error);
+        let result = timeout(limit, started).await;
+        let cause = match result {
+            Ok(Ok(connection)) => {
                 let running = Running {
                     connection,
                     process,
                 };
                 self.open(&running);
-                Ok(running)
+                return Ok(running);
             }
-            Err(cause) => Err(self.bury_unborn(cause, process).await),
+            Ok(Err(cause)) => cause,
+            Err(_) => Cause::Timeout {
+                socket,
+                limit,
+                source: last_error,
+            },
+        };
+        Err(self.bury_unborn(cause, process).await)
+    }
+
+    fn socket(&self) -> PathBuf {
+        match &self.source {
+            Source::External(socket) => socket.clone(),
+            Source::Spawned(dir) => {
+                dir.join(format!("worker-{}.{}.sock", self.worker, self.incarnation))
+            }
+        }
+    }
+
+    async fn try_start(
+        &self,
+        socket: &Path,
+        process: &mut Option<Arc<Process>>,
+        last_error: &mut Option<io::Error>,
+    ) -> Result<Connection, Cause> {
+        let max = self.shared.config.max_frame_size;
+        if let Source::External(_) = self.source {
+            return connect(socket, false, max, last_error).await;
+        }
+        let spawned = process.insert(Arc::new(self.spawn(socket).await?));
+        self.with_worker(|it| it.process = Some(Arc::clone(spawned)));
+        tokio::select! {
+            biased;
+            result = connect(socket, true, max, last_error) => result,
+            status = spawned.exited() => Err(Cause::Exited(status)),
         }
     }
 
@@ -172,7 +202,7 @@ impl Lifecycle {
 
     async fn spawn(&self, socket: &Path) -> Result<Process, Cause> {
         let config = &self.shared.config;
-        let mut command = Command::new(&config.python_exec);
+        let mut command = Command::new(program(&config.python_exec));
         command
             .args(&config.worker_script)
             .args(&config.args)
@@ -192,24 +222,11 @@ impl Lifecycle {
             })
     }
 
-    async fn connect(&self, socket: &Path, process: Option<&Process>) -> Result<Connection, Cause> {
-        let max = self.shared.config.max_frame_size;
-        let connected = connect(socket, process.is_some(), max);
-        let Some(process) = process else {
-            return connected.await;
-        };
-        tokio::select! {
-            biased;
-            result = connected => result,
-            status = process.exited() => Err(Cause::Exited(status)),
-        }
-    }
-
     /// A worker that never became ready.
     async fn bury_unborn(&self, mut cause: Cause, process: Option<Arc<Process>>) -> StartFailure {
         if let Some(process) = &process {
             // One that hung up during the handshake is usually on its way out.
-            if !matches!(cause, Cause::Timeout(_))
+            if let Cause::Closed | Cause::Handshake(_) = cause
                 && let Ok(status) = timeout(LAST_WORDS, process.exited()).await
             {
                 cause = Cause::Exited(status);
@@ -233,11 +250,10 @@ impl Lifecycle {
         self.set_state(WorkerState::Restarting);
         self.shared.scheduler().lane_down(self.worker);
         let error = self.explain(running, closed).await;
-        tracing::warn!(worker = self.worker, error = %error(), "worker died");
         self.forget_process();
-        self.with_worker(|it| it.last_error = Some(error().to_string()));
+        self.note_failure(&error());
         let wakers = self.shared.scheduler().fail_lane(self.worker, error);
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     async fn explain(&self, running: Running, closed: Closed) -> Box<dyn Fn() -> Error + Send> {
@@ -265,7 +281,7 @@ impl Lifecycle {
         drop(running.connection);
         let mut output = String::new();
         if let Some(process) = &running.process {
-            if let Ok(status) = timeout(LAST_WORDS, process.exited()).await {
+            if let Ok(status) = timeout(TO_END, process.exited()).await {
                 cause = DeathCause::Exited(status);
             }
             last_words(process).await;
@@ -291,8 +307,7 @@ impl Lifecycle {
             let started = tokio::select! {
                 started = self.start_after(pause) => started,
                 () = stopped(&mut stop) => {
-                    self.forget_process();
-                    self.set_state(WorkerState::Stopped);
+                    self.end_unborn().await;
                     return None;
                 }
             };
@@ -303,10 +318,10 @@ impl Lifecycle {
                 }
                 Err(failure) => failure,
             };
+            self.note_failure(&failure);
             failed_starts += 1;
-            tracing::warn!(worker = self.worker, error = %failure, "worker did not start");
-            self.with_worker(|it| it.last_error = Some(failure.to_string()));
-            if failed_starts == max_attempts {
+            // Whoever runs an external worker may bring it back at any time.
+            if failed_starts == max_attempts && matches!(self.source, Source::Spawned(_)) {
                 self.give_up(failure);
                 return None;
             }
@@ -323,12 +338,29 @@ impl Lifecycle {
             worker = self.worker,
             "worker is given up after too many failed starts"
         );
+        self.leave(Some(Arc::new(failure)));
+    }
+
+    /// The slot stays empty from now on.
+    fn leave(&self, failure: Option<Arc<StartFailure>>) {
+        self.forget_process();
         self.set_state(WorkerState::Stopped);
-        let wakers = self
-            .shared
-            .scheduler()
-            .give_up_lane(self.worker, Arc::new(failure));
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        let wakers = self.shared.scheduler().lane_gone(self.worker, failure);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn note_failure(&self, error: &(dyn std::error::Error + 'static)) {
+        let error = chain(error);
+        tracing::warn!(worker = self.worker, error, "worker failed");
+        self.with_worker(|it| it.last_error = Some(error));
+    }
+
+    /// The pool stops while a worker is being started.
+    async fn end_unborn(&self) {
+        let process = self.shared.workers()[self.worker].process.take();
+        if let Some(process) = process {
+            last_words(&process).await;
+        }
     }
 
     /// The pool stops: ends the worker, by force if need be, which is what is returned.
@@ -342,8 +374,6 @@ impl Lifecycle {
             killed = timeout(grace, process.exited()).await.is_err();
             last_words(&process).await;
         }
-        self.forget_process();
-        self.set_state(WorkerState::Stopped);
         killed
     }
 
@@ -363,11 +393,31 @@ impl Lifecycle {
     }
 }
 
+/// Whatever ends the task of a slot, also a panic or the end of its runtime: no call waits for a
+/// worker that nobody looks after.
+impl Drop for Lifecycle {
+    fn drop(&mut self) {
+        self.leave(None);
+    }
+}
+
 /// Kills what is left of the process and waits until its end is known and its output read.
-async fn last_words(process: &Process) {
+pub(crate) async fn last_words(process: &Process) {
     process.kill();
-    process.exited().await;
+    if timeout(TO_DIE, process.exited()).await.is_err() {
+        tracing::error!(pid = process.pid(), "a killed process does not end");
+        return;
+    }
     let _ = timeout(LAST_WORDS, process.output().ended()).await;
+}
+
+/// A path is taken from the service's directory, whatever the worker's is; a plain name is looked
+/// up in `PATH`.
+fn program(python: &Path) -> PathBuf {
+    match python.components().count() {
+        1 => python.into(),
+        _ => absolute(python).unwrap_or_else(|_| python.into()),
+    }
 }
 
 /// Resolves when the process has ended but left its connection to a child, so that the

@@ -6,5 +6,5 @@ mod output;
 mod parent_death;
 mod process;
 
-pub(crate) use lifecycle::{Lifecycle, Running, Source, Stop};
+pub(crate) use lifecycle::{Lifecycle, Running, Source, Stop, last_words};
 pub(crate) use process::Process;

@@ -1,10 +1,14 @@
 use std::{
     collections::VecDeque,
-    io::{self, PipeReader, Read, Write},
+    io::{self, PipeReader, PipeWriter, Read, Write},
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
 use tokio::sync::watch;
 
 use crate::WorkerOutput;
@@ -15,6 +19,9 @@ use crate::WorkerOutput;
 pub(crate) struct Output {
     tail: Arc<Mutex<VecDeque<u8>>>,
     end: watch::Receiver<()>,
+    /// Closed on drop, which ends the thread, also when a child that the worker left behind holds
+    /// on to its output.
+    _stop: PipeWriter,
 }
 
 const TAIL: usize = 16 * 1024;
@@ -25,14 +32,19 @@ impl Output {
         let tail = Arc::new(Mutex::new(VecDeque::new()));
         let (at_end, end) = watch::channel(());
         let kept = Arc::clone(&tail);
+        let (stopped, stop) = io::pipe()?;
         thread::Builder::new()
             .name("pyproc-output".into())
             .stack_size(64 * 1024)
             .spawn(move || {
-                copy(pipe, to, &kept);
+                copy(pipe, &stopped, to, &kept);
                 drop(at_end);
             })?;
-        Ok(Self { tail, end })
+        Ok(Self {
+            tail,
+            end,
+            _stop: stop,
+        })
     }
 
     /// Waits until the worker, and every process that inherited its output, has closed it.
@@ -49,9 +61,9 @@ impl Output {
     }
 }
 
-fn copy(mut pipe: PipeReader, to: WorkerOutput, kept: &Mutex<VecDeque<u8>>) {
+fn copy(mut pipe: PipeReader, stop: &PipeReader, to: WorkerOutput, kept: &Mutex<VecDeque<u8>>) {
     let mut buffer = [0; 8192];
-    loop {
+    while wait_for(&pipe, stop) {
         match pipe.read(&mut buffer) {
             Ok(0) => return,
             Ok(n) => {
@@ -68,6 +80,16 @@ fn copy(mut pipe: PipeReader, to: WorkerOutput, kept: &Mutex<VecDeque<u8>>) {
             Err(_) => return,
         }
     }
+}
+
+/// Waits for output; false when nobody wants it any more.
+fn wait_for(pipe: &PipeReader, stop: &PipeReader) -> bool {
+    let mut fds = [
+        PollFd::new(pipe, PollFlags::IN),
+        PollFd::new(stop, PollFlags::IN),
+    ];
+    while let Err(Errno::INTR) = poll(&mut fds, None) {}
+    fds[1].revents().is_empty()
 }
 
 fn keep(tail: &mut VecDeque<u8>, bytes: &[u8]) {

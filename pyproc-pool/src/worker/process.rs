@@ -5,7 +5,10 @@ use std::{
     thread,
 };
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
+};
 use tokio::sync::{oneshot, watch};
 
 use super::{output::Output, parent_death};
@@ -138,10 +141,19 @@ fn run(
 /// Waits without reaping, so that no signal can hit another process that got the same id.
 fn wait(mut child: Child, group: &Group) -> ExitStatus {
     let end = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(group.pid), end) {}
-    // What the worker left running in its group goes with it.
-    group.signal(Signal::KILL);
+    let ended = loop {
+        match waitid(WaitId::Pid(group.pid), end) {
+            Err(Errno::INTR) => {}
+            other => break other.is_ok(),
+        }
+    };
+    if ended {
+        // What the worker left running in its group goes with it.
+        group.signal(Signal::KILL);
+    }
     let mut reaped = group.reaped.lock().unwrap_or_else(PoisonError::into_inner);
     *reaped = true;
+    // Somebody else may have reaped the child, such as a service that ignores SIGCHLD; its
+    // status is lost then.
     child.wait().unwrap_or_default()
 }

@@ -43,7 +43,8 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new() -> Self {
-        let dir = env::temp_dir().join(format!("pp-{:x}", fastrand::u64(..)));
+        // The temporary directory of macOS is too long for a socket.
+        let dir = Path::new("/tmp").join(format!("pp-{:x}", fastrand::u64(..)));
         fs::create_dir(&dir).unwrap();
         Self(dir)
     }
@@ -60,6 +61,16 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A process that ends with the test, however that ends.
+pub struct Killed(pub std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

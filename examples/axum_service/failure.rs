@@ -1,0 +1,99 @@
+use axum::{
+    Json,
+    extract::rejection::JsonRejection,
+    http::{HeaderName, StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
+use pyproc_pool::{Error, RemoteException};
+use serde_json::json;
+
+/// What a function raises to say that its caller is at fault. The worker does so by itself
+/// when the input does not fit the function's type hints.
+const INVALID_REQUEST: &str = "pyproc_worker.InvalidRequest";
+
+const RETRY_AFTER_ONE_SECOND: [(HeaderName, &str); 1] = [(RETRY_AFTER, "1")];
+
+/// Why a request has no result: a status, and JSON with `type` and `message`.
+pub(crate) struct Failure {
+    status: StatusCode,
+    kind: String,
+    message: String,
+    retryable: bool,
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let body = Json(json!({"type": self.kind, "message": self.message}));
+        if self.retryable {
+            (self.status, RETRY_AFTER_ONE_SECOND, body).into_response()
+        } else {
+            (self.status, body).into_response()
+        }
+    }
+}
+
+/// The body is no JSON (400), too large (413), or not called JSON (415).
+impl From<JsonRejection> for Failure {
+    fn from(rejection: JsonRejection) -> Self {
+        Self {
+            status: rejection.status(),
+            kind: "bad_request".into(),
+            message: rejection.body_text(),
+            retryable: false,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Remote(exception) => Self::raised(exception),
+            error => Self::of_the_pool(error),
+        }
+    }
+}
+
+impl Failure {
+    fn raised(exception: RemoteException) -> Self {
+        let status = match exception.type_name.as_deref() {
+            Some(INVALID_REQUEST) => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => {
+                eprintln!("{exception}");
+                eprintln!("{}", exception.traceback.as_deref().unwrap_or_default());
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self {
+            status,
+            kind: exception.type_name.unwrap_or("unknown".into()),
+            message: exception.message,
+            retryable: false,
+        }
+    }
+
+    /// Who runs the service finds the details in its log; a client could do nothing with them.
+    fn of_the_pool(error: Error) -> Self {
+        let (status, message) = match &error {
+            Error::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, error.to_string()),
+            Error::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            Error::NoWorkers(_) | Error::ShutDown => {
+                (StatusCode::SERVICE_UNAVAILABLE, "no worker is left".into())
+            }
+            Error::WorkerDied(_) | Error::Protocol { .. } => (
+                StatusCode::BAD_GATEWAY,
+                "the worker failed that had the request".into(),
+            ),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "the pool failed".into()),
+        };
+        let (kind, retryable) = (error.kind().to_string(), error.is_retryable());
+        if !retryable {
+            eprintln!("{:#}", anyhow::Error::from(error));
+        }
+        Self {
+            status,
+            kind,
+            message,
+            retryable,
+        }
+    }
+}

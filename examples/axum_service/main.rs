@@ -1,0 +1,55 @@
+//! A web service in front of a pool: every failure has its status, the queue has its limits,
+//! and SIGTERM or Ctrl-C ends it without losing a request.
+
+mod args;
+mod failure;
+mod routes;
+mod stop_signal;
+
+use std::time::Duration;
+
+use clap::Parser;
+use pyproc_pool::Pool;
+use tokio::{net::TcpListener, time::sleep};
+
+use crate::{args::Args, stop_signal::StopSignal};
+
+/// How long requests and their clients have to finish once the service is told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long the workers have to end after that.
+const GRACE: Duration = Duration::from_secs(5);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let pool = args.start_pool().await?;
+    // Nobody can connect before the workers are ready.
+    let listener = TcpListener::bind(&args.addr).await?;
+    let stop = StopSignal::install()?;
+    println!("listening on http://{}", listener.local_addr()?);
+
+    serve(listener, &pool, &stop).await?;
+    let report = pool.shutdown(GRACE).await;
+    println!(
+        "stopped: {} calls cut off, {} workers killed",
+        report.cut_off, report.killed
+    );
+    Ok(())
+}
+
+/// Serves until the signal comes; then accepts nothing more and finishes what it has.
+async fn serve(listener: TcpListener, pool: &Pool, stop: &StopSignal) -> anyhow::Result<()> {
+    let served =
+        axum::serve(listener, routes::routes(pool.clone())).with_graceful_shutdown(stop.received());
+    // The pool's deadlines bound the calls, but not a client that never ends its request.
+    let overdue = async {
+        stop.received().await;
+        sleep(DRAIN).await;
+    };
+    tokio::select! {
+        result = served => result?,
+        () = overdue => eprintln!("some connections did not end within {DRAIN:?}"),
+    }
+    Ok(())
+}

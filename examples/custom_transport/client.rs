@@ -1,0 +1,73 @@
+//! The end that calls.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, ensure};
+use pyproc_protocol::{
+    DEFAULT_MAX_FRAME_SIZE, Event, Hello, Peer, RawJson, Request, Response, Session,
+};
+
+use crate::transport::Transport;
+
+pub(crate) struct Client {
+    transport: Transport,
+    session: Session,
+    last_id: u64,
+    /// The methods of calls that have no answer yet, by id.
+    outstanding: HashMap<u64, &'static str>,
+}
+
+impl Client {
+    /// Shakes hands with the worker at the other end.
+    pub(crate) fn connect(mut transport: Transport) -> anyhow::Result<Self> {
+        let hello = Hello::new("custom-transport/1.0");
+        let session = Session::start(hello, DEFAULT_MAX_FRAME_SIZE, &mut transport.output)?;
+        transport.flush()?;
+        let mut client = Self {
+            transport,
+            session,
+            last_id: 0,
+            outstanding: HashMap::new(),
+        };
+        while client.peer().is_none() {
+            client.next_event()?;
+        }
+        Ok(client)
+    }
+
+    pub(crate) fn peer(&self) -> Option<&Peer> {
+        self.session.peer()
+    }
+
+    /// Adds a call to the next [`flush`](Self::flush).
+    pub(crate) fn queue(&mut self, method: &'static str, body: RawJson) -> anyhow::Result<()> {
+        self.last_id += 1;
+        let request = Request::new(self.last_id, method, body);
+        request.encode(DEFAULT_MAX_FRAME_SIZE, &mut self.transport.output)?;
+        self.outstanding.insert(self.last_id, method);
+        Ok(())
+    }
+
+    pub(crate) fn flush(&mut self) -> anyhow::Result<usize> {
+        Ok(self.transport.flush()?)
+    }
+
+    /// Waits for an answer, to whichever call it is.
+    pub(crate) fn answer(&mut self) -> anyhow::Result<(&'static str, Response)> {
+        loop {
+            if let Event::Response(response) = self.next_event()? {
+                let method = self.outstanding.remove(&response.id);
+                return Ok((method.context("an answer that nobody asked for")?, response));
+            }
+        }
+    }
+
+    fn next_event(&mut self) -> anyhow::Result<Event> {
+        loop {
+            if let Some(event) = self.session.receive(&mut self.transport.input)? {
+                return Ok(event);
+            }
+            ensure!(self.transport.fill()?, "the worker closed the connection");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The protocol without the pool: both ends of a connection in blocking code over a pair of
+//! sockets, with no runtime. All that touches the sockets is in `transport.rs`; exchange it
+//! for a pipe, a TLS stream or a message bus, and the rest stays as it is.
+//!
+//! There is no `worker.py`, because the worker is a thread here: the protocol does not care
+//! what language an end is written in.
+
+mod client;
+mod transport;
+mod worker;
+
+use std::{os::unix::net::UnixStream, thread};
+
+use anyhow::anyhow;
+use pyproc_protocol::{ERROR_TYPE, Peer, RawJson, Response};
+
+use crate::{client::Client, transport::Transport};
+
+const CALLS: [(&str, [i64; 2]); 4] = [
+    ("add", [40, 2]),
+    ("divide", [84, 2]),
+    ("divide", [1, 0]),
+    ("multiply", [6, 7]),
+];
+
+fn main() -> anyhow::Result<()> {
+    let (near, far) = UnixStream::pair()?;
+    let worker = thread::spawn(move || worker::serve(Transport::new(far)));
+
+    let mut client = Client::connect(Transport::new(near))?;
+    introduce(client.peer());
+    pipeline(&mut client)?;
+
+    drop(client);
+    worker
+        .join()
+        .map_err(|_| anyhow!("the worker panicked"))??;
+    println!("the worker has seen the end of the connection, and ended");
+    Ok(())
+}
+
+fn introduce(peer: Option<&Peer>) {
+    if let Some(Peer::Introduced(worker)) = peer {
+        println!("{} speaks version {}", worker.agent, worker.version);
+        for function in &worker.functions {
+            println!("  {}: {}", function.name, function.doc);
+        }
+    }
+}
+
+/// Sends all calls before it waits for the first answer.
+fn pipeline(client: &mut Client) -> anyhow::Result<()> {
+    for (method, input) in CALLS {
+        client.queue(method, RawJson::encode(&input)?)?;
+    }
+    let bytes = client.flush()?;
+    println!("{} calls sent in one write of {bytes} bytes", CALLS.len());
+
+    for _ in CALLS {
+        let (method, response) = client.answer()?;
+        println!("  {}: {method} {}", response.id, outcome(&response)?);
+    }
+    Ok(())
+}
+
+fn outcome(response: &Response) -> anyhow::Result<String> {
+    Ok(match &response.result {
+        Ok(body) => format!("answers {}", body.decode::<i64>()?),
+        Err(message) => {
+            let kind = response
+                .headers
+                .get(ERROR_TYPE)
+                .map_or("an error", String::as_str);
+            format!("raises {kind}: {message}")
+        }
+    })
+}

@@ -1,0 +1,100 @@
+"""Reads messages and writes results with the fastest JSON library that there is.
+
+The three codecs give the same messages, results and errors; what a library does in its own
+way is left to the standard library's json for that one document. Integers are exact whatever
+their size, and NaN and infinities are refused.
+"""
+
+import json
+import re
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Optional, Protocol
+
+from pyproc_worker._convert import convert, plain
+from pyproc_worker._errors import BrokenFrame, EncodeError
+from pyproc_worker._frames import Bytes
+from pyproc_worker._messages import Message, message_of, unreadable
+
+NAMES = ("msgspec", "orjson", "json")  # the fastest first
+
+
+class Codec(Protocol):
+    """A JSON library as the worker uses it."""
+
+    name: str
+
+    def decode(self, frame: Bytes) -> Message:
+        """The message in a frame's body. Raises `BrokenFrame` if it is none."""
+
+    def encode(self, value: Any) -> bytes:
+        """`value` as JSON in UTF-8. Raises `EncodeError` if it cannot be carried."""
+
+
+def choose_codec(name: Optional[str] = None) -> Codec:
+    """The codec called `name`, or the fastest that is installed.
+
+    Raises `ValueError` for an unknown name and `ImportError` for a missing library.
+    """
+    if name is None:
+        name = next(name for name in NAMES if find_spec(name))
+    if name not in NAMES:
+        raise ValueError(f"PYPROC_JSON is {name!r}; it may be one of {', '.join(NAMES)}")
+    if name == "json":
+        return StandardCodec()
+    codec: Codec = import_module(f"pyproc_worker._codec_{name}").codec()
+    return codec
+
+
+class StandardCodec:
+    """json of the standard library. It is also where the others turn to in doubt."""
+
+    name = "json"
+
+    def __init__(self) -> None:
+        self._scan = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+        self._write = json.JSONEncoder(
+            ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=convert
+        ).encode
+
+    def decode(self, frame: Bytes) -> Message:
+        try:
+            return message_of(self._document(frame))
+        except RecursionError:
+            return unreadable(frame, "the body is nested too deeply to be read")
+        except ValueError as error:
+            raise BrokenFrame(f"a frame that is no JSON: {error}") from None
+
+    def encode(self, value: Any) -> bytes:
+        try:
+            return self._write(value).encode()
+        except (TypeError, ValueError, RecursionError):
+            return encode_plain(value)
+
+    def _document(self, frame: Bytes) -> Any:
+        text = str(frame, "utf-8")
+        document, end = self._scan(text)
+        if end != len(text) and text[end:].strip(" \t\n\r"):
+            raise ValueError(f"extra data after {end} characters")
+        if _SURROGATE_ESCAPE.search(frame):
+            _refuse_lone_surrogates(document)
+        return document
+
+
+def encode_plain(value: Any) -> bytes:
+    """Encodes slowly what a codec refused, or raises `EncodeError` with the path."""
+    try:
+        return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":")).encode()
+    except RecursionError:
+        raise EncodeError("result: nested too deeply, or contains itself") from None
+
+
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def _refuse_lone_surrogates(document: Any) -> None:
+    json.dumps(document, ensure_ascii=False).encode("utf-8")
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,105 @@
+"""The errors that a worker reports, and how any exception is told to a client."""
+
+import traceback
+from types import TracebackType
+from typing import Any, Optional
+
+MESSAGE_LIMIT = 64 * 1024  # characters
+TRACEBACK_LIMIT = 16 * 1024  # bytes
+TYPE_NAME_LIMIT = 256  # characters
+
+
+class InvalidRequest(ValueError):
+    """The body of a request does not fit the function; the message names the field.
+
+    Functions may raise it too, to say that the caller is at fault.
+    """
+
+    __module__ = "pyproc_worker"
+
+
+class EncodeError(ValueError):
+    """A result that JSON cannot carry, or larger than a frame; the message names the path."""
+
+    __module__ = "pyproc_worker"
+
+
+class MethodNotFound(LookupError):
+    """The client called a name under which nothing is exposed."""
+
+    __module__ = "pyproc_worker"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Method '{name}' not found")
+
+
+class Cancelled(Exception):
+    """The client cancelled the request before its function started."""
+
+    __module__ = "pyproc_worker"
+
+    def __init__(self) -> None:
+        super().__init__("the client cancelled the request before it started")
+
+
+WORKERS_OWN = (InvalidRequest, EncodeError, MethodNotFound, Cancelled)
+
+
+class BrokenFrame(Exception):
+    """The client broke the protocol: it gets the reason, then its connection is closed."""
+
+
+def error_document(request_id: int, error: BaseException, details: bool) -> dict[str, Any]:
+    """The error response to a request; with `details` also the exception's type and traceback.
+
+    All texts are valid Unicode and bounded, whatever the exception does when it is asked.
+    """
+    document: dict[str, Any] = {"id": request_id, "ok": False, "error": message_of(error)}
+    if details:
+        document["headers"] = {
+            "pyproc-error-traceback": _formatted_traceback(error),
+            "pyproc-error-type": _type_name(error),
+        }
+    return document
+
+
+def message_of(error: BaseException) -> str:
+    """`str(error)`, or a note in its place if that raises."""
+    try:
+        text = str(error)
+    except Exception:
+        text = f"a {_type_name(error)} whose message cannot be read: its __str__ failed"
+    return _valid(text[:MESSAGE_LIMIT])
+
+
+def _type_name(error: BaseException) -> str:
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ != "builtins":
+        name = f"{kind.__module__}.{name}"
+    return _valid(name[:TYPE_NAME_LIMIT])
+
+
+def _formatted_traceback(error: BaseException) -> str:
+    try:
+        lines = traceback.format_exception(type(error), error, _users_part(error.__traceback__))
+        text = "".join(lines)
+    except Exception as failure:
+        text = f"the traceback cannot be formatted: {type(failure).__name__}\n"
+    return text.encode("utf-8", "replace")[-TRACEBACK_LIMIT:].decode("utf-8", "ignore")
+
+
+def _users_part(trace: Optional[TracebackType]) -> Optional[TracebackType]:
+    """Skips the leading frames that belong to this package."""
+    while trace is not None and _is_ours(trace.tb_frame.f_globals.get("__name__")):
+        trace = trace.tb_next
+    return trace
+
+
+def _is_ours(module: object) -> bool:
+    return isinstance(module, str) and module.partition(".")[0] == "pyproc_worker"
+
+
+def _valid(text: str) -> str:
+    """Replaces lone surrogates, which UTF-8 has no form for."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,161 @@
+"""The command ``pyproc-worker``: runs a worker script, or looks into it."""
+
+import argparse
+import importlib.machinery
+import importlib.util
+import json
+import os
+import sys
+import traceback
+from typing import Any, Optional
+
+from pyproc_worker._codec import choose_codec
+from pyproc_worker._errors import BrokenFrame
+from pyproc_worker._hints import signature_of
+from pyproc_worker._registry import functions
+from pyproc_worker._run import Runs, run_worker
+from pyproc_worker._settings import Settings
+from pyproc_worker._version import __version__
+
+COMMANDS = ("run", "list", "call")
+FAILED, MISUSED = 1, 2  # exit codes
+
+
+def main(arguments: Optional[list[str]] = None) -> int:
+    """Runs the command with `arguments`, by default those of the process.
+
+    Returns the exit code.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if _is_old_form(arguments):
+        arguments = ["run", *arguments]
+    options = _parser().parse_args(arguments)
+    if not os.path.isfile(options.script):
+        print(f"there is no script {options.script!r}", file=sys.stderr)
+        return MISUSED
+    sys.path.insert(0, os.path.dirname(os.path.abspath(options.script)))
+    command: int = options.command(options)
+    return command
+
+
+def _is_old_form(arguments: list[str]) -> bool:
+    """``pyproc-worker SCRIPT``, as the first release had it."""
+    return bool(arguments) and arguments[0] not in (*COMMANDS, "-h", "--help", "--version")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pyproc-worker",
+        description="Runs a pyproc worker script, or looks into it without a pool.",
+        epilog="`pyproc-worker SCRIPT` is short for `pyproc-worker run SCRIPT`.",
+    )
+    parser.add_argument("--version", action="version", version=f"pyproc-worker {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="serve a script's functions on a socket",
+        description="Runs SCRIPT as the main program. If it does not call run_worker() itself, "
+        "its exposed functions are served when it has ended.",
+    )
+    run.add_argument("script", metavar="SCRIPT", help="the worker script")
+    run.add_argument(
+        "--socket-path", metavar="PATH", help="where to listen; default: PYPROC_SOCKET_PATH"
+    )
+    run.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="what to log to stderr; default: PYPROC_LOG_LEVEL, or info",
+    )
+    run.set_defaults(command=_run)
+
+    list_ = commands.add_parser(
+        "list",
+        help="show a script's functions",
+        description="Imports SCRIPT (not as the main program) and shows the functions that it "
+        "exposes, with the first line of their documentation.",
+    )
+    list_.add_argument("script", metavar="SCRIPT", help="the worker script")
+    list_.set_defaults(command=_list)
+
+    call = commands.add_parser(
+        "call",
+        help="call one function here and now",
+        description="Imports SCRIPT (not as the main program), calls FUNCTION with JSON as a "
+        "pool would, and prints the result as JSON.",
+        epilog="Exit codes: 0 it returned; 1 it raised, and the traceback is on stderr; "
+        "2 there is no such function, or the JSON cannot be read.",
+    )
+    call.add_argument("script", metavar="SCRIPT", help="the worker script")
+    call.add_argument("function", metavar="FUNCTION", help="the name of an exposed function")
+    call.add_argument(
+        "json", metavar="JSON", nargs="?", default="null", help="the body; default: null"
+    )
+    call.set_defaults(command=_call)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.socket_path:
+        os.environ["PYPROC_SOCKET_PATH"] = options.socket_path
+    if options.log_level:
+        os.environ["PYPROC_LOG_LEVEL"] = options.log_level
+    sys.argv = [options.script]
+    _load(options.script, "__main__")
+    if not Runs.started:
+        run_worker()
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    _load_without_serving(options.script)
+    for name, exposed in sorted(functions.items()):
+        signature = signature_of(exposed.function) or "(...)"
+        print(f"{name}{signature}" + (f"  {exposed.doc}" if exposed.doc else ""))
+    return 0
+
+
+def _call(options: argparse.Namespace) -> int:
+    _load_without_serving(options.script)
+    exposed = functions.get(options.function)
+    if exposed is None:
+        known = ", ".join(sorted(functions))
+        print(f"{options.function!r} is not exposed; known are: {known}", file=sys.stderr)
+        return MISUSED
+    codec = choose_codec(Settings.from_environment().codec)
+    try:
+        json.loads(options.json)  # or it could close the request around it
+        request: Any = codec.decode(_request(options.function, options.json))
+        body = request.body
+    except (BrokenFrame, ValueError, RecursionError) as error:
+        print(f"the body cannot be read: {error}", file=sys.stderr)
+        return MISUSED
+    try:
+        print(codec.encode(exposed.call(body)).decode())
+    except Exception:
+        traceback.print_exc()
+        return FAILED
+    return 0
+
+
+def _request(function: str, body: str) -> bytes:
+    return f'{{"id":1,"method":{json.dumps(function)},"body":{body}}}'.encode()
+
+
+def _load_without_serving(script: str) -> None:
+    Runs.allowed = False
+    _load(script, "pyproc_worker_script")
+
+
+def _load(script: str, name: str) -> None:
+    """Runs a script as the module `name`, which stays importable for what its classes need."""
+    loader = importlib.machinery.SourceFileLoader(name, script)
+    spec = importlib.util.spec_from_file_location(name, script, loader=loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    loader.exec_module(module)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

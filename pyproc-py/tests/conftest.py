@@ -1,0 +1,134 @@
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+from wire import PATIENCE, Client
+
+COMMON = """
+    import os, sys, time
+    from pyproc_worker import expose, run_worker
+
+    @expose
+    def echo(req):
+        return req
+
+    @expose
+    def gate(req):
+        "Returns when the test opens the gate of this name; slow in any case."
+        end = time.perf_counter() + 0.002
+        with open(req["gate"]) as gate:
+            gate.read()
+        while time.perf_counter() < end:
+            pass
+
+    @expose
+    def fail(req):
+        raise ValueError(req)
+"""
+
+SERVE = """
+    if __name__ == "__main__":
+        run_worker()
+"""
+
+
+class Worker:
+    """A worker process; its output is gathered by threads as it comes."""
+
+    def __init__(self, folder, script, environment):
+        self.folder = folder
+        self.path = str(folder / "worker.sock")
+        script_path = folder / "worker.py"
+        script_path.write_text(script)
+        self.process = subprocess.Popen(
+            [sys.executable, str(script_path)],
+            env={**os.environ, "PYPROC_SOCKET_PATH": self.path, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.clients = []
+        self.log = []
+        self._logged = threading.Condition()
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+
+    def wait_for_log(self, text):
+        """Waits for a line on stderr that contains `text`."""
+        with self._logged:
+            found = self._logged.wait_for(lambda: text in self.stderr(), PATIENCE)
+        assert found, self.stderr()
+        return self
+
+    def connect(self):
+        client = Client(self.path)
+        self.clients.append(client)
+        return client
+
+    def gate(self, name="gate"):
+        return Gate(self.folder / name)
+
+    def exit_code(self):
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def stderr(self):
+        return "".join(self.log)
+
+    def stop(self):
+        for client in self.clients:
+            client.close()
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(PATIENCE)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+    def _read_log(self):
+        for line in self.process.stderr:
+            with self._logged:
+                self.log.append(line)
+                self._logged.notify_all()
+
+
+class Gate:
+    """A pipe that the function `gate` reads: it returns once the gate is open."""
+
+    def __init__(self, path):
+        os.mkfifo(path)
+        self.body = {"gate": str(path)}
+        self._path = path
+
+    def open(self):
+        with open(self._path, "w"):
+            pass
+
+
+@pytest.fixture
+def folder():
+    """A directory with a path short enough for sockets."""
+    path = Path(tempfile.mkdtemp(prefix="pw"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def start(folder):
+    """Starts a worker whose script is the common functions, some more, and run_worker()."""
+    workers = []
+
+    def start(more="", serve=SERVE, **environment):
+        script = textwrap.dedent(COMMON) + textwrap.dedent(more) + textwrap.dedent(serve)
+        workers.append(Worker(folder, script, environment))
+        return workers[-1].wait_for_log("serving on")
+
+    yield start
+    for worker in workers:
+        worker.stop()

@@ -1,0 +1,271 @@
+"""How a worker starts and how it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from wire import PATIENCE, Client, request
+
+OK_1 = {"id": 1, "ok": True, "body": 1}
+
+
+def run_script(script, **environment):
+    """Runs a script that is expected to end by itself."""
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+
+
+def last_line(result):
+    return result.stderr.strip().splitlines()[-1]
+
+
+def test_sigterm_finishes_what_has_arrived(start):
+    worker = start()
+    client, other, gate = worker.connect(), worker.connect(), worker.gate()
+    client.send(request(1, "echo", 1), request(2, "gate", gate.body), request(3, "echo", 3))
+    assert client.receive() == OK_1
+    other.send(request(4, "echo", 4))
+    worker.process.terminate()
+    gate.open()
+    assert client.receive_all(2)[3] == {"id": 3, "ok": True, "body": 3}
+    assert other.receive() == {"id": 4, "ok": True, "body": 4}
+    assert client.is_at_end()
+    assert worker.exit_code() == 0
+    assert not os.path.exists(worker.path)
+
+
+def test_sigterm_ends_an_idle_worker_at_once(start):
+    worker = start()
+    client = worker.connect()
+    assert client.call("echo", 1) == OK_1
+    worker.process.terminate()
+    assert client.is_at_end()
+    assert worker.exit_code() == 0
+
+
+def test_sigterm_waits_a_bounded_time_for_a_client_that_does_not_read(start):
+    worker = start()
+    worker.connect().send(request(1, "echo", "x" * 2_000_000))
+    assert worker.connect().call("echo", 1) == OK_1
+    worker.process.terminate()
+    assert worker.exit_code() == 0
+
+
+def test_a_script_continues_after_sigterm(start):
+    worker = start(serve="run_worker()\nprint('cleaned up')\nsys.exit(7)\n")
+    worker.process.terminate()
+    assert worker.process.stdout.readline() == "cleaned up\n"
+    assert worker.exit_code() == 7
+
+
+def test_a_handler_of_the_script_for_sigterm_is_left_alone(start):
+    worker = start("import signal\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n")
+    worker.process.terminate()
+    assert worker.exit_code() == 5
+
+
+def test_ctrl_c_exits_quietly(start):
+    worker = start()
+    assert worker.connect().call("echo", 1) == OK_1
+    worker.process.send_signal(signal.SIGINT)
+    assert worker.exit_code() == 130
+    assert "Traceback" not in worker.stderr()
+    assert not os.path.exists(worker.path)
+
+
+EXIT = """
+    @expose
+    def leave(code):
+        sys.exit(code)
+"""
+
+
+def test_sys_exit_in_a_function_ends_the_worker_after_earlier_answers(start):
+    worker = start(EXIT)
+    client = worker.connect()
+    client.send(request(1, "echo", 1), request(2, "leave", 3), request(3, "echo", 3))
+    assert client.receive() == OK_1
+    assert client.is_at_end()
+    assert worker.exit_code() == 3
+
+
+def test_the_worker_exits_when_its_owner_leaves(start):
+    worker = start()
+    owner, other, gate = worker.connect(), worker.connect(), worker.gate()
+    owner.say_hello(owner=True)
+    other.send(request(1, "echo", 1), request(2, "gate", gate.body), request(3, "echo", 3))
+    assert other.receive() == OK_1
+    owner.close()
+    gate.open()
+    assert other.receive_all(2)[3] == {"id": 3, "ok": True, "body": 3}
+    assert worker.exit_code() == 0
+
+
+def test_the_worker_exits_when_its_owner_breaks_the_protocol(start):
+    worker = start()
+    owner = worker.connect()
+    owner.say_hello(owner=True)
+    owner.send(bytes(4))
+    assert owner.receive()["id"] == 0
+    assert worker.exit_code() == 0
+
+
+def test_an_owner_that_is_gone_before_its_hello_was_read_counts(start):
+    worker = start()
+    other, owner, gate = worker.connect(), worker.connect(), worker.gate()
+    other.send(request(1, "echo", 1), request(2, "gate", gate.body))
+    assert other.receive() == OK_1
+    owner.send(request(1, "pyproc.hello", {"versions": [1], "owner": True}))
+    owner.close()
+    gate.open()
+    assert other.receive()["id"] == 2
+    assert worker.exit_code() == 0
+
+
+def test_the_worker_stays_when_a_client_leaves_that_does_not_own_it(start):
+    worker = start()
+    client = worker.connect()
+    client.say_hello()
+    client.close()
+    assert worker.connect().call("echo", 1) == OK_1
+
+
+def test_a_worker_whose_parent_is_another_process_does_not_stay(start):
+    worker = start(PYPROC_PARENT_PID=str(os.getpid() + 1))
+    assert worker.exit_code() == 0
+
+
+def test_a_worker_exits_when_its_parent_was_killed(folder):
+    path = str(folder / "s")
+    script = (
+        "import os, subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c',"
+        " 'import pyproc_worker; pyproc_worker.run_worker()'],"
+        " env={**os.environ, 'PYPROC_PARENT_PID': str(os.getpid())}, stderr=subprocess.PIPE)\n"
+        "child.stderr.readline()\n"
+        "print('serving', flush=True)\n"
+        "child.wait()\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYPROC_SOCKET_PATH": path},
+        stdout=subprocess.PIPE,
+    )
+    assert parent.stdout.readline() == b"serving\n"
+    client = Client(path)
+    assert client.call("health")["ok"]
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert client.is_at_end()
+    client.close()
+
+
+def test_what_functions_print_comes_out_at_once(start):
+    worker = start(
+        """
+        @expose
+        def say(req):
+            print(req)
+        """
+    )
+    assert worker.connect().call("say", "hello")["ok"]
+    assert worker.process.stdout.readline() == "hello\n"
+
+
+def test_nothing_of_ours_goes_to_stdout(start):
+    worker = start()
+    worker.connect().call("fail", "oh")
+    worker.process.terminate()
+    assert worker.exit_code() == 0
+    assert worker.process.stdout.read() == ""
+
+
+def test_the_scripts_own_logging_is_left_alone(folder):
+    worker = run_script(
+        "import logging, signal, pyproc_worker\n"
+        "logging.basicConfig(format='mine %(message)s', level='INFO')\n"
+        "class End(logging.Handler):\n"
+        "    def emit(self, record): signal.raise_signal(signal.SIGTERM)\n"
+        "logging.getLogger().addHandler(End())\n"
+        "pyproc_worker.run_worker()\n",
+        PYPROC_SOCKET_PATH=str(folder / "s"),
+    )
+    assert worker.returncode == 0
+    assert worker.stderr.startswith("mine serving on ")
+
+
+def test_the_log_level_is_set_by_the_environment(folder):
+    worker = run_script(
+        "import signal, sys, pyproc_worker\n"
+        "sys.addaudithook(lambda event, _: event == 'socket.bind'"
+        " and signal.raise_signal(signal.SIGINT))\n"
+        "pyproc_worker.run_worker()\n",
+        PYPROC_SOCKET_PATH=str(folder / "s"),
+        PYPROC_LOG_LEVEL="error",
+    )
+    assert (worker.returncode, worker.stderr) == (130, "")
+
+
+SERVE = "import pyproc_worker; pyproc_worker.run_worker()"
+
+
+def test_without_a_path_it_says_where_to_put_it():
+    result = run_script(SERVE, PYPROC_SOCKET_PATH="")
+    assert result.returncode == 1
+    assert last_line(result).startswith("ValueError: no socket path")
+    assert "PYPROC_SOCKET_PATH" in last_line(result)
+
+
+def test_a_path_that_is_too_long_is_refused_with_the_limit(folder):
+    result = run_script(SERVE, PYPROC_SOCKET_PATH=str(folder / ("x" * 200)))
+    assert last_line(result).startswith("ValueError")
+    assert "limit is 10" in last_line(result)
+
+
+def test_a_file_that_is_no_socket_is_not_deleted(folder):
+    path = folder / "precious"
+    path.write_text("data")
+    result = run_script(SERVE, PYPROC_SOCKET_PATH=str(path))
+    assert last_line(result).startswith("FileExistsError")
+    assert path.read_text() == "data"
+
+
+def test_a_stale_socket_is_replaced(start, folder):
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(folder / "worker.sock"))
+    assert start().connect().call("echo", 1) == OK_1
+
+
+def test_a_socket_that_another_worker_made_meanwhile_is_not_removed(start):
+    worker = start()
+    os.unlink(worker.path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(worker.path)
+        worker.process.terminate()
+        assert worker.exit_code() == 0
+        assert os.path.exists(worker.path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PYPROC_MAX_FRAME_SIZE", "10MB"),
+        ("PYPROC_MAX_FRAME_SIZE", "100"),
+        ("PYPROC_PARENT_PID", "-1"),
+        ("PYPROC_JSON", "yaml"),
+        ("PYPROC_LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_variable_that_makes_no_sense_is_told(folder, name, value):
+    result = run_script(SERVE, PYPROC_SOCKET_PATH=str(folder / "s"), **{name: value})
+    assert result.returncode == 1
+    assert last_line(result).startswith(f"ValueError: {name} is ")

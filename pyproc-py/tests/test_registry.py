@@ -1,0 +1,72 @@
+import pytest
+from pyproc_worker import InvalidRequest, _registry, expose
+
+
+@pytest.fixture
+def functions(monkeypatch):
+    """The registry, which is as it was again after the test."""
+    copy = dict(_registry.functions)
+    monkeypatch.setattr(_registry, "functions", copy)
+    return copy
+
+
+def test_a_function_is_returned_unchanged(functions):
+    def double(req):
+        return req * 2
+
+    assert expose(double) is double
+    assert expose(name="twice")(double) is double
+    assert functions["double"].call(2) == functions["twice"].call(2) == 4
+
+
+def test_a_second_function_replaces_the_first_with_a_warning(functions):
+    expose(name="f")(lambda req: 1)
+    with pytest.warns(UserWarning, match="'f' was exposed already"):
+        expose(name="f")(lambda req: 2)
+    assert functions["f"].call(None) == 2
+
+
+def test_health_may_be_replaced_silently(functions):
+    expose(name="health")(lambda req: "fine")
+    assert functions["health"].call(None) == "fine"
+
+
+def test_the_same_function_may_be_exposed_again_silently(functions):
+    def f(req):
+        return req
+
+    expose(f)
+    assert expose(f) is f
+
+
+@pytest.mark.parametrize("name", ["pyproc.hello", "pyproc.mine"])
+def test_reserved_names_are_refused(functions, name):
+    with pytest.raises(ValueError, match="reserved"):
+        expose(name=name)(lambda req: req)
+    assert name not in functions
+
+
+def test_what_has_no_name_is_refused(functions):
+    with pytest.raises(TypeError, match="name"):
+        expose(object())
+    with pytest.raises(TypeError, match="callable"):
+        expose(name="seven")(7)
+
+
+def test_hints_may_name_classes_that_come_later(functions):
+    names = {"expose": expose, "__name__": __name__}
+    exec(
+        "from __future__ import annotations\n"
+        "@expose\n"
+        "def later(point: Later): return point.x\n"
+        "import dataclasses\n"
+        "class Later:\n"
+        "    x: int\n"
+        "    def __init__(self, x): self.x = x\n"
+        "Later.__annotations__ = {'x': int}\n"
+        "Later = dataclasses.dataclass(Later, init=False)\n",
+        names,
+    )
+    assert functions["later"].call({"x": 7}) == 7
+    with pytest.raises(InvalidRequest, match="field 'x'"):
+        functions["later"].call({"x": "7"})

@@ -1,0 +1,108 @@
+import dataclasses
+import datetime
+from typing import Any, Dict, List, Literal, Optional, Tuple, TypedDict
+
+import pytest
+from pyproc_worker._schema import parameters_schema, returns_schema, schema_of
+
+
+@dataclasses.dataclass
+class Node:
+    name: str
+    next: Optional["Node"] = None
+
+
+class Options(TypedDict):
+    limit: int
+
+
+NODE = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "next": {"anyOf": [{}, {"type": "null"}]}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("hint", "schema"),
+    [
+        (int, {"type": "integer"}),
+        (float, {"type": "number"}),
+        (str, {"type": "string"}),
+        (bool, {"type": "boolean"}),
+        (None, {"type": "null"}),
+        (dict, {"type": "object"}),
+        (list, {"type": "array"}),
+        (List[int], {"type": "array", "items": {"type": "integer"}}),
+        (Dict[str, float], {"type": "object", "additionalProperties": {"type": "number"}}),
+        (Tuple[int, ...], {"type": "array", "items": {"type": "integer"}}),
+        (
+            Tuple[int, str],
+            {
+                "type": "array",
+                "prefixItems": [{"type": "integer"}, {"type": "string"}],
+                "minItems": 2,
+                "maxItems": 2,
+            },
+        ),
+        (Optional[int], {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
+        (Literal["a", 1], {"enum": ["a", 1]}),
+        (Node, NODE),
+        (
+            Options,
+            {
+                "type": "object",
+                "properties": {"limit": {"type": "integer"}},
+                "required": ["limit"],
+            },
+        ),
+        (Any, {}),
+        (datetime.date, {}),
+        ("nonsense", {}),
+        ([], {}),
+    ],
+    ids=str,
+)
+def test_hints_become_schemas(hint, schema):
+    assert schema_of(hint) == schema
+
+
+def test_parameters():
+    def bare(req):
+        pass
+
+    def whole(req: List[int]):
+        pass
+
+    def nothing():
+        pass
+
+    def fields(a: int, b: str = "", **rest):
+        pass
+
+    def built(node: Node):
+        pass
+
+    def cancellable(req, cancel_event):
+        pass
+
+    assert parameters_schema(bare) == parameters_schema(print) == {}
+    assert parameters_schema(cancellable) == {}
+    assert parameters_schema(whole) == {"type": "array", "items": {"type": "integer"}}
+    assert parameters_schema(nothing) == {"type": ["object", "null"], "maxProperties": 0}
+    assert parameters_schema(built) == NODE
+    assert parameters_schema(fields) == {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "string"}},
+        "required": ["a"],
+    }
+
+
+def test_hints_that_cannot_be_evaluated_accept_anything():
+    def function(*, a: "NoSuch", b: int) -> "also nonsense":  # noqa: F722, F821
+        pass
+
+    schema = parameters_schema(function)
+    assert schema["properties"] == {"a": {}, "b": {"type": "integer"}}
+    assert returns_schema(function) == {}
