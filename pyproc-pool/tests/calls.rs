@@ -18,7 +18,7 @@ use std::{
 use pyproc_pool::{Deadline, Error, ErrorKind, Pool, WorkerState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use support::{LONG, Scratch, echoes, is_alive, leaves_nothing, odd, pids, script, until};
+use support::{Killed, LONG, Scratch, echoes, is_alive, leaves_nothing, odd, pids, script, until};
 use tokio::task::JoinSet;
 
 /// A call that a worker keeps until the file exists.
@@ -328,6 +328,7 @@ async fn a_worker_killed_under_load_fails_only_its_own_calls() {
         }
     }
     assert_eq!(answered + died, 4000);
+    until("the death is on record", || pool.stats().restarts == 1).await;
     assert!(
         died <= 64,
         "no more than max_in_flight can be on one worker, {died} were"
@@ -377,6 +378,59 @@ async fn shutdown_cuts_off_what_does_not_finish_and_kills_who_does_not_listen() 
         ErrorKind::ShutDown
     );
     leaves_nothing(pool, &sockets, &[pid]).await;
+}
+
+#[tokio::test]
+async fn an_answer_to_a_call_that_shutdown_cut_off_does_no_harm() {
+    let files = Scratch::new();
+    let gate = files.path().join("gate");
+    let pool = odd(1).start().await.unwrap();
+    let running = held(&pool, &gate);
+    until("a worker has the call", || pool.stats().in_flight == 1).await;
+    let shutdown = {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.shutdown(Duration::ZERO).await })
+    };
+    let error = running.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ShutDown);
+    fs::write(&gate, "").unwrap();
+    let report = shutdown.await.unwrap();
+    assert_eq!((report.cut_off, report.killed), (1, 0));
+    assert_eq!(pool.health().workers[0].last_error, None);
+}
+
+#[tokio::test]
+async fn two_shutdowns_at_once_both_end() {
+    let files = Scratch::new();
+    let gate = files.path().join("gate");
+    let pool = odd(1).start().await.unwrap();
+    let running = held(&pool, &gate);
+    until("a worker has the call", || pool.stats().in_flight == 1).await;
+    let mut first = Box::pin(pool.shutdown(Duration::MAX));
+    let mut second = Box::pin(pool.shutdown(Duration::MAX));
+    assert!(poll_once(first.as_mut()).is_pending());
+    assert!(poll_once(second.as_mut()).is_pending());
+    fs::write(&gate, "").unwrap();
+    tokio::join!(first, second);
+    running.await.unwrap().unwrap();
+}
+
+#[test]
+fn calls_to_a_pool_whose_runtime_is_gone_fail_at_once() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let first = runtime();
+    let pool = first.block_on(odd(1).start()).unwrap();
+    drop(first);
+    let error = runtime()
+        .block_on(pool.call::<_, Value>("echo", &1))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ShutDown);
+    assert_eq!(pool.health().workers[0].state, WorkerState::Stopped);
 }
 
 #[tokio::test]
@@ -452,11 +506,7 @@ fn children() -> usize {
 async fn external_workers_are_served_but_neither_started_nor_ended() {
     let sockets = Scratch::new();
     let socket = sockets.path().join("sidecar.sock");
-    let mut sidecar = std::process::Command::new(support::python())
-        .arg(script("odd.py"))
-        .env("PYPROC_SOCKET_PATH", &socket)
-        .spawn()
-        .unwrap();
+    let sidecar = start_sidecar(&socket);
     let pool = Pool::builder()
         .external_sockets([&socket])
         .start_timeout(LONG)
@@ -466,23 +516,22 @@ async fn external_workers_are_served_but_neither_started_nor_ended() {
     echoes(&pool).await;
     assert_eq!(pool.health().ready(), 1);
     pool.shutdown(LONG).await;
-    assert!(is_alive(sidecar.id()));
-    sidecar.kill().unwrap();
-    sidecar.wait().unwrap();
+    assert!(is_alive(sidecar.0.id()));
+}
+
+fn start_sidecar(socket: &std::path::Path) -> Killed {
+    let sidecar = std::process::Command::new(support::python())
+        .arg(script("odd.py"))
+        .env("PYPROC_SOCKET_PATH", socket)
+        .spawn();
+    Killed(sidecar.unwrap())
 }
 
 #[tokio::test]
 async fn an_external_worker_that_comes_back_is_used_again() {
     let sockets = Scratch::new();
     let socket = sockets.path().join("sidecar.sock");
-    let start = || {
-        std::process::Command::new(support::python())
-            .arg(script("odd.py"))
-            .env("PYPROC_SOCKET_PATH", &socket)
-            .spawn()
-            .unwrap()
-    };
-    let mut first = start();
+    let first = start_sidecar(&socket);
     let pool = Pool::builder()
         .external_sockets([&socket])
         .start_timeout(LONG)
@@ -491,15 +540,12 @@ async fn an_external_worker_that_comes_back_is_used_again() {
         .await
         .unwrap();
     echoes(&pool).await;
-    first.kill().unwrap();
-    first.wait().unwrap();
+    drop(first);
     fs::remove_file(&socket).unwrap();
     until("the loss is noticed", || pool.health().ready() == 0).await;
-    let mut second = start();
+    let _second = start_sidecar(&socket);
     echoes(&pool).await;
     assert_eq!(pool.stats().restarts, 1);
-    second.kill().unwrap();
-    second.wait().unwrap();
 }
 
 #[test]

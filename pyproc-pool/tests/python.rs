@@ -120,6 +120,10 @@ async fn a_call_given_up_before_its_turn_never_runs() {
     let second = pool.request("leave_mark", &mark).timeout(limit);
     let error = second.call::<Value>().await.unwrap_err();
     assert!(matches!(error, Error::Timeout(timeout) if timeout.worker == Some(0)));
+    // The connection's task, which runs on this thread, sends the cancellation.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
     fs::write(&gate, "").unwrap();
     running.await.unwrap().unwrap();
     until("the worker has answered both", || {

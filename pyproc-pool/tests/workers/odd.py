@@ -129,6 +129,19 @@ def leave_child(conn, id, body):
     os._exit(3)
 
 
+def leave_detached_child(conn, id, body):
+    """Leaves a child outside of the process group that holds on to the output, and exits."""
+    if os.fork() == 0:
+        os.setsid()
+        conn.close()
+        with open(body, "w") as file:
+            file.write(str(os.getpid()))
+        forever()
+    while not os.path.exists(body):
+        time.sleep(0.001)
+    os._exit(3)
+
+
 def stubborn(conn, id, body):
     """From now on SIGTERM is ignored, also when the connection closes."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
