@@ -1,8 +1,9 @@
 """The worker's loop: one thread, any number of connections, one function at a time.
 
 What has arrived on a connection is read at once, its requests run one after another, and
-their answers leave in one write. So that no answer waits behind a slow function, a
-turn ends after half a millisecond, and before a function that was not quick when it last ran.
+their answers leave in one write. A turn ends after fifty microseconds, so that the client
+works on the first answers while the worker runs the next requests, and before a function that
+was not quick when it last ran, so that no answer waits behind it.
 Between turns the loop looks at all sockets, so a cancellation overtakes requests that wait.
 """
 
@@ -31,7 +32,7 @@ from pyproc_worker._registry import functions, not_found
 from pyproc_worker._settings import Settings
 from pyproc_worker._termination import Termination
 
-TURN = 0.0005  # seconds of functions after which answers are sent and sockets looked at
+TURN = 0.00005  # seconds of functions after which answers are sent and sockets looked at
 QUICK = 0.0001  # seconds within which a function lets earlier answers wait for it
 FLUSH_LIMIT = 5.0  # seconds that clients have to read the last answers
 IDLE_CHECK = 1000  # milliseconds between looks at what no socket tells
