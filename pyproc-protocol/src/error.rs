@@ -1,4 +1,4 @@
-use crate::{MAX_FUNCTIONS, MAX_HEADER_BYTES, MAX_HEADERS};
+use crate::{MAX_FUNCTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_ID};
 
 /// Bytes that cannot be cut into frames. The connection is of no use afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +48,12 @@ pub enum MessageError {
     MissingKey {
         /// The key's name.
         key: &'static str,
+    },
+    /// A request whose id no answer could carry.
+    #[error("a request cannot have id {id}; ids go from 1 to {MAX_ID}")]
+    RequestId {
+        /// The id.
+        id: u64,
     },
     /// More headers than allowed.
     #[error("the message has {count} headers, the limit is {MAX_HEADERS}")]

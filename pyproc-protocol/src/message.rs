@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Headers, MessageError, RawJson, headers};
+use crate::{Headers, MAX_ID, MessageError, RawJson, headers};
 
 /// What a frame of version 1 says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,7 +174,7 @@ impl<'a> Envelope<'a> {
 
     fn into_request(self, frame: &Bytes) -> Result<Message, MessageError> {
         Ok(Message::Request(Request {
-            id: required(self.id, "id")?,
+            id: request_id(self.id)?,
             method: required(self.method, "method")?.into_owned(),
             body: raw(frame, self.body),
             headers: checked(self.headers)?,
@@ -191,6 +191,13 @@ impl<'a> Envelope<'a> {
             },
             headers: checked(self.headers)?,
         }))
+    }
+}
+
+fn request_id(id: Option<u64>) -> Result<u64, MessageError> {
+    match required(id, "id")? {
+        id @ 1..=MAX_ID => Ok(id),
+        id => Err(MessageError::RequestId { id }),
     }
 }
 

@@ -154,6 +154,7 @@ fn broken_frames_give_the_error_that_the_manifest_names() {
                 MessageError::UnknownVersion { .. } => "version",
                 MessageError::Json { .. } => "json",
                 MessageError::MissingKey { .. } => "missing-key",
+                MessageError::RequestId { .. } => "id",
                 other => panic!("{}: {other}", golden.file),
             },
         };
