@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import subprocess
@@ -5,6 +6,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -107,8 +109,18 @@ class Gate:
         self._path = path
 
     def open(self):
-        with open(self._path, "w"):
-            pass
+        self.entered().close()
+
+    def entered(self):
+        """Waits until the function runs; it returns once the result is closed."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return open(os.open(self._path, os.O_WRONLY | os.O_NONBLOCK), "w")
+            except OSError as error:
+                if error.errno != errno.ENXIO or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.001)
 
 
 @pytest.fixture

@@ -384,8 +384,9 @@ def test_requests_of_a_closed_connection_are_not_run(start, folder):
     path = folder / "touched"
     leaving.send(request(1, "echo"), request(2, "gate", gate.body), request(3, "touch", str(path)))
     assert leaving.receive() == answer(1, None)
+    running = gate.entered()
     leaving.close()
-    gate.open()
+    running.close()
     assert other.call("echo", 1) == answer(1, 1)
     assert other.call("echo", 2) == answer(1, 2)
     assert not path.exists()
