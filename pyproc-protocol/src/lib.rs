@@ -13,6 +13,7 @@
 //! | a value, its id not chosen yet | bytes to send | [`PreparedRequest`] |
 //! | a connection to a worker | the handshake too | [`Session`] |
 //! | a worker to write | the handshake too | [`WorkerSession`] |
+//! | a frame of version 2 | what it says | [`v2::Message`] |
 //!
 //! # Example
 //!
@@ -45,9 +46,13 @@ mod worker_session;
 
 #[cfg(feature = "codec")]
 pub mod codec;
+pub mod v2;
 
 #[doc = include_str!("../SPEC.md")]
 pub mod spec {}
+
+#[doc = include_str!("../SPEC-V2.md")]
+pub mod spec_v2 {}
 
 pub use encode::{MAX_ID, PreparedRequest};
 pub use error::{EncodeError, FrameError, MessageError, SessionError};

@@ -16,7 +16,13 @@ fuzz_target!(|input: (u8, Vec<Vec<u8>>)| {
     // With a length prefix of its own, each piece is a frame, and the fuzzer need not guess it.
     let pieces: Vec<Vec<u8>> = pieces
         .into_iter()
-        .map(|piece| if flags & 1 == 0 { piece } else { framed(&piece) })
+        .map(|piece| {
+            if flags & 1 == 0 {
+                piece
+            } else {
+                framed(&piece)
+            }
+        })
         .collect();
     as_client(&pieces);
     as_worker(&pieces);
@@ -43,7 +49,10 @@ fn as_client(pieces: &[Vec<u8>]) {
 }
 
 fn as_worker(pieces: &[Vec<u8>]) {
-    let info = WorkerInfo { features: Features::ALL, ..WorkerInfo::default() };
+    let info = WorkerInfo {
+        features: Features::ALL,
+        ..WorkerInfo::default()
+    };
     let mut session = WorkerSession::new(info, MAX);
     let (mut input, mut output) = (BytesMut::new(), Vec::new());
     for piece in pieces {
@@ -51,7 +60,8 @@ fn as_worker(pieces: &[Vec<u8>]) {
         loop {
             match session.receive(&mut input, &mut output) {
                 Ok(Some(WorkerEvent::Request(request))) => {
-                    let _ = session.respond(Response::success(request.id, request.body), &mut output);
+                    let _ =
+                        session.respond(Response::success(request.id, request.body), &mut output);
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break,

@@ -1,0 +1,234 @@
+use std::{str, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    Body, Cancel, Codec, DecodeError, Failure, Message, Method, Ping, Pong, Request, Response,
+    TraceContext,
+    wire::{END_OF_KINDS, FIRST_SKIPPABLE, HEADER, flag, kind},
+};
+use crate::{Headers, MAX_HEADERS, MAX_ID, MessageError, headers};
+
+impl Message {
+    /// Reads the body of one frame. Payloads share `frame`'s memory.
+    ///
+    /// # Errors
+    ///
+    /// When the frame is no message of version 2, or breaks a limit.
+    pub fn decode(frame: &Bytes) -> Result<Self, DecodeError> {
+        let mut parts = Parts { frame, offset: 0 };
+        let header = Header::read(&mut parts)?;
+        match header.kind {
+            kind::REQUEST => request(&header, parts).map(Message::Request),
+            kind::RESPONSE => Ok(Message::Response(Response {
+                id: header.id,
+                body: body(&header, &mut parts),
+            })),
+            kind::ERROR => failure(&header, parts).map(Message::Error),
+            kind::CANCEL => Ok(Message::Cancel(Cancel {
+                id: header.id,
+                reason: parts.rest_text("reason")?,
+            })),
+            kind::PING => parts.end(&header, Message::Ping(Ping { id: header.id })),
+            kind::PONG => parts.end(&header, Message::Pong(Pong { id: header.id })),
+            kind::DRAIN => parts.end(&header, Message::Drain),
+            kind => Ok(Message::Skippable { kind }),
+        }
+    }
+}
+
+struct Header {
+    kind: u8,
+    flags: u8,
+    codec: u8,
+    id: u64,
+}
+
+impl Header {
+    fn read(parts: &mut Parts<'_>) -> Result<Self, DecodeError> {
+        let [kind, flags, codec, _, id @ ..] = parts.array::<HEADER>("header")?;
+        if (kind < FIRST_SKIPPABLE && !is_known(kind)) || kind >= END_OF_KINDS {
+            return Err(DecodeError::UnknownKind { kind });
+        }
+        let known = if kind == kind::REQUEST {
+            flag::NAME | flag::TRACE | flag::DEADLINE | flag::HEADERS
+        } else {
+            0
+        };
+        let unknown = flags & flag::MUST_UNDERSTAND & !known;
+        if unknown != 0 && kind < FIRST_SKIPPABLE {
+            return Err(DecodeError::UnknownFlags {
+                kind,
+                flags: unknown,
+            });
+        }
+        Ok(Self {
+            kind,
+            flags,
+            codec,
+            id: u64::from_be_bytes(id),
+        })
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+fn is_known(kind: u8) -> bool {
+    use kind::{CANCEL, DRAIN, ERROR, PING, PONG, REQUEST, RESPONSE};
+    matches!(
+        kind,
+        REQUEST | RESPONSE | ERROR | CANCEL | PING | PONG | DRAIN
+    )
+}
+
+fn request(header: &Header, mut parts: Parts<'_>) -> Result<Request, DecodeError> {
+    if !(1..=MAX_ID).contains(&header.id) {
+        return Err(DecodeError::RequestId { id: header.id });
+    }
+    let method = if header.has(flag::NAME) {
+        let len = parts.u16("method")?;
+        Method::Name(parts.text(len.into(), "method")?)
+    } else {
+        Method::Index(parts.u16("method")?)
+    };
+    let trace = header
+        .has(flag::TRACE)
+        .then(|| trace(&mut parts))
+        .transpose()?;
+    let deadline = header
+        .has(flag::DEADLINE)
+        .then(|| parts.u64("deadline"))
+        .transpose()?;
+    let headers = if header.has(flag::HEADERS) {
+        request_headers(&mut parts)?
+    } else {
+        Headers::new()
+    };
+    Ok(Request {
+        id: header.id,
+        method,
+        trace,
+        deadline: deadline.map(Duration::from_nanos),
+        headers,
+        body: body(header, &mut parts),
+    })
+}
+
+fn trace(parts: &mut Parts<'_>) -> Result<TraceContext, DecodeError> {
+    Ok(TraceContext {
+        trace_id: parts.array("trace context")?,
+        span_id: parts.array("trace context")?,
+        flags: parts.array::<1>("trace context")?[0],
+    })
+}
+
+fn request_headers(parts: &mut Parts<'_>) -> Result<Headers, DecodeError> {
+    let count = usize::from(parts.u16("headers")?);
+    if count > MAX_HEADERS {
+        return Err(DecodeError::Headers(MessageError::TooManyHeaders { count }));
+    }
+    let mut headers = Headers::new();
+    for _ in 0..count {
+        let len = parts.u16("headers")?;
+        let name = parts.text(len.into(), "headers")?;
+        let len = parts.u16("headers")?;
+        let value = parts.text(len.into(), "headers")?;
+        if headers.contains_key(&name) {
+            return Err(DecodeError::RepeatedHeader { name });
+        }
+        headers.insert(name, value);
+    }
+    headers::check(&headers).map_err(DecodeError::Headers)?;
+    Ok(headers)
+}
+
+fn failure(header: &Header, mut parts: Parts<'_>) -> Result<Failure, DecodeError> {
+    let len = parts.u16("type")?;
+    let type_name = parts.text(len.into(), "type")?;
+    let len = parts.u32("message")?;
+    let message = parts.text(len as usize, "message")?;
+    Ok(Failure {
+        id: header.id,
+        type_name,
+        message,
+        traceback: parts.rest_text("traceback")?,
+        retryable: header.has(flag::RETRYABLE),
+    })
+}
+
+fn body(header: &Header, parts: &mut Parts<'_>) -> Body {
+    Body {
+        codec: match header.codec {
+            0 => Codec::Json,
+            1 => Codec::MessagePack,
+            2 => Codec::Raw,
+            other => Codec::Unknown(other),
+        },
+        bytes: parts.rest(),
+    }
+}
+
+/// Takes a frame apart from front to back.
+struct Parts<'a> {
+    frame: &'a Bytes,
+    offset: usize,
+}
+
+impl Parts<'_> {
+    fn take(&mut self, len: usize, part: &'static str) -> Result<&[u8], DecodeError> {
+        let start = self.offset;
+        let taken = self.frame.get(start..).and_then(|rest| rest.get(..len));
+        let taken = taken.ok_or(DecodeError::Truncated {
+            part,
+            offset: start,
+            len: self.frame.len(),
+        })?;
+        self.offset += len;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self, part: &'static str) -> Result<[u8; N], DecodeError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N, part)?);
+        Ok(array)
+    }
+
+    fn u16(&mut self, part: &'static str) -> Result<u16, DecodeError> {
+        self.array(part).map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self, part: &'static str) -> Result<u32, DecodeError> {
+        self.array(part).map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self, part: &'static str) -> Result<u64, DecodeError> {
+        self.array(part).map(u64::from_be_bytes)
+    }
+
+    fn text(&mut self, len: usize, part: &'static str) -> Result<String, DecodeError> {
+        let bytes = self.take(len, part)?;
+        let text = str::from_utf8(bytes).map_err(|source| DecodeError::Utf8 { part, source })?;
+        Ok(text.to_owned())
+    }
+
+    fn rest_text(&mut self, part: &'static str) -> Result<String, DecodeError> {
+        self.text(self.frame.len() - self.offset, part)
+    }
+
+    fn rest(&mut self) -> Bytes {
+        self.frame.slice(self.offset..)
+    }
+
+    /// Nothing may follow.
+    fn end(self, header: &Header, message: Message) -> Result<Message, DecodeError> {
+        match self.frame.len() - self.offset {
+            0 => Ok(message),
+            count => Err(DecodeError::TrailingBytes {
+                kind: header.kind,
+                count,
+            }),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::Headers;
+
+/// What a frame of version 2 says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Message {
+    /// Run a function.
+    Request(Request),
+    /// A function returned.
+    Response(Response),
+    /// A function, or the worker itself, failed.
+    Error(Failure),
+    /// Nobody waits for a request's answer any more.
+    Cancel(Cancel),
+    /// Are you there?
+    Ping(Ping),
+    /// I am here.
+    Pong(Pong),
+    /// The sender takes no more requests, or sends none.
+    Drain,
+    /// A message that this crate does not know and that may be skipped.
+    Skippable {
+        /// Its kind.
+        kind: u8,
+    },
+}
+
+/// Asks a worker to run a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Unique among the unanswered requests of the connection; from 1 to
+    /// [`MAX_ID`](crate::MAX_ID).
+    pub id: u64,
+    /// The function.
+    pub method: Method,
+    /// The trace that the call belongs to.
+    pub trace: Option<TraceContext>,
+    /// Time that is left for the call when the request is sent. On the wire in nanoseconds; longer
+    /// than 584 years is written as that.
+    pub deadline: Option<Duration>,
+    /// Metadata; takes no bytes when empty.
+    pub headers: Headers,
+    /// The argument.
+    pub body: Body,
+}
+
+impl Request {
+    /// A request with no more than it needs.
+    pub fn new(id: u64, method: Method, body: Body) -> Self {
+        Self {
+            id,
+            method,
+            trace: None,
+            deadline: None,
+            headers: Headers::new(),
+            body,
+        }
+    }
+}
+
+/// How a request names its function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Method {
+    /// By its place in the table of the worker's hello, from 0.
+    Index(u16),
+    /// By its name, for a function that is not in the table.
+    Name(String),
+}
+
+/// The identity of a span, as W3C trace context has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The trace's id.
+    pub trace_id: [u8; 16],
+    /// The span's id.
+    pub span_id: [u8; 8],
+    /// The trace flags; the lowest bit says that the trace is sampled.
+    pub flags: u8,
+}
+
+/// An argument or a result: bytes, and how to read them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// How to read the bytes.
+    pub codec: Codec,
+    /// The bytes; they share the frame's memory.
+    pub bytes: Bytes,
+}
+
+impl Body {
+    /// A body of JSON, which is not looked at.
+    pub fn json(bytes: Bytes) -> Self {
+        let codec = Codec::Json;
+        Self { codec, bytes }
+    }
+}
+
+/// How the bytes of a body are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Codec {
+    /// JSON in UTF-8, the default.
+    Json,
+    /// MessagePack.
+    MessagePack,
+    /// As they are.
+    Raw,
+    /// One that this crate does not know: an error of the call, not of the connection.
+    Unknown(u8),
+}
+
+/// The function of the request of the same id returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The request's id.
+    pub id: u64,
+    /// The result.
+    pub body: Body,
+}
+
+/// The request of the same id failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The request's id; 0 when the worker could not tell which.
+    pub id: u64,
+    /// The exception's qualified name.
+    pub type_name: String,
+    /// The exception's text.
+    pub message: String,
+    /// The formatted traceback; empty when there is none.
+    pub traceback: String,
+    /// The same request may succeed when it is made again.
+    pub retryable: bool,
+}
+
+/// Tells a worker that nobody waits for an answer any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancel {
+    /// The request's id.
+    pub id: u64,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// Asks for a pong of the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ping {
+    /// Any number.
+    pub id: u64,
+}
+
+/// Answers the ping of the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pong {
+    /// The ping's id.
+    pub id: u64,
+}
