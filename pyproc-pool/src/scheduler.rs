@@ -28,6 +28,8 @@ pub(crate) struct Scheduler {
     lanes: Vec<Lane>,
     limits: Limits,
     open: bool,
+    /// Memory of requests that waited, for the next ones.
+    spare: Vec<Vec<u8>>,
     /// Who waits for the last answer.
     drained: Vec<Waker>,
     counters: Counters,
@@ -48,6 +50,9 @@ pub(crate) struct Counters {
     pub(crate) abandoned: u64,
 }
 
+/// Each is small: large requests are written from their own memory.
+const MOST_SPARE: usize = 64;
+
 /// Whether a call may wait for capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
@@ -65,7 +70,7 @@ pub(crate) enum GivenUp {
 /// A call that the pool has taken.
 pub(crate) struct Submitted {
     pub(crate) id: CallId,
-    /// The request's memory, when it is free for the next call.
+    /// Memory for the next call, if there is some.
     pub(crate) buffer: Option<Vec<u8>>,
     /// The connection's task, when it has to be woken.
     pub(crate) writer: Option<Waker>,
@@ -80,6 +85,7 @@ impl Scheduler {
             lanes: (0..workers).map(lane).collect(),
             limits,
             open: true,
+            spare: Vec::new(),
             drained: Vec::new(),
             counters: Counters::default(),
         }
@@ -98,7 +104,7 @@ impl Scheduler {
             self.queue.push_back(id);
             return Ok(Submitted {
                 id,
-                buffer: None,
+                buffer: self.spare.pop(),
                 writer: None,
             });
         };
@@ -272,9 +278,15 @@ impl Scheduler {
             };
             if let CallState::Queued(request) = std::mem::replace(&mut call.state, on_worker) {
                 // The connection's task itself is the one that refills, or is about to start.
-                let _writer = self.lanes[worker].send(id.to_wire(), request, now);
+                let (buffer, _writer) = self.lanes[worker].send(id.to_wire(), request, now);
+                self.keep(buffer);
             }
         }
+    }
+
+    fn keep(&mut self, buffer: Option<Vec<u8>>) {
+        let room = self.spare.len() < MOST_SPARE;
+        self.spare.extend(buffer.filter(|_| room));
     }
 
     /// See [`Lane::take_outbox`].
@@ -446,130 +458,4 @@ impl Scheduler {
 }
 
 #[cfg(test)]
-mod tests {
-    use pyproc_protocol::{Headers, RawJson};
-
-    use super::*;
-
-    const LIMITS: Limits = Limits {
-        max_in_flight: 2,
-        max_queue: 1,
-        max_frame_size: 1000,
-    };
-
-    /// One worker that is ready.
-    fn ready() -> Scheduler {
-        let mut scheduler = Scheduler::new(1, LIMITS);
-        scheduler.lane_up(0, Features::ALL, Instant::now());
-        scheduler
-    }
-
-    fn submit(scheduler: &mut Scheduler) -> Result<CallId, Error> {
-        let request = PreparedRequest::new("m", &1, &Headers::new(), 1000, Vec::new()).unwrap();
-        let submitted = scheduler.submit(request, Admission::Queue, Instant::now())?;
-        Ok(submitted.id)
-    }
-
-    fn answer(scheduler: &mut Scheduler, id: u64) -> Result<(), ProtocolViolation> {
-        let mut answers = vec![Response::success(id, RawJson::NULL)];
-        scheduler.on_answers(0, &mut answers, Instant::now(), &mut Vec::new())
-    }
-
-    fn outcome(scheduler: &mut Scheduler, id: CallId) -> Poll<Outcome> {
-        scheduler.poll_outcome(id, &mut Context::from_waker(Waker::noop()))
-    }
-
-    #[test]
-    fn an_answer_reaches_its_call_and_only_once() {
-        let mut scheduler = ready();
-        let (first, second) = (
-            submit(&mut scheduler).unwrap(),
-            submit(&mut scheduler).unwrap(),
-        );
-        answer(&mut scheduler, second.to_wire()).unwrap();
-        assert!(outcome(&mut scheduler, first).is_pending());
-        assert!(matches!(
-            outcome(&mut scheduler, second),
-            Poll::Ready(Ok(_))
-        ));
-        assert!(answer(&mut scheduler, second.to_wire()).is_err());
-    }
-
-    #[test]
-    fn an_answer_from_another_worker_than_the_one_asked_is_a_violation() {
-        let mut scheduler = Scheduler::new(2, LIMITS);
-        scheduler.lane_up(1, Features::NONE, Instant::now());
-        let id = submit(&mut scheduler).unwrap();
-        scheduler.lane_up(0, Features::NONE, Instant::now());
-        assert!(answer(&mut scheduler, id.to_wire()).is_err());
-    }
-
-    #[test]
-    fn a_call_that_was_answered_at_its_deadline_keeps_its_answer() {
-        let mut scheduler = ready();
-        let id = submit(&mut scheduler).unwrap();
-        answer(&mut scheduler, id.to_wire()).unwrap();
-        let given_up = scheduler.give_up(id, "timeout", &mut Vec::new());
-        assert!(matches!(given_up, GivenUp::Answered(Ok(_))));
-    }
-
-    #[test]
-    fn capacity_of_a_call_given_up_comes_back_with_the_answer() {
-        let mut scheduler = ready();
-        let id = submit(&mut scheduler).unwrap();
-        let given_up = scheduler.give_up(id, "timeout", &mut Vec::new());
-        assert!(matches!(given_up, GivenUp::OnWorker(0)));
-        assert_eq!(scheduler.in_flight(), 1);
-        answer(&mut scheduler, id.to_wire()).unwrap();
-        assert_eq!(scheduler.in_flight(), 0);
-    }
-
-    #[test]
-    fn giving_up_wakes_both_the_writer_and_who_waits_for_the_last_answer() {
-        let mut scheduler = ready();
-        let id = submit(&mut scheduler).unwrap();
-        let mut outbox = Outbox::default();
-        assert!(scheduler.take_outbox(0, &mut outbox, Waker::noop()));
-        assert!(!scheduler.take_outbox(0, &mut Outbox::default(), Waker::noop()));
-        let drained = scheduler.poll_drained(&mut Context::from_waker(Waker::noop()));
-        assert!(drained.is_pending());
-        let mut wakers = Vec::new();
-        scheduler.give_up(id, "the caller is gone", &mut wakers);
-        assert_eq!(wakers.len(), 2);
-    }
-
-    #[test]
-    fn calls_beyond_capacity_and_queue_are_refused_and_counted() {
-        let mut scheduler = ready();
-        for _ in 0..3 {
-            submit(&mut scheduler).unwrap();
-        }
-        assert!(matches!(
-            submit(&mut scheduler),
-            Err(Error::Overloaded { queued: 1, .. })
-        ));
-        assert_eq!(scheduler.counters().rejected, 1);
-    }
-
-    #[test]
-    fn what_waits_fails_with_the_last_worker() {
-        let mut scheduler = Scheduler::new(2, LIMITS);
-        let id = submit(&mut scheduler).unwrap();
-        scheduler.lane_gone(0, None);
-        assert!(outcome(&mut scheduler, id).is_pending());
-        scheduler.lane_gone(1, None);
-        let outcome = outcome(&mut scheduler, id);
-        assert!(matches!(outcome, Poll::Ready(Err(Error::ShutDown))));
-        assert!(matches!(submit(&mut scheduler), Err(Error::ShutDown)));
-    }
-
-    #[test]
-    fn answers_after_the_cut_off_reach_nobody_and_are_no_violation() {
-        let mut scheduler = ready();
-        let id = submit(&mut scheduler).unwrap();
-        scheduler.cut_off();
-        answer(&mut scheduler, id.to_wire()).unwrap();
-        let outcome = outcome(&mut scheduler, id);
-        assert!(matches!(outcome, Poll::Ready(Err(Error::ShutDown))));
-    }
-}
+mod tests;

@@ -12,9 +12,13 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Process, connect::connect};
+use super::{
+    Process,
+    connect::connect,
+    death::{self, last_words, left_running},
+};
 use crate::{
-    DeathCause, Error, StartFailure, StartFailureCause as Cause, WorkerDeath, WorkerState,
+    StartFailure, StartFailureCause as Cause, WorkerState,
     connection::{Closed, Connection},
     error::chain,
     shared::Shared,
@@ -63,16 +67,6 @@ enum Ending {
     Connection(Closed),
     Stop,
 }
-
-/// How long a worker that closed its connection may take to end by itself: an interpreter has things
-/// to put in order. One that hangs is killed then.
-const TO_END: Duration = Duration::from_secs(1);
-
-/// How long a killed process may take to end. Only one that waits for a broken device takes longer.
-const TO_DIE: Duration = Duration::from_secs(2);
-
-/// How long the last of a dead worker's output, or of its answers, may take to arrive.
-const LAST_WORDS: Duration = Duration::from_millis(100);
 
 impl Lifecycle {
     pub(crate) fn new(
@@ -227,7 +221,7 @@ impl Lifecycle {
         if let Some(process) = &process {
             // One that hung up during the handshake is usually on its way out.
             if let Cause::Closed | Cause::Handshake(_) = cause
-                && let Ok(status) = timeout(LAST_WORDS, process.exited()).await
+                && let Some(status) = death::own_end(process).await
             {
                 cause = Cause::Exited(status);
             }
@@ -249,50 +243,11 @@ impl Lifecycle {
     async fn bury(&mut self, running: Running, closed: Closed) {
         self.set_state(WorkerState::Restarting);
         self.shared.scheduler().lane_down(self.worker);
-        let error = self.explain(running, closed).await;
+        let error = death::explain(self.worker, running.process, running.connection, closed).await;
         self.forget_process();
         self.note_failure(&error());
         let wakers = self.shared.scheduler().fail_lane(self.worker, error);
         wakers.into_iter().for_each(Waker::wake);
-    }
-
-    async fn explain(&self, running: Running, closed: Closed) -> Box<dyn Fn() -> Error + Send> {
-        let worker = self.worker;
-        let cause = match closed {
-            Closed::Violation(violation) => {
-                if let Some(process) = &running.process {
-                    last_words(process).await;
-                }
-                let source = Arc::new(violation);
-                return Box::new(move || Error::Protocol {
-                    worker,
-                    source: Arc::clone(&source),
-                });
-            }
-            Closed::ByPeer => DeathCause::Disconnected,
-            Closed::Failed(error) => DeathCause::Connection(error),
-        };
-        let death = Arc::new(self.autopsy(running, cause).await);
-        Box::new(move || Error::WorkerDied(Arc::clone(&death)))
-    }
-
-    async fn autopsy(&self, running: Running, mut cause: DeathCause) -> WorkerDeath {
-        // Both sides of the connection closed: a worker that is gone has nobody to talk to.
-        drop(running.connection);
-        let mut output = String::new();
-        if let Some(process) = &running.process {
-            if let Ok(status) = timeout(TO_END, process.exited()).await {
-                cause = DeathCause::Exited(status);
-            }
-            last_words(process).await;
-            output = process.output().tail();
-        }
-        WorkerDeath {
-            worker: self.worker,
-            pid: running.process.map(|process| process.pid()),
-            cause,
-            output,
-        }
     }
 
     /// The next worker; `None` when the pool stops first, or the slot is given up.
@@ -401,34 +356,12 @@ impl Drop for Lifecycle {
     }
 }
 
-/// Kills what is left of the process and waits until its end is known and its output read.
-pub(crate) async fn last_words(process: &Process) {
-    process.kill();
-    if timeout(TO_DIE, process.exited()).await.is_err() {
-        tracing::error!(pid = process.pid(), "a killed process does not end");
-        return;
-    }
-    let _ = timeout(LAST_WORDS, process.output().ended()).await;
-}
-
 /// A path is taken from the service's directory, whatever the worker's is; a plain name is looked
 /// up in `PATH`.
 fn program(python: &Path) -> PathBuf {
     match python.components().count() {
         1 => python.into(),
         _ => absolute(python).unwrap_or_else(|_| python.into()),
-    }
-}
-
-/// Resolves when the process has ended but left its connection to a child, so that the
-/// connection alone would never tell.
-async fn left_running(process: Option<Arc<Process>>) {
-    match process {
-        Some(process) => {
-            process.exited().await;
-            sleep(LAST_WORDS).await;
-        }
-        None => std::future::pending().await,
     }
 }
 

@@ -1,0 +1,92 @@
+//! What is left of a worker: its status, its last words, and what its calls are told.
+
+use std::{process::ExitStatus, sync::Arc, time::Duration};
+
+use tokio::time::{sleep, timeout};
+
+use super::Process;
+use crate::{
+    DeathCause, Error, WorkerDeath,
+    connection::{Closed, Connection},
+};
+
+/// How long a worker that closed its connection may take to end by itself: an interpreter has things
+/// to put in order. One that hangs is killed then.
+const TO_END: Duration = Duration::from_secs(1);
+
+/// How long a killed process may take to end. Only one that waits for a broken device takes longer.
+const TO_DIE: Duration = Duration::from_secs(2);
+
+/// How long the last of a dead worker's output, or of its answers, may take to arrive.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Ends what is left of a worker, and makes the error for each call that it had.
+pub(super) async fn explain(
+    worker: usize,
+    process: Option<Arc<Process>>,
+    connection: Connection,
+    closed: Closed,
+) -> Box<dyn Fn() -> Error + Send> {
+    let cause = match closed {
+        Closed::Violation(violation) => {
+            if let Some(process) = &process {
+                last_words(process).await;
+            }
+            let source = Arc::new(violation);
+            return Box::new(move || Error::Protocol {
+                worker,
+                source: Arc::clone(&source),
+            });
+        }
+        Closed::ByPeer => DeathCause::Disconnected,
+        Closed::Failed(error) => DeathCause::Connection(error),
+    };
+    // A worker that waits for its client to hang up sees it do so.
+    drop(connection);
+    let death = Arc::new(autopsy(worker, process.as_deref(), cause).await);
+    Box::new(move || Error::WorkerDied(Arc::clone(&death)))
+}
+
+async fn autopsy(worker: usize, process: Option<&Process>, mut cause: DeathCause) -> WorkerDeath {
+    let mut output = String::new();
+    if let Some(process) = process {
+        if let Some(status) = own_end(process).await {
+            cause = DeathCause::Exited(status);
+        }
+        last_words(process).await;
+        output = process.output().tail();
+    }
+    WorkerDeath {
+        worker,
+        pid: process.map(Process::pid),
+        cause,
+        output,
+    }
+}
+
+/// The status of a process that ends by itself; `None` when it does not.
+pub(super) async fn own_end(process: &Process) -> Option<ExitStatus> {
+    timeout(TO_END, process.exited()).await.ok()
+}
+
+/// Kills what is left of the process and waits until its end is known and its output read.
+pub(crate) async fn last_words(process: &Process) {
+    process.kill();
+    if timeout(TO_DIE, process.exited()).await.is_err() {
+        tracing::error!(pid = process.pid(), "a killed process does not end");
+        return;
+    }
+    let _ = timeout(LAST_WORDS, process.output().ended()).await;
+}
+
+/// Resolves when the process has ended but left its connection to a child, so that the
+/// connection alone would never tell.
+pub(super) async fn left_running(process: Option<Arc<Process>>) {
+    match process {
+        Some(process) => {
+            process.exited().await;
+            sleep(LAST_WORDS).await;
+        }
+        None => std::future::pending().await,
+    }
+}
