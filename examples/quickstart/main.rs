@@ -8,28 +8,26 @@ use serde_json::{Value, json};
 const WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/quickstart/worker.py");
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), Error> {
     let python = std::env::var_os("PYPROC_PYTHON_EXEC").unwrap_or("python3".into());
     let pool = Pool::builder()
         .python_exec(python)
         .worker_script(WORKER)
-        .workers(2)
         .start()
         .await?;
 
     let answer: Value = pool.call("predict", &json!({"value": 42})).await?;
     println!("predict answers {answer}");
 
-    let outcome: Result<Value, Error> = pool.call("predict", &json!({"value": -1})).await;
-    match outcome {
-        Err(Error::Remote(exception)) => {
-            println!("type:    {}", exception.type_name.unwrap_or_default());
-            println!("message: {}", exception.message);
-            println!("{}", exception.traceback.unwrap_or_default());
-        }
-        other => println!("this should have raised: {other:?}"),
+    let refused = pool
+        .call::<_, Value>("predict", &json!({"value": -1}))
+        .await;
+    if let Err(Error::Remote(exception)) = refused {
+        println!(
+            "{exception}\n{}",
+            exception.traceback.as_deref().unwrap_or_default()
+        );
     }
-
     pool.shutdown(Duration::from_secs(5)).await;
     Ok(())
 }

@@ -6,8 +6,10 @@ use pyproc_protocol::{EncodeError, SessionError};
 ///
 /// [`kind`](Self::kind) is for telling failures apart in code and in metrics,
 /// [`is_retryable`](Self::is_retryable) for deciding what to do next.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
+///
+/// Its `Debug` is the text with all causes, so that a `main` that returns it, or an `unwrap`, says
+/// what went wrong.
+#[derive(thiserror::Error)]
 pub enum Error {
     /// The call's deadline passed before its answer came.
     #[error(transparent)]
@@ -76,7 +78,6 @@ pub enum Error {
 
 /// The kinds of [`Error`], as a closed set for metrics and decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum ErrorKind {
     /// A deadline passed.
     Timeout,
@@ -121,6 +122,12 @@ impl ErrorKind {
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind(), chain(self))
     }
 }
 

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace;
 
-/// A command in the repository's root that sees nothing of the user's Python
-/// setup, nor of the variables that cargo sets for xtask itself.
+/// A command in the repository's root that sees nothing of what the user set up for
+/// another Python or for pools, nor of the variables that cargo sets for xtask itself.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(workspace::root());
@@ -23,7 +23,10 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 }
 
 fn must_not_leak(variable: &str) -> bool {
-    matches!(variable, "PYTHONPATH" | "PYTHONHOME")
+    matches!(
+        variable,
+        "PYTHONPATH" | "PYTHONHOME" | "PIP_USER" | "PIP_TARGET" | "PIP_REQUIRE_VIRTUALENV"
+    ) || variable.starts_with("PYPROC_")
         || variable.starts_with("CARGO_PKG_")
         || variable.starts_with("CARGO_MANIFEST_")
 }
@@ -97,12 +100,14 @@ mod tests {
         for name in [
             "PYTHONPATH",
             "PYTHONHOME",
+            "PIP_USER",
+            "PYPROC_LOG_LEVEL",
             "CARGO_PKG_NAME",
             "CARGO_MANIFEST_DIR",
         ] {
             assert!(must_not_leak(name), "{name}");
         }
-        for name in ["PATH", "CARGO_HOME", "CARGO_TARGET_DIR", "PYTHONUNBUFFERED"] {
+        for name in ["PATH", "CARGO_HOME", "CARGO_TARGET_DIR", "PIP_INDEX_URL"] {
             assert!(!must_not_leak(name), "{name}");
         }
     }

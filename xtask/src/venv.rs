@@ -62,8 +62,9 @@ impl Requirement {
 pub(crate) fn ensure(name: &str, python: &Python, requirement: &Requirement) -> Result<PathBuf> {
     let home = workspace::target_dir().join("xtask");
     fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
-    let directory = home.join(format!("venv-{name}-{}", python.version));
-    let _lock = lock(&home.join(format!("venv-{name}-{}.lock", python.version)))?;
+    let directory_name = directory_name(name, python);
+    let directory = home.join(&directory_name);
+    let _lock = lock(&home.join(format!("{directory_name}.lock")))?;
     let stamp = stamp(python, requirement)?;
     if !is_current(&directory, &stamp) {
         eprintln!("Setting up {} ...", directory.display());
@@ -73,7 +74,16 @@ pub(crate) fn ensure(name: &str, python: &Python, requirement: &Requirement) -> 
     Ok(interpreter(&directory))
 }
 
-/// Keeps a second xtask from remaking an environment under the first one's feet.
+/// Two interpreters of one version have an environment each, so that using one never remakes
+/// the other's while its tests run.
+fn directory_name(name: &str, python: &Python) -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(python.executable.as_os_str().as_encoded_bytes());
+    let interpreter = hasher.finish() as u32;
+    format!("venv-{name}-{}-{interpreter:08x}", python.version)
+}
+
+/// Keeps two xtasks from making the same environment at the same time.
 fn lock(path: &Path) -> Result<File> {
     let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
@@ -184,6 +194,14 @@ mod tests {
         assert_ne!(before, stamp(&python("3.11.7"), &other).unwrap());
         fs::write(directory.path().join("pyproject.toml"), "[build-system]").unwrap();
         assert_ne!(before, stamp(&python("3.11.7"), &requirement).unwrap());
+    }
+
+    #[test]
+    fn two_interpreters_of_one_version_have_an_environment_each() {
+        let (one, mut other) = (python("3.11.7"), python("3.11.7"));
+        other.executable = "/usr/bin/python3".into();
+        assert_eq!(directory_name("test", &one), directory_name("test", &one));
+        assert_ne!(directory_name("test", &one), directory_name("test", &other));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod go;
 mod go_client;
 mod lifecycle;
 mod matrix;
+mod pipelined;
 mod pool;
 mod process;
 mod recorder;
@@ -45,6 +46,10 @@ fn scenarios() -> Vec<Scenario> {
         scenario("text beyond ASCII arrives", pool::text_beyond_ascii),
         scenario("5 MiB travel both ways", pool::five_mebibytes),
         scenario("10,000 calls at once", pool::ten_thousand_calls),
+        scenario(
+            "10,000 frames on one connection",
+            pipelined::ten_thousand_frames,
+        ),
         scenario("health", pool::health),
         scenario("a late reply reaches nobody", pool::late_reply),
         scenario("a repeated reply reaches nobody", wire::repeated_reply),
