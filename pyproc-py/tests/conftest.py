@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from wire import PATIENCE, Client
 
+for name in [name for name in os.environ if name.startswith("PYPROC_")]:
+    del os.environ[name]  # the user's own settings, which each worker would inherit
+
 COMMON = """
     import os, sys, time
     from pyproc_worker import expose, run_worker

@@ -45,10 +45,13 @@ def command(*arguments):
     return [sys.executable, "-m", "pyproc_worker.cli", *arguments]
 
 
-def run(*arguments):
-    environment = {k: v for k, v in os.environ.items() if k != "PYPROC_SOCKET_PATH"}
+def run(*arguments, **environment):
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=PATIENCE, env=environment
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={**os.environ, **environment},
     )
 
 
@@ -89,7 +92,10 @@ def test_call_of_an_unknown_function_tells_the_known_ones(script):
     assert "'nope' is not exposed; known are: add, fail, health, unjson" in result.stderr
 
 
-@pytest.mark.parametrize("body", ["{", "", "nan", '1} {"id":1', '1,"method":"fail"', "[" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    ["{", "", "nan", r'"\ud800"', "1" * 5000, '1} {"id":1', '1,"method":"fail"', "[" * 100_000],
+)
 def test_call_with_bad_json_exits_with_2(script, body):
     result = run("call", script, "add", body)
     assert (result.returncode, result.stdout) == (2, "")
@@ -116,6 +122,79 @@ def test_run_serves(script, folder, form):
     finally:
         worker.kill()
         worker.communicate()
+
+
+@pytest.fixture
+def serve(folder):
+    """Runs a script with the command `run`, and returns a client of it."""
+    workers, clients = [], []
+
+    def serve(script):
+        path = folder / "script.py"
+        path.write_text(script)
+        socket = str(folder / "s")
+        arguments = command("run", str(path), "--socket-path", socket)
+        workers.append(subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True))
+        while "serving on" not in (line := workers[-1].stderr.readline()):
+            assert line, "the worker ended"
+        clients.append(Client(socket))
+        return clients[-1]
+
+    yield serve
+    for client in clients:
+        client.close()
+    for worker in workers:
+        worker.terminate()
+        worker.communicate(timeout=PATIENCE)
+
+
+def test_functions_may_spawn_processes_that_import_the_script(serve):
+    client = serve(
+        "import multiprocessing\n"
+        "from pyproc_worker import expose\n"
+        "def square(x):\n"
+        "    return x * x\n"
+        "@expose\n"
+        "def squares(req):\n"
+        "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        f"        return pool.map_async(square, req).get({PATIENCE / 2})\n"
+    )
+    assert client.call("squares", [1, 2, 3]) == {"id": 1, "ok": True, "body": [1, 4, 9]}
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"PYPROC_SOCKET_PATH": ""}, "no socket path"),
+        ({"PYPROC_SOCKET_PATH": __file__}, "is no socket"),
+        ({"PYPROC_SOCKET_PATH": "/no/such/folder/s"}, "No such file or directory: '/no/such/f"),
+        ({"PYPROC_JSON": "yaml"}, "PYPROC_JSON is 'yaml'"),
+        ({"PYPROC_LOG_LEVEL": "loud"}, "PYPROC_LOG_LEVEL is 'LOUD'"),
+        ({"PYPROC_MAX_FRAME_SIZE": "1"}, "PYPROC_MAX_FRAME_SIZE is '1'"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_bad_setting_is_told_in_one_line(script, folder, environment, message):
+    environment = {"PYPROC_SOCKET_PATH": str(folder / "s"), **environment}
+    result = run("run", script, **environment)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_bad_setting_of_call_is_told_in_one_line(script):
+    result = run("call", script, "add", PYPROC_JSON="yaml")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "PYPROC_JSON is 'yaml'; it may be one of msgspec, orjson, json\n"
+
+
+def test_an_error_of_the_script_itself_keeps_its_traceback(folder):
+    path = folder / "script.py"
+    path.write_text("raise ValueError('mine')\n")
+    result = run("run", str(path), "--socket-path", str(folder / "s"))
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert "ValueError: mine" in result.stderr
 
 
 def test_a_missing_script_is_told():

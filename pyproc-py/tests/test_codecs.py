@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pyproc_worker import EncodeError
 from pyproc_worker._codec import NAMES, choose_codec
 from pyproc_worker._errors import BrokenFrame
-from pyproc_worker._messages import Unreadable
+from pyproc_worker._messages import Cancellation, Unreadable
 
 CODECS = {name: choose_codec(name) for name in NAMES}
 all_codecs = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
@@ -235,9 +235,9 @@ BROKEN = [
     b'{"id":1,"method":null}',
     b'{"id":1,"method":"f","body":NaN}',
     b'{"id":1,"method":"f","body":[Infinity]}',
-    b'{"id":1,"method":"f","body":"\\ud800"}',
     b'{"id":1,"method":"f","body":"\xff"}',
-    b'{"id":1,"method":"f","body":' + b"1" * 5000 + b"}",
+    b'{"id":1,"method":"f","later":"\xff"}',
+    b'{"method":"f","body":' + b"1" * 5000 + b',"id":1}',
     b'{"id":1,"method":"f"}{}',
     b'{"id":1,"method":"f",}',
     b'{"id":1,"method":"f","headers":[]}',
@@ -295,6 +295,56 @@ def test_a_body_that_is_nested_too_deeply_leaves_its_id(codec):
     message = codec.decode(b'{"id":7,"method":"f","body":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
     assert isinstance(message, Unreadable)
     assert message.id == 7
+
+
+@all_codecs
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'{"id":7,"method":"f","body":"\\ud800"}',
+        b'{"method":"f","body":{"\\uDFFF":1},"id":7}',
+        b'{"type":"request","payload":{"id":7,"method":"f","body":["\\ud800"]}}',
+        b'{"id":7,"method":"f","headers":{"a":"\\ud800"}}',
+        b'{"id":7,"method":"f","body":[' + b"1" * 5000 + b"]}",
+    ],
+    ids=["surrogate", "surrogate-key-first", "surrogate-wrapped", "surrogate-header", "digits"],
+)
+def test_a_value_that_cannot_be_read_leaves_its_id(codec, frame):
+    message = codec.decode(frame)
+    assert isinstance(message, Unreadable)
+    assert message.id == 7
+
+
+@all_codecs
+def test_a_lone_surrogate_under_an_unknown_key_does_no_harm(codec):
+    message = codec.decode(b'{"id":7,"method":"f","body":"\\ud83d\\ude00","later":"\\ud800"}')
+    assert (message.id, message.body) == (7, "\U0001f600")
+
+
+@all_codecs
+def test_a_cancellation_is_read_whatever_its_reason(codec):
+    frame = b'{"type":"cancellation","payload":{"id":7,"reason":"\\ud800"}}'
+    assert isinstance(codec.decode(frame), Cancellation)
+
+
+@all_codecs
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [({"big": [10**5000]}, "result.big[0]: "), ({10**5000: 1}, "result (a key): ")],
+    ids=["value", "key"],
+)
+def test_an_integer_beyond_pythons_limit_of_digits_is_refused_with_its_path(codec, value, path):
+    with pytest.raises(EncodeError) as caught:
+        codec.encode(value)
+    assert str(caught.value).startswith(path)
+    assert "limit" in str(caught.value)
+
+
+@all_codecs
+def test_integers_of_4300_digits_are_read_and_written(codec):
+    body = b"9" * 4300
+    message = codec.decode(b'{"id":1,"method":"f","body":%b}' % body)
+    assert codec.encode(message.body) == body
 
 
 @all_codecs

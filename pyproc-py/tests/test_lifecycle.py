@@ -72,6 +72,35 @@ def test_a_handler_of_the_script_for_sigterm_is_left_alone(start):
     assert worker.exit_code() == 5
 
 
+def test_a_signal_that_the_script_ignored_is_ignored_again_afterwards(start):
+    worker = start(
+        "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n",
+        serve="run_worker()\nprint(signal.getsignal(signal.SIGTERM).name)\n",
+    )
+    worker.process.terminate()
+    assert worker.process.stdout.readline() == "SIG_IGN\n"
+
+
+def test_sigterm_ends_a_process_that_a_function_forked(start):
+    client = start(
+        f"""
+        import multiprocessing
+
+        @expose
+        def fork(req):
+            child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+            child.start()
+            child.terminate()
+            child.join({PATIENCE / 4})
+            code = child.exitcode
+            child.kill()
+            return code
+        """
+    ).connect()
+    assert client.call("fork") == {"id": 1, "ok": True, "body": -signal.SIGTERM}
+    assert client.call("echo", 1) == OK_1
+
+
 def test_ctrl_c_exits_quietly(start):
     worker = start()
     assert worker.connect().call("echo", 1) == OK_1
@@ -213,6 +242,18 @@ def test_the_log_level_is_set_by_the_environment(folder):
         PYPROC_LOG_LEVEL="error",
     )
     assert (worker.returncode, worker.stderr) == (130, "")
+
+
+def test_settings_of_the_user_do_not_reach_the_workers_under_test():
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+         f"{__file__}::test_sigterm_ends_an_idle_worker_at_once"],
+        env={**os.environ, "PYPROC_LOG_LEVEL": "WARNING", "PYPROC_JSON": "yaml"},
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout
 
 
 SERVE = "import pyproc_worker; pyproc_worker.run_worker()"

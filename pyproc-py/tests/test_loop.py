@@ -291,6 +291,18 @@ def test_a_body_that_is_too_deep_is_answered_and_the_connection_goes_on(start, c
     assert client.call("echo", 1, id=8) == answer(8, 1)
 
 
+@all_codecs
+@pytest.mark.parametrize("body", [b'"\\ud800"', b"1" * 4301], ids=["surrogate", "digits"])
+def test_a_value_that_cannot_be_read_is_answered_and_the_connection_goes_on(start, codec, body):
+    client = start(PYPROC_JSON=codec).connect()
+    client.say_hello()
+    client.send(frame(b'{"id":7,"method":"echo","body":' + body + b"}"), request(8, "echo", 8))
+    answers = client.receive_all(2)
+    assert answers[7]["ok"] is False
+    assert answers[7]["headers"]["pyproc-error-type"] == "pyproc_worker.InvalidRequest"
+    assert answers[8] == answer(8, 8)
+
+
 def test_a_frame_beyond_the_maximum_is_refused_before_it_comes(start):
     client = start(PYPROC_MAX_FRAME_SIZE="2048").connect()
     client.send((2049).to_bytes(4, "big"))
@@ -438,6 +450,24 @@ def test_the_hello_introduces_the_worker(start):
         },
         "returns": {"type": "number"},
     }
+
+
+def test_schemas_that_make_the_hello_too_large_are_left_out(start):
+    client = start(
+        """
+        from typing import Literal
+
+        @expose
+        def pick(which: Literal["a", "%s"]):
+            return which
+        """
+        % ("b" * 2048),
+        PYPROC_MAX_FRAME_SIZE="2048",
+    ).connect()
+    body = client.say_hello()["body"]
+    assert body["features"] == ["error-details", "cancel"]
+    functions = {function["name"]: function for function in body["functions"]}
+    assert functions["pick"] == {"name": "pick", "doc": "", "parameters": {}, "returns": {}}
 
 
 @pytest.mark.parametrize("body", [None, [], {}, {"versions": 1}, {"versions": [2]}])

@@ -81,8 +81,15 @@ def whole_functions():
         def __call__(self, body):
             return body
 
+    class WithHintOfItsOwn:
+        body: int = 0
+
+        def __call__(self, body):
+            return body
+
     return [v for v in locals().values() if not isinstance(v, type)] + [
         Callable(),
+        WithHintOfItsOwn(),
         functools.partial(lambda a, b: b, 1),
     ]
 
@@ -162,6 +169,17 @@ def test_other_fields_go_to_kwargs():
 
     assert call(rest, {"a": 1, "b": 2, "c": 3}) == (1, {"b": 2, "c": 3})
     assert refusal(rest, {"a": "x", "b": 2}) == "field 'a' must be an integer, not a string"
+
+
+def test_the_hints_of_a_callable_object_are_those_of_its_call():
+    class Search:
+        text: int = 0
+
+        def __call__(self, text: str, limit: int = 10):
+            return text, limit
+
+    assert call(Search(), {"text": "a"}) == ("a", 10)
+    assert refusal(Search(), {"text": 1}) == "field 'text' must be a string, not an integer"
 
 
 def test_a_dataclass_is_built_from_the_body():

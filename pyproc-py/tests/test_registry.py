@@ -1,3 +1,6 @@
+import asyncio
+import functools
+
 import pytest
 from pyproc_worker import InvalidRequest, _registry, expose
 
@@ -51,6 +54,46 @@ def test_what_has_no_name_is_refused(functions):
         expose(object())
     with pytest.raises(TypeError, match="callable"):
         expose(name="seven")(7)
+
+
+def unsupported_functions():
+    async def coroutine(req):
+        return req
+
+    async def stream(req):
+        yield req
+
+    def generator(req):
+        yield req
+
+    class AsyncObject:
+        async def __call__(self, req):
+            return req
+
+    return [coroutine, stream, generator, AsyncObject(), functools.partial(coroutine, 1)]
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    list(zip(unsupported_functions(), ["async", "async", "generator", "async", "async"])),
+    ids=["coroutine", "async-generator", "generator", "object", "partial"],
+)
+def test_async_and_generator_functions_are_refused(functions, function, kind):
+    with pytest.raises(TypeError, match=f"{kind} functions are not supported yet: make 'f'"):
+        expose(name="f")(function)
+    assert "f" not in functions
+
+
+def test_a_plain_function_around_an_async_one_is_exposed(functions):
+    async def double(req):
+        return 2 * req
+
+    @expose
+    @functools.wraps(double)
+    def wrapper(req):
+        return asyncio.run(double(req))
+
+    assert functions["double"].call(2) == 4
 
 
 def test_hints_may_name_classes_that_come_later(functions):

@@ -18,7 +18,10 @@ class Options(TypedDict):
 
 NODE = {
     "type": "object",
-    "properties": {"name": {"type": "string"}, "next": {"anyOf": [{}, {"type": "null"}]}},
+    "properties": {
+        "name": {"type": "string"},
+        "next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]},
+    },
     "required": ["name"],
     "additionalProperties": False,
 }
@@ -49,6 +52,22 @@ NODE = {
         (Optional[int], {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
         (Literal["a", 1], {"enum": ["a", 1]}),
         (Node, NODE),
+        (
+            List[Node],
+            {
+                "type": "array",
+                "items": {"$ref": "#/$defs/Node"},
+                "$defs": {
+                    "Node": {
+                        **NODE,
+                        "properties": {
+                            "name": {"type": "string"},
+                            "next": {"anyOf": [{"$ref": "#/$defs/Node"}, {"type": "null"}]},
+                        },
+                    }
+                },
+            },
+        ),
         (
             Options,
             {
@@ -97,6 +116,34 @@ def test_parameters():
         "properties": {"a": {"type": "integer"}, "b": {"type": "string"}},
         "required": ["a"],
     }
+
+
+def test_each_of_many_classes_that_name_each_other_is_described_once():
+    classes = [type(f"C{i}", (), {}) for i in range(6)]
+    for cls in classes:
+        cls.__annotations__ = {f"to_{other.__name__}": other for other in classes}
+        dataclasses.dataclass(cls)
+
+    def walk(*, start: Any, goal: Any):
+        pass
+
+    walk.__annotations__.update(start=classes[0], goal=classes[1])
+    schema = parameters_schema(walk)
+    assert schema["properties"] == {
+        "start": {"$ref": "#/$defs/C0"},
+        "goal": {"$ref": "#/$defs/C1"},
+    }
+    assert sorted(schema["$defs"]) == sorted(cls.__name__ for cls in classes)
+    assert schema["$defs"]["C3"]["properties"]["to_C5"] == {"$ref": "#/$defs/C5"}
+
+
+def test_classes_of_the_same_name_are_told_apart():
+    one, two = (dataclasses.make_dataclass("Same", [(field, int)]) for field in "ab")
+    schema = schema_of(Tuple[one, two, one])
+    names = [item["$ref"].rpartition("/")[2] for item in schema["prefixItems"]]
+    assert names[0] == names[2]
+    fields = [list(schema["$defs"][name]["properties"]) for name in names]
+    assert fields == [["a"], ["b"], ["a"]]
 
 
 def test_hints_that_cannot_be_evaluated_accept_anything():

@@ -1,8 +1,9 @@
 """Reads messages and writes results with the fastest JSON library that there is.
 
 The three codecs give the same messages, results and errors; what a library does in its own
-way is left to the standard library's json for that one document. Integers are exact whatever
-their size, and NaN and infinities are refused.
+way is left to the standard library's json for that one document. Integers are exact up to
+Python's limit of 4,300 digits, and NaN and infinities are refused. Results of types that only
+one library knows, such as `msgspec.Struct`, are not made the same, nor are floats as keys.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any, Optional, Protocol
 from pyproc_worker._convert import convert, plain
 from pyproc_worker._errors import BrokenFrame, EncodeError
 from pyproc_worker._frames import Bytes
-from pyproc_worker._messages import Message, message_of, unreadable
+from pyproc_worker._messages import Message, Request, Unreadable, message_of, unreadable
 
 NAMES = ("msgspec", "orjson", "json")  # the fastest first
 
@@ -59,11 +60,16 @@ class StandardCodec:
 
     def decode(self, frame: Bytes) -> Message:
         try:
-            return message_of(self._document(frame))
+            message = message_of(self._document(frame))
+            if isinstance(message, Request) and _has_lone_surrogate(frame, message.body):
+                return Unreadable(message.id, "the body has a string with a lone surrogate")
+            return message
         except RecursionError:
             return unreadable(frame, "the body is nested too deeply to be read")
-        except ValueError as error:
-            raise BrokenFrame(f"a frame that is no JSON: {error}") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise _no_json(error) from None
+        except ValueError as error:  # an integer of too many digits, a header with a surrogate
+            return unreadable(frame, f"the request cannot be read: {error}")
 
     def encode(self, value: Any) -> bytes:
         try:
@@ -75,9 +81,7 @@ class StandardCodec:
         text = str(frame, "utf-8")
         document, end = self._scan(text)
         if end != len(text) and text[end:].strip(" \t\n\r"):
-            raise ValueError(f"extra data after {end} characters")
-        if _SURROGATE_ESCAPE.search(frame):
-            _refuse_lone_surrogates(document)
+            raise _no_json(f"extra data after {end} characters")
         return document
 
 
@@ -92,9 +96,20 @@ def encode_plain(value: Any) -> bytes:
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def _refuse_lone_surrogates(document: Any) -> None:
-    json.dumps(document, ensure_ascii=False).encode("utf-8")
+def _has_lone_surrogate(frame: Bytes, body: Any) -> bool:
+    """Whether a body that was read from `frame` has no form in UTF-8."""
+    if not _SURROGATE_ESCAPE.search(frame):
+        return False
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+    raise _no_json(f"{name} is no JSON value")
+
+
+def _no_json(reason: object) -> BrokenFrame:
+    return BrokenFrame(f"a frame that is no JSON: {reason}")

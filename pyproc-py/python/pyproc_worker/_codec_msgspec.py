@@ -34,6 +34,8 @@ class MsgspecCodec:
 
     def decode(self, frame: Bytes) -> Message:
         try:
+            if not frame.isascii():
+                str(frame, "utf-8")  # msgspec skips the values of unknown keys without a look
             envelope = self._read(frame)
             if envelope.id and envelope.method and envelope.type is None:
                 if envelope.headers is not None:

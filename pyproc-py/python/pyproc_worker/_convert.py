@@ -18,7 +18,7 @@ NumPy scalar, NumPy array            number, boolean or string; nested arrays
 
 Keys of objects are strings. Of other keys, integers and those types above that arrive as
 strings are written so, True, False and None as ``true``, ``false`` and ``null``.
-Integers are exact, whatever their size. NaN and infinities are errors.
+Integers are exact up to Python's limit of 4,300 digits. NaN and infinities are errors.
 """
 
 import base64
@@ -78,7 +78,7 @@ def plain(value: Any, path: str = "result") -> Any:
     if type(value) is str:
         return _text(value, path)
     if type(value) is int:
-        return value
+        return _writable(value, path)
     if type(value) is float:
         return _finite(value, path)
     if isinstance(value, dict):
@@ -155,6 +155,14 @@ def _text(value: str, path: str) -> str:
         value.encode("utf-8")
     except UnicodeEncodeError:
         raise EncodeError(f"{path}: a string with a lone surrogate is not JSON") from None
+    return value
+
+
+def _writable(value: int, path: str) -> int:
+    try:
+        str(value)
+    except ValueError as error:  # names Python's limit and how to raise it
+        raise EncodeError(f"{path}: {error}") from None
     return value
 
 

@@ -36,22 +36,26 @@ def read_hello(body: Any) -> Hello:
     return Hello(features, str(body.get("agent", "")), body.get("owner") is True)
 
 
-def introduction(features: list[str]) -> dict[str, Any]:
-    """What the worker says: itself, and the functions it exposes at this moment."""
+def introduction(features: list[str], schemas: bool = True) -> dict[str, Any]:
+    """What the worker says: itself, and the functions it exposes at this moment.
+
+    Without `schemas`, it's said of each function that it takes and returns anything.
+    """
+    names = sorted(functions)[:MAX_FUNCTIONS]
     return {
         "version": VERSION,
         "features": features,
         "agent": AGENT,
         "pid": os.getpid(),
         "python": platform.python_version(),
-        "functions": [_described(functions[name]) for name in sorted(functions)[:MAX_FUNCTIONS]],
+        "functions": [_described(functions[name], schemas) for name in names],
     }
 
 
-def _described(exposed: Exposed) -> dict[str, Any]:
+def _described(exposed: Exposed, schemas: bool) -> dict[str, Any]:
     return {
         "name": exposed.name,
         "doc": exposed.doc,
-        "parameters": parameters_schema(exposed.function),
-        "returns": returns_schema(exposed.function),
+        "parameters": parameters_schema(exposed.function) if schemas else {},
+        "returns": returns_schema(exposed.function) if schemas else {},
     }

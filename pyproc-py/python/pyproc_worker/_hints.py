@@ -20,12 +20,19 @@ def signature_of(function: Callable[..., Any]) -> Optional[inspect.Signature]:
 
 def hints_of(annotated: Any) -> dict[str, Any]:
     """The type hints of a function or class; those that cannot be evaluated are left out."""
-    while not isinstance(annotated, type) and hasattr(annotated, "__wrapped__"):
-        annotated = annotated.__wrapped__
+    annotated = _unwrapped(annotated)
+    if not isinstance(annotated, type) and not inspect.isroutine(annotated):
+        annotated = _unwrapped(type(annotated).__call__)  # an object's own hints are its class's
     try:
         return typing.get_type_hints(annotated)
     except Exception:
         return _those_that_evaluate(annotated)
+
+
+def _unwrapped(annotated: Any) -> Any:
+    while not isinstance(annotated, type) and hasattr(annotated, "__wrapped__"):
+        annotated = annotated.__wrapped__
+    return annotated
 
 
 def _those_that_evaluate(annotated: Any) -> dict[str, Any]:

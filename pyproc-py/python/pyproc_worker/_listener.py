@@ -25,7 +25,10 @@ def listening(path: str) -> Iterator[socket.socket]:
         )
     _remove_socket(path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(path)
+        try:
+            listener.bind(path)
+        except OSError as error:  # which does not name the path
+            raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
         identity = _identity(path)
         try:
             listener.listen(BACKLOG)

@@ -190,13 +190,19 @@ class Loop:
     def _say_hello(self, connection: Connection, request: RequestLike) -> None:
         try:
             hello = _hello.read_hello(request.body)
-            answer = self._success(request.id, _hello.introduction(hello.features))
+            answer = self._introduction(request.id, hello.features)
         except (InvalidRequest, EncodeError) as error:
             return self._fail(connection, request.id, error)
         connection.send(answer)
         connection.details = _hello.ERROR_DETAILS in hello.features
         connection.owner = hello.owner
         logger.debug("hello from %s", hello.agent or "an unknown client")
+
+    def _introduction(self, request_id: int, features: list[str]) -> bytes:
+        try:
+            return self._success(request_id, _hello.introduction(features))
+        except EncodeError:  # too large, most likely: the schemas are what may be left out
+            return self._success(request_id, _hello.introduction(features, schemas=False))
 
     def _cancel(self, connection: Connection, cancelled: dict[int, int]) -> None:
         waiting = list(connection.pending)

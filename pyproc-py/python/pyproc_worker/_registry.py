@@ -84,8 +84,9 @@ def expose(
     A parameter ``cancel_event`` gets a `threading.Event`. This release never sets
     it: a request that is cancelled in time is not started at all.
 
-    Raises `ValueError` for a name that begins with ``pyproc.``. A second function of the
-    same name replaces the first, with a warning.
+    Raises `ValueError` for a name that begins with ``pyproc.`` and `TypeError` for what cannot
+    be called by name, or is an async or generator function. A second function of the same name
+    replaces the first, with a warning.
     """
     if function is None:
         return functools.partial(_expose_as, name)
@@ -96,12 +97,26 @@ def _expose_as(name: Optional[str], function: Function) -> Function:
     name = name or getattr(function, "__name__", None)
     if not isinstance(name, str) or not callable(function):
         raise TypeError(f"cannot expose {function!r}: it needs to be callable and to have a name")
+    _refuse_unsupported(name, function)
     if name.startswith(RESERVED):
         raise ValueError(f"cannot expose {name!r}: names that begin with {RESERVED!r} are reserved")
     if name in functions and not _is_same(functions[name].function, function):
         warnings.warn(f"{name!r} was exposed already; it is replaced", stacklevel=3)
     functions[name] = Exposed(name, function)
     return function
+
+
+def _refuse_unsupported(name: str, function: Callable[..., Any]) -> None:
+    for code in (function, type(function).__call__):  # the latter is an object's own code
+        if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
+            raise TypeError(
+                f"async functions are not supported yet: make {name!r} a plain function, "
+                "which may call asyncio.run()"
+            )
+        if inspect.isgeneratorfunction(code):
+            raise TypeError(
+                f"generator functions are not supported yet: make {name!r} return a list"
+            )
 
 
 def _is_same(old: Callable[..., Any], new: Callable[..., Any]) -> bool:

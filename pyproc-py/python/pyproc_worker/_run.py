@@ -1,5 +1,6 @@
 """Starts a worker: settings, logging, socket, loop."""
 
+import contextlib
 import gc
 import io
 import logging
@@ -25,6 +26,8 @@ class Runs:
 
     allowed = True
     started = False
+    refusal: Optional[Exception] = None
+    """Why a worker could not start: a setting or the socket's path is at fault."""
 
 
 def run_worker(socket_path: Optional[str] = None) -> None:
@@ -39,24 +42,37 @@ def run_worker(socket_path: Optional[str] = None) -> None:
     (`gc.freeze`), which shortens its pauses.
 
     Raises `ValueError` without a path, for one that is too long, and for an environment
-    variable that makes no sense; `FileExistsError` if the path is a file that is no socket.
+    variable that makes no sense; `FileExistsError` if the path is a file that is no socket, and
+    other kinds of `OSError` if it cannot be listened at.
     """
     Runs.started = True
     if not Runs.allowed:
         return
+    try:
+        with contextlib.ExitStack() as resources:
+            try:
+                loop = _start(socket_path, resources)
+            except (ImportError, OSError, ValueError) as error:
+                Runs.refusal = error
+                raise
+            loop.serve()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _start(socket_path: Optional[str], resources: contextlib.ExitStack) -> Loop:
+    """A loop that is ready to serve; what it needs is closed with `resources`."""
     path = socket_path or os.environ.get("PYPROC_SOCKET_PATH")
     if not path:
         raise ValueError("no socket path: give run_worker() one, or set PYPROC_SOCKET_PATH")
     settings = Settings.from_environment()
     codec = choose_codec(settings.codec)
     _set_up_output(settings.log_level)
-    try:
-        with listening(path) as listener, Termination() as termination:
-            logger.info("serving on %s, JSON by %s", path, codec.name)
-            _prepare_memory()
-            Loop(listener, codec, settings, termination).serve()
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    listener = resources.enter_context(listening(path))
+    termination = resources.enter_context(Termination())
+    logger.info("serving on %s, JSON by %s", path, codec.name)
+    _prepare_memory()
+    return Loop(listener, codec, settings, termination)
 
 
 def _prepare_memory() -> None:

@@ -1,6 +1,7 @@
 """SIGTERM as a request that the loop notices, also while it waits for sockets."""
 
 import contextlib
+import os
 import signal
 import socket
 import threading
@@ -12,7 +13,7 @@ class Termination:
     """Catches SIGTERM while it is entered; its descriptor becomes readable with a signal.
 
     In a thread other than the main one, and when the script handles SIGTERM itself, it
-    never happens.
+    never happens. Processes that functions fork do not inherit it: SIGTERM ends them.
     """
 
     def __init__(self) -> None:
@@ -21,6 +22,7 @@ class Termination:
         self._reader.setblocking(False)
         self._writer.setblocking(False)
         self._old_wakeup = -1
+        self._old_handler: Any = None
         self._catches = False
 
     def fileno(self) -> int:
@@ -37,9 +39,11 @@ class Termination:
             self._old_wakeup = signal.set_wakeup_fd(
                 self._writer.fileno(), warn_on_full_buffer=False
             )
-            self._catches = signal.getsignal(signal.SIGTERM) in (signal.SIG_DFL, signal.SIG_IGN)
+            self._old_handler = signal.getsignal(signal.SIGTERM)
+            self._catches = self._old_handler in (signal.SIG_DFL, signal.SIG_IGN)
         if self._catches:
             signal.signal(signal.SIGTERM, self._on_signal)
+            _forks.guarded = True
         return self
 
     def __exit__(
@@ -51,9 +55,46 @@ class Termination:
         if threading.current_thread() is threading.main_thread():
             signal.set_wakeup_fd(self._old_wakeup)
         if self._catches:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _forks.guarded = False
+            signal.signal(signal.SIGTERM, self._old_handler)
         self._reader.close()
         self._writer.close()
 
     def _on_signal(self, number: int, frame: Optional[FrameType]) -> Any:
         self.requested = True
+
+
+class _Forks:
+    """Gives SIGTERM its default effect in the processes that are forked while it is caught.
+
+    Python forgets a signal that reaches a new process before this can be done, so signals are
+    held back meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.guarded = False
+        self._thread = threading.local()
+        os.register_at_fork(  # which cannot be undone, hence one for all times
+            before=self._hold_back,
+            after_in_parent=self._let_through,
+            after_in_child=self._reset,
+        )
+
+    def _hold_back(self) -> None:
+        if self.guarded:
+            self._thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def _let_through(self) -> None:
+        mask = self._thread.__dict__.pop("mask", None)
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _reset(self) -> None:
+        if self.guarded:
+            self.guarded = False
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._let_through()
+
+
+_forks = _Forks()

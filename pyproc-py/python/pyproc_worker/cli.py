@@ -9,9 +9,10 @@ import sys
 import traceback
 from typing import Any, Optional
 
-from pyproc_worker._codec import choose_codec
+from pyproc_worker._codec import Codec, choose_codec
 from pyproc_worker._errors import BrokenFrame
 from pyproc_worker._hints import signature_of
+from pyproc_worker._messages import Unreadable
 from pyproc_worker._registry import functions
 from pyproc_worker._run import Runs, run_worker
 from pyproc_worker._settings import Settings
@@ -101,9 +102,15 @@ def _run(options: argparse.Namespace) -> int:
     if options.log_level:
         os.environ["PYPROC_LOG_LEVEL"] = options.log_level
     sys.argv = [options.script]
-    _load(options.script, "__main__")
-    if not Runs.started:
-        run_worker()
+    try:
+        _load(options.script, "__main__")
+        if not Runs.started:
+            run_worker()
+    except Exception as error:
+        if error is not Runs.refusal:
+            raise
+        print(error, file=sys.stderr)
+        return MISUSED
     return 0
 
 
@@ -122,13 +129,11 @@ def _call(options: argparse.Namespace) -> int:
         known = ", ".join(sorted(functions))
         print(f"{options.function!r} is not exposed; known are: {known}", file=sys.stderr)
         return MISUSED
-    codec = choose_codec(Settings.from_environment().codec)
     try:
-        json.loads(options.json)  # or it could close the request around it
-        request: Any = codec.decode(_request(options.function, options.json))
-        body = request.body
-    except (BrokenFrame, ValueError, RecursionError) as error:
-        print(f"the body cannot be read: {error}", file=sys.stderr)
+        codec = choose_codec(Settings.from_environment().codec)
+        body = _read_body(codec, options)
+    except (ImportError, ValueError) as error:
+        print(error, file=sys.stderr)
         return MISUSED
     try:
         print(codec.encode(exposed.call(body)).decode())
@@ -136,6 +141,18 @@ def _call(options: argparse.Namespace) -> int:
         traceback.print_exc()
         return FAILED
     return 0
+
+
+def _read_body(codec: Codec, options: argparse.Namespace) -> Any:
+    """Raises `ValueError` if the body on the command line cannot be read."""
+    try:
+        json.loads(options.json)  # or it could close the request around it
+        request: Any = codec.decode(_request(options.function, options.json))
+    except (BrokenFrame, ValueError, RecursionError) as error:
+        raise ValueError(f"the body cannot be read: {error}") from None
+    if isinstance(request, Unreadable):
+        raise ValueError(f"the body cannot be read: {request.reason}")
+    return request.body
 
 
 def _request(function: str, body: str) -> bytes:
@@ -153,6 +170,8 @@ def _load(script: str, name: str) -> None:
     spec = importlib.util.spec_from_file_location(name, script, loader=loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
+    if name == "__main__":
+        module.__spec__ = None  # as of any script: multiprocessing then loads it by its path
     sys.modules[name] = module
     loader.exec_module(module)
 
