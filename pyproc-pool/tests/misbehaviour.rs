@@ -14,7 +14,7 @@ use pyproc_pool::{
     Deadline, DeathCause, Error, ErrorKind, Pool, ProtocolViolation, protocol::SessionError,
 };
 use serde_json::{Value, json};
-use support::{Scratch, echoes, leaves_nothing, odd, pids, until};
+use support::{Scratch, echoes, leaves_nothing, nothing_is_left, odd, pids, until};
 
 struct Outcome {
     error: Error,
@@ -262,17 +262,6 @@ async fn failed_start(builder: pyproc_pool::PoolBuilder) -> Error {
         Ok(_) => panic!("it started"),
         Err(error) => error,
     }
-}
-
-async fn nothing_is_left(sockets: &Scratch) {
-    assert!(sockets.is_empty());
-    until("all tasks have ended", || {
-        tokio::runtime::Handle::current()
-            .metrics()
-            .num_alive_tasks()
-            == 0
-    })
-    .await;
 }
 
 #[tokio::test]

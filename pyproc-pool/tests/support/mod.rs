@@ -3,11 +3,13 @@
 
 use std::{
     env, fs,
+    future::Future,
     path::{Path, PathBuf},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use pyproc_pool::{Pool, PoolBuilder, WorkerOutput};
+use pyproc_pool::{Error, Pool, PoolBuilder, WorkerOutput};
 use serde_json::Value;
 
 /// Long enough for the slowest machine; a test that waits this long fails.
@@ -115,6 +117,11 @@ pub async fn leaves_nothing(pool: Pool, sockets: &Scratch, all_pids: &[u32]) {
     for pid in all_pids {
         assert!(!is_alive(*pid), "process {pid} was left behind");
     }
+    nothing_is_left(sockets).await;
+}
+
+/// No socket, and no task of this runtime.
+pub async fn nothing_is_left(sockets: &Scratch) {
     assert!(
         sockets.is_empty(),
         "something was left in the socket directory"
@@ -126,4 +133,14 @@ pub async fn leaves_nothing(pool: Pool, sockets: &Scratch, all_pids: &[u32]) {
             == 0
     })
     .await;
+}
+
+/// A call that a worker keeps until the file exists.
+pub fn held(pool: &Pool, file: &std::path::Path) -> tokio::task::JoinHandle<Result<String, Error>> {
+    let (pool, file) = (pool.clone(), file.to_owned());
+    tokio::spawn(async move { pool.call("wait_for_file", &file).await })
+}
+
+pub fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
 }
