@@ -326,7 +326,8 @@ mod tests {
     #[test]
     fn an_unknown_field_is_refused_by_name() {
         let error = read(r#"{"worker_script": "w.py", "wrokers": 2}"#).unwrap_err();
-        assert!(error.reason.contains("wrokers"), "{error}");
+        assert_eq!(error.field, "wrokers");
+        assert!(error.reason.contains("unknown field"), "{error}");
     }
 
     #[test]

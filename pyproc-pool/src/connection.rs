@@ -8,7 +8,7 @@ use std::{
 
 use bytes::BytesMut;
 use pyproc_protocol::{Event, Features, Peer, Response, Session};
-use tokio::{io::AsyncWrite, net::UnixStream};
+use tokio::{io::AsyncWrite, net::UnixStream, task::coop::has_budget_remaining};
 use tokio_util::io::poll_read_buf;
 
 use crate::{ProtocolViolation, outbox::Outbox, shared::Shared};
@@ -75,8 +75,12 @@ impl Connection {
             if let Poll::Ready(Err(closed)) = read {
                 return Poll::Ready(closed);
             }
-            // A worker that died may have answered before: all of that is read first.
-            if let (Poll::Pending, Some(error)) = (&read, self.broken.take()) {
+            // A worker that died may have answered before: all of that is read first. Without budget,
+            // pending does not mean that all is read.
+            if read.is_pending()
+                && has_budget_remaining()
+                && let Some(error) = self.broken.take()
+            {
                 return Poll::Ready(Closed::Failed(error));
             }
             let written = self.poll_write(shared, worker, cx);
@@ -135,7 +139,7 @@ impl Connection {
     /// One write of all that is ready.
     fn poll_write(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Poll<()> {
         if self.broken.is_some() {
-            return Poll::Ready(());
+            return Poll::Pending;
         }
         if self.output.is_empty() {
             let mut scheduler = shared.scheduler();

@@ -109,7 +109,8 @@ impl Pool {
     ///
     /// - [`Error::Timeout`] when the deadline passes: the pool's `request_timeout`;
     /// - [`Error::Overloaded`] at once when `max_queue` calls wait already;
-    /// - [`Error::WorkerDied`] and [`Error::Protocol`] at once when that befell the worker that had the call;
+    /// - [`Error::WorkerDied`] and [`Error::Protocol`] when that befell the worker that had the call, as soon as its
+    ///   end is explained: at once when the process ended, after about a second when it only hung up;
     /// - [`Error::NoWorkers`] when none is left, [`Error::ShutDown`] after a shutdown;
     /// - [`Error::Remote`] when the function raised, or does not exist;
     /// - [`Error::Encode`] and [`Error::Decode`] when input or result do not fit.

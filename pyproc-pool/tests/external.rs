@@ -7,9 +7,17 @@
 
 mod support;
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::net::UnixListener,
+};
 
-use pyproc_pool::Pool;
+use bytes::BytesMut;
+use pyproc_pool::{
+    Pool,
+    protocol::{DEFAULT_MAX_FRAME_SIZE, RawJson, Response, WorkerEvent, WorkerInfo, WorkerSession},
+};
 use support::{Killed, LONG, Scratch, echoes, is_alive, script, until};
 
 #[tokio::test]
@@ -56,4 +64,58 @@ async fn an_external_worker_that_comes_back_is_used_again() {
     let _second = start_sidecar(&socket);
     echoes(&pool).await;
     assert_eq!(pool.stats().restarts, 1);
+}
+
+/// Answers the first two requests, more than one read takes but less than a socket holds, and
+/// hangs up at once.
+fn answer_two_and_hang_up(listener: &UnixListener) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut session = WorkerSession::new(WorkerInfo::default(), DEFAULT_MAX_FRAME_SIZE);
+    let (mut input, mut output) = (BytesMut::new(), Vec::new());
+    let mut answered = 0;
+    while answered < 2 {
+        let mut buffer = [0; 4096];
+        let read = stream.read(&mut buffer).unwrap();
+        input.extend_from_slice(&buffer[..read]);
+        while let Some(event) = session.receive(&mut input, &mut output).unwrap() {
+            let WorkerEvent::Request(request) = event else {
+                continue;
+            };
+            let body = RawJson::encode(&"x".repeat(60_000)).unwrap();
+            let answer = Response::success(request.id, body);
+            session.respond(answer, &mut output).unwrap();
+            answered += 1;
+        }
+        if answered != 1 {
+            stream.write_all(&std::mem::take(&mut output)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_that_have_arrived_count_although_the_worker_hung_up() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("brief.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let worker = std::thread::spawn(move || answer_two_and_hang_up(&listener));
+    let pool = Pool::builder()
+        .external_sockets([&socket])
+        .max_in_flight(2)
+        .request_timeout(LONG)
+        .start()
+        .await
+        .unwrap();
+    let call = |i: u32| {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.call::<_, String>("any", &i).await })
+    };
+    let (first, second, _others) = (call(1), call(2), [call(3), call(4)]);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    // Nothing else runs on this thread meanwhile. So as soon as the first answer is read, the other
+    // calls are written to a worker that is gone, and the second answer is still to be read.
+    worker.join().unwrap();
+    assert_eq!(first.await.unwrap().unwrap().len(), 60_000);
+    assert_eq!(second.await.unwrap().unwrap().len(), 60_000);
 }
