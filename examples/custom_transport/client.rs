@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, ensure};
 use pyproc_protocol::{
-    DEFAULT_MAX_FRAME_SIZE, Event, Hello, Peer, RawJson, Request, Response, Session,
+    DEFAULT_MAX_FRAME_SIZE, Event, Headers, Hello, Peer, RequestHead, Session, Version, v2::Answer,
 };
 
 use crate::transport::Transport;
@@ -39,11 +39,16 @@ impl Client {
         self.session.peer()
     }
 
-    /// Adds a call to the next [`flush`](Self::flush).
-    pub(crate) fn queue(&mut self, method: &'static str, body: RawJson) -> anyhow::Result<()> {
+    /// Adds a call to the next [`flush`](Self::flush). `input` is JSON.
+    pub(crate) fn queue(&mut self, method: &'static str, input: &[u8]) -> anyhow::Result<()> {
         self.last_id += 1;
-        let request = Request::new(self.last_id, method, body);
-        request.encode(DEFAULT_MAX_FRAME_SIZE, &mut self.transport.output)?;
+        let version = self.peer().map_or(Version::V1, Peer::version);
+        RequestHead::new(self.last_id, method, &Headers::new()).encode(
+            version,
+            input,
+            DEFAULT_MAX_FRAME_SIZE,
+            &mut self.transport.output,
+        )?;
         self.outstanding.insert(self.last_id, method);
         Ok(())
     }
@@ -53,11 +58,11 @@ impl Client {
     }
 
     /// Waits for an answer, to whichever call it is.
-    pub(crate) fn answer(&mut self) -> anyhow::Result<(&'static str, Response)> {
+    pub(crate) fn answer(&mut self) -> anyhow::Result<(&'static str, Answer)> {
         loop {
-            if let Event::Response(response) = self.next_event()? {
-                let method = self.outstanding.remove(&response.id);
-                return Ok((method.context("an answer that nobody asked for")?, response));
+            if let Event::Answer(answer) = self.next_event()? {
+                let method = self.outstanding.remove(&answer.id);
+                return Ok((method.context("an answer that nobody asked for")?, answer));
             }
         }
     }

@@ -12,7 +12,7 @@ mod worker;
 use std::{os::unix::net::UnixStream, thread};
 
 use anyhow::anyhow;
-use pyproc_protocol::{ERROR_TYPE, Peer, RawJson, Response};
+use pyproc_protocol::{Peer, v2::Answer};
 
 use crate::{client::Client, transport::Transport};
 
@@ -51,27 +51,21 @@ fn introduce(peer: Option<&Peer>) {
 /// Sends all calls before it waits for the first answer.
 fn pipeline(client: &mut Client) -> anyhow::Result<()> {
     for (method, input) in CALLS {
-        client.queue(method, RawJson::encode(&input)?)?;
+        client.queue(method, &serde_json::to_vec(&input)?)?;
     }
     let bytes = client.flush()?;
     println!("{} calls sent in one write of {bytes} bytes", CALLS.len());
 
     for _ in CALLS {
-        let (method, response) = client.answer()?;
-        println!("  {}: {method} {}", response.id, outcome(&response)?);
+        let (method, answer) = client.answer()?;
+        println!("  {}: {method} {}", answer.id, outcome(&answer)?);
     }
     Ok(())
 }
 
-fn outcome(response: &Response) -> anyhow::Result<String> {
-    Ok(match &response.result {
-        Ok(body) => format!("answers {}", body.decode::<i64>()?),
-        Err(message) => {
-            let kind = response
-                .headers
-                .get(ERROR_TYPE)
-                .map_or("an error", String::as_str);
-            format!("raises {kind}: {message}")
-        }
+fn outcome(answer: &Answer) -> anyhow::Result<String> {
+    Ok(match &answer.result {
+        Ok(body) => format!("answers {}", serde_json::from_slice::<i64>(&body.bytes)?),
+        Err(failure) => format!("raises {}: {}", failure.type_name, failure.message),
     })
 }

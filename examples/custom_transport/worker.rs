@@ -1,17 +1,15 @@
 //! The end that answers.
 
 use pyproc_protocol::{
-    DEFAULT_MAX_FRAME_SIZE, ERROR_TYPE, Features, FunctionInfo, RawJson, Request, Response,
-    SessionError, WorkerEvent, WorkerInfo, WorkerSession,
+    DEFAULT_MAX_FRAME_SIZE, Features, FunctionInfo, SessionError, WorkerEvent, WorkerInfo,
+    WorkerSession,
+    v2::{Answer, Body, Failure, Method, Request},
 };
 use serde_json::json;
 
 use crate::transport::Transport;
 
 type Function = fn([i64; 2]) -> Result<i64, Failure>;
-
-/// The name of the error's type, and its message.
-type Failure = (&'static str, String);
 
 const FUNCTIONS: [(&str, &str, Function); 2] = [
     ("add", "The sum of two integers.", |[a, b]| {
@@ -21,7 +19,7 @@ const FUNCTIONS: [(&str, &str, Function); 2] = [
         "divide",
         "The quotient of two integers.",
         |[a, b]| match b {
-            0 => Err(("ZeroDivisionError", "division by zero".into())),
+            0 => Err(failure("ZeroDivisionError", "division by zero")),
             _ => a.checked_div(b).ok_or_else(overflow),
         },
     ),
@@ -45,8 +43,8 @@ pub(crate) fn serve(mut transport: Transport) -> anyhow::Result<()> {
 fn answer_all(session: &mut WorkerSession, transport: &mut Transport) -> anyhow::Result<()> {
     while let Some(event) = next_event(session, transport)? {
         // Functions are done before a cancellation could be read, so there is nothing to cancel.
-        if let WorkerEvent::Request(request) = event {
-            session.respond(answer(&request)?, &mut transport.output)?;
+        if let WorkerEvent::Request { version, request } = event {
+            session.respond(version, answer(&request)?, &mut transport.output)?;
         }
     }
     Ok(())
@@ -59,34 +57,49 @@ fn next_event(
     session.receive(&mut transport.input, &mut transport.output)
 }
 
-fn answer(request: &Request) -> anyhow::Result<Response> {
-    match run(request) {
-        Ok(result) => Ok(Response::success(request.id, RawJson::encode(&result)?)),
-        Err((kind, message)) => {
-            let mut response = Response::failure(request.id, message);
-            response.headers.insert(ERROR_TYPE.into(), kind.into());
-            Ok(response)
-        }
-    }
+fn answer(request: &Request) -> anyhow::Result<Answer> {
+    let result = match run(request) {
+        Ok(result) => Ok(Body::json(serde_json::to_vec(&result)?.into())),
+        Err(failure) => Err(failure),
+    };
+    Ok(Answer {
+        id: request.id,
+        times: None,
+        result,
+    })
 }
 
 fn run(request: &Request) -> Result<i64, Failure> {
-    let method = &request.method;
-    let (_, _, function) = FUNCTIONS
-        .iter()
-        .find(|(name, ..)| name == method)
-        .ok_or_else(|| {
-            (
-                "pyproc_worker.MethodNotFound",
-                format!("Method '{method}' not found"),
-            )
-        })?;
-    let input = request.body.decode();
-    function(input.map_err(|error| ("pyproc_worker.InvalidRequest", error.to_string()))?)
+    let (_, _, function) = match &request.method {
+        Method::Index(index) => FUNCTIONS.get(usize::from(*index)),
+        Method::Name(name) => FUNCTIONS.iter().find(|(known, ..)| known == name),
+    }
+    .ok_or_else(|| not_found(&request.method))?;
+    let input = serde_json::from_slice(&request.body.bytes);
+    function(input.map_err(|error| failure("pyproc_worker.InvalidRequest", &error.to_string()))?)
+}
+
+fn not_found(method: &Method) -> Failure {
+    let name = match method {
+        Method::Index(index) => format!("number {index}"),
+        Method::Name(name) => format!("'{name}'"),
+    };
+    failure(
+        "pyproc_worker.MethodNotFound",
+        &format!("Method {name} not found"),
+    )
 }
 
 fn overflow() -> Failure {
-    ("OverflowError", "the result has no room in 64 bits".into())
+    failure("OverflowError", "the result has no room in 64 bits")
+}
+
+fn failure(type_name: &str, message: &str) -> Failure {
+    Failure {
+        type_name: type_name.into(),
+        message: message.into(),
+        ..Failure::default()
+    }
 }
 
 fn info() -> WorkerInfo {
@@ -95,6 +108,7 @@ fn info() -> WorkerInfo {
         doc: (*doc).into(),
         parameters: json!({"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}),
         returns: json!({"type": "integer"}),
+        concurrent: false,
     };
     WorkerInfo {
         features: Features::ALL,

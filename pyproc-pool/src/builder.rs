@@ -1,13 +1,14 @@
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{Error, Pool, PoolConfig, RestartConfig, WorkerOutput};
+use crate::{Error, Pool, PoolConfig, RestartConfig, WorkerOutput, observe::Observer};
 
-/// Sets up a [`Pool`] step by step. Each method sets the field of [`PoolConfig`] of the same
-/// name; unit, default and limits are documented there.
+/// Sets up a [`Pool`] step by step. Each method but [`observer`](Self::observer) sets the
+/// field of [`PoolConfig`] of the same name; unit, default and limits are documented there.
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct PoolBuilder {
     config: PoolConfig,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl PoolBuilder {
@@ -92,6 +93,18 @@ impl PoolBuilder {
         self
     }
 
+    /// Newest version of the protocol to agree on with workers.
+    pub fn max_protocol_version(mut self, version: u32) -> Self {
+        self.config.max_protocol_version = version;
+        self
+    }
+
+    /// How long to look for the next message before sleeping, on both sides. Read what it costs.
+    pub fn spin(mut self, time: Duration) -> Self {
+        self.config.spin = time;
+        self
+    }
+
     /// What happens after a worker's death.
     pub fn restart(mut self, restart: RestartConfig) -> Self {
         self.config.restart = restart;
@@ -104,19 +117,29 @@ impl PoolBuilder {
         self
     }
 
+    /// Who is told of each call and of what happens to workers. No setting of [`PoolConfig`]. Default:
+    /// nobody.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
     /// Starts the pool: [`Pool::start`] with these settings.
     ///
     /// # Errors
     ///
     /// Those of [`Pool::start`].
     pub async fn start(self) -> Result<Pool, Error> {
-        Pool::start(self.config).await
+        Pool::start_observed(self.config, self.observer).await
     }
 }
 
 /// Settings from a file or the environment, to be changed further.
 impl From<PoolConfig> for PoolBuilder {
     fn from(config: PoolConfig) -> Self {
-        Self { config }
+        Self {
+            config,
+            observer: None,
+        }
     }
 }

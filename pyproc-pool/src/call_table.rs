@@ -1,8 +1,8 @@
-use std::task::Waker;
+use std::{task::Waker, time::Instant};
 
-use pyproc_protocol::{MAX_ID, PreparedRequest, Response};
+use pyproc_protocol::{MAX_ID, v2::Answer};
 
-use crate::Error;
+use crate::{Error, methods::Target, outgoing::Outgoing};
 
 /// Every call whose caller or whose worker still holds on to it.
 ///
@@ -28,6 +28,8 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) state: CallState,
+    /// It runs beside other calls.
+    pub(crate) concurrent: bool,
     /// Wakes the caller when the call is done.
     pub(crate) waker: Option<Waker>,
 }
@@ -35,10 +37,11 @@ pub(crate) struct Call {
 #[derive(Debug)]
 pub(crate) enum CallState {
     /// Waits in the pool.
-    Queued(PreparedRequest),
+    Queued(Target, Outgoing),
     /// A worker has it.
     OnWorker {
         worker: usize,
+        sent: Instant,
         /// Nobody waits for the answer; only the worker's capacity is still taken.
         abandoned: bool,
     },
@@ -46,8 +49,26 @@ pub(crate) enum CallState {
     Done(Outcome),
 }
 
-/// The answer and the worker that gave it.
-pub(crate) type Outcome = Result<(usize, Response), Error>;
+pub(crate) type Outcome = Result<Answered, Error>;
+
+/// The answer, the worker that gave it, and when.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) worker: usize,
+    pub(crate) answer: Answer,
+    pub(crate) sent: Instant,
+    pub(crate) received: Instant,
+}
+
+impl CallState {
+    pub(crate) fn on_worker(worker: usize, sent: Instant) -> Self {
+        Self::OnWorker {
+            worker,
+            sent,
+            abandoned: false,
+        }
+    }
+}
 
 /// With 20 bits for the place, the remaining 33 of an id count its uses.
 const PLACE_BITS: u32 = 20;
@@ -77,8 +98,7 @@ impl CallId {
 
 impl CallTable {
     /// Enters a call; `None` when the table is full, at about a million calls.
-    pub(crate) fn insert(&mut self, state: CallState) -> Option<CallId> {
-        let call = Call { state, waker: None };
+    pub(crate) fn insert(&mut self, call: Call) -> Option<CallId> {
         if let Some(place) = self.free.pop() {
             let entry = &mut self.entries[place as usize];
             // Wrapping around takes billions of calls; 0 is left out, which keeps ids above 0.
@@ -125,17 +145,18 @@ impl CallTable {
 mod tests {
     use super::*;
 
-    fn on_worker() -> CallState {
-        CallState::OnWorker {
-            worker: 0,
-            abandoned: false,
+    fn call() -> Call {
+        Call {
+            state: CallState::on_worker(0, Instant::now()),
+            concurrent: false,
+            waker: None,
         }
     }
 
     #[test]
     fn an_id_is_good_until_its_call_is_removed() {
         let mut table = CallTable::default();
-        let id = table.insert(on_worker()).unwrap();
+        let id = table.insert(call()).unwrap();
         assert!(table.get(id).is_some());
         assert!(table.remove(id).is_some());
         assert!(table.get(id).is_none());
@@ -145,9 +166,9 @@ mod tests {
     #[test]
     fn the_next_call_in_the_same_place_has_another_id() {
         let mut table = CallTable::default();
-        let first = table.insert(on_worker()).unwrap();
+        let first = table.insert(call()).unwrap();
         table.remove(first);
-        let second = table.insert(on_worker()).unwrap();
+        let second = table.insert(call()).unwrap();
         assert_eq!(first.place(), second.place());
         assert_ne!(first, second);
         assert!(table.get(first).is_none() && table.get(second).is_some());
@@ -156,10 +177,10 @@ mod tests {
     #[test]
     fn ids_stay_within_what_every_json_reader_keeps() {
         let mut table = CallTable::default();
-        let id = table.insert(on_worker()).unwrap();
+        let id = table.insert(call()).unwrap();
         table.entries[0].uses = LAST_USE;
         table.remove(CallId::new(0, LAST_USE)).unwrap();
-        let wrapped = table.insert(on_worker()).unwrap();
+        let wrapped = table.insert(call()).unwrap();
         assert_eq!(wrapped, id);
         assert!(CallId::new((1 << PLACE_BITS) - 1, LAST_USE).to_wire() <= MAX_ID);
         assert_ne!(id.to_wire(), 0);
@@ -168,7 +189,7 @@ mod tests {
     #[test]
     fn ids_that_were_never_given_out_name_nothing() {
         let mut table = CallTable::default();
-        table.insert(on_worker()).unwrap();
+        table.insert(call()).unwrap();
         for id in [0, 1, 1 << PLACE_BITS | 1, 2 << PLACE_BITS, u64::MAX] {
             assert!(table.get(CallId::from_wire(id)).is_none(), "{id}");
         }

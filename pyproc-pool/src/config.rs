@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, path::PathBuf, thread, time::Duration};
 
-use pyproc_protocol::DEFAULT_MAX_FRAME_SIZE;
+use pyproc_protocol::{DEFAULT_MAX_FRAME_SIZE, Version};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ConfigError;
@@ -8,6 +8,8 @@ use crate::ConfigError;
 mod env;
 
 const MAX_WORKERS: usize = 1024;
+
+const MAX_SPIN: Duration = Duration::from_millis(1);
 
 /// As many as the call table holds.
 const MAX_CALLS: usize = 1 << 20;
@@ -79,6 +81,18 @@ pub struct PoolConfig {
     /// Sockets of workers that somebody else runs, such as a sidecar, instead of
     /// `worker_script`. Default: none.
     pub external_sockets: Vec<PathBuf>,
+    /// Newest version of the protocol to agree on with workers. Default 2, at least 1. Version 1 is all JSON,
+    /// which a person can read, but slower, and carries neither bytes nor deadlines.
+    pub max_protocol_version: u32,
+    /// How long a connection's task and an idle worker look again and again for the next message before they sleep. Default zero:
+    /// not at all. At most 1 ms; 50 µs is a good value.
+    ///
+    /// A process that sleeps takes some 5 to 50 µs to wake, often longer than the call itself. But a process that looks
+    /// takes a core: with fewer free cores than workers and callers everything gets slower. It gives the core up to
+    /// whoever else wants it (`sched_yield`) and stops when looking catches nothing, so that idle pools use no
+    /// processor time. Zero is what to use on fewer than four cores.
+    #[serde(with = "humantime_serde")]
+    pub spin: Duration,
     /// What happens after a worker's death.
     pub restart: RestartConfig,
     /// Where stdout and stderr of workers go.
@@ -135,6 +149,8 @@ impl Default for PoolConfig {
             socket_dir: None,
             max_frame_size: DEFAULT_MAX_FRAME_SIZE,
             external_sockets: Vec::new(),
+            max_protocol_version: Version::NEWEST.number(),
+            spin: Duration::ZERO,
             restart: RestartConfig::default(),
             output: WorkerOutput::default(),
         }
@@ -198,6 +214,13 @@ impl PoolConfig {
             u32::MAX as usize,
         )?;
         self.check_capacity()?;
+        let newest = Version::NEWEST.number() as usize;
+        let version = self.max_protocol_version as usize;
+        in_range("max_protocol_version", version, 1, newest)?;
+        if self.spin > MAX_SPIN {
+            let reason = format!("{:?} is longer than {MAX_SPIN:?}", self.spin);
+            return Err(ConfigError::new("spin", reason));
+        }
         no_zero_byte("args", &self.args)?;
         no_zero_byte(
             "env",
@@ -364,6 +387,11 @@ mod tests {
                 "restart.multiplier",
             ),
             (r#"{"worker_script": "w", "output": "loud"}"#, "output"),
+            (
+                r#"{"worker_script": "w", "max_protocol_version": 3}"#,
+                "max_protocol_version",
+            ),
+            (r#"{"worker_script": "w", "spin": "2ms"}"#, "spin"),
             ("{}", "worker_script"),
             (
                 r#"{"worker_script": "w", "external_sockets": ["s"]}"#,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use pyproc_protocol::{Event, Features, Peer, Response, Session};
+use pyproc_protocol::{Event, Peer, Session, v2::Answer};
 use tokio::{io::AsyncWrite, net::UnixStream, task::coop::has_budget_remaining};
 use tokio_util::io::poll_read_buf;
 
@@ -23,7 +23,7 @@ pub(crate) struct Connection {
     /// Why nothing more can be written.
     broken: Option<io::Error>,
     /// Empty between polls; kept for their memory.
-    responses: Vec<Response>,
+    answers: Vec<Answer>,
     wakers: Vec<Waker>,
 }
 
@@ -47,19 +47,20 @@ impl Connection {
             input,
             output: Outbox::default(),
             broken: None,
-            responses: Vec::new(),
+            answers: Vec::new(),
             wakers: Vec::new(),
         }
     }
 
-    pub(crate) fn features(&self) -> Features {
-        self.session.peer().map_or(Features::NONE, Peer::features)
+    pub(crate) fn peer(&self) -> &Peer {
+        // A connection begins after the handshake.
+        self.session.peer().unwrap_or(&Peer::Plain)
     }
 
     /// What the worker says is its process id.
     pub(crate) fn peer_pid(&self) -> Option<u32> {
-        match self.session.peer() {
-            Some(Peer::Introduced(info)) if info.pid != 0 => Some(info.pid),
+        match self.peer() {
+            Peer::Introduced(info) if info.pid != 0 => Some(info.pid),
             _ => None,
         }
     }
@@ -113,24 +114,26 @@ impl Connection {
     }
 
     fn deliver(&mut self, shared: &Shared, worker: usize) -> Result<(), Closed> {
-        let parsed = self.parse();
-        let delivered = if self.responses.is_empty() {
+        let parsed = self.parse(shared, worker);
+        let delivered = if self.answers.is_empty() {
             Ok(())
         } else {
             let now = Instant::now();
             shared
                 .scheduler()
-                .on_answers(worker, &mut self.responses, now, &mut self.wakers)
+                .on_answers(worker, &mut self.answers, now, &mut self.wakers)
         };
         self.wakers.drain(..).for_each(Waker::wake);
         // What came before the offence was in order, and has been delivered.
         delivered.and(parsed).map_err(Closed::Violation)
     }
 
-    fn parse(&mut self) -> Result<(), ProtocolViolation> {
+    fn parse(&mut self, shared: &Shared, worker: usize) -> Result<(), ProtocolViolation> {
         while let Some(event) = self.session.receive(&mut self.input)? {
-            if let Event::Response(response) = event {
-                self.responses.push(response);
+            match event {
+                Event::Answer(answer) => self.answers.push(answer),
+                Event::Drain => shared.scheduler().lane_drains(worker),
+                _ => {}
             }
         }
         Ok(())
@@ -147,7 +150,9 @@ impl Connection {
                 return Poll::Pending;
             }
         }
-        match ready!(Pin::new(&mut self.stream).poll_write(cx, self.output.chunk())) {
+        let (slices, count) = self.output.slices();
+        let stream = Pin::new(&mut self.stream);
+        match ready!(stream.poll_write_vectored(cx, &slices[..count])) {
             Ok(n) => self.output.advance(n),
             Err(error) => self.broken = Some(error),
         }

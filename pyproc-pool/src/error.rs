@@ -1,6 +1,6 @@
 use std::{fmt, io, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
 
-use pyproc_protocol::{EncodeError, SessionError};
+use pyproc_protocol::{EncodeError, SessionError, v2::Codec};
 
 /// Why a call, or the start of a pool, failed.
 ///
@@ -69,11 +69,41 @@ pub enum Error {
         /// Where in the result, such as `items[3].name`; empty when it is not about one field.
         path: String,
         /// What is wrong.
-        source: serde_json::Error,
+        source: DecodeError,
     },
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+}
+
+/// Why a result could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// It is JSON, but not of the expected type.
+    #[error(transparent)]
+    Json(serde_json::Error),
+    /// It is MessagePack, but not of the expected type.
+    #[cfg(feature = "msgpack")]
+    #[error(transparent)]
+    MessagePack(rmp_serde::decode::Error),
+    /// It is in an encoding that was not asked for.
+    #[error("it is {}", encoding(.codec))]
+    Codec {
+        /// The encoding that the worker chose.
+        codec: Codec,
+    },
+}
+
+fn encoding(codec: &Codec) -> String {
+    match codec {
+        Codec::Json => "JSON: ask for it with `call`".into(),
+        Codec::MessagePack => {
+            "MessagePack: ask for it with `call`, and the feature `msgpack`".into()
+        }
+        Codec::Raw => "raw bytes: ask for them with `call_bytes`".into(),
+        other => format!("of an encoding that is not known here: {other:?}"),
+    }
 }
 
 /// The kinds of [`Error`], as a closed set for metrics and decisions.

@@ -1,8 +1,16 @@
 use std::{mem, sync::Arc, task::Waker, time::Instant};
 
-use pyproc_protocol::{Cancellation, Features, PreparedRequest};
+use pyproc_protocol::{Cancellation, EncodeError, Features, Peer, Version, v2};
 
-use crate::{StartFailure, depth::Depth, outbox::Outbox};
+use crate::{
+    StartFailure,
+    call_table::CallId,
+    depth::Depth,
+    methods::{MethodId, MethodTable},
+    outbox::Outbox,
+    outgoing::Outgoing,
+    scheduler::Limits,
+};
 
 /// The way to one worker.
 #[derive(Debug)]
@@ -10,7 +18,10 @@ pub(crate) struct Lane {
     state: LaneState,
     /// Calls that the worker has; as many entries of the call table are on it.
     in_flight: usize,
+    /// Those of them that run beside others.
+    concurrent: usize,
     depth: Depth,
+    limits: Limits,
     outbox: Outbox,
     /// The connection's task, while it sleeps for want of frames.
     writer: Option<Waker>,
@@ -20,17 +31,40 @@ pub(crate) struct Lane {
 pub(crate) enum LaneState {
     /// No worker at present; one is on its way.
     Down,
-    Up(Features),
+    Up(Link),
     /// No worker any more: the pool stops, or the last failure was one too many.
     Gone(Option<Arc<StartFailure>>),
 }
 
+/// What was agreed with a worker.
+#[derive(Debug)]
+pub(crate) struct Link {
+    version: Version,
+    features: Features,
+    methods: MethodTable,
+    /// It said that it takes no more requests.
+    draining: bool,
+}
+
+impl Link {
+    pub(crate) fn new(peer: &Peer, methods: MethodTable) -> Self {
+        Self {
+            version: peer.version(),
+            features: peer.features(),
+            methods,
+            draining: false,
+        }
+    }
+}
+
 impl Lane {
-    pub(crate) fn new(max_in_flight: usize) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             state: LaneState::Down,
             in_flight: 0,
-            depth: Depth::new(max_in_flight),
+            concurrent: 0,
+            depth: Depth::new(limits.max_in_flight),
+            limits,
             outbox: Outbox::default(),
             writer: None,
         }
@@ -48,59 +82,95 @@ impl Lane {
         self.in_flight
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        self.is_up() && self.in_flight < self.depth.get()
+    /// Whether a call may be sent. Plain functions run one after another, so that only few of their
+    /// calls are sent ahead; the others run at once.
+    pub(crate) fn has_room(&self, concurrent: bool) -> bool {
+        matches!(&self.state, LaneState::Up(link) if !link.draining)
+            && self.in_flight < self.limits.max_in_flight
+            && (concurrent || self.plain() < self.depth.get())
+    }
+
+    fn plain(&self) -> usize {
+        self.in_flight - self.concurrent
     }
 
     /// Changes the state; what was to be written is forgotten.
-    pub(crate) fn enter(&mut self, state: LaneState, max_in_flight: usize) {
+    pub(crate) fn enter(&mut self, state: LaneState) {
         self.state = state;
-        self.depth = Depth::new(max_in_flight);
+        self.depth = Depth::new(self.limits.max_in_flight);
         self.outbox = Outbox::default();
         self.writer = None;
+    }
+
+    /// The worker takes no more requests.
+    pub(crate) fn drain(&mut self) {
+        if let LaneState::Up(link) = &mut self.state {
+            link.draining = true;
+        }
     }
 
     /// Returns the request's memory if it is free for another, and the task to wake.
     pub(crate) fn send(
         &mut self,
-        id: u64,
-        request: PreparedRequest,
+        id: CallId,
+        method: (&str, Option<MethodId>),
+        request: Outgoing,
+        concurrent: bool,
         now: Instant,
-    ) -> (Option<Vec<u8>>, Option<Waker>) {
-        if self.in_flight == 0 {
+    ) -> Result<(Option<Vec<u8>>, Option<Waker>), EncodeError> {
+        let (version, index) = match &self.state {
+            LaneState::Up(link) => (link.version, link.methods.index(method.1)),
+            _ => (Version::V1, None),
+        };
+        let Outgoing { envelope, payload } = request;
+        let head = envelope.head(id.to_wire(), method.0, index, now);
+        let max = self.limits.max_frame_size;
+        let buffer = self.outbox.push(version, &head, payload, max)?;
+        if !concurrent && self.plain() == 0 {
             self.depth.on_busy(now);
         }
         self.in_flight += 1;
-        let buffer = self.outbox.push(id, request);
-        (buffer, self.writer.take())
+        self.concurrent += usize::from(concurrent);
+        Ok((buffer, self.writer.take()))
     }
 
-    pub(crate) fn cancel(&mut self, id: u64, reason: &str, max_frame_size: usize) -> Option<Waker> {
-        let LaneState::Up(Features { cancel: true, .. }) = self.state else {
+    pub(crate) fn cancel(&mut self, id: CallId, reason: &str) -> Option<Waker> {
+        let LaneState::Up(link) = &self.state else {
             return None;
         };
+        if !link.features.cancel {
+            return None;
+        }
         let reason = reason.into();
+        let id = id.to_wire();
         let cancellation = Cancellation { id, reason };
+        let (tail, max) = (self.outbox.tail(), self.limits.max_frame_size);
         // It is a courtesy: a maximum frame size too small for it does no harm.
-        cancellation
-            .encode(max_frame_size, self.outbox.tail())
-            .ok()?;
+        match link.version {
+            Version::V1 => cancellation.encode(max, tail),
+            Version::V2 => v2::Message::Cancel(cancellation).encode(max, tail),
+        }
+        .ok()?;
         self.writer.take()
     }
 
     /// The worker is rid of one call.
-    pub(crate) fn on_answer(&mut self) {
+    pub(crate) fn on_answer(&mut self, concurrent: bool) {
         self.in_flight -= 1;
+        self.concurrent -= usize::from(concurrent);
     }
 
-    /// After all answers of one read.
-    pub(crate) fn on_answers(&mut self, answers: usize, now: Instant) {
-        self.depth.on_answers(answers as u32, now);
+    /// After all answers of one read, of which so many are of plain functions.
+    pub(crate) fn on_answers(&mut self, plain: usize, now: Instant) {
+        if plain > 0 {
+            self.depth.on_answers(plain as u32, now);
+        }
     }
 
     /// The worker is rid of all calls.
     pub(crate) fn forget_calls(&mut self) {
         self.in_flight = 0;
+        self.concurrent = 0;
     }
 
     /// Swaps what is to be written with `empty`. When there is nothing, `waker` is woken

@@ -47,9 +47,16 @@ mod connection;
 mod depth;
 mod error;
 mod lane;
+mod methods;
+#[cfg(feature = "msgpack")]
+mod msgpack;
+pub mod observe;
 mod outbox;
+mod outgoing;
 mod pending;
 mod pool;
+mod queue;
+mod read;
 mod request;
 mod scheduler;
 mod shared;
@@ -60,8 +67,8 @@ mod worker;
 pub use builder::PoolBuilder;
 pub use config::{PoolConfig, RestartConfig, WorkerOutput};
 pub use error::{
-    ConfigError, Deadline, DeathCause, Error, ErrorKind, ProtocolViolation, RemoteException,
-    StartFailure, StartFailureCause, TimeoutError, WorkerDeath,
+    ConfigError, Deadline, DeathCause, DecodeError, Error, ErrorKind, ProtocolViolation,
+    RemoteException, StartFailure, StartFailureCause, TimeoutError, WorkerDeath,
 };
 pub use pool::Pool;
 pub use pyproc_protocol as protocol;

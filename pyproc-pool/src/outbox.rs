@@ -1,10 +1,12 @@
-use std::{collections::VecDeque, mem};
+use std::{collections::VecDeque, io::IoSlice, mem};
 
 use bytes::{Buf, Bytes};
-use pyproc_protocol::PreparedRequest;
+use pyproc_protocol::{EncodeError, RequestHead, Version};
 
-/// Frames on their way to a worker. Small ones are copied together, so that one write takes
-/// them all; large ones stay where they are.
+use crate::outgoing::Payload;
+
+/// Frames on their way to a worker. Small ones are copied together; large payloads stay where they
+/// are, and one write takes all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     /// What goes out before `tail`.
@@ -14,24 +16,41 @@ pub(crate) struct Outbox {
     written: usize,
 }
 
-/// From this size on a frame is not copied.
+/// From this size on a payload is not copied.
 const LARGE: usize = 16 * 1024;
 
 /// Memory that is kept when it isn't needed for the moment.
 const KEPT: usize = 256 * 1024;
 
+/// Pieces that one write takes.
+const SLICES: usize = 16;
+
 impl Outbox {
     /// Adds a request, and returns its memory if it is free for another.
-    pub(crate) fn push(&mut self, id: u64, request: PreparedRequest) -> Option<Vec<u8>> {
-        if request.len_hint() < LARGE {
-            request.write(id, &mut self.tail);
-            return Some(request.into_buffer());
+    pub(crate) fn push(
+        &mut self,
+        version: Version,
+        head: &RequestHead<'_>,
+        payload: Payload,
+        max_frame_size: usize,
+    ) -> Result<Option<Vec<u8>>, EncodeError> {
+        let bytes = payload.as_slice();
+        if bytes.len() < LARGE {
+            head.encode(version, bytes, max_frame_size, &mut self.tail)?;
+            return Ok(payload.into_buffer());
         }
-        if !self.tail.is_empty() {
-            self.front.push_back(mem::take(&mut self.tail).into());
-        }
-        self.front.push_back(request.into_frame(id));
-        None
+        let closing = head.begin(version, bytes.len(), max_frame_size, &mut self.tail)?;
+        let tail = self.cut_tail();
+        self.front.extend([tail, payload.into_bytes()]);
+        self.tail.extend_from_slice(closing.as_bytes());
+        Ok(None)
+    }
+
+    /// The part of `tail` that is not written yet.
+    fn cut_tail(&mut self) -> Bytes {
+        let mut tail = Bytes::from(mem::take(&mut self.tail));
+        tail.advance(mem::take(&mut self.written));
+        tail
     }
 
     /// For control messages, which are small.
@@ -40,31 +59,37 @@ impl Outbox {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.chunk().is_empty()
+        self.front.is_empty() && self.tail.len() == self.written
     }
 
-    /// What is to be written next.
-    pub(crate) fn chunk(&self) -> &[u8] {
-        match self.front.front() {
-            Some(frame) => frame,
-            None => &self.tail[self.written..],
+    /// What is to be written next; there may be more.
+    pub(crate) fn slices(&self) -> ([IoSlice<'_>; SLICES], usize) {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let pieces = self.front.iter().map(|piece| &piece[..]);
+        let pieces = pieces.chain([&self.tail[self.written..]]);
+        let mut count = 0;
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
+            count += 1;
         }
+        (slices, count)
     }
 
-    /// The first `n` bytes of the chunk have been written.
-    pub(crate) fn advance(&mut self, n: usize) {
-        let Some(frame) = self.front.front_mut() else {
-            self.written += n;
-            if self.written == self.tail.len() {
-                self.tail.clear();
-                self.tail.shrink_to(KEPT);
-                self.written = 0;
+    /// The first `n` bytes have been written.
+    pub(crate) fn advance(&mut self, mut n: usize) {
+        while let Some(piece) = self.front.front_mut() {
+            if n < piece.len() {
+                piece.advance(n);
+                return;
             }
-            return;
-        };
-        frame.advance(n);
-        if frame.is_empty() {
+            n -= piece.len();
             self.front.pop_front();
+        }
+        self.written += n;
+        if self.written == self.tail.len() {
+            self.tail.clear();
+            self.tail.shrink_to(KEPT);
+            self.written = 0;
         }
     }
 }
@@ -75,34 +100,63 @@ mod tests {
 
     use super::*;
 
-    fn request(size: usize) -> PreparedRequest {
-        let body = "x".repeat(size);
-        PreparedRequest::new("m", &body, &Headers::new(), 1 << 20, Vec::new()).unwrap()
+    const MAX: usize = 1 << 20;
+
+    fn push(outbox: &mut Outbox, version: Version, id: u64, size: usize) -> Option<Vec<u8>> {
+        let payload = Payload::Buffer(vec![b'1'; size]);
+        let headers = Headers::new();
+        let head = RequestHead::new(id, "m", &headers);
+        outbox.push(version, &head, payload, MAX).unwrap()
     }
 
     #[test]
-    fn frames_leave_in_order_whatever_their_size_and_the_steps() {
+    fn frames_leave_in_order_whatever_their_size_the_version_and_the_steps() {
         let sizes = [10, 20, 50_000, 30, 60_000, 70_000, 5];
-        for step in [1, 1000, usize::MAX] {
-            let (mut outbox, mut expected) = (Outbox::default(), Vec::new());
-            for (id, size) in sizes.iter().enumerate() {
-                request(*size).write(id as u64, &mut expected);
-                outbox.push(id as u64, request(*size));
+        for version in [Version::V1, Version::V2] {
+            for step in [1, 1000, usize::MAX] {
+                let (mut outbox, mut expected) = (Outbox::default(), Vec::new());
+                for (id, size) in sizes.iter().enumerate() {
+                    let headers = Headers::new();
+                    let head = RequestHead::new(id as u64, "m", &headers);
+                    let payload = vec![b'1'; *size];
+                    head.encode(version, &payload, MAX, &mut expected).unwrap();
+                    push(&mut outbox, version, id as u64, *size);
+                }
+                assert_eq!(written_in_steps(outbox, step), expected);
             }
-            let mut written = Vec::new();
-            while !outbox.is_empty() {
-                let n = outbox.chunk().len().min(step);
-                written.extend_from_slice(&outbox.chunk()[..n]);
-                outbox.advance(n);
-            }
-            assert_eq!(written, expected);
         }
+    }
+
+    fn written_in_steps(mut outbox: Outbox, step: usize) -> Vec<u8> {
+        let mut written = Vec::new();
+        while !outbox.is_empty() {
+            let (slices, count) = outbox.slices();
+            let before = written.len();
+            for slice in &slices[..count] {
+                let room = step.saturating_sub(written.len() - before);
+                written.extend_from_slice(&slice[..slice.len().min(room)]);
+            }
+            outbox.advance(written.len() - before);
+        }
+        written
+    }
+
+    #[test]
+    fn a_large_frame_behind_a_tail_that_is_half_written_leaves_nothing_twice() {
+        let mut outbox = Outbox::default();
+        push(&mut outbox, Version::V2, 1, 100);
+        outbox.advance(50);
+        push(&mut outbox, Version::V2, 2, LARGE);
+        let (slices, count) = outbox.slices();
+        let left: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+        let head = 4 + 12 + 2 + 1;
+        assert_eq!(left, (head + 100 - 50) + (head + LARGE));
     }
 
     #[test]
     fn memory_of_small_requests_comes_back_and_large_ones_are_not_copied() {
         let mut outbox = Outbox::default();
-        assert!(outbox.push(1, request(10)).is_some());
-        assert!(outbox.push(2, request(LARGE)).is_none());
+        assert!(push(&mut outbox, Version::V2, 1, 10).is_some());
+        assert!(push(&mut outbox, Version::V2, 2, LARGE).is_none());
     }
 }

@@ -1,11 +1,11 @@
 use std::{cell::Cell, future::poll_fn, task::Waker};
 
-use pyproc_protocol::PreparedRequest;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Error,
     call_table::{CallId, Outcome},
+    outgoing::Outgoing,
     scheduler::{Admission, GivenUp},
     shared::Shared,
 };
@@ -15,6 +15,7 @@ use crate::{
 pub(crate) struct Pending<'a> {
     shared: &'a Shared,
     id: CallId,
+    listed: bool,
     /// The outcome was taken, or the call given up: nothing is left to do.
     over: bool,
 }
@@ -25,13 +26,14 @@ pub(crate) struct DeadlinePassed(pub(crate) Option<usize>);
 impl<'a> Pending<'a> {
     pub(crate) fn submit(
         shared: &'a Shared,
-        request: PreparedRequest,
+        method: &str,
+        request: Outgoing,
         admission: Admission,
         now: Instant,
     ) -> Result<Self, Error> {
         let submitted = shared
             .scheduler()
-            .submit(request, admission, now.into_std())?;
+            .submit(method, request, admission, now.into_std())?;
         if let Some(writer) = submitted.writer {
             writer.wake();
         }
@@ -41,8 +43,14 @@ impl<'a> Pending<'a> {
         Ok(Self {
             shared,
             id: submitted.id,
+            listed: submitted.listed,
             over: false,
         })
+    }
+
+    /// Whether a worker has listed the function.
+    pub(crate) fn listed(&self) -> bool {
+        self.listed
     }
 
     /// Waits for the outcome.

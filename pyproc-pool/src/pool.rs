@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{Mutex, watch},
@@ -16,6 +17,7 @@ use tokio::{
 use crate::{
     CallRequest, Error, Health, PoolBuilder, PoolConfig, ShutdownReport, StartFailure, Stats,
     WorkerHealth,
+    observe::Observer,
     shared::Shared,
     socket_dir::SocketDir,
     worker::{Lifecycle, Running, Source, Stop, last_words},
@@ -62,9 +64,16 @@ impl Pool {
     ///
     /// When the future is dropped, the workers that were started are killed.
     pub async fn start(config: PoolConfig) -> Result<Self, Error> {
+        Self::start_observed(config, None).await
+    }
+
+    pub(crate) async fn start_observed(
+        config: PoolConfig,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, Error> {
         config.validate()?;
         let (sources, socket_dir) = sources(&config)?;
-        let shared = Arc::new(Shared::new(config, sources.len()));
+        let shared = Arc::new(Shared::new(config, observer, sources.len()));
         let (stop, on_stop) = watch::channel(Stop::No);
         let starts = sources
             .into_iter()
@@ -152,6 +161,24 @@ impl Pool {
         In: Serialize + ?Sized,
     {
         CallRequest::new(&self.handle.shared, method, input)
+    }
+
+    /// A call whose input is bytes, which the function gets as `bytes`. They are not copied on their way
+    /// to the worker, which must speak version 2 of the protocol.
+    ///
+    /// ```no_run
+    /// # async fn example(pool: pyproc_pool::Pool) -> Result<(), pyproc_pool::Error> {
+    /// let samples: Vec<u8> = [1.5_f64, 2.5].iter().flat_map(|it| it.to_le_bytes()).collect();
+    /// let sum: f64 = pool.request_bytes("sum", samples).call().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn request_bytes<'a>(
+        &'a self,
+        method: &'a str,
+        input: impl Into<Bytes>,
+    ) -> CallRequest<'a, ()> {
+        CallRequest::raw(&self.handle.shared, method, input.into())
     }
 
     /// How the workers are, at this moment.

@@ -1,19 +1,26 @@
 use std::{io, time::Duration};
 
+use bytes::Bytes;
 use pyproc_protocol::{
-    ERROR_TRACEBACK, ERROR_TYPE, EncodeError, Headers, PreparedRequest, RawJson, Response,
+    EncodeError, Headers, RequestHead, encode_json,
+    v2::{Body, Codec, Failure},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
     Deadline, Error, RemoteException, TimeoutError,
+    call_table::Answered,
+    observe::{Anatomy, CallOutcome, Watch},
+    outgoing::{Envelope, Outgoing, Payload},
     pending::{DeadlinePassed, Pending, take_buffer},
+    read,
     scheduler::Admission,
     shared::Shared,
 };
 
-/// A call with settings of its own, from [`Pool::request`](crate::Pool::request).
+/// A call with settings of its own, from [`Pool::request`](crate::Pool::request) or
+/// [`Pool::request_bytes`](crate::Pool::request_bytes).
 ///
 /// ```no_run
 /// # async fn example(pool: pyproc_pool::Pool) -> Result<(), pyproc_pool::Error> {
@@ -33,13 +40,31 @@ use crate::{
 pub struct CallRequest<'a, In: ?Sized> {
     shared: &'a Shared,
     method: &'a str,
-    input: &'a In,
+    input: Input<'a, In>,
     timeout: Option<Duration>,
     headers: Headers,
 }
 
+#[derive(Debug)]
+enum Input<'a, In: ?Sized> {
+    Json(&'a In),
+    #[cfg(feature = "msgpack")]
+    MessagePack(&'a In),
+    Raw(Bytes),
+}
+
+impl<'a> CallRequest<'a, ()> {
+    pub(crate) fn raw(shared: &'a Shared, method: &'a str, input: Bytes) -> Self {
+        Self::of(shared, method, Input::Raw(input))
+    }
+}
+
 impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
     pub(crate) fn new(shared: &'a Shared, method: &'a str, input: &'a In) -> Self {
+        Self::of(shared, method, Input::Json(input))
+    }
+
+    fn of(shared: &'a Shared, method: &'a str, input: Input<'a, In>) -> Self {
         Self {
             shared,
             method,
@@ -62,13 +87,23 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         self
     }
 
+    /// Sends the input as MessagePack, with structs as maps, and gets the result so. The worker
+    /// must speak version 2 of the protocol and have a MessagePack reader: the native core has.
+    #[cfg(feature = "msgpack")]
+    pub fn msgpack(mut self) -> Self {
+        if let Input::Json(input) = self.input {
+            self.input = Input::MessagePack(input);
+        }
+        self
+    }
+
     /// Makes the call; waits for capacity if need be.
     ///
     /// # Errors
     ///
     /// See [`Pool::call`](crate::Pool::call).
     pub async fn call<Out: DeserializeOwned>(self) -> Result<Out, Error> {
-        self.run(Admission::Queue).await
+        self.run(Admission::Queue, read::value).await
     }
 
     /// Makes the call if there is capacity for it now.
@@ -77,84 +112,158 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
     ///
     /// See [`Pool::try_call`](crate::Pool::try_call).
     pub async fn try_call<Out: DeserializeOwned>(self) -> Result<Out, Error> {
-        self.run(Admission::Now).await
+        self.run(Admission::Now, read::value).await
     }
 
-    async fn run<Out: DeserializeOwned>(self, admission: Admission) -> Result<Out, Error> {
+    /// Makes a call whose result is bytes, which are not copied; waits for capacity if need be.
+    ///
+    /// # Errors
+    ///
+    /// See [`Pool::call`](crate::Pool::call); [`Error::Decode`] when the function returned something else than
+    /// `bytes`, `bytearray` or `memoryview`.
+    pub async fn call_bytes(self) -> Result<Bytes, Error> {
+        self.run(Admission::Queue, read::bytes).await
+    }
+
+    async fn run<Out>(
+        self,
+        admission: Admission,
+        read: fn(&str, Body) -> Result<Out, Error>,
+    ) -> Result<Out, Error> {
         let now = Instant::now();
-        let limit = self.timeout.unwrap_or(self.shared.config.request_timeout);
-        let request = self.prepare()?;
-        let pending = Pending::submit(self.shared, request, admission, now)?;
-        let outcome = pending.outcome(far(now, limit)).await;
-        let (worker, response) = outcome.map_err(|passed| self.timed_out(limit, passed))??;
-        self.read(worker, response)
+        let (observer, method) = (self.shared.observer.as_deref(), self.method);
+        let mut watch = Watch::begin(observer, method, now.into_std());
+        let body = self.body(admission, now, &mut watch).await;
+        let result = body.and_then(|body| read(method, body));
+        watch.end(match &result {
+            Ok(_) => CallOutcome::Success,
+            Err(error) => CallOutcome::Error(error),
+        });
+        result
     }
 
-    fn prepare(&self) -> Result<PreparedRequest, Error> {
-        let max = self.shared.config.max_frame_size;
-        PreparedRequest::new(self.method, self.input, &self.headers, max, take_buffer())
-            .map_err(|source| self.cannot_send(source))
-    }
-
-    fn cannot_send(&self, source: EncodeError) -> Error {
-        Error::Encode {
-            method: self.method.into(),
-            path: match source {
-                EncodeError::Json(_) => path_of_bad_field(self.input),
-                _ => String::new(),
-            },
-            source,
-        }
-    }
-
-    fn timed_out(&self, limit: Duration, passed: DeadlinePassed) -> Error {
-        Error::Timeout(TimeoutError {
-            method: self.method.into(),
-            limit,
-            deadline: match self.timeout {
-                Some(_) => Deadline::Call,
-                None => Deadline::Pool,
-            },
-            worker: passed.0,
-        })
-    }
-
-    fn read<Out: DeserializeOwned>(&self, worker: usize, response: Response) -> Result<Out, Error> {
-        match response.result {
-            Ok(body) => body.decode().map_err(|_| self.cannot_read::<Out>(&body)),
-            Err(message) => Err(self.remote(worker, message, response.headers)),
-        }
-    }
-
-    fn remote(&self, worker: usize, message: String, mut headers: Headers) -> Error {
-        Error::Remote(RemoteException {
-            method: self.method.into(),
-            worker,
-            type_name: headers.remove(ERROR_TYPE),
-            message,
-            traceback: headers.remove(ERROR_TRACEBACK),
-        })
-    }
-
-    /// Reads a second time, now following the path: what everybody would pay for, only who
-    /// fails does.
-    #[cold]
-    fn cannot_read<Out: DeserializeOwned>(&self, body: &RawJson) -> Error {
-        let mut json = serde_json::Deserializer::from_slice(body.as_bytes());
-        let (path, source) = match serde_path_to_error::deserialize::<_, Out>(&mut json) {
-            Err(error) => (error.path().to_string(), error.into_inner()),
-            // A type that reads differently the second time.
-            Ok(_) => {
-                let odd = io::Error::other("the type read the same bytes differently");
-                (String::new(), serde::de::Error::custom(odd))
+    async fn body(
+        self,
+        admission: Admission,
+        now: Instant,
+        watch: &mut Watch,
+    ) -> Result<Body, Error> {
+        let (shared, method, timeout) = (self.shared, self.method, self.timeout);
+        let limit = timeout.unwrap_or(shared.config.request_timeout);
+        let deadline = far(now, limit);
+        let request = self.prepare(deadline, watch)?;
+        watch.seen.request_bytes = request.payload.as_slice().len();
+        let pending = Pending::submit(shared, method, request, admission, now)?;
+        watch.seen.listed = pending.listed();
+        let answered = match pending.outcome(deadline).await {
+            Ok(outcome) => outcome?,
+            Err(passed) => {
+                watch.seen.worker = passed.0;
+                return Err(timed_out(method, limit, timeout, passed));
             }
         };
-        Error::Decode {
-            method: self.method.into(),
-            path: if path == "." { String::new() } else { path },
-            source,
+        note(&answered, now, watch);
+        result(method, answered)
+    }
+
+    fn prepare(mut self, deadline: Instant, watch: &mut Watch) -> Result<Outgoing, Error> {
+        let (trace, wants_times) = watch.carry(&mut self.headers);
+        let max = self.shared.config.max_frame_size;
+        let room = RequestHead::room(self.method, &self.headers, max);
+        let (codec, payload) =
+            self.input
+                .payload(room)
+                .map_err(|(path, source)| Error::Encode {
+                    method: self.method.into(),
+                    path,
+                    source: match source {
+                        EncodeError::TooLarge { .. } => EncodeError::TooLarge { max },
+                        other => other,
+                    },
+                })?;
+        let envelope = Envelope {
+            codec,
+            headers: self.headers,
+            trace,
+            wants_times,
+            deadline: deadline.into_std(),
+        };
+        Ok(Outgoing { envelope, payload })
+    }
+}
+
+impl<In: Serialize + ?Sized> Input<'_, In> {
+    /// The payload, of at most `room` bytes; else where the fault is, and what.
+    fn payload(self, room: usize) -> Result<(Codec, Payload), (String, EncodeError)> {
+        match self {
+            Self::Json(value) => {
+                let mut buffer = take_buffer();
+                buffer.clear();
+                match encode_json(value, room, &mut buffer) {
+                    Ok(()) => Ok((Codec::Json, Payload::Buffer(buffer))),
+                    Err(source @ EncodeError::Json(_)) => Err((path_of_bad_field(value), source)),
+                    Err(source) => Err((String::new(), source)),
+                }
+            }
+            #[cfg(feature = "msgpack")]
+            Self::MessagePack(value) => {
+                let payload = crate::msgpack::encode(value, room);
+                let payload = payload.map_err(|source| (String::new(), source))?;
+                Ok((Codec::MessagePack, Payload::Buffer(payload)))
+            }
+            Self::Raw(bytes) if bytes.len() <= room => Ok((Codec::Raw, Payload::Shared(bytes))),
+            Self::Raw(_) => Err((String::new(), EncodeError::TooLarge { max: room })),
         }
     }
+}
+
+fn timed_out(
+    method: &str,
+    limit: Duration,
+    own: Option<Duration>,
+    passed: DeadlinePassed,
+) -> Error {
+    Error::Timeout(TimeoutError {
+        method: method.into(),
+        limit,
+        deadline: match own {
+            Some(_) => Deadline::Call,
+            None => Deadline::Pool,
+        },
+        worker: passed.0,
+    })
+}
+
+fn note(answered: &Answered, begun: Instant, watch: &mut Watch) {
+    let seen = &mut watch.seen;
+    seen.worker = Some(answered.worker);
+    seen.anatomy = Some(Anatomy {
+        queued: answered.sent.saturating_duration_since(begun.into_std()),
+        worker: answered.received.saturating_duration_since(answered.sent),
+        times: answered.answer.times,
+    });
+    if let Ok(body) = &answered.answer.result {
+        seen.response_bytes = body.bytes.len();
+    }
+}
+
+fn result(method: &str, answered: Answered) -> Result<Body, Error> {
+    let worker = answered.worker;
+    answered
+        .answer
+        .result
+        .map_err(|failure| remote(method, worker, failure))
+}
+
+fn remote(method: &str, worker: usize, failure: Failure) -> Error {
+    let said = |text: String| Some(text).filter(|text| !text.is_empty());
+    Error::Remote(RemoteException {
+        method: method.into(),
+        worker,
+        type_name: said(failure.type_name),
+        message: failure.message,
+        traceback: said(failure.traceback),
+    })
 }
 
 #[cold]

@@ -4,27 +4,29 @@
 //! method that makes progress for somebody returns the wakers to wake once the lock is released.
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
-use pyproc_protocol::{Features, PreparedRequest, Response};
+use pyproc_protocol::{EncodeError, Peer, v2::Answer};
 
 use crate::{
     Error, ProtocolViolation, StartFailure,
-    call_table::{Call, CallId, CallState, CallTable, Outcome},
-    lane::{Lane, LaneState},
+    call_table::{Answered, Call, CallId, CallState, CallTable, Outcome},
+    lane::{Lane, LaneState, Link},
+    methods::{Methods, Target},
     outbox::Outbox,
+    outgoing::Outgoing,
+    queue::Queue,
 };
 
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     calls: CallTable,
-    /// Calls that wait for a worker, first come, first served. Not empty only while no
-    /// worker has room.
-    queue: VecDeque<CallId>,
+    /// Calls that wait for a worker. Not empty only while no worker has room.
+    queue: Queue,
+    methods: Methods,
     lanes: Vec<Lane>,
     limits: Limits,
     open: bool,
@@ -70,6 +72,8 @@ pub(crate) enum GivenUp {
 /// A call that the pool has taken.
 pub(crate) struct Submitted {
     pub(crate) id: CallId,
+    /// Whether a worker has listed the function.
+    pub(crate) listed: bool,
     /// Memory for the next call, if there is some.
     pub(crate) buffer: Option<Vec<u8>>,
     /// The connection's task, when it has to be woken.
@@ -78,10 +82,11 @@ pub(crate) struct Submitted {
 
 impl Scheduler {
     pub(crate) fn new(workers: usize, limits: Limits) -> Self {
-        let lane = |_| Lane::new(limits.max_in_flight);
+        let lane = |_| Lane::new(limits);
         Self {
             calls: CallTable::default(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
+            methods: Methods::default(),
             lanes: (0..workers).map(lane).collect(),
             limits,
             open: true,
@@ -94,26 +99,38 @@ impl Scheduler {
     /// Takes a call: hands it to the least loaded worker, or lets it wait.
     pub(crate) fn submit(
         &mut self,
-        request: PreparedRequest,
+        method: &str,
+        request: Outgoing,
         admission: Admission,
         now: Instant,
     ) -> Result<Submitted, Error> {
         self.admit(admission)?;
-        let Some(worker) = self.free_lane() else {
-            let id = self.enter(CallState::Queued(request))?;
-            self.queue.push_back(id);
+        let id = self.methods.find(method);
+        let concurrent = self.methods.is_concurrent(id);
+        let listed = id.is_some();
+        let Some(worker) = self.free_lane(concurrent) else {
+            let target = id.map_or_else(|| Target::Other(method.into()), Target::Listed);
+            let id = self.enter(CallState::Queued(target, request), concurrent)?;
+            self.queue.push(id, concurrent);
             return Ok(Submitted {
                 id,
+                listed,
                 buffer: self.spare.pop(),
                 writer: None,
             });
         };
-        let id = self.enter(CallState::OnWorker {
-            worker,
-            abandoned: false,
+        let call = self.enter(CallState::on_worker(worker, now), concurrent)?;
+        let sent = self.lanes[worker].send(call, (method, id), request, concurrent, now);
+        let (buffer, writer) = sent.map_err(|source| {
+            self.calls.remove(call);
+            cannot_send(method, source)
         })?;
-        let (buffer, writer) = self.lanes[worker].send(id.to_wire(), request, now);
-        Ok(Submitted { id, buffer, writer })
+        Ok(Submitted {
+            id: call,
+            listed,
+            buffer,
+            writer,
+        })
     }
 
     fn admit(&mut self, admission: Admission) -> Result<(), Error> {
@@ -133,8 +150,13 @@ impl Scheduler {
         Err(self.reject())
     }
 
-    fn enter(&mut self, state: CallState) -> Result<CallId, Error> {
-        match self.calls.insert(state) {
+    fn enter(&mut self, state: CallState, concurrent: bool) -> Result<CallId, Error> {
+        let call = Call {
+            state,
+            concurrent,
+            waker: None,
+        };
+        match self.calls.insert(call) {
             Some(id) => Ok(id),
             None => Err(self.reject()),
         }
@@ -150,12 +172,12 @@ impl Scheduler {
     }
 
     /// The least loaded worker that may be sent a call, unless others wait already.
-    fn free_lane(&self) -> Option<usize> {
-        if !self.queue.is_empty() {
+    fn free_lane(&self, concurrent: bool) -> Option<usize> {
+        if !self.queue.is_empty(concurrent) {
             return None;
         }
         (0..self.lanes.len())
-            .filter(|&worker| self.lanes[worker].has_room())
+            .filter(|&worker| self.lanes[worker].has_room(concurrent))
             .min_by_key(|&worker| self.lanes[worker].in_flight())
     }
 
@@ -184,15 +206,16 @@ impl Scheduler {
     /// An outcome that came in the meantime is handed out after all.
     pub(crate) fn give_up(&mut self, id: CallId, reason: &str, wakers: &mut Vec<Waker>) -> GivenUp {
         let given_up = match self.calls.get(id).map(|call| &mut call.state) {
-            Some(CallState::OnWorker { worker, abandoned }) => {
+            Some(CallState::OnWorker {
+                worker, abandoned, ..
+            }) => {
                 *abandoned = true;
                 let worker = *worker;
                 self.counters.abandoned += 1;
-                let max = self.limits.max_frame_size;
-                wakers.extend(self.lanes[worker].cancel(id.to_wire(), reason, max));
+                wakers.extend(self.lanes[worker].cancel(id, reason));
                 GivenUp::OnWorker(worker)
             }
-            Some(CallState::Queued(_)) => {
+            Some(CallState::Queued(..)) => {
                 self.counters.abandoned += 1;
                 self.leave_queue(id);
                 GivenUp::Queued
@@ -208,10 +231,8 @@ impl Scheduler {
     }
 
     fn leave_queue(&mut self, id: CallId) {
-        self.calls.remove(id);
-        // Deadlines pass in about the order of arrival, so this one is near the front.
-        if let Some(place) = self.queue.iter().position(|queued| *queued == id) {
-            self.queue.remove(place);
+        if let Some(call) = self.calls.remove(id) {
+            self.queue.remove(id, call.concurrent);
         }
     }
 
@@ -219,67 +240,90 @@ impl Scheduler {
     pub(crate) fn on_answers(
         &mut self,
         worker: usize,
-        responses: &mut Vec<Response>,
+        answers: &mut Vec<Answer>,
         now: Instant,
         wakers: &mut Vec<Waker>,
     ) -> Result<(), ProtocolViolation> {
         if !self.lanes[worker].is_up() {
             // The pool cut its calls off, so that nobody waits for these any more.
-            responses.clear();
+            answers.clear();
             return Ok(());
         }
-        let answers = responses.len();
-        for response in responses.drain(..) {
-            wakers.extend(self.on_answer(worker, response)?);
+        let (all, mut plain) = (answers.len(), 0);
+        for answer in answers.drain(..) {
+            plain += usize::from(!self.on_answer(worker, answer, now, wakers)?);
         }
-        self.counters.answered += answers as u64;
-        self.lanes[worker].on_answers(answers, now);
-        self.refill(worker, now);
+        self.counters.answered += all as u64;
+        self.lanes[worker].on_answers(plain, now);
+        self.refill(worker, now, wakers);
         self.wake_if_drained(wakers);
         Ok(())
     }
 
+    /// Returns whether the call ran beside others.
     fn on_answer(
         &mut self,
         worker: usize,
-        response: Response,
-    ) -> Result<Option<Waker>, ProtocolViolation> {
-        let id = CallId::from_wire(response.id);
-        let unknown = ProtocolViolation::UnknownId { id: response.id };
-        let call = self.calls.get(id).ok_or(unknown)?;
-        match call.state {
+        answer: Answer,
+        now: Instant,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<bool, ProtocolViolation> {
+        let wire_id = answer.id;
+        let unknown = || ProtocolViolation::UnknownId { id: wire_id };
+        let id = CallId::from_wire(wire_id);
+        let call = self.calls.get(id).ok_or_else(unknown)?;
+        let (sent, abandoned) = match call.state {
             CallState::OnWorker {
                 worker: owner,
+                sent,
                 abandoned,
-            } if owner == worker => {
-                self.lanes[worker].on_answer();
-                if abandoned {
-                    self.calls.remove(id);
-                    return Ok(None);
-                }
-                call.state = CallState::Done(Ok((worker, response)));
-                Ok(call.waker.take())
+            } if owner == worker => (sent, abandoned),
+            _ => return Err(unknown()),
+        };
+        let concurrent = call.concurrent;
+        self.lanes[worker].on_answer(concurrent);
+        if abandoned {
+            self.calls.remove(id);
+            return Ok(concurrent);
+        }
+        call.state = CallState::Done(Ok(Answered {
+            worker,
+            answer,
+            sent,
+            received: now,
+        }));
+        wakers.extend(call.waker.take());
+        Ok(concurrent)
+    }
+
+    /// Sends the worker what waits, as long as it has room.
+    fn refill(&mut self, worker: usize, now: Instant, wakers: &mut Vec<Waker>) {
+        for concurrent in [false, true] {
+            while self.lanes[worker].has_room(concurrent) {
+                let Some(id) = self.queue.pop(concurrent) else {
+                    break;
+                };
+                self.send_queued(worker, id, now, wakers);
             }
-            _ => Err(ProtocolViolation::UnknownId { id: response.id }),
         }
     }
 
-    fn refill(&mut self, worker: usize, now: Instant) {
-        while self.lanes[worker].has_room() {
-            let Some(id) = self.queue.pop_front() else {
-                return;
-            };
-            let Some(call) = self.calls.get(id) else {
-                continue;
-            };
-            let on_worker = CallState::OnWorker {
-                worker,
-                abandoned: false,
-            };
-            if let CallState::Queued(request) = std::mem::replace(&mut call.state, on_worker) {
-                // The connection's task itself is the one that refills, or is about to start.
-                let (buffer, _writer) = self.lanes[worker].send(id.to_wire(), request, now);
-                self.keep(buffer);
+    fn send_queued(&mut self, worker: usize, id: CallId, now: Instant, wakers: &mut Vec<Waker>) {
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        let on_worker = CallState::on_worker(worker, now);
+        let CallState::Queued(target, request) = std::mem::replace(&mut call.state, on_worker)
+        else {
+            return;
+        };
+        let method = self.methods.resolve(&target);
+        match self.lanes[worker].send(id, method, request, call.concurrent, now) {
+            // The connection's task itself is the one that refills, or is about to start.
+            Ok((buffer, _writer)) => self.keep(buffer),
+            Err(source) => {
+                let error = cannot_send(method.0, source);
+                wakers.extend(self.fail(id, error));
             }
         }
     }
@@ -295,15 +339,23 @@ impl Scheduler {
     }
 
     /// A worker is ready for calls.
-    pub(crate) fn lane_up(&mut self, worker: usize, features: Features, now: Instant) {
-        self.enter_lane(worker, LaneState::Up(features));
-        self.refill(worker, now);
+    pub(crate) fn lane_up(&mut self, worker: usize, peer: &Peer, now: Instant) -> Vec<Waker> {
+        let methods = self.methods.learn(peer);
+        self.lanes[worker].enter(LaneState::Up(Link::new(peer, methods)));
+        let mut wakers = Vec::new();
+        self.refill(worker, now, &mut wakers);
+        wakers
+    }
+
+    /// The worker said that it takes no more requests.
+    pub(crate) fn lane_drains(&mut self, worker: usize) {
+        self.lanes[worker].drain();
     }
 
     /// The worker gets no further calls. Those that it has stay until
     /// [`fail_lane`](Self::fail_lane).
     pub(crate) fn lane_down(&mut self, worker: usize) {
-        self.enter_lane(worker, LaneState::Down);
+        self.lanes[worker].enter(LaneState::Down);
     }
 
     /// No worker will take this place again. When it was the last, all that waits fails.
@@ -315,20 +367,16 @@ impl Scheduler {
         if matches!(self.lanes[worker].state(), LaneState::Gone(_)) {
             return Vec::new();
         }
-        self.enter_lane(worker, LaneState::Gone(failure));
+        self.lanes[worker].enter(LaneState::Gone(failure));
         let mut wakers = self.fail_lane(worker, || Error::ShutDown);
         while let Some(error) = self.all_gone() {
-            let Some(id) = self.queue.pop_front() else {
+            let Some(id) = self.queue.pop_any() else {
                 break;
             };
             wakers.extend(self.fail(id, error));
         }
         self.wake_if_drained(&mut wakers);
         wakers
-    }
-
-    fn enter_lane(&mut self, worker: usize, state: LaneState) {
-        self.lanes[worker].enter(state, self.limits.max_in_flight);
     }
 
     /// Every call that the worker had fails.
@@ -369,7 +417,7 @@ impl Scheduler {
     /// from now on reaches nobody.
     pub(crate) fn cut_off(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        while let Some(id) = self.queue.pop_front() {
+        while let Some(id) = self.queue.pop_any() {
             wakers.extend(self.fail(id, Error::ShutDown));
         }
         for worker in 0..self.lanes.len() {
@@ -404,7 +452,7 @@ impl Scheduler {
         let waits = |state: &CallState| {
             matches!(
                 state,
-                CallState::Queued(_)
+                CallState::Queued(..)
                     | CallState::OnWorker {
                         abandoned: false,
                         ..
@@ -454,6 +502,14 @@ impl Scheduler {
 
     fn ready(&self) -> usize {
         self.lanes.iter().filter(|lane| lane.is_up()).count()
+    }
+}
+
+fn cannot_send(method: &str, source: EncodeError) -> Error {
+    Error::Encode {
+        method: method.into(),
+        path: String::new(),
+        source,
     }
 }
 

@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
     PoolConfig, WorkerState,
+    observe::{Observer, WorkerEvent},
     scheduler::{Limits, Scheduler},
     worker::Process,
 };
@@ -10,6 +11,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: PoolConfig,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     scheduler: Mutex<Scheduler>,
     workers: Mutex<Vec<Worker>>,
 }
@@ -25,7 +27,11 @@ pub(crate) struct Worker {
 }
 
 impl Shared {
-    pub(crate) fn new(config: PoolConfig, workers: usize) -> Self {
+    pub(crate) fn new(
+        config: PoolConfig,
+        observer: Option<Arc<dyn Observer>>,
+        workers: usize,
+    ) -> Self {
         let limits = Limits {
             max_in_flight: config.max_in_flight,
             max_queue: config.max_queue,
@@ -40,8 +46,16 @@ impl Shared {
         };
         Self {
             config,
+            observer,
             scheduler: Mutex::new(Scheduler::new(workers, limits)),
             workers: Mutex::new((0..workers).map(unborn).collect()),
+        }
+    }
+
+    /// Tells the observer, if there is one.
+    pub(crate) fn tell(&self, event: &WorkerEvent<'_>) {
+        if let Some(observer) = &self.observer {
+            observer.worker(event);
         }
     }
 

@@ -16,7 +16,10 @@ use std::{
 use bytes::BytesMut;
 use pyproc_pool::{
     Pool,
-    protocol::{DEFAULT_MAX_FRAME_SIZE, RawJson, Response, WorkerEvent, WorkerInfo, WorkerSession},
+    protocol::{
+        DEFAULT_MAX_FRAME_SIZE, WorkerEvent, WorkerInfo, WorkerSession,
+        v2::{Answer, Body},
+    },
 };
 use support::{Killed, LONG, Scratch, echoes, is_alive, script, until};
 
@@ -78,12 +81,12 @@ fn answer_two_and_hang_up(listener: &UnixListener) {
         let read = stream.read(&mut buffer).unwrap();
         input.extend_from_slice(&buffer[..read]);
         while let Some(event) = session.receive(&mut input, &mut output).unwrap() {
-            let WorkerEvent::Request(request) = event else {
+            let WorkerEvent::Request { version, request } = event else {
                 continue;
             };
-            let body = RawJson::encode(&"x".repeat(60_000)).unwrap();
-            let answer = Response::success(request.id, body);
-            session.respond(answer, &mut output).unwrap();
+            let body = serde_json::to_vec(&"x".repeat(60_000)).unwrap();
+            let answer = Answer::success(request.id, Body::json(body.into()));
+            session.respond(version, answer, &mut output).unwrap();
             answered += 1;
         }
         if answered != 1 {

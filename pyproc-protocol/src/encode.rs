@@ -3,18 +3,17 @@
 
 use std::io::{self, Write};
 
-use bytes::{Buf, Bytes};
 use serde::Serialize;
 use serde_json::error::Category;
 
-use crate::{Cancellation, EncodeError, Headers, LENGTH_PREFIX, Request, Response, headers};
+use crate::{
+    Cancellation, EncodeError, Headers, LENGTH_PREFIX, Request, RequestHead, Response, Version,
+    headers,
+};
 
 /// The largest id of a request: 2^53 − 1, the largest integer that every JSON reader
 /// keeps.
 pub const MAX_ID: u64 = (1 << 53) - 1;
-
-/// Bytes of `{"id":`, the longest id, and a comma.
-const LONGEST_ID_PART: usize = 6 + 16 + 1;
 
 impl Request {
     /// Appends the request as one frame to `out`. On an error `out` is as before.
@@ -23,17 +22,8 @@ impl Request {
     ///
     /// When the frame is larger than `max_frame_size`, or the headers break a limit.
     pub fn encode(&self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        headers::check(&self.headers).map_err(EncodeError::Headers)?;
-        write_frame(max_frame_size, out, |w| {
-            w.raw(b"{\"id\":")?;
-            w.decimal(self.id)?;
-            w.raw(b",\"method\":")?;
-            w.json(&self.method)?;
-            w.raw(b",\"body\":")?;
-            w.raw(self.body.as_bytes())?;
-            w.headers(&self.headers)?;
-            w.raw(b"}")
-        })
+        let head = RequestHead::new(self.id, &self.method, &self.headers);
+        head.encode(Version::V1, self.body.as_bytes(), max_frame_size, out)
     }
 }
 
@@ -80,110 +70,35 @@ impl Cancellation {
     }
 }
 
-/// A request whose id is not chosen yet.
+/// Appends `value` as JSON to `out`. On an error `out` is as before.
 ///
-/// A scheduler writes the user's value once, outside of any lock, and adds
-/// the id when it knows which connection takes the call; [`write`](Self::write) cannot fail.
+/// # Errors
 ///
-/// ```
-/// # use pyproc_protocol::{Headers, PreparedRequest, DEFAULT_MAX_FRAME_SIZE};
-/// let value = serde_json::json!({"value": 42});
-/// let request =
-///     PreparedRequest::new("predict", &value, &Headers::new(), DEFAULT_MAX_FRAME_SIZE, Vec::new())?;
-/// let mut wire = Vec::new();
-/// request.write(7, &mut wire);
-/// assert_eq!(&wire[4..], br#"{"id":7,"method":"predict","body":{"value":42}}"#);
-/// # Ok::<(), pyproc_protocol::EncodeError>(())
-/// ```
-#[derive(Debug)]
-pub struct PreparedRequest {
-    /// [`HEAD_ROOM`] bytes to be filled in, then all that follows `{"id":N,`.
-    buffer: Vec<u8>,
+/// When `value` has no JSON form, or takes more than `room` bytes; then it is broken off before it
+/// takes memory.
+pub fn encode_json<T: Serialize + ?Sized>(
+    value: &T,
+    room: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let start = out.len();
+    write_limited(room, room, out, |w| w.json(value)).inspect_err(|_| out.truncate(start))
 }
 
-/// Room for the length prefix and the part with the id.
-const HEAD_ROOM: usize = LENGTH_PREFIX + LONGEST_ID_PART;
+/// Appends texts, or a map of them, as JSON: neither the value nor a `Vec` can fail.
+pub(crate) fn json_infallible<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    let _ = serde_json::to_writer(out, value);
+}
 
-impl PreparedRequest {
-    /// Writes `body` as JSON into `buffer`, which is emptied first: pass a used one to
-    /// spare an allocation.
-    ///
-    /// # Errors
-    ///
-    /// When `body` has no JSON form, the headers break a limit, or the frame with the longest
-    /// possible id would be larger than `max_frame_size`.
-    pub fn new<T: Serialize + ?Sized>(
-        method: &str,
-        body: &T,
-        headers: &Headers,
-        max_frame_size: usize,
-        mut buffer: Vec<u8>,
-    ) -> Result<Self, EncodeError> {
-        headers::check(headers).map_err(EncodeError::Headers)?;
-        buffer.clear();
-        buffer.resize(HEAD_ROOM, 0);
-        let room = max_frame_size
-            .min(LARGEST_BODY)
-            .saturating_sub(LONGEST_ID_PART);
-        write_limited(room, max_frame_size, &mut buffer, |w| {
-            w.raw(b"\"method\":")?;
-            w.json(method)?;
-            w.raw(b",\"body\":")?;
-            w.json(body)?;
-            w.headers(headers)?;
-            w.raw(b"}")
-        })?;
-        Ok(Self { buffer })
+/// Bytes that a text takes as JSON.
+pub(crate) fn json_size(text: &str) -> usize {
+    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    if text.bytes().all(plain) {
+        return text.len() + 2;
     }
-
-    /// Appends the whole frame to `out`. `id` is at most [`MAX_ID`].
-    pub fn write(&self, id: u64, out: &mut Vec<u8>) {
-        let mut head = [0; HEAD_ROOM];
-        let start = self.write_head(id, &mut head);
-        out.extend_from_slice(&head[start..]);
-        out.extend_from_slice(&self.buffer[HEAD_ROOM..]);
-    }
-
-    /// The whole frame, in the memory that it was written to: nothing is copied. `id` is at
-    /// most [`MAX_ID`].
-    pub fn into_frame(mut self, id: u64) -> Bytes {
-        let mut head = [0; HEAD_ROOM];
-        let start = self.write_head(id, &mut head);
-        self.buffer[..HEAD_ROOM].copy_from_slice(&head);
-        let mut frame = Bytes::from(self.buffer);
-        frame.advance(start);
-        frame
-    }
-
-    /// Bytes that the frame takes, give or take the digits of the id.
-    pub fn len_hint(&self) -> usize {
-        self.buffer.len()
-    }
-
-    /// Gives the memory back for the next request.
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.buffer
-    }
-
-    /// Fills in all that comes before the tail, at the end of `head`; returns where it
-    /// begins.
-    fn write_head(&self, id: u64, head: &mut [u8; HEAD_ROOM]) -> usize {
-        debug_assert!(id <= MAX_ID);
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(id.min(MAX_ID)).as_bytes();
-        let mut start = HEAD_ROOM;
-        let mut put = |part: &[u8]| {
-            start -= part.len();
-            head[start..start + part.len()].copy_from_slice(part);
-            HEAD_ROOM - start
-        };
-        put(b",");
-        put(digits);
-        let head_len = put(b"{\"id\":");
-        let tail_len = self.buffer.len() - HEAD_ROOM;
-        put(&((head_len + tail_len) as u32).to_be_bytes());
-        start
-    }
+    let mut json = Vec::new();
+    json_infallible(text, &mut json);
+    json.len()
 }
 
 fn write_frame(

@@ -1,4 +1,4 @@
-use crate::{MAX_FUNCTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_ID};
+use crate::{MAX_FUNCTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_ID, v2};
 
 /// Bytes that cannot be cut into frames. The connection is of no use afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,9 +91,22 @@ pub enum EncodeError {
         /// The maximum frame size in bytes.
         max: usize,
     },
+    /// A part is longer than its length field can say.
+    #[error("the {part} of {len} bytes is longer than {max} bytes")]
+    PartTooLong {
+        /// Which part.
+        part: &'static str,
+        /// Its size in bytes.
+        len: usize,
+        /// The most that fits.
+        max: usize,
+    },
     /// The headers break a limit.
     #[error(transparent)]
     Headers(MessageError),
+    /// Only version 2 carries other encodings than JSON.
+    #[error("version 1 of the protocol carries JSON only; the peer does not speak version 2")]
+    NotJson,
 }
 
 /// The peer broke the protocol. Close the connection: nothing on it can be trusted.
@@ -106,6 +119,9 @@ pub enum SessionError {
     /// The frame is no message.
     #[error("the peer sent a frame that is no message")]
     Message(#[from] MessageError),
+    /// The frame is no message of version 2.
+    #[error("the peer sent a frame that is no message of version 2")]
+    Binary(#[from] v2::DecodeError),
     /// A message that this side never receives, or not at this time.
     #[error("the peer sent a {got} where only a {expected} makes sense")]
     Unexpected {

@@ -1,12 +1,9 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{MessageError, RawJson, SessionError};
+use crate::{MessageError, RawJson, SessionError, Version};
 
 /// The method by which a client introduces itself.
 pub const HELLO_METHOD: &str = "pyproc.hello";
-
-/// The frozen, JSON version of the protocol, which every peer speaks.
-pub const VERSION_1: u32 = 1;
 
 /// The most functions that a worker may list.
 pub const MAX_FUNCTIONS: usize = 4096;
@@ -98,7 +95,7 @@ impl Hello {
     /// the worker.
     pub fn new(agent: impl Into<String>) -> Self {
         Self {
-            versions: vec![VERSION_1],
+            versions: vec![Version::V1.number(), Version::V2.number()],
             features: Features::ALL,
             agent: agent.into(),
             owner: false,
@@ -109,7 +106,7 @@ impl Hello {
 /// How a worker introduces itself: the body of the answer to a hello.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WorkerInfo {
-    /// The version in force from now on.
+    /// The number of the version in force from now on; see [`Version::of`].
     pub version: u32,
     /// The features in force from now on.
     #[serde(default)]
@@ -142,6 +139,9 @@ pub struct FunctionInfo {
     /// JSON Schema of the result; `{}` stands for anything.
     #[serde(default)]
     pub returns: serde_json::Value,
+    /// Calls of it run beside other calls, as those of an `async` function do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub concurrent: bool,
 }
 
 /// What is known of the other end once the handshake is over.
@@ -154,11 +154,20 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// The version in force.
-    pub fn version(&self) -> u32 {
+    /// The newest version in force.
+    pub fn version(&self) -> Version {
         match self {
-            Self::Plain => VERSION_1,
-            Self::Introduced(info) => info.version,
+            Self::Plain => Version::V1,
+            // Checked when the worker introduced itself.
+            Self::Introduced(info) => Version::of(info.version).unwrap_or(Version::V1),
+        }
+    }
+
+    /// The functions that the worker listed, in the order that version 2 numbers them by.
+    pub fn functions(&self) -> &[FunctionInfo] {
+        match self {
+            Self::Plain => &[],
+            Self::Introduced(info) => &info.functions,
         }
     }
 
@@ -173,7 +182,7 @@ impl Peer {
     /// Reads a worker's answer to `hello`.
     pub(crate) fn introduced(body: &RawJson, hello: &Hello) -> Result<Self, SessionError> {
         let mut info: WorkerInfo = body.decode().map_err(SessionError::HelloBody)?;
-        if !hello.versions.contains(&info.version) {
+        if !hello.versions.contains(&info.version) || Version::of(info.version).is_none() {
             return Err(SessionError::Version {
                 version: info.version,
             });

@@ -10,7 +10,8 @@
 //! | bytes that arrived | whole frames | [`FrameDecoder`] |
 //! | a frame | what it says | [`Message::decode`] |
 //! | a request or response | bytes to send | [`Request::encode`], [`Response::encode`] |
-//! | a value, its id not chosen yet | bytes to send | [`PreparedRequest`] |
+//! | a payload, for a worker of either version | bytes to send | [`RequestHead`], [`encode_json`] |
+//! | a result, for a client of either version | bytes to send | [`AnswerFrame`] |
 //! | a connection to a worker | the handshake too | [`Session`] |
 //! | a worker to write | the handshake too | [`WorkerSession`] |
 //! | a frame of version 2 | what it says | [`v2::Message`] |
@@ -34,6 +35,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod answer_frame;
 mod encode;
 mod error;
 mod frame;
@@ -41,7 +43,9 @@ mod headers;
 mod hello;
 mod message;
 mod raw_json;
+mod request_head;
 mod session;
+mod version;
 mod worker_session;
 
 #[cfg(feature = "codec")]
@@ -54,14 +58,15 @@ pub mod spec {}
 #[doc = include_str!("../SPEC-V2.md")]
 pub mod spec_v2 {}
 
-pub use encode::{MAX_ID, PreparedRequest};
+pub use answer_frame::AnswerFrame;
+pub use encode::{MAX_ID, encode_json};
 pub use error::{EncodeError, FrameError, MessageError, SessionError};
 pub use frame::{DEFAULT_MAX_FRAME_SIZE, FrameDecoder, LENGTH_PREFIX};
 pub use headers::{ERROR_TRACEBACK, ERROR_TYPE, Headers, MAX_HEADER_BYTES, MAX_HEADERS};
-pub use hello::{
-    Features, FunctionInfo, HELLO_METHOD, Hello, MAX_FUNCTIONS, Peer, VERSION_1, WorkerInfo,
-};
+pub use hello::{Features, FunctionInfo, HELLO_METHOD, Hello, MAX_FUNCTIONS, Peer, WorkerInfo};
 pub use message::{Cancellation, Message, Request, Response};
 pub use raw_json::RawJson;
+pub use request_head::{Closing, RequestHead};
 pub use session::{Event, Session};
+pub use version::Version;
 pub use worker_session::{WorkerEvent, WorkerSession};

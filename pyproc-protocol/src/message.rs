@@ -4,7 +4,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Headers, MAX_ID, MessageError, RawJson, headers};
+use crate::{
+    ERROR_TRACEBACK, ERROR_TYPE, Headers, MAX_ID, MessageError, RawJson, headers,
+    v2::{self, Failure},
+};
 
 /// What a frame of version 1 says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +80,57 @@ impl Response {
             result: Err(error.into()),
             headers: Headers::new(),
         }
+    }
+}
+
+impl Response {
+    /// A failure in the words of version 1: its type and traceback are headers, if they are asked for.
+    pub(crate) fn of_failure(id: u64, failure: &Failure, details: bool) -> Self {
+        let mut response = Self::failure(id, &failure.message);
+        if details {
+            let details = [
+                (ERROR_TYPE, &failure.type_name),
+                (ERROR_TRACEBACK, &failure.traceback),
+            ];
+            let said = details.into_iter().filter(|(_, text)| !text.is_empty());
+            response.headers = said.map(|(key, text)| (key.into(), text.clone())).collect();
+        }
+        response
+    }
+}
+
+/// In the terms of version 2, which are those of this crate's sessions.
+impl From<Request> for v2::Request {
+    fn from(request: Request) -> Self {
+        let method = v2::Method::Name(request.method);
+        Self {
+            headers: request.headers,
+            ..Self::new(request.id, method, request.body.into())
+        }
+    }
+}
+
+impl From<Response> for v2::Answer {
+    fn from(response: Response) -> Self {
+        let mut headers = response.headers;
+        let mut header = |key: &str| headers.remove(key).unwrap_or_default();
+        let failure = |message| Failure {
+            type_name: header(ERROR_TYPE),
+            traceback: header(ERROR_TRACEBACK),
+            message,
+            retryable: false,
+        };
+        Self {
+            id: response.id,
+            times: None,
+            result: response.result.map(Into::into).map_err(failure),
+        }
+    }
+}
+
+impl From<RawJson> for v2::Body {
+    fn from(json: RawJson) -> Self {
+        Self::json(json.into_bytes())
     }
 }
 

@@ -47,6 +47,11 @@ impl RawJson {
         &self.0
     }
 
+    /// The value's text, which shares its memory.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
     /// `value` must have been borrowed from `frame`.
     pub(crate) fn within(frame: &Bytes, value: &RawValue) -> Self {
         Self(frame.slice_ref(value.get().as_bytes()))

@@ -1,13 +1,14 @@
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::{
     EncodeError, FrameDecoder, HELLO_METHOD, Hello, Message, Peer, RawJson, Request, Response,
-    SessionError,
+    SessionError, Version,
+    v2::{self, Answer},
 };
 
 const HELLO_ID: u64 = 1;
 
-/// The client's end of one connection: the handshake, then responses.
+/// The client's end of one connection: the handshake, then answers, in whichever version they come.
 ///
 /// Begin with [`start`](Self::start), send what it wrote, and feed what
 /// arrives to [`receive`](Self::receive). Requests may be sent once
@@ -15,7 +16,7 @@ const HELLO_ID: u64 = 1;
 ///
 /// ```
 /// # use bytes::BytesMut;
-/// # use pyproc_protocol::{Event, Hello, Session, DEFAULT_MAX_FRAME_SIZE};
+/// # use pyproc_protocol::{Event, Hello, Session, Version, DEFAULT_MAX_FRAME_SIZE};
 /// let mut to_worker = Vec::new();
 /// let mut session =
 ///     Session::start(Hello::new("example/1.0"), DEFAULT_MAX_FRAME_SIZE, &mut to_worker)?;
@@ -23,7 +24,7 @@ const HELLO_ID: u64 = 1;
 /// let answer = br#"{"id":1,"ok":false,"error":"Method 'pyproc.hello' not found"}"#;
 /// let mut from_worker = BytesMut::from(&[&[0, 0, 0, answer.len() as u8][..], answer].concat()[..]);
 /// assert_eq!(session.receive(&mut from_worker)?, Some(Event::Ready));
-/// assert_eq!(session.peer().map(|peer| peer.version()), Some(1));
+/// assert_eq!(session.peer().map(|peer| peer.version()), Some(Version::V1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -45,7 +46,11 @@ pub enum Event {
     /// The handshake is over; [`Session::peer`] knows the worker.
     Ready,
     /// An answer. Whether anybody asked is for the caller to check.
-    Response(Response),
+    Answer(Answer),
+    /// The worker is there; the id is the ping's.
+    Pong(u64),
+    /// The worker takes no more requests; what it has, it answers.
+    Drain,
 }
 
 impl Session {
@@ -76,15 +81,8 @@ impl Session {
     /// When the worker broke the protocol. Close the connection then.
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Event>, SessionError> {
         while let Some(frame) = self.decoder.decode(input)? {
-            match Message::decode(&frame)? {
-                Message::Response(response) => return self.on_response(response).map(Some),
-                Message::Unknown { .. } => {}
-                other => {
-                    return Err(SessionError::Unexpected {
-                        got: other.kind(),
-                        expected: "response",
-                    });
-                }
+            if let Some(event) = self.on_frame(&frame)? {
+                return Ok(Some(event));
             }
         }
         Ok(None)
@@ -98,19 +96,57 @@ impl Session {
         }
     }
 
-    fn on_response(&mut self, response: Response) -> Result<Event, SessionError> {
-        if response.id == 0 {
-            return Err(SessionError::Refused {
-                message: response.result.err().unwrap_or_default(),
-            });
+    fn on_frame(&mut self, frame: &Bytes) -> Result<Option<Event>, SessionError> {
+        if self.speaks_v2() && v2::is_frame(frame) {
+            return on_binary(v2::Message::decode(frame)?);
         }
+        match Message::decode(frame)? {
+            Message::Response(response) => self.on_response(response).map(Some),
+            Message::Unknown { .. } => Ok(None),
+            other => Err(unexpected(other.kind())),
+        }
+    }
+
+    fn speaks_v2(&self) -> bool {
+        self.peer()
+            .is_some_and(|peer| peer.version() == Version::V2)
+    }
+
+    fn on_response(&mut self, response: Response) -> Result<Event, SessionError> {
         match &self.state {
-            State::Ready(_) => Ok(Event::Response(response)),
+            State::Ready(_) => on_answer(response.into()),
+            State::AwaitingHello(_) if response.id == 0 => on_answer(response.into()),
             State::AwaitingHello(hello) => {
                 self.state = State::Ready(introduction(hello, response)?);
                 Ok(Event::Ready)
             }
         }
+    }
+}
+
+fn on_binary(message: v2::Message) -> Result<Option<Event>, SessionError> {
+    match message {
+        v2::Message::Answer(answer) => on_answer(answer).map(Some),
+        v2::Message::Pong(pong) => Ok(Some(Event::Pong(pong.id))),
+        v2::Message::Drain => Ok(Some(Event::Drain)),
+        v2::Message::Skippable { .. } => Ok(None),
+        other => Err(unexpected(other.name())),
+    }
+}
+
+fn on_answer(answer: Answer) -> Result<Event, SessionError> {
+    match answer {
+        Answer { id: 0, result, .. } => Err(SessionError::Refused {
+            message: result.err().unwrap_or_default().message,
+        }),
+        answer => Ok(Event::Answer(answer)),
+    }
+}
+
+fn unexpected(got: &'static str) -> SessionError {
+    SessionError::Unexpected {
+        got,
+        expected: "response",
     }
 }
 

@@ -8,7 +8,8 @@
 use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{
     DEFAULT_MAX_FRAME_SIZE, EncodeError, FrameDecoder, FrameError, Headers, MAX_HEADER_BYTES,
-    MAX_HEADERS, MAX_ID, Message, MessageError, PreparedRequest, RawJson, Request,
+    MAX_HEADERS, MAX_ID, Message, MessageError, RawJson, Request, RequestHead, Version,
+    encode_json, v2::TraceContext,
 };
 
 /// A request whose frame body has exactly `size` bytes.
@@ -54,15 +55,28 @@ fn one_byte_more_is_refused_by_the_writer_which_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_prepared_request_keeps_room_for_the_longest_id() {
-    let value = "x".repeat(1000);
-    let fits = (0..2000)
-        .find(|max| PreparedRequest::new("m", &value, &Headers::new(), *max, Vec::new()).is_ok())
-        .unwrap();
-    let prepared = PreparedRequest::new("m", &value, &Headers::new(), fits, Vec::new()).unwrap();
-    let mut out = Vec::new();
-    prepared.write(MAX_ID, &mut out);
-    assert_eq!(out.len() - 4, fits);
+fn a_payload_that_fills_the_room_fits_whatever_the_version_and_the_rest_of_the_head() {
+    let headers = Headers::from([("tenant \"".to_owned(), "雪".to_owned())]);
+    for (method, headers) in [("m", Headers::new()), ("größe\n\"", headers)] {
+        let max = 1000;
+        let room = RequestHead::room(method, &headers, max);
+        let head = RequestHead {
+            trace: Some(TraceContext {
+                trace_id: [1; 16],
+                span_id: [2; 8],
+                flags: 1,
+            }),
+            deadline: Some(std::time::Duration::MAX),
+            ..RequestHead::new(MAX_ID, method, &headers)
+        };
+        let longest = [Version::V1, Version::V2].map(|version| {
+            let mut out = Vec::new();
+            head.encode(version, &vec![b'1'; room], max, &mut out)
+                .unwrap();
+            out.len() - 4
+        });
+        assert_eq!(longest.into_iter().max(), Some(max), "{method}");
+    }
 }
 
 #[test]
@@ -151,9 +165,18 @@ fn the_size_of_headers_is_bounded_in_both_directions() {
 #[test]
 fn a_value_without_json_form_is_an_error_that_keeps_its_source() {
     let odd = std::collections::BTreeMap::from([((1, 2), 3)]);
-    let error = PreparedRequest::new("m", &odd, &Headers::new(), 1000, Vec::new()).unwrap_err();
+    let error = encode_json(&odd, 1000, &mut Vec::new()).unwrap_err();
     let EncodeError::Json(source) = error else {
         panic!("{error}");
     };
     assert!(source.to_string().contains("key must be a string"));
+}
+
+#[test]
+fn a_value_larger_than_the_room_leaves_nothing_behind() {
+    let mut out = vec![1, 2];
+    encode_json("xx", 4, &mut out).unwrap();
+    let error = encode_json("xxx", 4, &mut out).unwrap_err();
+    assert!(matches!(error, EncodeError::TooLarge { max: 4 }), "{error}");
+    assert_eq!(out, b"\x01\x02\"xx\"");
 }

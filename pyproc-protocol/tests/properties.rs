@@ -8,8 +8,8 @@
 use bytes::BytesMut;
 use proptest::{collection::btree_map, collection::vec, prelude::*};
 use pyproc_protocol::{
-    Cancellation, FrameDecoder, FrameError, Headers, MAX_ID, Message, PreparedRequest, RawJson,
-    Request, Response,
+    Cancellation, FrameDecoder, FrameError, Headers, MAX_ID, Message, RawJson, Request,
+    RequestHead, Response, Version, encode_json, v2,
 };
 use serde_json::Value;
 
@@ -127,16 +127,29 @@ proptest! {
     }
 
     #[test]
-    fn a_prepared_request_is_the_same_bytes(
+    fn a_head_and_its_payload_are_the_request_in_either_version(
         id in 1..=MAX_ID, method in any::<String>(), body in json(), headers in headers(),
     ) {
         let value: Value = body.decode().unwrap();
-        let body = RawJson::encode(&value).unwrap();
-        let prepared = PreparedRequest::new(&method, &value, &headers, MAX, vec![7; 9]).unwrap();
-        let mut out = Vec::new();
-        prepared.write(id, &mut out);
-        prop_assert!(out.len() <= prepared.len_hint());
-        prop_assert_eq!(&prepared.into_frame(id)[..], &out[..]);
-        prop_assert_eq!(out, encode(&Message::Request(Request { id, method, body, headers })));
+        let mut payload = Vec::new();
+        encode_json(&value, RequestHead::room(&method, &headers, MAX), &mut payload).unwrap();
+        let request = Request {
+            id,
+            method: method.clone(),
+            body: RawJson::parse(payload.clone()).unwrap(),
+            headers: headers.clone(),
+        };
+        let head = RequestHead::new(id, &method, &headers);
+
+        let mut v1 = Vec::new();
+        let closing = head.begin(Version::V1, payload.len(), MAX, &mut v1).unwrap();
+        v1.extend_from_slice(&payload);
+        v1.extend_from_slice(closing.as_bytes());
+        prop_assert_eq!(v1, encode(&Message::Request(request.clone())));
+
+        let mut v2 = Vec::new();
+        head.encode(Version::V2, &payload, MAX, &mut v2).unwrap();
+        let decoded = v2::Message::decode(&bytes::Bytes::from(v2).slice(4..)).unwrap();
+        prop_assert_eq!(decoded, v2::Message::Request(request.into()));
     }
 }

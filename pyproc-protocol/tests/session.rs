@@ -5,10 +5,13 @@
     reason = "a test fails by panicking"
 )]
 
-use bytes::BytesMut;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{
-    Cancellation, ERROR_TYPE, Event, Features, Hello, Message, Peer, RawJson, Request, Response,
-    Session, SessionError, VERSION_1, WorkerEvent, WorkerInfo, WorkerSession,
+    AnswerFrame, Cancellation, EncodeError, Event, Features, Headers, Hello, Message, Peer,
+    RequestHead, Session, SessionError, Version, WorkerEvent, WorkerInfo, WorkerSession,
+    v2::{self, Answer, Body, Codec, Failure, Method, Times},
 };
 
 const MAX: usize = 64 * 1024;
@@ -33,6 +36,35 @@ fn client() -> (Session, Vec<u8>) {
     let mut out = Vec::new();
     let session = Session::start(Hello::new("test/1"), MAX, &mut out).unwrap();
     (session, out)
+}
+
+fn json(text: &'static str) -> Body {
+    Body::json(Bytes::from_static(text.as_bytes()))
+}
+
+/// A request by name, as a worker sees it.
+fn request(id: u64, body: &'static str) -> v2::Request {
+    v2::Request::new(id, Method::Name("m".into()), json(body))
+}
+
+/// A hello of a client from before version 2.
+fn hello_of_v1() -> Hello {
+    Hello {
+        versions: vec![1],
+        ..Hello::new("test/1")
+    }
+}
+
+/// The worker's answer, as the client sees it.
+fn carried(
+    session: &mut Session,
+    worker: &WorkerSession,
+    version: Version,
+    answer: Answer,
+) -> Option<Event> {
+    let mut out = Vec::new();
+    worker.respond(version, answer, &mut out).unwrap();
+    session.receive(&mut BytesMut::from(&out[..])).unwrap()
 }
 
 /// Both ends after the handshake.
@@ -62,7 +94,7 @@ fn new_peers_agree_on_version_and_features() {
     };
     assert_eq!(
         (info.version, info.features, info.pid),
-        (VERSION_1, Features::ALL, 7)
+        (2, Features::ALL, 7)
     );
     assert!(worker.is_owned());
 }
@@ -75,7 +107,7 @@ fn an_old_worker_keeps_the_session_on_version_1_without_features() {
     let peer = session.peer().unwrap();
     assert_eq!(
         (peer.version(), peer.features()),
-        (VERSION_1, Features::NONE)
+        (Version::V1, Features::NONE)
     );
 }
 
@@ -143,10 +175,9 @@ fn a_client_refuses_requests_and_skips_what_it_does_not_know() {
     let (mut session, _) = handshake(Hello::new("test/1"));
     let mut input = frame(r#"{"type":"weather","payload":{}}"#);
     input.unsplit(frame(r#"{"id":5,"ok":true,"body":1}"#));
-    let response = Response::success(5, RawJson::parse("1").unwrap());
     assert_eq!(
         session.receive(&mut input).unwrap(),
-        Some(Event::Response(response))
+        Some(Event::Answer(Answer::success(5, json("1"))))
     );
     let error = session
         .receive(&mut frame(r#"{"id":5,"method":"m"}"#))
@@ -173,12 +204,10 @@ fn a_worker_yields_requests_wrapped_or_not_and_cancellations() {
             .unwrap()
             .unwrap()
     };
-    let first = Request::new(5, "m", RawJson::parse("1").unwrap());
-    assert_eq!(next(), WorkerEvent::Request(first));
-    assert_eq!(
-        next(),
-        WorkerEvent::Request(Request::new(6, "m", RawJson::NULL))
-    );
+    for request in [request(5, "1"), request(6, "null")] {
+        let version = Version::V1;
+        assert_eq!(next(), WorkerEvent::Request { version, request });
+    }
     let cancellation = Cancellation {
         id: 6,
         reason: "bored".into(),
@@ -223,7 +252,7 @@ fn a_worker_without_a_common_version_says_so_and_goes_on() {
     let mut out = Vec::new();
     let hello = r#"{"id":1,"method":"pyproc.hello","body":{"versions":[9]}}"#;
     assert_eq!(worker.receive(&mut frame(hello), &mut out).unwrap(), None);
-    assert!(String::from_utf8_lossy(&out).contains("speaks version 1"));
+    assert!(String::from_utf8_lossy(&out).contains("speaks versions 1 and 2"));
     assert!(
         worker
             .receive(&mut frame(r#"{"id":2,"method":"m"}"#), &mut out)
@@ -234,18 +263,171 @@ fn a_worker_without_a_common_version_says_so_and_goes_on() {
 
 #[test]
 fn details_of_an_error_go_only_to_a_client_that_asked_for_them() {
-    let mut response = Response::failure(3, "no such model");
-    response
-        .headers
-        .insert(ERROR_TYPE.into(), "KeyError".into());
+    let failure = Failure {
+        type_name: "KeyError".into(),
+        message: "no such model".into(),
+        ..Failure::default()
+    };
+    let answer = Answer::failure(3, failure);
 
-    let (_, asked) = handshake(Hello::new("test/1"));
-    let mut out = Vec::new();
-    asked.respond(response.clone(), &mut out).unwrap();
-    assert!(String::from_utf8_lossy(&out).contains("KeyError"));
+    let (mut session, asked) = handshake(hello_of_v1());
+    let event = carried(&mut session, &asked, Version::V1, answer.clone());
+    assert_eq!(event, Some(Event::Answer(answer.clone())));
 
     let never_asked = WorkerSession::new(info(), MAX);
     let mut out = Vec::new();
-    never_asked.respond(response, &mut out).unwrap();
+    never_asked.respond(Version::V1, answer, &mut out).unwrap();
     assert_eq!(&out[4..], br#"{"id":3,"ok":false,"error":"no such model"}"#);
+}
+
+#[test]
+fn a_request_and_its_answer_survive_in_version_2_with_all_their_parts() {
+    let (mut session, mut worker) = handshake(Hello::new("test/1"));
+    let headers = Headers::from([("tenant".into(), "acme".into())]);
+    let head = RequestHead {
+        index: Some(3),
+        deadline: Some(Duration::from_millis(5)),
+        wants_times: true,
+        codec: Codec::Raw,
+        ..RequestHead::new(8, "m", &headers)
+    };
+    let mut out = Vec::new();
+    head.encode(Version::V2, b"\0\xff", MAX, &mut out).unwrap();
+    let event = worker.receive(&mut BytesMut::from(&out[..]), &mut Vec::new());
+    let Some(WorkerEvent::Request { version, request }) = event.unwrap() else {
+        panic!("it is a request");
+    };
+    assert_eq!((version, request.id), (Version::V2, 8));
+    assert_eq!(request.method, Method::Index(3));
+    assert_eq!(request.deadline, head.deadline);
+    assert!(request.wants_times && request.headers == headers);
+    assert_eq!(request.body.bytes, &b"\0\xff"[..]);
+
+    let answer = Answer {
+        times: Some(Times {
+            start: Duration::from_secs(1_700_000_000),
+            duration: Duration::from_micros(3),
+        }),
+        ..Answer::success(8, request.body)
+    };
+    let event = carried(&mut session, &worker, version, answer.clone());
+    assert_eq!(event, Some(Event::Answer(answer)));
+}
+
+#[test]
+fn failures_in_version_2_keep_type_traceback_and_whether_to_retry() {
+    let (mut session, worker) = handshake(Hello::new("test/1"));
+    let failure = Failure {
+        type_name: "KeyError".into(),
+        message: "no such model".into(),
+        traceback: "Traceback ...".into(),
+        retryable: true,
+    };
+    let answer = Answer::failure(3, failure);
+    let event = carried(&mut session, &worker, Version::V2, answer.clone());
+    assert_eq!(event, Some(Event::Answer(answer)));
+}
+
+#[test]
+fn either_version_may_be_used_for_each_message_after_the_handshake() {
+    let (mut session, mut worker) = handshake(Hello::new("test/1"));
+    let headers = Headers::new();
+    for (id, version) in [(5, Version::V1), (6, Version::V2), (7, Version::V1)] {
+        let mut out = Vec::new();
+        let head = RequestHead::new(id, "m", &headers);
+        head.encode(version, b"1", MAX, &mut out).unwrap();
+        let event = worker.receive(&mut BytesMut::from(&out[..]), &mut Vec::new());
+        let request = request(id, "1");
+        assert_eq!(
+            event.unwrap(),
+            Some(WorkerEvent::Request { version, request })
+        );
+        let answer = Answer::success(id, json("2"));
+        let event = carried(&mut session, &worker, version, answer.clone());
+        assert_eq!(event, Some(Event::Answer(answer)));
+    }
+}
+
+#[test]
+fn binary_frames_are_refused_on_both_ends_unless_the_hello_chose_version_2() {
+    let ping = v2::Message::Ping(v2::Ping { id: 1 });
+    let mut frame = Vec::new();
+    ping.encode(MAX, &mut frame).unwrap();
+    let (mut session, mut worker) = handshake(hello_of_v1());
+    let error = worker
+        .receive(&mut BytesMut::from(&frame[..]), &mut Vec::new())
+        .unwrap_err();
+    assert!(matches!(error, SessionError::Message(_)), "{error}");
+    let error = session
+        .receive(&mut BytesMut::from(&frame[..]))
+        .unwrap_err();
+    assert!(matches!(error, SessionError::Message(_)), "{error}");
+}
+
+#[test]
+fn pings_are_answered_by_the_session_and_unknown_kinds_are_skipped() {
+    let (mut session, mut worker) = handshake(Hello::new("test/1"));
+    let mut to_worker = Vec::new();
+    v2::Message::Ping(v2::Ping { id: 77 })
+        .encode(MAX, &mut to_worker)
+        .unwrap();
+    to_worker.extend_from_slice(b"\0\0\0\x0c\x1e\0\0\0\0\0\0\0\0\0\0\0");
+    v2::Message::Drain.encode(MAX, &mut to_worker).unwrap();
+    let mut to_client = Vec::new();
+    let event = worker.receive(&mut BytesMut::from(&to_worker[..]), &mut to_client);
+    assert_eq!(event.unwrap(), Some(WorkerEvent::Drain));
+    let event = session.receive(&mut BytesMut::from(&to_client[..]));
+    assert_eq!(event.unwrap(), Some(Event::Pong(77)));
+}
+
+#[test]
+fn a_peer_that_sends_what_only_the_other_side_may_send_is_refused() {
+    let (mut session, mut worker) = handshake(Hello::new("test/1"));
+    let encode = |message: v2::Message| {
+        let mut out = Vec::new();
+        message.encode(MAX, &mut out).unwrap();
+        BytesMut::from(&out[..])
+    };
+    let mut pong = encode(v2::Message::Pong(v2::Pong { id: 1 }));
+    let error = worker.receive(&mut pong, &mut Vec::new()).unwrap_err();
+    assert!(
+        matches!(error, SessionError::Unexpected { got: "pong", .. }),
+        "{error}"
+    );
+    let mut ping = encode(v2::Message::Ping(v2::Ping { id: 1 }));
+    let error = session.receive(&mut ping).unwrap_err();
+    assert!(
+        matches!(error, SessionError::Unexpected { got: "ping", .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn only_json_is_written_in_version_1() {
+    let headers = Headers::new();
+    let head = RequestHead {
+        codec: Codec::Raw,
+        ..RequestHead::new(1, "m", &headers)
+    };
+    let mut out = Vec::new();
+    let error = head.encode(Version::V1, b"", MAX, &mut out).unwrap_err();
+    assert!(matches!(error, EncodeError::NotJson), "{error}");
+    let error = AnswerFrame::begin(Version::V1, 1, Codec::MessagePack, None, &mut out).unwrap_err();
+    assert!(matches!(error, EncodeError::NotJson), "{error}");
+    assert!(out.is_empty());
+}
+
+#[test]
+fn a_result_too_large_for_a_frame_leaves_nothing_behind() {
+    for version in [Version::V1, Version::V2] {
+        let mut out = vec![9];
+        let frame = AnswerFrame::begin(version, 1, Codec::Json, None, &mut out).unwrap();
+        out.extend_from_slice(&[b' '; 100]);
+        let error = frame.finish(100, &mut out).unwrap_err();
+        assert!(
+            matches!(error, EncodeError::TooLarge { max: 100 }),
+            "{error}"
+        );
+        assert_eq!(out, [9]);
+    }
 }

@@ -10,10 +10,10 @@ use std::{fs, path::Path, time::Duration};
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::btree_map, collection::vec, option, prelude::*};
 use pyproc_protocol::{
-    FrameDecoder, Headers, MAX_ID,
+    Cancellation, EncodeError, FrameDecoder, Headers, MAX_ID,
     v2::{
-        Body, Cancel, Codec, DecodeError, EncodeError, Failure, Message, Method, Ping, Pong,
-        Request, Response, TraceContext,
+        Answer, Body, Codec, DecodeError, Failure, Message, Method, Ping, Pong, Request, Times,
+        TraceContext,
     },
 };
 use serde::Deserialize;
@@ -80,13 +80,7 @@ fn codec(codec: Codec) -> u8 {
 fn describe(message: &Message) -> Value {
     match message {
         Message::Request(it) => describe_request(it),
-        Message::Response(Response { id, body }) => json!({
-            "kind": "response", "id": id, "codec": codec(body.codec), "body": text(&body.bytes),
-        }),
-        Message::Error(it) => json!({
-            "kind": "error", "id": it.id, "type": it.type_name, "message": it.message,
-            "traceback": it.traceback, "retryable": it.retryable,
-        }),
+        Message::Answer(it) => describe_answer(it),
         Message::Cancel(it) => json!({"kind": "cancel", "id": it.id, "reason": it.reason}),
         Message::Ping(Ping { id }) => json!({"kind": "ping", "id": id}),
         Message::Pong(Pong { id }) => json!({"kind": "pong", "id": id}),
@@ -94,6 +88,24 @@ fn describe(message: &Message) -> Value {
         Message::Skippable { .. } => json!({"kind": "skippable"}),
         other => panic!("{other:?}"),
     }
+}
+
+fn describe_answer(answer: &Answer) -> Value {
+    let mut value = match &answer.result {
+        Ok(body) => json!({
+            "kind": "response", "codec": codec(body.codec), "body": text(&body.bytes),
+        }),
+        Err(it) => json!({
+            "kind": "error", "type": it.type_name, "message": it.message,
+            "traceback": it.traceback, "retryable": it.retryable,
+        }),
+    };
+    value["id"] = json!(answer.id);
+    if let Some(times) = answer.times {
+        value["start_ns"] = json!(times.start.as_nanos() as u64);
+        value["duration_ns"] = json!(times.duration.as_nanos() as u64);
+    }
+    value
 }
 
 fn describe_request(request: &Request) -> Value {
@@ -111,6 +123,9 @@ fn describe_request(request: &Request) -> Value {
     }
     if let Some(deadline) = request.deadline {
         value["deadline_ns"] = json!(deadline.as_nanos() as u64);
+    }
+    if request.wants_times {
+        value["wants_times"] = json!(true);
     }
     if !request.headers.is_empty() {
         value["headers"] = json!(request.headers);
@@ -161,16 +176,13 @@ fn broken_frames_give_the_error_that_the_manifest_names() {
 
 #[test]
 fn a_frame_of_the_maximum_size_is_written_and_one_byte_more_is_not() {
-    let response = |size: usize| Response {
-        id: 1,
-        body: Body::json(vec![b' '; size].into()),
-    };
+    let response = |size: usize| Answer::success(1, Body::json(vec![b' '; size].into()));
     let mut out = vec![7];
     response(100).encode(112, &mut out).unwrap();
     assert_eq!(out.len(), 1 + 4 + 112);
     let error = response(101).encode(112, &mut out).unwrap_err();
     assert!(
-        matches!(error, EncodeError::TooLarge { len: 113, max: 112 }),
+        matches!(error, EncodeError::TooLarge { max: 112 }),
         "{error}"
     );
     assert_eq!(out.len(), 1 + 4 + 112, "nothing is left behind");
@@ -232,34 +244,50 @@ fn request() -> impl Strategy<Value = Request> {
         method,
         option::of(trace),
         deadline,
+        any::<bool>(),
         headers(),
         body(),
     )
-        .prop_map(|(id, method, trace, deadline, headers, body)| Request {
-            id,
-            method,
-            trace,
-            deadline,
-            headers,
-            body,
-        })
+        .prop_map(
+            |(id, method, trace, deadline, wants_times, headers, body)| Request {
+                id,
+                method,
+                trace,
+                deadline,
+                wants_times,
+                headers,
+                body,
+            },
+        )
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let times = any::<(u64, u64)>().prop_map(|(start, duration)| Times {
+        start: Duration::from_nanos(start),
+        duration: Duration::from_nanos(duration),
+    });
+    let failure = any::<(String, String, String, bool)>().prop_map(
+        |(type_name, message, traceback, retryable)| Failure {
+            type_name,
+            message,
+            traceback,
+            retryable,
+        },
+    );
+    let result = prop_oneof![body().prop_map(Ok), failure.prop_map(Err)];
+    (any::<u64>(), option::of(times), result).prop_map(|(id, times, result)| Answer {
+        id,
+        times,
+        result,
+    })
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let texts = any::<(u64, String, String, String, bool)>();
+    let cancellation = any::<(u64, String)>().prop_map(|(id, reason)| Cancellation { id, reason });
     prop_oneof![
         request().prop_map(Message::Request),
-        (any::<u64>(), body()).prop_map(|(id, body)| Message::Response(Response { id, body })),
-        texts.prop_map(|(id, type_name, message, traceback, retryable)| {
-            Message::Error(Failure {
-                id,
-                type_name,
-                message,
-                traceback,
-                retryable,
-            })
-        }),
-        any::<(u64, String)>().prop_map(|(id, reason)| Message::Cancel(Cancel { id, reason })),
+        answer().prop_map(Message::Answer),
+        cancellation.prop_map(Message::Cancel),
         any::<u64>().prop_map(|id| Message::Ping(Ping { id })),
         any::<u64>().prop_map(|id| Message::Pong(Pong { id })),
         Just(Message::Drain),

@@ -29,6 +29,11 @@ impl PoolConfig {
         env.optional_path("PYPROC_SOCKET_DIR", &mut self.socket_dir);
         env.parsed("PYPROC_MAX_FRAME_SIZE", &mut self.max_frame_size)?;
         env.paths("PYPROC_EXTERNAL_SOCKETS", &mut self.external_sockets);
+        env.parsed(
+            "PYPROC_MAX_PROTOCOL_VERSION",
+            &mut self.max_protocol_version,
+        )?;
+        env.duration("PYPROC_SPIN", &mut self.spin)?;
         let restart = &mut self.restart;
         env.parsed("PYPROC_RESTART_MAX_ATTEMPTS", &mut restart.max_attempts)?;
         env.duration(

@@ -1,6 +1,12 @@
-use pyproc_protocol::{Headers, RawJson};
+use std::time::Duration;
+
+use pyproc_protocol::{
+    Features, FunctionInfo, Headers, WorkerInfo,
+    v2::{Codec, Failure},
+};
 
 use super::*;
+use crate::outgoing::{Envelope, Payload};
 
 const LIMITS: Limits = Limits {
     max_in_flight: 2,
@@ -11,19 +17,60 @@ const LIMITS: Limits = Limits {
 /// One worker that is ready.
 fn ready() -> Scheduler {
     let mut scheduler = Scheduler::new(1, LIMITS);
-    scheduler.lane_up(0, Features::ALL, Instant::now());
+    scheduler.lane_up(0, &peer(2), Instant::now());
     scheduler
 }
 
+/// A worker with one plain and one concurrent function.
+fn peer(version: u32) -> Peer {
+    let function = |name: &str, concurrent| FunctionInfo {
+        name: name.into(),
+        doc: String::new(),
+        parameters: serde_json::Value::Null,
+        returns: serde_json::Value::Null,
+        concurrent,
+    };
+    Peer::Introduced(WorkerInfo {
+        version,
+        features: Features::ALL,
+        functions: vec![function("async", true), function("plain", false)],
+        ..WorkerInfo::default()
+    })
+}
+
+fn request(codec: Codec) -> Outgoing {
+    let envelope = Envelope {
+        codec,
+        headers: Headers::new(),
+        trace: None,
+        wants_times: false,
+        deadline: Instant::now() + Duration::from_secs(60),
+    };
+    let payload = Payload::Buffer(b"1".to_vec());
+    Outgoing { envelope, payload }
+}
+
 fn submit(scheduler: &mut Scheduler) -> Result<CallId, Error> {
-    let request = PreparedRequest::new("m", &1, &Headers::new(), 1000, Vec::new()).unwrap();
-    let submitted = scheduler.submit(request, Admission::Queue, Instant::now())?;
+    submit_to(scheduler, "m")
+}
+
+fn submit_to(scheduler: &mut Scheduler, method: &str) -> Result<CallId, Error> {
+    let request = request(Codec::Json);
+    let submitted = scheduler.submit(method, request, Admission::Queue, Instant::now())?;
     Ok(submitted.id)
 }
 
 fn answer(scheduler: &mut Scheduler, id: u64) -> Result<(), ProtocolViolation> {
-    let mut answers = vec![Response::success(id, RawJson::NULL)];
+    let mut answers = vec![Answer::failure(id, Failure::default())];
     scheduler.on_answers(0, &mut answers, Instant::now(), &mut Vec::new())
+}
+
+/// What is to be written to the worker.
+fn written(scheduler: &mut Scheduler) -> Vec<u8> {
+    let mut outbox = Outbox::default();
+    scheduler.take_outbox(0, &mut outbox, Waker::noop());
+    let (slices, count) = outbox.slices();
+    slices[..count].iter().flat_map(|it| it.to_vec()).collect()
 }
 
 fn outcome(scheduler: &mut Scheduler, id: CallId) -> Poll<Outcome> {
@@ -49,9 +96,9 @@ fn an_answer_reaches_its_call_and_only_once() {
 #[test]
 fn an_answer_from_another_worker_than_the_one_asked_is_a_violation() {
     let mut scheduler = Scheduler::new(2, LIMITS);
-    scheduler.lane_up(1, Features::NONE, Instant::now());
+    scheduler.lane_up(1, &Peer::Plain, Instant::now());
     let id = submit(&mut scheduler).unwrap();
-    scheduler.lane_up(0, Features::NONE, Instant::now());
+    scheduler.lane_up(0, &Peer::Plain, Instant::now());
     assert!(answer(&mut scheduler, id.to_wire()).is_err());
 }
 
@@ -122,4 +169,100 @@ fn answers_after_the_cut_off_reach_nobody_and_are_no_violation() {
     answer(&mut scheduler, id.to_wire()).unwrap();
     let outcome = outcome(&mut scheduler, id);
     assert!(matches!(outcome, Poll::Ready(Err(Error::ShutDown))));
+}
+
+#[test]
+fn a_worker_of_version_2_gets_the_number_of_a_function_that_it_listed() {
+    let mut scheduler = ready();
+    submit_to(&mut scheduler, "plain").unwrap();
+    let frame = written(&mut scheduler);
+    assert_eq!(
+        frame[4..6],
+        [0x01, 0x04],
+        "a request with a deadline, without a name"
+    );
+    assert_eq!(frame[16..18], [0, 1]);
+    submit_to(&mut scheduler, "other").unwrap();
+    assert!(
+        written(&mut scheduler)
+            .windows(5)
+            .any(|part| part == b"other")
+    );
+}
+
+#[test]
+fn a_worker_of_version_1_gets_names_in_json() {
+    let mut scheduler = Scheduler::new(1, LIMITS);
+    scheduler.lane_up(0, &peer(1), Instant::now());
+    submit_to(&mut scheduler, "plain").unwrap();
+    assert!(written(&mut scheduler)[4..].starts_with(b"{\"id\":"));
+}
+
+#[test]
+fn a_call_that_waited_names_its_function_as_one_that_did_not() {
+    for method in ["plain", "other"] {
+        let mut scheduler = Scheduler::new(1, LIMITS);
+        let early = submit_to(&mut scheduler, method).unwrap();
+        scheduler.lane_up(0, &peer(2), Instant::now());
+        let late_frame = written(&mut scheduler);
+        answer(&mut scheduler, early.to_wire()).unwrap();
+        assert!(outcome(&mut scheduler, early).is_ready());
+        submit_to(&mut scheduler, method).unwrap();
+        let frame = written(&mut scheduler);
+        // What differs is the id, and the deadline that ends a frame's head.
+        assert_eq!(frame.len(), late_frame.len().min(frame.len()), "{method}");
+        assert_eq!(frame[4..8], late_frame[4..8], "{method}");
+    }
+}
+
+#[test]
+fn bytes_cannot_be_sent_to_a_worker_of_version_1_and_its_capacity_stays_free() {
+    let mut scheduler = Scheduler::new(1, LIMITS);
+    let now = Instant::now();
+    let queued = scheduler.submit("m", request(Codec::Raw), Admission::Queue, now);
+    let queued = queued.unwrap().id;
+    scheduler.lane_up(0, &peer(1), now);
+    let outcome = outcome(&mut scheduler, queued);
+    assert!(matches!(outcome, Poll::Ready(Err(Error::Encode { .. }))));
+
+    let error = scheduler
+        .submit("m", request(Codec::Raw), Admission::Queue, now)
+        .map(|it| it.id)
+        .unwrap_err();
+    assert!(matches!(error, Error::Encode { .. }), "{error}");
+    assert_eq!((scheduler.in_flight(), scheduler.unanswered()), (0, 0));
+}
+
+#[test]
+fn calls_that_run_beside_others_are_all_sent_and_plain_ones_a_few_ahead() {
+    let limits = Limits {
+        max_in_flight: 100,
+        max_queue: 100,
+        ..LIMITS
+    };
+    let mut scheduler = Scheduler::new(1, limits);
+    scheduler.lane_up(0, &peer(2), Instant::now());
+    for _ in 0..10 {
+        submit_to(&mut scheduler, "plain").unwrap();
+    }
+    assert_eq!((scheduler.in_flight(), scheduler.queued()), (2, 8));
+    let ids: Vec<_> = (0..98)
+        .map(|_| submit_to(&mut scheduler, "async").unwrap())
+        .collect();
+    assert_eq!((scheduler.in_flight(), scheduler.queued()), (100, 8));
+    submit_to(&mut scheduler, "async").unwrap();
+    assert_eq!(scheduler.queued(), 9, "the limit holds for both");
+    answer(&mut scheduler, ids[7].to_wire()).unwrap();
+    assert_eq!((scheduler.in_flight(), scheduler.queued()), (100, 8));
+}
+
+#[test]
+fn a_worker_that_drains_gets_no_further_calls_and_answers_those_it_has() {
+    let mut scheduler = ready();
+    let id = submit(&mut scheduler).unwrap();
+    scheduler.lane_drains(0);
+    submit(&mut scheduler).unwrap();
+    assert_eq!((scheduler.in_flight(), scheduler.queued()), (1, 1));
+    answer(&mut scheduler, id.to_wire()).unwrap();
+    assert_eq!((scheduler.in_flight(), scheduler.queued()), (0, 1));
 }

@@ -10,7 +10,7 @@ use tokio::{
     time,
 };
 
-use crate::{StartFailureCause as Cause, connection::Connection};
+use crate::{PoolConfig, StartFailureCause as Cause, connection::Connection};
 
 const AGENT: &str = concat!("pyproc-pool/", env!("CARGO_PKG_VERSION"));
 
@@ -24,14 +24,14 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 pub(super) async fn connect(
     socket: &Path,
     owner: bool,
-    max_frame_size: usize,
+    config: &PoolConfig,
     last_error: &mut Option<io::Error>,
 ) -> Result<Connection, Cause> {
     let stream = open(socket, last_error).await?;
     if owner {
         check_peer(&stream, socket)?;
     }
-    handshake(stream, socket, owner, max_frame_size).await
+    handshake(stream, socket, owner, config).await
 }
 
 /// Tries until the worker listens; the caller sets the limit.
@@ -75,14 +75,15 @@ async fn handshake(
     mut stream: UnixStream,
     socket: &Path,
     owner: bool,
-    max_frame_size: usize,
+    config: &PoolConfig,
 ) -> Result<Connection, Cause> {
     let hello = Hello {
         owner,
+        versions: (1..=config.max_protocol_version).collect(),
         ..Hello::new(AGENT)
     };
     let mut output = Vec::new();
-    let mut session = Session::start(hello, max_frame_size, &mut output)
+    let mut session = Session::start(hello, config.max_frame_size, &mut output)
         .map_err(|error| too_small(socket, error))?;
     stream
         .write_all(&output)

@@ -21,6 +21,7 @@ use crate::{
     StartFailure, StartFailureCause as Cause, WorkerState,
     connection::{Closed, Connection},
     error::chain,
+    observe::WorkerEvent,
     shared::Shared,
 };
 
@@ -160,15 +161,15 @@ impl Lifecycle {
         process: &mut Option<Arc<Process>>,
         last_error: &mut Option<io::Error>,
     ) -> Result<Connection, Cause> {
-        let max = self.shared.config.max_frame_size;
+        let config = &self.shared.config;
         if let Source::External(_) = self.source {
-            return connect(socket, false, max, last_error).await;
+            return connect(socket, false, config, last_error).await;
         }
         let spawned = process.insert(Arc::new(self.spawn(socket).await?));
         self.with_worker(|it| it.process = Some(Arc::clone(spawned)));
         tokio::select! {
             biased;
-            result = connect(socket, true, max, last_error) => result,
+            result = connect(socket, true, config, last_error) => result,
             status = spawned.exited() => Err(Cause::Exited(status)),
         }
     }
@@ -189,9 +190,16 @@ impl Lifecycle {
             it.state = WorkerState::Ready;
         });
         let now = std::time::Instant::now();
-        self.shared
+        let wakers = self
+            .shared
             .scheduler()
-            .lane_up(self.worker, connection.features(), now);
+            .lane_up(self.worker, connection.peer(), now);
+        wakers.into_iter().for_each(Waker::wake);
+        self.shared.tell(&WorkerEvent::Ready {
+            worker: self.worker,
+            pid,
+            restarted: self.incarnation > 1,
+        });
     }
 
     async fn spawn(&self, socket: &Path) -> Result<Process, Cause> {
@@ -204,7 +212,8 @@ impl Lifecycle {
             .env("PYPROC_SOCKET_PATH", socket)
             .env("PYPROC_PARENT_PID", std::process::id().to_string())
             .env("PYPROC_WORKER_ID", self.worker.to_string())
-            .env("PYPROC_MAX_FRAME_SIZE", config.max_frame_size.to_string());
+            .env("PYPROC_MAX_FRAME_SIZE", config.max_frame_size.to_string())
+            .env("PYPROC_SPIN_US", config.spin.as_micros().to_string());
         if let Some(dir) = &config.working_dir {
             command.current_dir(dir);
         }
@@ -228,7 +237,12 @@ impl Lifecycle {
             last_words(process).await;
         }
         self.forget_process();
-        self.failure(cause, process.as_deref())
+        let failure = self.failure(cause, process.as_deref());
+        self.shared.tell(&WorkerEvent::StartFailed {
+            worker: self.worker,
+            failure: &failure,
+        });
+        failure
     }
 
     fn failure(&self, cause: Cause, process: Option<&Process>) -> StartFailure {
@@ -245,7 +259,12 @@ impl Lifecycle {
         self.shared.scheduler().lane_down(self.worker);
         let error = death::explain(self.worker, running.process, running.connection, closed).await;
         self.forget_process();
-        self.note_failure(&error());
+        let death = error();
+        self.note_failure(&death);
+        self.shared.tell(&WorkerEvent::Died {
+            worker: self.worker,
+            error: &death,
+        });
         let wakers = self.shared.scheduler().fail_lane(self.worker, error);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -299,7 +318,14 @@ impl Lifecycle {
     /// The slot stays empty from now on.
     fn leave(&self, failure: Option<Arc<StartFailure>>) {
         self.forget_process();
-        self.set_state(WorkerState::Stopped);
+        let worker = self.worker;
+        let before = std::mem::replace(
+            &mut self.shared.workers()[worker].state,
+            WorkerState::Stopped,
+        );
+        if before != WorkerState::Stopped {
+            self.shared.tell(&WorkerEvent::Stopped { worker });
+        }
         let wakers = self.shared.scheduler().lane_gone(self.worker, failure);
         wakers.into_iter().for_each(Waker::wake);
     }

@@ -5,8 +5,8 @@
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use pyproc_protocol::{
-    Event, Features, FrameDecoder, Hello, Message, Response, Session, WorkerEvent, WorkerInfo,
-    WorkerSession,
+    Event, Features, FrameDecoder, Hello, Message, Session, WorkerEvent, WorkerInfo, WorkerSession,
+    v2::{self, Answer},
 };
 
 const MAX: usize = 4096;
@@ -24,17 +24,22 @@ fuzz_target!(|input: (u8, Vec<Vec<u8>>)| {
             }
         })
         .collect();
-    as_client(&pieces);
-    as_worker(&pieces);
+    let version = 1 + u32::from(flags >> 1 & 1);
+    as_client(version, &pieces);
+    as_worker(version, &pieces);
 });
 
 fn framed(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_be_bytes()[..], body].concat()
 }
 
-fn as_client(pieces: &[Vec<u8>]) {
+fn as_client(version: u32, pieces: &[Vec<u8>]) {
     let mut session = Session::start(Hello::new("fuzz"), MAX, &mut Vec::new()).expect("it fits");
     let mut input = BytesMut::new();
+    if flagged(pieces) {
+        let answer = format!(r#"{{"id":1,"ok":true,"body":{{"version":{version}}}}}"#);
+        input.extend_from_slice(&framed(answer.as_bytes()));
+    }
     for piece in pieces {
         input.extend_from_slice(piece);
         loop {
@@ -48,20 +53,30 @@ fn as_client(pieces: &[Vec<u8>]) {
     }
 }
 
-fn as_worker(pieces: &[Vec<u8>]) {
+/// Whether the handshake is done for the fuzzer, which need not guess it then.
+fn flagged(pieces: &[Vec<u8>]) -> bool {
+    pieces.len() % 2 == 0
+}
+
+fn as_worker(version: u32, pieces: &[Vec<u8>]) {
     let info = WorkerInfo {
         features: Features::ALL,
         ..WorkerInfo::default()
     };
     let mut session = WorkerSession::new(info, MAX);
     let (mut input, mut output) = (BytesMut::new(), Vec::new());
+    if flagged(pieces) {
+        let hello =
+            format!(r#"{{"id":1,"method":"pyproc.hello","body":{{"versions":[1,{version}]}}}}"#);
+        input.extend_from_slice(&framed(hello.as_bytes()));
+    }
     for piece in pieces {
         input.extend_from_slice(piece);
         loop {
             match session.receive(&mut input, &mut output) {
-                Ok(Some(WorkerEvent::Request(request))) => {
-                    let _ =
-                        session.respond(Response::success(request.id, request.body), &mut output);
+                Ok(Some(WorkerEvent::Request { version, request })) => {
+                    let answer = Answer::success(request.id, request.body);
+                    let _ = session.respond(version, answer, &mut output);
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
@@ -76,7 +91,10 @@ fn whole_frames(output: &[u8]) {
     let mut decoder = FrameDecoder::new(MAX);
     let mut rest = BytesMut::from(output);
     while let Some(frame) = decoder.decode(&mut rest).expect("our own frames") {
-        Message::decode(&frame).expect("our own message");
+        match frame[0] {
+            b'{' => drop(Message::decode(&frame).expect("our own message")),
+            _ => drop(v2::Message::decode(&frame).expect("our own message")),
+        }
     }
     assert!(rest.is_empty());
 }

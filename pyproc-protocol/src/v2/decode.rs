@@ -3,11 +3,11 @@ use std::{str, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    Body, Cancel, Codec, DecodeError, Failure, Message, Method, Ping, Pong, Request, Response,
+    Answer, Body, Codec, DecodeError, Failure, Message, Method, Ping, Pong, Request, Times,
     TraceContext,
     wire::{END_OF_KINDS, FIRST_SKIPPABLE, HEADER, flag, kind},
 };
-use crate::{Headers, MAX_HEADERS, MAX_ID, MessageError, headers};
+use crate::{Cancellation, Headers, MAX_HEADERS, MAX_ID, MessageError, headers};
 
 impl Message {
     /// Reads the body of one frame. Payloads share `frame`'s memory.
@@ -20,12 +20,8 @@ impl Message {
         let header = Header::read(&mut parts)?;
         match header.kind {
             kind::REQUEST => request(&header, parts).map(Message::Request),
-            kind::RESPONSE => Ok(Message::Response(Response {
-                id: header.id,
-                body: body(&header, &mut parts),
-            })),
-            kind::ERROR => failure(&header, parts).map(Message::Error),
-            kind::CANCEL => Ok(Message::Cancel(Cancel {
+            kind::RESPONSE | kind::ERROR => answer(&header, parts).map(Message::Answer),
+            kind::CANCEL => Ok(Message::Cancel(Cancellation {
                 id: header.id,
                 reason: parts.rest_text("reason")?,
             })),
@@ -35,6 +31,11 @@ impl Message {
             kind => Ok(Message::Skippable { kind }),
         }
     }
+}
+
+/// Whether the body of a frame is one of version 2.
+pub(crate) fn is_frame(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|kind| *kind < END_OF_KINDS)
 }
 
 struct Header {
@@ -50,10 +51,10 @@ impl Header {
         if (kind < FIRST_SKIPPABLE && !is_known(kind)) || kind >= END_OF_KINDS {
             return Err(DecodeError::UnknownKind { kind });
         }
-        let known = if kind == kind::REQUEST {
-            flag::NAME | flag::TRACE | flag::DEADLINE | flag::HEADERS
-        } else {
-            0
+        let known = match kind {
+            kind::REQUEST => flag::NAME | flag::TRACE | flag::DEADLINE | flag::HEADERS,
+            kind::RESPONSE | kind::ERROR => flag::TIMES,
+            _ => 0,
         };
         let unknown = flags & flag::MUST_UNDERSTAND & !known;
         if unknown != 0 && kind < FIRST_SKIPPABLE {
@@ -111,6 +112,7 @@ fn request(header: &Header, mut parts: Parts<'_>) -> Result<Request, DecodeError
         method,
         trace,
         deadline: deadline.map(Duration::from_nanos),
+        wants_times: header.has(flag::WANTS_TIMES),
         headers,
         body: body(header, &mut parts),
     })
@@ -144,13 +146,35 @@ fn request_headers(parts: &mut Parts<'_>) -> Result<Headers, DecodeError> {
     Ok(headers)
 }
 
+fn answer(header: &Header, mut parts: Parts<'_>) -> Result<Answer, DecodeError> {
+    let times = header
+        .has(flag::TIMES)
+        .then(|| times(&mut parts))
+        .transpose()?;
+    let result = match header.kind {
+        kind::ERROR => Err(failure(header, parts)?),
+        _ => Ok(body(header, &mut parts)),
+    };
+    Ok(Answer {
+        id: header.id,
+        times,
+        result,
+    })
+}
+
+fn times(parts: &mut Parts<'_>) -> Result<Times, DecodeError> {
+    Ok(Times {
+        start: Duration::from_nanos(parts.u64("times")?),
+        duration: Duration::from_nanos(parts.u64("times")?),
+    })
+}
+
 fn failure(header: &Header, mut parts: Parts<'_>) -> Result<Failure, DecodeError> {
     let len = parts.u16("type")?;
     let type_name = parts.text(len.into(), "type")?;
     let len = parts.u32("message")?;
     let message = parts.text(len as usize, "message")?;
     Ok(Failure {
-        id: header.id,
         type_name,
         message,
         traceback: parts.rest_text("traceback")?,

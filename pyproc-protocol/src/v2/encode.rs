@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use super::{
-    Body, Cancel, Codec, EncodeError, Failure, Message, Method, Ping, Pong, Request, Response,
+    Answer, Body, Codec, Failure, Message, Method, Ping, Pong, Request, Times, TraceContext,
     wire::{HEADER, flag, kind},
 };
-use crate::{LENGTH_PREFIX, headers};
+use crate::{Cancellation, EncodeError, Headers, LENGTH_PREFIX, RequestHead, Version};
 
 impl Request {
     /// Appends the request as one frame to `out`. On an error `out` is as before.
@@ -14,114 +14,69 @@ impl Request {
     /// When the frame is larger than `max_frame_size`, the method's name longer than 65,535 bytes,
     /// or the headers break a limit.
     pub fn encode(&self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        headers::check(&self.headers).map_err(EncodeError::Headers)?;
-        if let Method::Name(name) = &self.method {
-            fits("method's name", name, usize::from(u16::MAX))?;
-        }
-        frame(max_frame_size, self.size(), out, |out| {
-            header(kind::REQUEST, self.flags(), codec(&self.body), self.id, out);
-            match &self.method {
-                Method::Index(index) => out.extend_from_slice(&index.to_be_bytes()),
-                Method::Name(name) => short_text(name, out),
-            }
-            if let Some(trace) = &self.trace {
-                out.extend_from_slice(&trace.trace_id);
-                out.extend_from_slice(&trace.span_id);
-                out.push(trace.flags);
-            }
-            if let Some(deadline) = self.deadline {
-                out.extend_from_slice(&nanoseconds(deadline).to_be_bytes());
-            }
-            self.write_headers(out);
-            out.extend_from_slice(&self.body.bytes);
-        })
-    }
-
-    fn flags(&self) -> u8 {
-        let named = matches!(self.method, Method::Name(_));
-        [
-            (named, flag::NAME),
-            (self.trace.is_some(), flag::TRACE),
-            (self.deadline.is_some(), flag::DEADLINE),
-            (!self.headers.is_empty(), flag::HEADERS),
-        ]
-        .into_iter()
-        .filter_map(|(set, flag)| set.then_some(flag))
-        .sum()
-    }
-
-    fn write_headers(&self, out: &mut Vec<u8>) {
-        if self.headers.is_empty() {
-            return;
-        }
-        // Both are within the limits of headers, which are below 65,536.
-        out.extend_from_slice(&(self.headers.len() as u16).to_be_bytes());
-        for (name, value) in &self.headers {
-            short_text(name, out);
-            short_text(value, out);
-        }
-    }
-
-    fn size(&self) -> usize {
-        let name = match &self.method {
-            Method::Index(_) => 0,
-            Method::Name(name) => name.len(),
+        let (method, index) = match &self.method {
+            Method::Index(index) => ("", Some(*index)),
+            Method::Name(name) => (&name[..], None),
         };
-        let header = |(name, value): (&String, &String)| 4 + name.len() + value.len();
-        let headers: usize = self.headers.iter().map(header).sum();
-        2 + name
-            + if self.trace.is_some() { 25 } else { 0 }
-            + if self.deadline.is_some() { 8 } else { 0 }
-            + if headers > 0 { 2 + headers } else { 0 }
-            + self.body.bytes.len()
+        let head = RequestHead {
+            id: self.id,
+            method,
+            index,
+            trace: self.trace,
+            deadline: self.deadline,
+            wants_times: self.wants_times,
+            headers: &self.headers,
+            codec: self.body.codec,
+        };
+        head.encode(Version::V2, &self.body.bytes, max_frame_size, out)
     }
 }
 
-impl Response {
-    /// Appends the response as one frame to `out`. On an error `out` is as before.
+impl Answer {
+    /// Appends the answer as one frame to `out`. On an error `out` is as before.
     ///
     /// # Errors
     ///
-    /// When the frame is larger than `max_frame_size`.
+    /// When the frame is larger than `max_frame_size`, or the exception's type longer than 65,535
+    /// bytes.
     pub fn encode(&self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        frame(max_frame_size, self.body.bytes.len(), out, |out| {
-            header(kind::RESPONSE, 0, codec(&self.body), self.id, out);
-            out.extend_from_slice(&self.body.bytes);
+        match &self.result {
+            Ok(body) => self.encode_body(body, max_frame_size, out),
+            Err(failure) => self.encode_failure(failure, max_frame_size, out),
+        }
+    }
+
+    fn encode_body(&self, body: &Body, max: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let size = times_size(self.times) + body.bytes.len();
+        frame(max, size, out, |out| {
+            answer_header(self.id, body.codec, self.times, out);
+            out.extend_from_slice(&body.bytes);
         })
     }
-}
 
-impl Failure {
-    /// Appends the error as one frame to `out`. On an error `out` is as before.
-    ///
-    /// # Errors
-    ///
-    /// When the frame is larger than `max_frame_size`, or the type longer than 65,535 bytes.
-    pub fn encode(&self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        fits("type", &self.type_name, usize::from(u16::MAX))?;
-        let size = 2 + self.type_name.len() + 4 + self.message.len() + self.traceback.len();
-        let flags = if self.retryable { flag::RETRYABLE } else { 0 };
-        frame(max_frame_size, size, out, |out| {
-            header(kind::ERROR, flags, 0, self.id, out);
-            short_text(&self.type_name, out);
+    fn encode_failure(
+        &self,
+        it: &Failure,
+        max: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        fits("type", &it.type_name, usize::from(u16::MAX))?;
+        let texts = 2 + it.type_name.len() + 4 + it.message.len() + it.traceback.len();
+        let retryable = if it.retryable { flag::RETRYABLE } else { 0 };
+        frame(max, times_size(self.times) + texts, out, |out| {
+            header(
+                kind::ERROR,
+                retryable | times_flag(self.times),
+                0,
+                self.id,
+                out,
+            );
+            write_times(self.times, out);
+            short_text(&it.type_name, out);
             // A frame, and so the message, is below 4 GiB.
-            out.extend_from_slice(&(self.message.len() as u32).to_be_bytes());
-            out.extend_from_slice(self.message.as_bytes());
-            out.extend_from_slice(self.traceback.as_bytes());
-        })
-    }
-}
-
-impl Cancel {
-    /// Appends the cancellation as one frame to `out`. On an error `out` is as before.
-    ///
-    /// # Errors
-    ///
-    /// When the frame is larger than `max_frame_size`.
-    pub fn encode(&self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        frame(max_frame_size, self.reason.len(), out, |out| {
-            header(kind::CANCEL, 0, 0, self.id, out);
-            out.extend_from_slice(self.reason.as_bytes());
+            out.extend_from_slice(&(it.message.len() as u32).to_be_bytes());
+            out.extend_from_slice(it.message.as_bytes());
+            out.extend_from_slice(it.traceback.as_bytes());
         })
     }
 }
@@ -139,14 +94,129 @@ impl Message {
         };
         match self {
             Self::Request(it) => it.encode(max_frame_size, out),
-            Self::Response(it) => it.encode(max_frame_size, out),
-            Self::Error(it) => it.encode(max_frame_size, out),
-            Self::Cancel(it) => it.encode(max_frame_size, out),
+            Self::Answer(it) => it.encode(max_frame_size, out),
+            Self::Cancel(it) => cancel(it, max_frame_size, out),
             Self::Ping(Ping { id }) => empty(kind::PING, *id, out),
             Self::Pong(Pong { id }) => empty(kind::PONG, *id, out),
             Self::Drain => empty(kind::DRAIN, 0, out),
             Self::Skippable { .. } => Ok(()),
         }
+    }
+}
+
+fn cancel(it: &Cancellation, max: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    frame(max, it.reason.len(), out, |out| {
+        header(kind::CANCEL, 0, 0, it.id, out);
+        out.extend_from_slice(it.reason.as_bytes());
+    })
+}
+
+/// Appends all of a request but its payload, of which `payload` bytes must follow.
+pub(crate) fn request_head(
+    head: &RequestHead<'_>,
+    payload: usize,
+    max: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    if head.index.is_none() {
+        fits("method's name", head.method, usize::from(u16::MAX))?;
+    }
+    let size = request_parts(head);
+    begin_frame(max, size + payload, out)?;
+    let start = out.len();
+    header(
+        kind::REQUEST,
+        request_flags(head),
+        codec(head.codec),
+        head.id,
+        out,
+    );
+    match head.index {
+        Some(index) => out.extend_from_slice(&index.to_be_bytes()),
+        None => short_text(head.method, out),
+    }
+    if let Some(trace) = &head.trace {
+        out.extend_from_slice(&trace.trace_id);
+        out.extend_from_slice(&trace.span_id);
+        out.push(trace.flags);
+    }
+    if let Some(deadline) = head.deadline {
+        out.extend_from_slice(&nanoseconds(deadline).to_be_bytes());
+    }
+    write_headers(head, out);
+    debug_assert_eq!(out.len() - start, HEADER + size);
+    Ok(())
+}
+
+/// The most bytes that come before a payload, but for the length prefix.
+pub(crate) fn longest_head(method: &str, headers: &Headers) -> usize {
+    let trace = TraceContext {
+        trace_id: [0; 16],
+        span_id: [0; 8],
+        flags: 0,
+    };
+    let longest = RequestHead {
+        trace: Some(trace),
+        deadline: Some(Duration::MAX),
+        ..RequestHead::new(0, method, headers)
+    };
+    HEADER + request_parts(&longest)
+}
+
+fn request_flags(head: &RequestHead<'_>) -> u8 {
+    let set = |condition: bool, flag: u8| if condition { flag } else { 0 };
+    set(head.index.is_none(), flag::NAME)
+        | set(head.trace.is_some(), flag::TRACE)
+        | set(head.deadline.is_some(), flag::DEADLINE)
+        | set(!head.headers.is_empty(), flag::HEADERS)
+        | set(head.wants_times, flag::WANTS_TIMES)
+}
+
+/// Bytes between the header and the payload.
+fn request_parts(head: &RequestHead<'_>) -> usize {
+    let name = if head.index.is_some() {
+        0
+    } else {
+        head.method.len()
+    };
+    let header = |(name, value): (&String, &String)| 4 + name.len() + value.len();
+    let headers: usize = head.headers.iter().map(header).sum();
+    2 + name
+        + if head.trace.is_some() { 25 } else { 0 }
+        + if head.deadline.is_some() { 8 } else { 0 }
+        + if headers > 0 { 2 + headers } else { 0 }
+}
+
+fn write_headers(head: &RequestHead<'_>, out: &mut Vec<u8>) {
+    if head.headers.is_empty() {
+        return;
+    }
+    // Both are within the limits of headers, which are below 65,536.
+    out.extend_from_slice(&(head.headers.len() as u16).to_be_bytes());
+    for (name, value) in head.headers {
+        short_text(name, out);
+        short_text(value, out);
+    }
+}
+
+/// Appends what comes before the payload of an answer, but for the length prefix.
+pub(crate) fn answer_header(id: u64, body: Codec, times: Option<Times>, out: &mut Vec<u8>) {
+    header(kind::RESPONSE, times_flag(times), codec(body), id, out);
+    write_times(times, out);
+}
+
+fn times_flag(times: Option<Times>) -> u8 {
+    if times.is_some() { flag::TIMES } else { 0 }
+}
+
+fn times_size(times: Option<Times>) -> usize {
+    if times.is_some() { 16 } else { 0 }
+}
+
+fn write_times(times: Option<Times>, out: &mut Vec<u8>) {
+    if let Some(times) = times {
+        out.extend_from_slice(&nanoseconds(times.start).to_be_bytes());
+        out.extend_from_slice(&nanoseconds(times.duration).to_be_bytes());
     }
 }
 
@@ -157,15 +227,21 @@ fn frame(
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut Vec<u8>),
 ) -> Result<(), EncodeError> {
+    begin_frame(max, size, out)?;
+    let start = out.len();
+    write(out);
+    debug_assert_eq!(out.len() - start, HEADER + size);
+    Ok(())
+}
+
+/// Appends the length prefix of a frame of a header and `size` bytes.
+fn begin_frame(max: usize, size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let len = HEADER + size;
     let Some(prefix) = u32::try_from(len).ok().filter(|_| len <= max) else {
-        return Err(EncodeError::TooLarge { len, max });
+        return Err(EncodeError::TooLarge { max });
     };
     out.reserve(LENGTH_PREFIX + len);
-    let start = out.len();
     out.extend_from_slice(&prefix.to_be_bytes());
-    write(out);
-    debug_assert_eq!(out.len() - start, LENGTH_PREFIX + len);
     Ok(())
 }
 
@@ -174,8 +250,8 @@ fn header(kind: u8, flags: u8, codec: u8, id: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&id.to_be_bytes());
 }
 
-fn codec(body: &Body) -> u8 {
-    match body.codec {
+fn codec(codec: Codec) -> u8 {
+    match codec {
         Codec::Json => 0,
         Codec::MessagePack => 1,
         Codec::Raw => 2,

@@ -60,33 +60,3 @@ pub enum DecodeError {
     #[error(transparent)]
     Headers(MessageError),
 }
-
-/// A message that this side must not send.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EncodeError {
-    /// The message would be larger than a frame may be.
-    #[error(
-        "the message of {len} bytes is larger than the maximum frame size of {max} bytes: \
-         send less at once, or raise the maximum on both sides"
-    )]
-    TooLarge {
-        /// Size of the message in bytes.
-        len: usize,
-        /// The maximum frame size in bytes.
-        max: usize,
-    },
-    /// A part is longer than its length field can say.
-    #[error("the {part} of {len} bytes is longer than {max} bytes")]
-    PartTooLong {
-        /// Which part.
-        part: &'static str,
-        /// Its size in bytes.
-        len: usize,
-        /// The most that fits.
-        max: usize,
-    },
-    /// The headers break a limit.
-    #[error(transparent)]
-    Headers(MessageError),
-}

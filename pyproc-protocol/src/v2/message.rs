@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::Headers;
+use crate::{Cancellation, Headers};
 
 /// What a frame of version 2 says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,12 +10,10 @@ use crate::Headers;
 pub enum Message {
     /// Run a function.
     Request(Request),
-    /// A function returned.
-    Response(Response),
-    /// A function, or the worker itself, failed.
-    Error(Failure),
+    /// What became of a request.
+    Answer(Answer),
     /// Nobody waits for a request's answer any more.
-    Cancel(Cancel),
+    Cancel(Cancellation),
     /// Are you there?
     Ping(Ping),
     /// I am here.
@@ -27,6 +25,21 @@ pub enum Message {
         /// Its kind.
         kind: u8,
     },
+}
+
+impl Message {
+    /// What to call this message in an error.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Request(_) => "request",
+            Self::Answer(_) => "response",
+            Self::Cancel(_) => "cancellation",
+            Self::Ping(_) => "ping",
+            Self::Pong(_) => "pong",
+            Self::Drain => "drain",
+            Self::Skippable { .. } => "message of an unknown kind",
+        }
+    }
 }
 
 /// Asks a worker to run a function.
@@ -42,6 +55,8 @@ pub struct Request {
     /// Time that is left for the call when the request is sent. On the wire in nanoseconds; longer
     /// than 584 years is written as that.
     pub deadline: Option<Duration>,
+    /// The answer shall say when the function ran.
+    pub wants_times: bool,
     /// Metadata; takes no bytes when empty.
     pub headers: Headers,
     /// The argument.
@@ -56,6 +71,7 @@ impl Request {
             method,
             trace: None,
             deadline: None,
+            wants_times: false,
             headers: Headers::new(),
             body,
         }
@@ -113,21 +129,50 @@ pub enum Codec {
     Unknown(u8),
 }
 
-/// The function of the request of the same id returned.
+/// What became of the request of the same id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
-    /// The request's id.
+pub struct Answer {
+    /// The request's id; 0 for a failure that belongs to no request.
     pub id: u64,
-    /// The result.
-    pub body: Body,
+    /// When the function ran, if the request asked.
+    pub times: Option<Times>,
+    /// The function's result, or why there is none.
+    pub result: Result<Body, Failure>,
 }
 
-/// The request of the same id failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl Answer {
+    /// The function returned `body`.
+    pub fn success(id: u64, body: Body) -> Self {
+        Self {
+            id,
+            times: None,
+            result: Ok(body),
+        }
+    }
+
+    /// There is no result.
+    pub fn failure(id: u64, failure: Failure) -> Self {
+        Self {
+            id,
+            times: None,
+            result: Err(failure),
+        }
+    }
+}
+
+/// When a function ran, by the worker's clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// When it began: time since the Unix epoch. On the wire in nanoseconds.
+    pub start: Duration,
+    /// How long it took, by a clock that is never set. On the wire in nanoseconds.
+    pub duration: Duration,
+}
+
+/// Why a request has no result.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Failure {
-    /// The request's id; 0 when the worker could not tell which.
-    pub id: u64,
-    /// The exception's qualified name.
+    /// The exception's qualified name; empty when the worker does not say.
     pub type_name: String,
     /// The exception's text.
     pub message: String,
@@ -135,15 +180,6 @@ pub struct Failure {
     pub traceback: String,
     /// The same request may succeed when it is made again.
     pub retryable: bool,
-}
-
-/// Tells a worker that nobody waits for an answer any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cancel {
-    /// The request's id.
-    pub id: u64,
-    /// Why, for people.
-    pub reason: String,
 }
 
 /// Asks for a pong of the same id.

@@ -19,7 +19,9 @@ mod error;
 mod message;
 mod wire;
 
-pub use error::{DecodeError, EncodeError};
+pub(crate) use decode::is_frame;
+pub(crate) use encode::{answer_header, longest_head, request_head};
+pub use error::DecodeError;
 pub use message::{
-    Body, Cancel, Codec, Failure, Message, Method, Ping, Pong, Request, Response, TraceContext,
+    Answer, Body, Codec, Failure, Message, Method, Ping, Pong, Request, Times, TraceContext,
 };

@@ -1,0 +1,76 @@
+use std::time::Instant;
+
+use bytes::Bytes;
+use pyproc_protocol::{
+    Headers, RequestHead,
+    v2::{Codec, TraceContext},
+};
+
+/// A request, as far as it can be written before a worker takes it.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) envelope: Envelope,
+    pub(crate) payload: Payload,
+}
+
+#[derive(Debug)]
+pub(crate) struct Envelope {
+    pub(crate) codec: Codec,
+    pub(crate) headers: Headers,
+    pub(crate) trace: Option<TraceContext>,
+    pub(crate) wants_times: bool,
+    /// When the caller stops waiting.
+    pub(crate) deadline: Instant,
+}
+
+#[derive(Debug)]
+pub(crate) enum Payload {
+    /// Memory that is used again for other calls.
+    Buffer(Vec<u8>),
+    /// The user's own.
+    Shared(Bytes),
+}
+
+impl Envelope {
+    /// The head of the request, for a worker that has the function at `index`.
+    pub(crate) fn head<'a>(
+        &'a self,
+        id: u64,
+        method: &'a str,
+        index: Option<u16>,
+        now: Instant,
+    ) -> RequestHead<'a> {
+        RequestHead {
+            index,
+            trace: self.trace,
+            deadline: Some(self.deadline.saturating_duration_since(now)),
+            wants_times: self.wants_times,
+            codec: self.codec,
+            ..RequestHead::new(id, method, &self.headers)
+        }
+    }
+}
+
+impl Payload {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Buffer(buffer) => buffer,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The memory, if it can be used for another call.
+    pub(crate) fn into_buffer(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Buffer(buffer) => Some(buffer),
+            Self::Shared(_) => None,
+        }
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Buffer(buffer) => buffer.into(),
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What an observer is told of calls and workers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "support/sidecar.rs"]
+mod sidecar;
+mod support;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use pyproc_pool::{
+    Error, Pool, PoolBuilder,
+    observe::{CallEnd, CallObserver, CallOutcome, CallStart, Carried, Observer, WorkerEvent},
+    protocol::v2::{Answer, Body, Method, Times, TraceContext},
+};
+use serde_json::{Value, json};
+use support::{LONG, Scratch, odd, poll_once, until};
+
+const TRACE: TraceContext = TraceContext {
+    trace_id: [7; 16],
+    span_id: [8; 8],
+    flags: 1,
+};
+
+/// Writes down what it is told.
+#[derive(Debug, Default)]
+struct Notes(Arc<Mutex<Vec<String>>>);
+
+struct Note {
+    method: String,
+    notes: Arc<Mutex<Vec<String>>>,
+}
+
+impl Observer for Notes {
+    fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+        (call.method != "unwatched").then(|| {
+            Box::new(Note {
+                method: call.method.into(),
+                notes: Arc::clone(&self.0),
+            }) as Box<dyn CallObserver>
+        })
+    }
+
+    fn worker(&self, event: &WorkerEvent<'_>) {
+        let note = match event {
+            WorkerEvent::Ready {
+                worker, restarted, ..
+            } => format!("{worker} ready, restarted: {restarted}"),
+            WorkerEvent::Died { worker, .. } => {
+                format!("{worker} died, a process: {}", event.death().is_some())
+            }
+            WorkerEvent::Stopped { worker } => format!("{worker} stopped"),
+            other => format!("{other:?}"),
+        };
+        self.0.lock().unwrap().push(note);
+    }
+}
+
+impl CallObserver for Note {
+    fn carry(&mut self, carried: &mut Carried<'_>) {
+        carried.trace = Some(TRACE);
+        carried.times = true;
+        carried.headers.insert("observer".into(), "here".into());
+    }
+
+    fn end(self: Box<Self>, end: &CallEnd<'_>) {
+        let outcome = match end.outcome {
+            CallOutcome::Success => "success".into(),
+            CallOutcome::Error(error) => error.kind().to_string(),
+            CallOutcome::Abandoned => "abandoned".into(),
+        };
+        let (listed, worker) = (end.listed, end.worker);
+        let parts = end.anatomy.map(|it| it.queued + it.worker);
+        assert!(parts.is_none_or(|parts| parts <= end.duration), "{end:?}");
+        let times = end.anatomy.and_then(|it| it.times).map(|it| it.duration);
+        self.notes.lock().unwrap().push(format!(
+            "{}: {outcome}, listed: {listed}, worker: {worker:?}, times: {times:?}, bytes: {} {}",
+            self.method, end.request_bytes, end.response_bytes
+        ));
+    }
+}
+
+/// A pool that is watched, and what the observer has written down since the last look.
+async fn watched(builder: PoolBuilder) -> (Pool, impl Fn() -> Vec<String>) {
+    let notes = Notes::default();
+    let taken = Arc::clone(&notes.0);
+    let pool = builder.observer(Arc::new(notes)).start().await.unwrap();
+    (pool, move || std::mem::take(&mut *taken.lock().unwrap()))
+}
+
+#[tokio::test]
+async fn a_call_carries_what_the_observer_adds_and_tells_it_what_the_worker_said() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("sidecar.sock");
+    let requests = sidecar::serve(&socket, |request| {
+        let times = Some(Times {
+            start: Duration::from_secs(1),
+            duration: Duration::from_millis(3),
+        });
+        let body = Body::json(request.body.bytes.clone());
+        Some(Answer {
+            times: times.filter(|_| request.wants_times),
+            ..Answer::success(request.id, body)
+        })
+    });
+    let builder = Pool::builder().external_sockets([&socket]);
+    let (pool, notes) = watched(builder).await;
+    let _: Value = pool.call("listed", &json!([1, 2])).await.unwrap();
+    let request = requests.recv_timeout(LONG).unwrap();
+    assert_eq!(request.method, Method::Index(0));
+    assert_eq!(request.trace, Some(TRACE));
+    assert!(request.deadline.unwrap() <= Duration::from_secs(30));
+    assert_eq!(request.headers["observer"], "here");
+
+    let _: Value = pool.call("unwatched", &json!(3)).await.unwrap();
+    let request = requests.recv_timeout(LONG).unwrap();
+    assert_eq!(request.method, Method::Name("unwatched".into()));
+    assert!(request.trace.is_none() && !request.wants_times && request.headers.is_empty());
+
+    assert_eq!(
+        notes(),
+        [
+            "0 ready, restarted: false",
+            "listed: success, listed: true, worker: Some(0), times: Some(3ms), bytes: 5 5",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_end_of_every_call_is_told_exactly_once_whatever_becomes_of_it() {
+    let (pool, notes) = watched(odd(1).max_in_flight(1).max_queue(0)).await;
+    notes();
+    let _: Value = pool.call("echo", &1).await.unwrap();
+    assert!(pool.call::<_, Value>("fail", &"no").await.is_err());
+    assert!(pool.call::<_, u8>("echo", &"text").await.is_err());
+    let told = notes();
+    assert!(told[0].starts_with("echo: success, listed: false, worker: Some(0), times: None"));
+    assert!(told[1].starts_with("fail: remote"), "{told:?}");
+    assert!(told[2].starts_with("echo: decode"), "{told:?}");
+    assert_eq!(told.len(), 3);
+
+    let mut dropped = Box::pin(pool.call::<_, Value>("never", &1));
+    assert!(poll_once(dropped.as_mut()).is_pending());
+    assert!(
+        pool.call::<_, Value>("echo", &1).await.is_err(),
+        "the pool is full"
+    );
+    drop(dropped);
+    let told = notes();
+    assert!(told[0].starts_with("echo: overloaded"), "{told:?}");
+    assert!(told[1].starts_with("never: abandoned"), "{told:?}");
+    assert_eq!(told.len(), 2);
+    pool.shutdown(Duration::ZERO).await;
+    assert_eq!(notes(), ["0 stopped"]);
+}
+
+#[tokio::test]
+async fn a_timeout_names_the_worker_that_had_the_call() {
+    let (pool, notes) = watched(odd(1)).await;
+    notes();
+    let slow = pool.request("never", &1).timeout(Duration::from_millis(20));
+    assert!(matches!(slow.call::<Value>().await, Err(Error::Timeout(_))));
+    let told = notes();
+    assert!(
+        told[0].starts_with("never: timeout, listed: false, worker: Some(0)"),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn deaths_and_new_workers_are_told() {
+    let (pool, notes) = watched(odd(1)).await;
+    assert_eq!(notes(), ["0 ready, restarted: false"]);
+    assert!(pool.call::<_, Value>("exit_with", &3).await.is_err());
+    let told = Mutex::new(Vec::new());
+    until("a new worker is told", || {
+        let mut told = told.lock().unwrap();
+        told.extend(notes());
+        told.contains(&"0 ready, restarted: true".into())
+    })
+    .await;
+    let told = told.into_inner().unwrap();
+    assert!(told.contains(&"0 died, a process: true".into()), "{told:?}");
+    assert!(
+        told.iter()
+            .any(|it| it.starts_with("exit_with: worker_unavailable")),
+        "{told:?}"
+    );
+}
