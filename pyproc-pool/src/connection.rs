@@ -3,27 +3,34 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
-use pyproc_protocol::{Event, Peer, Session, v2::Answer};
+use pyproc_protocol::{Peer, Session};
 use tokio::{io::AsyncWrite, net::UnixStream, task::coop::has_budget_remaining};
 use tokio_util::io::poll_read_buf;
 
-use crate::{ProtocolViolation, outbox::Outbox, shared::Shared};
+use crate::{ProtocolViolation, inbox::Inbox, outbox::Outbox, shared::Shared, spin::Spin};
 
 /// The connection to one worker, after the handshake.
+///
+/// What it does costs most where it wakes somebody up, so it works in batches: one read takes all that
+/// arrived, one write all that is ready. It lets callers run between the two, so that their next
+/// requests leave together, and lets only half of many callers run at first, so that the worker has
+/// their requests while the others read their answers.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: UnixStream,
-    session: Session,
-    input: BytesMut,
+    inbox: Inbox,
     output: Outbox,
     /// Why nothing more can be written.
     broken: Option<io::Error>,
-    /// Empty between polls; kept for their memory.
-    answers: Vec<Answer>,
+    /// Callers that are about to send something have been let through.
+    yielded: bool,
+    spin: Spin,
+    /// Empty between polls; kept for its memory.
     wakers: Vec<Waker>,
 }
 
@@ -35,26 +42,40 @@ pub(crate) enum Closed {
     Violation(ProtocolViolation),
 }
 
-/// At least this much can be read at once.
-const READ_ROOM: usize = 16 * 1024;
-const READ_BUFFER: usize = 64 * 1024;
+/// What could be written.
+enum Written {
+    Some,
+    /// Nothing yet: others go first.
+    Later,
+    /// Nothing; the worker has so many calls.
+    Nothing {
+        in_flight: usize,
+    },
+}
+
+/// From this number of answers on, the callers of one half run first.
+const MANY: usize = 8;
 
 impl Connection {
-    pub(crate) fn new(stream: UnixStream, session: Session, input: BytesMut) -> Self {
+    pub(crate) fn new(
+        stream: UnixStream,
+        session: Session,
+        input: BytesMut,
+        spin: Duration,
+    ) -> Self {
         Self {
             stream,
-            session,
-            input,
+            inbox: Inbox::new(session, input),
             output: Outbox::default(),
             broken: None,
-            answers: Vec::new(),
+            yielded: false,
+            spin: Spin::new(spin),
             wakers: Vec::new(),
         }
     }
 
     pub(crate) fn peer(&self) -> &Peer {
-        // A connection begins after the handshake.
-        self.session.peer().unwrap_or(&Peer::Plain)
+        self.inbox.peer()
     }
 
     /// What the worker says is its process id.
@@ -72,90 +93,120 @@ impl Connection {
 
     fn poll(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Poll<Closed> {
         loop {
-            let read = self.poll_read(shared, worker, cx);
-            if let Poll::Ready(Err(closed)) = read {
-                return Poll::Ready(closed);
-            }
-            // A worker that died may have answered before: all of that is read first. Without budget,
-            // pending does not mean that all is read.
-            if read.is_pending()
-                && has_budget_remaining()
-                && let Some(error) = self.broken.take()
-            {
-                return Poll::Ready(Closed::Failed(error));
+            let read = self.poll_read(cx);
+            match read {
+                Poll::Ready(Ok(())) => {
+                    if let Err(violation) = self.deliver(shared, worker) {
+                        return Poll::Ready(Closed::Violation(violation));
+                    }
+                }
+                Poll::Ready(Err(closed)) => return Poll::Ready(closed),
+                // A worker that died may have answered before: all of that is read first. Without
+                // budget, pending does not mean that all is read.
+                Poll::Pending if has_budget_remaining() => {
+                    if let Some(error) = self.broken.take() {
+                        return Poll::Ready(Closed::Failed(error));
+                    }
+                }
+                Poll::Pending => {}
             }
             let written = self.poll_write(shared, worker, cx);
-            if read.is_pending() && written.is_pending() {
+            if matches!(written, Written::Later) || !self.inbox.is_empty() {
+                return again(cx);
+            }
+            let (Written::Nothing { in_flight }, Poll::Pending) = (written, read) else {
+                continue;
+            };
+            if in_flight == 0 || !self.spin.again(Instant::now) {
                 return Poll::Pending;
+            }
+            match self.inbox.look(&self.stream) {
+                Ok(true) => {}
+                Ok(false) => {
+                    thread::yield_now();
+                    return again(cx);
+                }
+                Err(closed) => return Poll::Ready(closed),
             }
         }
     }
 
-    /// One read of all that has arrived, and one wake-up for each answer in it.
-    fn poll_read(
-        &mut self,
-        shared: &Shared,
-        worker: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Closed>> {
-        if self.input.capacity() - self.input.len() < READ_ROOM {
-            self.input.reserve(READ_BUFFER);
+    /// One read of all that has arrived, if all that was read before has been delivered.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        if !self.inbox.is_empty() {
+            return Poll::Ready(Ok(()));
         }
-        let read = ready!(poll_read_buf(
-            Pin::new(&mut self.stream),
-            cx,
-            &mut self.input
-        ));
-        match read {
+        let stream = Pin::new(&mut self.stream);
+        match ready!(poll_read_buf(stream, cx, self.inbox.with_room())) {
             Ok(0) => Poll::Ready(Err(Closed::ByPeer)),
-            Ok(_) => Poll::Ready(self.deliver(shared, worker)),
+            Ok(_) => {
+                self.inbox.parse();
+                Poll::Ready(Ok(()))
+            }
             Err(error) => Poll::Ready(Err(Closed::Failed(error))),
         }
     }
 
-    fn deliver(&mut self, shared: &Shared, worker: usize) -> Result<(), Closed> {
-        let parsed = self.parse(shared, worker);
-        let delivered = if self.answers.is_empty() {
-            Ok(())
-        } else {
-            let now = Instant::now();
-            shared
-                .scheduler()
-                .on_answers(worker, &mut self.answers, now, &mut self.wakers)
-        };
-        self.wakers.drain(..).for_each(Waker::wake);
-        // What came before the offence was in order, and has been delivered.
-        delivered.and(parsed).map_err(Closed::Violation)
-    }
-
-    fn parse(&mut self, shared: &Shared, worker: usize) -> Result<(), ProtocolViolation> {
-        while let Some(event) = self.session.receive(&mut self.input)? {
-            match event {
-                Event::Answer(answer) => self.answers.push(answer),
-                Event::Drain => shared.scheduler().lane_drains(worker),
-                _ => {}
-            }
+    /// Brings answers to their callers: all, or of many one half.
+    fn deliver(&mut self, shared: &Shared, worker: usize) -> Result<(), ProtocolViolation> {
+        let arrived = self.inbox.arrived;
+        self.spin.on_catch(|| arrived);
+        if std::mem::take(&mut self.inbox.drains) {
+            shared.scheduler().lane_drains(worker);
         }
-        Ok(())
+        let mut delivered = Ok(());
+        if !self.inbox.answers.is_empty() {
+            let answers = first_share(&mut self.inbox.answers);
+            let wakers = &mut self.wakers;
+            delivered = shared
+                .scheduler()
+                .on_answers(worker, answers, arrived, wakers);
+        }
+        self.wakers.drain(..).for_each(Waker::wake);
+        delivered?;
+        self.inbox.take_violation().map_or(Ok(()), Err)
     }
 
     /// One write of all that is ready.
-    fn poll_write(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Poll<()> {
+    ///
+    /// While the worker is busy anyway, callers that are about to run are let through first: their
+    /// requests go out with the same write.
+    fn poll_write(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Written {
         if self.broken.is_some() {
-            return Poll::Pending;
+            return Written::Nothing { in_flight: 0 };
         }
         if self.output.is_empty() {
             let mut scheduler = shared.scheduler();
+            self.yielded = !self.yielded && scheduler.may_wait(worker);
+            if self.yielded {
+                return Written::Later;
+            }
             if !scheduler.take_outbox(worker, &mut self.output, cx.waker()) {
-                return Poll::Pending;
+                let in_flight = scheduler.in_flight_of(worker);
+                return Written::Nothing { in_flight };
             }
         }
         let (slices, count) = self.output.slices();
         let stream = Pin::new(&mut self.stream);
-        match ready!(stream.poll_write_vectored(cx, &slices[..count])) {
-            Ok(n) => self.output.advance(n),
-            Err(error) => self.broken = Some(error),
+        match stream.poll_write_vectored(cx, &slices[..count]) {
+            Poll::Ready(Ok(n)) => self.output.advance(n),
+            Poll::Ready(Err(error)) => self.broken = Some(error),
+            // The worker does not read: there is nothing to look out for.
+            Poll::Pending => return Written::Nothing { in_flight: 0 },
         }
-        Poll::Ready(())
+        Written::Some
+    }
+}
+
+/// Lets other tasks run, and comes back.
+fn again(cx: &Context<'_>) -> Poll<Closed> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+fn first_share<T>(answers: &mut Vec<T>) -> std::vec::Drain<'_, T> {
+    match answers.len() {
+        MANY.. => answers.drain(..answers.len() / 2),
+        _ => answers.drain(..),
     }
 }

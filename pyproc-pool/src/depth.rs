@@ -43,9 +43,10 @@ impl Depth {
         self.since = Some(now);
     }
 
-    /// `answers` arrived together.
+    /// `answers` arrived together, at `now`. Of a second share of the same arrival nothing is
+    /// learned.
     pub(crate) fn on_answers(&mut self, answers: u32, now: Instant) {
-        let Some(since) = self.since.replace(now) else {
+        let Some(since) = self.since.replace(now).filter(|since| *since < now) else {
             return;
         };
         let sample = now.saturating_duration_since(since) / answers.max(1);

@@ -20,6 +20,8 @@ pub(crate) struct Lane {
     in_flight: usize,
     /// Those of them that run beside others.
     concurrent: usize,
+    /// Those that are still in the outbox.
+    unwritten: usize,
     depth: Depth,
     limits: Limits,
     outbox: Outbox,
@@ -63,6 +65,7 @@ impl Lane {
             state: LaneState::Down,
             in_flight: 0,
             concurrent: 0,
+            unwritten: 0,
             depth: Depth::new(limits.max_in_flight),
             limits,
             outbox: Outbox::default(),
@@ -99,6 +102,7 @@ impl Lane {
         self.state = state;
         self.depth = Depth::new(self.limits.max_in_flight);
         self.outbox = Outbox::default();
+        self.unwritten = 0;
         self.writer = None;
     }
 
@@ -130,6 +134,7 @@ impl Lane {
             self.depth.on_busy(now);
         }
         self.in_flight += 1;
+        self.unwritten += 1;
         self.concurrent += usize::from(concurrent);
         Ok((buffer, self.writer.take()))
     }
@@ -173,6 +178,11 @@ impl Lane {
         self.concurrent = 0;
     }
 
+    /// Whether there is something to write that can wait: the worker has other calls meanwhile.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.unwritten > 0 && self.in_flight > self.unwritten
+    }
+
     /// Swaps what is to be written with `empty`. When there is nothing, `waker` is woken
     /// as soon as there is.
     pub(crate) fn take_outbox(&mut self, empty: &mut Outbox, waker: &Waker) -> bool {
@@ -181,6 +191,7 @@ impl Lane {
             return false;
         }
         self.writer = None;
+        self.unwritten = 0;
         mem::swap(&mut self.outbox, empty);
         true
     }

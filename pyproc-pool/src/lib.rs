@@ -46,6 +46,7 @@ mod config;
 mod connection;
 mod depth;
 mod error;
+mod inbox;
 mod lane;
 mod methods;
 #[cfg(feature = "msgpack")]
@@ -61,6 +62,7 @@ mod request;
 mod scheduler;
 mod shared;
 mod socket_dir;
+mod spin;
 mod status;
 mod worker;
 

@@ -2,12 +2,12 @@ use std::collections::HashMap;
 
 use pyproc_protocol::{FunctionInfo, Peer, Version};
 
-/// The functions that workers have listed, each under a number of the pool's own, so that a call
-/// that waits need not keep its function's name.
+/// The functions that workers have listed or callers named, each under a number of the pool's own, so that a
+/// call that waits need not keep its function's name.
 #[derive(Debug, Default)]
 pub(crate) struct Methods {
     ids: HashMap<Box<str>, MethodId>,
-    listed: Vec<Method>,
+    known: Vec<Method>,
 }
 
 /// The pool's number for a function.
@@ -17,14 +17,16 @@ pub(crate) struct MethodId(u32);
 #[derive(Debug)]
 struct Method {
     name: Box<str>,
+    /// A worker has listed it, so that it is no name that a caller made up.
+    listed: bool,
     concurrent: bool,
 }
 
 /// How a call names its function.
 #[derive(Debug)]
 pub(crate) enum Target {
-    Listed(MethodId),
-    /// No worker has listed it. It may exist all the same.
+    Known(MethodId),
+    /// One too many.
     Other(Box<str>),
 }
 
@@ -33,7 +35,11 @@ pub(crate) enum Target {
 pub(crate) struct MethodTable(Vec<Option<u16>>);
 
 /// Workers may list other functions after each restart; those beyond this number go by name.
-const MOST: usize = 1 << 16;
+const MOST_LISTED: usize = 1 << 16;
+
+/// Callers may name anything: bounds for what is kept of it, as a number and in bytes of each.
+const MOST_HEARD: usize = 1 << 12;
+const LONGEST_HEARD: usize = 256;
 
 impl Methods {
     /// Takes the functions that a worker listed into account.
@@ -51,38 +57,59 @@ impl Methods {
     }
 
     fn enter(&mut self, function: &FunctionInfo) -> Option<MethodId> {
-        if let Some(id) = self.find(&function.name) {
-            self.listed[id.0 as usize].concurrent = function.concurrent;
-            return Some(id);
-        }
-        if self.listed.len() == MOST {
-            return None;
-        }
-        let id = MethodId(self.listed.len() as u32);
-        let name: Box<str> = function.name.as_str().into();
-        self.ids.insert(name.clone(), id);
-        self.listed.push(Method {
-            name,
-            concurrent: function.concurrent,
-        });
+        let id = match self.find(&function.name) {
+            Some(id) => id,
+            None if self.known.len() >= MOST_LISTED => return None,
+            None => self.add(&function.name),
+        };
+        let method = &mut self.known[id.0 as usize];
+        method.listed = true;
+        method.concurrent = function.concurrent;
         Some(id)
+    }
+
+    fn add(&mut self, name: &str) -> MethodId {
+        let id = MethodId(self.known.len() as u32);
+        self.ids.insert(name.into(), id);
+        self.known.push(Method {
+            name: name.into(),
+            listed: false,
+            concurrent: false,
+        });
+        id
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<MethodId> {
         self.ids.get(name).copied()
     }
 
-    /// The function's name, and its number if a worker has listed it by now.
+    /// What a call that waits keeps of the name that its caller gave.
+    pub(crate) fn hear(&mut self, name: &str) -> Target {
+        match self.find(name) {
+            Some(id) => Target::Known(id),
+            None if self.known.len() < MOST_HEARD && name.len() <= LONGEST_HEARD => {
+                Target::Known(self.add(name))
+            }
+            None => Target::Other(name.into()),
+        }
+    }
+
+    /// The function's name, and its number if it has one by now.
     pub(crate) fn resolve<'a>(&'a self, target: &'a Target) -> (&'a str, Option<MethodId>) {
         match target {
-            Target::Listed(id) => (&self.listed[id.0 as usize].name, Some(*id)),
+            Target::Known(id) => (&self.known[id.0 as usize].name, Some(*id)),
             Target::Other(name) => (name, self.find(name)),
         }
     }
 
+    /// Whether a worker has listed it.
+    pub(crate) fn is_listed(&self, id: Option<MethodId>) -> bool {
+        id.is_some_and(|id| self.known[id.0 as usize].listed)
+    }
+
     /// Whether its calls run beside other calls.
     pub(crate) fn is_concurrent(&self, id: Option<MethodId>) -> bool {
-        id.is_some_and(|id| self.listed[id.0 as usize].concurrent)
+        id.is_some_and(|id| self.known[id.0 as usize].concurrent)
     }
 }
 
@@ -98,5 +125,23 @@ impl MethodTable {
     /// The function's place in the table of the worker.
     pub(crate) fn index(&self, id: Option<MethodId>) -> Option<u16> {
         self.0.get(id?.0 as usize).copied().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_callers_make_up_are_kept_up_to_a_bound_and_never_count_as_listed() {
+        let mut methods = Methods::default();
+        let long = "x".repeat(LONGEST_HEARD + 1);
+        assert!(matches!(methods.hear(&long), Target::Other(name) if *name == *long));
+        for i in 0..2 * MOST_HEARD {
+            let target = methods.hear(&i.to_string());
+            assert_eq!(methods.resolve(&target).0, i.to_string());
+            assert!(!methods.is_listed(methods.find(&i.to_string())));
+        }
+        assert_eq!(methods.known.len(), MOST_HEARD);
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     Error, ProtocolViolation, StartFailure,
     call_table::{Answered, Call, CallId, CallState, CallTable, Outcome},
     lane::{Lane, LaneState, Link},
-    methods::{Methods, Target},
+    methods::Methods,
     outbox::Outbox,
     outgoing::Outgoing,
     queue::Queue,
@@ -107,9 +107,9 @@ impl Scheduler {
         self.admit(admission)?;
         let id = self.methods.find(method);
         let concurrent = self.methods.is_concurrent(id);
-        let listed = id.is_some();
+        let listed = self.methods.is_listed(id);
         let Some(worker) = self.free_lane(concurrent) else {
-            let target = id.map_or_else(|| Target::Other(method.into()), Target::Listed);
+            let target = self.methods.hear(method);
             let id = self.enter(CallState::Queued(target, request), concurrent)?;
             self.queue.push(id, concurrent);
             return Ok(Submitted {
@@ -240,17 +240,16 @@ impl Scheduler {
     pub(crate) fn on_answers(
         &mut self,
         worker: usize,
-        answers: &mut Vec<Answer>,
+        answers: impl ExactSizeIterator<Item = Answer>,
         now: Instant,
         wakers: &mut Vec<Waker>,
     ) -> Result<(), ProtocolViolation> {
         if !self.lanes[worker].is_up() {
             // The pool cut its calls off, so that nobody waits for these any more.
-            answers.clear();
             return Ok(());
         }
         let (all, mut plain) = (answers.len(), 0);
-        for answer in answers.drain(..) {
+        for answer in answers {
             plain += usize::from(!self.on_answer(worker, answer, now, wakers)?);
         }
         self.counters.answered += all as u64;
@@ -331,6 +330,11 @@ impl Scheduler {
     fn keep(&mut self, buffer: Option<Vec<u8>>) {
         let room = self.spare.len() < MOST_SPARE;
         self.spare.extend(buffer.filter(|_| room));
+    }
+
+    /// See [`Lane::may_wait`].
+    pub(crate) fn may_wait(&self, worker: usize) -> bool {
+        self.lanes[worker].may_wait()
     }
 
     /// See [`Lane::take_outbox`].

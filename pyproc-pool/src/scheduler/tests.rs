@@ -61,8 +61,8 @@ fn submit_to(scheduler: &mut Scheduler, method: &str) -> Result<CallId, Error> {
 }
 
 fn answer(scheduler: &mut Scheduler, id: u64) -> Result<(), ProtocolViolation> {
-    let mut answers = vec![Answer::failure(id, Failure::default())];
-    scheduler.on_answers(0, &mut answers, Instant::now(), &mut Vec::new())
+    let answers = [Answer::failure(id, Failure::default())].into_iter();
+    scheduler.on_answers(0, answers, Instant::now(), &mut Vec::new())
 }
 
 /// What is to be written to the worker.

@@ -92,7 +92,7 @@ async fn handshake(
     let mut input = BytesMut::with_capacity(8 * 1024);
     loop {
         match session.receive(&mut input).map_err(Cause::Handshake)? {
-            Some(Event::Ready) => return Ok(Connection::new(stream, session, input)),
+            Some(Event::Ready) => return Ok(Connection::new(stream, session, input, config.spin)),
             Some(_) => continue,
             None => {}
         }

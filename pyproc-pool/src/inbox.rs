@@ -1,0 +1,103 @@
+use std::time::Instant;
+
+use bytes::BytesMut;
+use pyproc_protocol::{Event, Peer, Session, v2::Answer};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
+use tokio::net::UnixStream;
+
+use crate::{ProtocolViolation, connection::Closed};
+
+/// What has arrived from a worker and not reached its callers yet.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    session: Session,
+    pub(crate) input: BytesMut,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) arrived: Instant,
+    /// The worker takes no more requests.
+    pub(crate) drains: bool,
+    /// What the worker did wrong after all that is in `answers`.
+    violation: Option<ProtocolViolation>,
+    /// Where [`look`](Self::look) puts what it finds.
+    scratch: Vec<u8>,
+}
+
+/// At least this much can be read at once.
+const READ_ROOM: usize = 16 * 1024;
+const READ_BUFFER: usize = 64 * 1024;
+
+impl Inbox {
+    pub(crate) fn new(session: Session, input: BytesMut) -> Self {
+        Self {
+            session,
+            input,
+            answers: Vec::new(),
+            arrived: Instant::now(),
+            drains: false,
+            violation: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    pub(crate) fn peer(&self) -> &Peer {
+        // A connection begins after the handshake.
+        self.session.peer().unwrap_or(&Peer::Plain)
+    }
+
+    /// Whether something waits to be delivered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.violation.is_none() && !self.drains
+    }
+
+    /// The buffer to read into, with room.
+    pub(crate) fn with_room(&mut self) -> &mut BytesMut {
+        if self.input.capacity() - self.input.len() < READ_ROOM {
+            self.input.reserve(READ_BUFFER);
+        }
+        &mut self.input
+    }
+
+    /// Takes apart what has been read.
+    pub(crate) fn parse(&mut self) {
+        self.arrived = Instant::now();
+        loop {
+            match self.session.receive(&mut self.input) {
+                Ok(Some(Event::Answer(answer))) => self.answers.push(answer),
+                Ok(Some(Event::Drain)) => self.drains = true,
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(error) => {
+                    self.violation = Some(error.into());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What the worker did wrong. What came before was in order, and is to be delivered first.
+    pub(crate) fn take_violation(&mut self) -> Option<ProtocolViolation> {
+        match self.answers.is_empty() {
+            true => self.violation.take(),
+            false => None,
+        }
+    }
+
+    /// Takes what has arrived without asking the runtime, which knows only after its next turn. Returns
+    /// whether there was anything.
+    pub(crate) fn look(&mut self, stream: &UnixStream) -> Result<bool, Closed> {
+        self.scratch.resize(READ_BUFFER, 0);
+        match recv(stream, &mut self.scratch[..], RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => Err(Closed::ByPeer),
+            Ok((_, n)) => {
+                self.input.extend_from_slice(&self.scratch[..n]);
+                self.parse();
+                Ok(true)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+            Err(error) => Err(Closed::Failed(error.into())),
+        }
+    }
+}
