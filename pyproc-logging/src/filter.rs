@@ -1,0 +1,67 @@
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tracing::{Metadata, dispatcher, level_filters::LevelFilter, subscriber::Interest};
+use tracing_core::callsite;
+use tracing_subscriber::layer::{self, Context};
+
+use crate::{
+    home::Home,
+    levels::{Filter, Levels},
+};
+
+/// Levels that can be changed while the program runs.
+///
+/// `tracing` remembers the answer for each place in the code that logs, so the lock is asked for
+/// a place's first event only, or while layers disagree about it.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedLevels {
+    filter: Arc<RwLock<Filter>>,
+    home: Home,
+}
+
+impl SharedLevels {
+    pub(crate) fn new(levels: &Levels, home: Home) -> Self {
+        Self {
+            filter: Arc::new(RwLock::new(levels.filter())),
+            home,
+        }
+    }
+
+    pub(crate) fn set(&self, levels: &Levels) {
+        let filter = levels.filter();
+        *self.filter.write().unwrap_or_else(PoisonError::into_inner) = filter;
+        // With a single subscriber in the program, `tracing` asks that of the current thread, which may have
+        // none.
+        match self.home.dispatch() {
+            Some(home) => dispatcher::with_default(&home, callsite::rebuild_interest_cache),
+            None => callsite::rebuild_interest_cache(),
+        }
+    }
+
+    #[cfg(feature = "bunyan")]
+    pub(crate) fn logs(&self, metadata: &Metadata<'_>) -> bool {
+        self.ask(|filter| filter.logs(metadata))
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&Filter) -> T) -> T {
+        question(&self.filter.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<S> layer::Filter<S> for SharedLevels {
+    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        self.ask(|filter| filter.enables(metadata))
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.ask(|filter| filter.enables(metadata)) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.ask(Filter::max_level))
+    }
+}

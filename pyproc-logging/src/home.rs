@@ -1,0 +1,24 @@
+use std::sync::{Arc, OnceLock};
+
+use tracing::Subscriber;
+use tracing_core::dispatcher::{Dispatch, WeakDispatch};
+use tracing_subscriber::Layer;
+
+/// The subscriber that a log is part of.
+///
+/// `tracing` does not tell which one that is while an event is on its way through it, nor in a thread
+/// that has another one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Home(Arc<OnceLock<WeakDispatch>>);
+
+impl Home {
+    pub(crate) fn dispatch(&self) -> Option<Dispatch> {
+        self.0.get()?.upgrade()
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Home {
+    fn on_register_dispatch(&self, dispatch: &Dispatch) {
+        let _ = self.0.set(dispatch.downgrade());
+    }
+}

@@ -1,0 +1,128 @@
+/// Whether a text stands between quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quotes {
+    /// As in a JSON string: quotes and backslashes are escaped too.
+    Json,
+    /// Free text, where they mean nothing.
+    None,
+}
+
+/// Writes a text so that it can neither end a line nor command a terminal.
+///
+/// All control characters are escaped, those of Unicode's second block and both Unicode line
+/// separators included, as some readers of lines take them for line ends. In JSON the
+/// result means the same text.
+pub(crate) fn escape(text: &str, quotes: Quotes, out: &mut Vec<u8>) {
+    let bytes = text.as_bytes();
+    let mut rest = 0;
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        if PLAIN[usize::from(*byte)] {
+            at += 1;
+            continue;
+        }
+        let (escaped, length) = special(&bytes[at..], quotes);
+        if let Some(escaped) = escaped {
+            out.extend_from_slice(&bytes[rest..at]);
+            escaped.write(out);
+            rest = at + length;
+        }
+        at += length;
+    }
+    out.extend_from_slice(&bytes[rest..]);
+}
+
+/// Bytes that never need a second look.
+const PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        plain[byte] = false;
+        byte += 1;
+    }
+    plain[b'"' as usize] = false;
+    plain[b'\\' as usize] = false;
+    plain[0x7f] = false;
+    // The first bytes of U+0080 to U+00BF, and of U+2000 to U+2FFF.
+    plain[0xc2] = false;
+    plain[0xe2] = false;
+    plain
+};
+
+enum Escaped {
+    Short(u8),
+    Code(u16),
+}
+
+/// How to write the character at the beginning, if it has to be escaped, and its length.
+fn special(bytes: &[u8], quotes: Quotes) -> (Option<Escaped>, usize) {
+    let short = |letter| (Some(Escaped::Short(letter)), 1);
+    match *bytes {
+        [quote @ (b'"' | b'\\'), ..] => match quotes {
+            Quotes::Json => short(quote),
+            Quotes::None => (None, 1),
+        },
+        [b'\n', ..] => short(b'n'),
+        [b'\r', ..] => short(b'r'),
+        [b'\t', ..] => short(b't'),
+        [0xc2, second @ 0x80..=0x9f, ..] => (Some(Escaped::Code(u16::from(second))), 2),
+        [0xe2, 0x80, third @ (0xa8 | 0xa9), ..] => {
+            (Some(Escaped::Code(0x2028 + u16::from(third - 0xa8))), 3)
+        }
+        [byte @ (..0x20 | 0x7f), ..] => (Some(Escaped::Code(u16::from(byte))), 1),
+        _ => (None, 1),
+    }
+}
+
+impl Escaped {
+    fn write(&self, out: &mut Vec<u8>) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        match *self {
+            Self::Short(letter) => out.extend_from_slice(&[b'\\', letter]),
+            Self::Code(code) => {
+                out.extend_from_slice(b"\\u");
+                for shift in [12, 8, 4, 0] {
+                    out.push(DIGITS[usize::from(code >> shift & 0xf)]);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn escaped(text: &str, quotes: Quotes) -> String {
+        let mut out = Vec::new();
+        escape(text, quotes, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_could_end_a_line_is_escaped() {
+        let text = "a\"\\\n\r\t\0\u{1b}\u{7f}\u{85}\u{9b}\u{2028}\u{2029}é…\u{a0}z";
+        let expected = r#"\n\r\t\u0000\u001b\u007f\u0085\u009b\u2028\u2029é…"#;
+        let json = escaped(text, Quotes::Json);
+        assert_eq!(json, format!("a\\\"\\\\{expected}\u{a0}z"));
+        assert_eq!(
+            escaped(text, Quotes::None),
+            format!("a\"\\{expected}\u{a0}z")
+        );
+    }
+
+    fn ends_lines(c: char) -> bool {
+        c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+    }
+
+    proptest! {
+        #[test]
+        fn json_means_the_same_text(text in any::<String>()) {
+            let json = format!("\"{}\"", escaped(&text, Quotes::Json));
+            prop_assert!(!json.contains(ends_lines));
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+use std::ops::Range;
+
+use tracing::field::Field;
+
+use super::{Style, Value};
+
+/// One field of a span, rendered once for all lines inside the span.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The place of the field among those that its span declares.
+    pub(crate) place: usize,
+    name: &'static str,
+    text: Vec<u8>,
+    /// Where in `text` the value begins.
+    value: usize,
+}
+
+impl Entry {
+    pub(crate) fn new(field: &Field, value: Value<'_>, style: Style) -> Self {
+        let name = name_of(field);
+        let mut text = Vec::with_capacity(64);
+        style.key(name, &mut text);
+        let start = text.len();
+        style.value(value, &mut text);
+        Self {
+            place: field.index(),
+            name,
+            text,
+            value: start,
+        }
+    }
+}
+
+/// The name of a field as it was meant: `r#type` is `type`.
+pub(crate) fn name_of(field: &Field) -> &'static str {
+    let name = field.name();
+    name.strip_prefix("r#").unwrap_or(name)
+}
+
+/// The fields of a line, each under a key that no other has.
+///
+/// Whoever comes first has the plain name. A later field of the same name, or one whose name is reserved, is
+/// put aside until all plain names are known, and then gets the next free number: `name_2`, `name_3`.
+/// One that also has the same value says nothing new, and is left out.
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    bytes: Vec<u8>,
+    written: Vec<Written>,
+    aside: Vec<Written>,
+    aside_bytes: Vec<u8>,
+    /// One bit for each hash of a name that may be taken.
+    taken: u64,
+    reserved: &'static [&'static str],
+}
+
+#[derive(Debug)]
+struct Written {
+    name: &'static str,
+    value: Range<usize>,
+}
+
+impl Fields {
+    pub(crate) fn clear(&mut self, reserved: &'static [&'static str]) {
+        self.bytes.clear();
+        self.written.clear();
+        self.aside.clear();
+        self.aside_bytes.clear();
+        self.reserved = reserved;
+        self.taken = reserved.iter().fold(0, |taken, name| taken | bit(name));
+    }
+
+    pub(crate) fn add(&mut self, field: &Field, value: Value<'_>, style: Style) {
+        let name = name_of(field);
+        if self.claim(name) {
+            style.key(name, &mut self.bytes);
+            let start = self.bytes.len();
+            style.value(value, &mut self.bytes);
+            self.written.push(Written {
+                name,
+                value: start..self.bytes.len(),
+            });
+        } else {
+            let start = self.aside_bytes.len();
+            style.value(value, &mut self.aside_bytes);
+            self.put_aside(name, start);
+        }
+    }
+
+    pub(crate) fn add_entry(&mut self, entry: &Entry) {
+        if self.claim(entry.name) {
+            let start = self.bytes.len() + entry.value;
+            self.bytes.extend_from_slice(&entry.text);
+            self.written.push(Written {
+                name: entry.name,
+                value: start..self.bytes.len(),
+            });
+        } else {
+            let start = self.aside_bytes.len();
+            self.aside_bytes
+                .extend_from_slice(&entry.text[entry.value..]);
+            self.put_aside(entry.name, start);
+        }
+    }
+
+    /// The rendered fields. Called once, when all are added.
+    pub(crate) fn finish(&mut self, style: Style) -> &[u8] {
+        let mut renamed: Vec<String> = Vec::new();
+        for late in std::mem::take(&mut self.aside) {
+            if self.says_nothing_new(&late) {
+                continue;
+            }
+            let key = self.free_key(late.name, &renamed);
+            style.key(&key, &mut self.bytes);
+            renamed.push(key);
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(&self.aside_bytes[late.value]);
+            self.written.push(Written {
+                name: late.name,
+                value: start..self.bytes.len(),
+            });
+        }
+        &self.bytes
+    }
+
+    /// Memory kept for values.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity().max(self.aside_bytes.capacity())
+    }
+
+    /// Whether nobody had the name so far.
+    fn claim(&mut self, name: &str) -> bool {
+        let bit = bit(name);
+        let free = self.taken & bit == 0 || !self.is_taken(name);
+        self.taken |= bit;
+        free
+    }
+
+    fn is_taken(&self, name: &str) -> bool {
+        self.reserved.contains(&name) || self.written.iter().any(|field| field.name == name)
+    }
+
+    fn put_aside(&mut self, name: &'static str, start: usize) {
+        let value = start..self.aside_bytes.len();
+        self.aside.push(Written { name, value });
+    }
+
+    fn says_nothing_new(&self, late: &Written) -> bool {
+        let value = &self.aside_bytes[late.value.clone()];
+        self.written
+            .iter()
+            .any(|field| field.name == late.name && self.bytes[field.value.clone()] == *value)
+    }
+
+    fn free_key(&self, name: &str, renamed: &[String]) -> String {
+        let mut number = 2_usize;
+        loop {
+            let key = format!("{name}_{number}");
+            if !self.is_taken(&key) && !renamed.contains(&key) {
+                return key;
+            }
+            number += 1;
+        }
+    }
+}
+
+/// A cheap hash: most names differ in length, first or last letter.
+fn bit(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let first = bytes.first().copied().unwrap_or(0);
+    let last = bytes.last().copied().unwrap_or(0);
+    let hash = bytes.len() * 31 + usize::from(first) * 7 + usize::from(last);
+    1 << (hash % 64)
+}

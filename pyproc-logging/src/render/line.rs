@@ -1,0 +1,180 @@
+use std::time::SystemTime;
+
+use tracing::{Metadata, field::Field};
+
+use super::{
+    Entry, Fields, Record, Style, Value, Visitor,
+    fields::name_of,
+    head::{DIM, Paint, start_json, start_text},
+};
+use crate::{clock::Clock, ids::Ids, redact::Rules};
+
+/// Buffers larger than this are given back after the line that needed them.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// How the lines of one layer look.
+#[derive(Debug, Clone)]
+pub(crate) struct Look {
+    pub(crate) style: Style,
+    /// Whether JSON lines name the target.
+    pub(crate) target: bool,
+    pub(crate) rules: Rules,
+}
+
+/// The keys that JSON lines give a meaning.
+const RESERVED: &[&str] = &["time", "level", "msg", "trace_id", "span_id", "trace_flags"];
+const RESERVED_WITH_TARGET: &[&str] = &[
+    "time",
+    "level",
+    "msg",
+    "trace_id",
+    "span_id",
+    "trace_flags",
+    "target",
+];
+
+/// One line in the making. Each thread keeps one, so that a line usually allocates nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    clock: Clock,
+    text: String,
+    message: Vec<u8>,
+    fields: Fields,
+    bytes: Vec<u8>,
+}
+
+impl Line {
+    /// Begins a line with the message and fields of an event.
+    pub(crate) fn begin(
+        &mut self,
+        look: &Look,
+        record: impl FnOnce(&mut dyn tracing::field::Visit),
+    ) {
+        self.message.clear();
+        self.fields.clear(look.reserved());
+        let mut event = Event {
+            look,
+            message: &mut self.message,
+            has_message: false,
+            fields: &mut self.fields,
+        };
+        record(&mut Visitor {
+            rules: &look.rules,
+            text: &mut self.text,
+            to: &mut event,
+        });
+    }
+
+    /// Adds a field of a span around the event.
+    pub(crate) fn add(&mut self, entry: &Entry) {
+        self.fields.add_entry(entry);
+    }
+
+    /// The whole line, its end included.
+    pub(crate) fn finish(
+        &mut self,
+        look: &Look,
+        time: SystemTime,
+        metadata: &Metadata<'_>,
+        ids: Option<Ids>,
+    ) -> &[u8] {
+        self.bytes.clear();
+        match look.style {
+            Style::Json => self.finish_json(look, time, metadata, ids),
+            Style::Text { color } => self.finish_text(look, color, time, metadata, ids),
+        }
+        &self.bytes
+    }
+
+    fn finish_json(
+        &mut self,
+        look: &Look,
+        time: SystemTime,
+        metadata: &Metadata<'_>,
+        ids: Option<Ids>,
+    ) {
+        let out = &mut self.bytes;
+        start_json(&mut self.clock, time, metadata.level(), out);
+        out.extend_from_slice(&self.message);
+        out.push(b'"');
+        if let Some(ids) = ids {
+            ids.write_json(out);
+        }
+        if look.target {
+            look.style.key("target", out);
+            look.style.value(Value::Text(metadata.target()), out);
+        }
+        out.extend_from_slice(self.fields.finish(look.style));
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn finish_text(
+        &mut self,
+        look: &Look,
+        color: bool,
+        time: SystemTime,
+        metadata: &Metadata<'_>,
+        ids: Option<Ids>,
+    ) {
+        let (out, paint) = (&mut self.bytes, Paint(color));
+        start_text(
+            &mut self.clock,
+            paint,
+            time,
+            metadata.level(),
+            metadata.target(),
+            out,
+        );
+        out.extend_from_slice(&self.message);
+        out.extend_from_slice(self.fields.finish(look.style));
+        if let Some(ids) = ids {
+            paint.start(DIM, out);
+            ids.write_text(out);
+            paint.end(out);
+        }
+        out.push(b'\n');
+    }
+
+    /// Gives back the memory of an unusually large line.
+    pub(crate) fn shrink(&mut self) {
+        if self.bytes.capacity().max(self.fields.capacity()) > KEPT_BYTES {
+            self.bytes = Vec::new();
+            self.message = Vec::new();
+            self.fields = Fields::default();
+        }
+        if self.text.capacity() > KEPT_BYTES {
+            self.text = String::new();
+        }
+    }
+}
+
+impl Look {
+    fn reserved(&self) -> &'static [&'static str] {
+        if self.target {
+            RESERVED_WITH_TARGET
+        } else {
+            RESERVED
+        }
+    }
+}
+
+/// Where the fields of an event go: the message apart.
+struct Event<'a> {
+    look: &'a Look,
+    message: &'a mut Vec<u8>,
+    has_message: bool,
+    fields: &'a mut Fields,
+}
+
+impl Record for Event<'_> {
+    fn record(&mut self, field: &Field, value: Value<'_>) {
+        let style = self.look.style;
+        if !self.has_message && field.name() == "message" {
+            self.has_message = true;
+            style.message(value, self.message);
+        } else {
+            let value = self.look.rules.shown(name_of(field), value);
+            self.fields.add(field, value, style);
+        }
+    }
+}

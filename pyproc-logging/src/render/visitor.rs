@@ -1,0 +1,125 @@
+use std::{
+    error::Error,
+    fmt::{self, Write},
+};
+
+use tracing::field::{Field, Visit};
+
+use super::Value;
+use crate::redact::{CUT, Rules, floor_char_boundary};
+
+/// Takes the values of fields one by one.
+pub(crate) trait Record {
+    fn record(&mut self, field: &Field, value: Value<'_>);
+}
+
+/// Turns what `tracing` hands over into [`Value`]s, none of them longer than allowed.
+pub(crate) struct Visitor<'a, R> {
+    pub(crate) rules: &'a Rules,
+    /// For texts that have to be made first.
+    pub(crate) text: &'a mut String,
+    pub(crate) to: &'a mut R,
+}
+
+impl<R: Record> Visitor<'_, R> {
+    fn made(&mut self, field: &Field, make: impl FnOnce(&mut Bounded<'_>) -> fmt::Result) {
+        self.text.clear();
+        let mut bounded = Bounded {
+            text: self.text,
+            limit: self.rules.max_value_bytes,
+            full: false,
+        };
+        let result = make(&mut bounded);
+        if bounded.full {
+            self.text.push_str(CUT);
+        } else if result.is_err() {
+            self.text.push_str("[could not be formatted]");
+        }
+        self.to.record(field, Value::Text(self.text));
+    }
+}
+
+impl<R: Record> Visit for Visitor<'_, R> {
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.to.record(field, Value::Signed(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.to.record(field, Value::Unsigned(value));
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        match i64::try_from(value) {
+            Ok(value) => self.record_i64(field, value),
+            Err(_) => self.made(field, |text| write!(text, "{value}")),
+        }
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        match u64::try_from(value) {
+            Ok(value) => self.record_u64(field, value),
+            Err(_) => self.made(field, |text| write!(text, "{value}")),
+        }
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        if value.is_finite() {
+            self.to.record(field, Value::Float(value));
+        } else {
+            self.made(field, |text| write!(text, "{value}"));
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.to.record(field, Value::Bool(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match self.rules.head(value) {
+            None => self.to.record(field, Value::Text(value)),
+            Some(head) => self.made(field, |text| {
+                text.full = true;
+                text.text.push_str(head);
+                Ok(())
+            }),
+        }
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.made(field, |text| {
+            write!(text, "{value}")?;
+            let mut source = value.source();
+            while let Some(cause) = source {
+                write!(text, ": {cause}")?;
+                source = cause.source();
+            }
+            Ok(())
+        });
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.made(field, |text| write!(text, "{value:?}"));
+    }
+}
+
+/// A text that takes no more than its limit. What is written beyond is an error, so that
+/// formatting something huge ends early.
+struct Bounded<'a> {
+    text: &'a mut String,
+    limit: usize,
+    full: bool,
+}
+
+impl Write for Bounded<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.limit.saturating_sub(self.text.len());
+        if text.len() <= room {
+            self.text.push_str(text);
+            return Ok(());
+        }
+        let end = floor_char_boundary(text, room);
+        self.text.push_str(text.get(..end).unwrap_or_default());
+        self.full = true;
+        Err(fmt::Error)
+    }
+}
