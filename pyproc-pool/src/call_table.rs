@@ -194,4 +194,10 @@ mod tests {
             assert!(table.get(CallId::from_wire(id)).is_none(), "{id}");
         }
     }
+
+    #[test]
+    fn a_call_takes_no_more_than_a_few_hundred_bytes() {
+        let size = size_of::<Entry>();
+        assert!(size <= 320, "{size}");
+    }
 }

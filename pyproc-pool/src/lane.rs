@@ -126,7 +126,13 @@ impl Lane {
             LaneState::Up(link) => (link.version, link.methods.index(method.1)),
             _ => (Version::V1, None),
         };
-        let Outgoing { envelope, payload } = request;
+        let Outgoing {
+            mut envelope,
+            payload,
+        } = request;
+        if version == Version::V1 {
+            envelope.suit_version_1();
+        }
         let head = envelope.head(id.to_wire(), method.0, index, now);
         let max = self.limits.max_frame_size;
         let buffer = self.outbox.push(version, &head, payload, max)?;

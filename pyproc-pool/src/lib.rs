@@ -26,7 +26,7 @@
 //!
 //! # The life of a call
 //!
-//! The input is written as JSON in the caller's task. If a worker has room, the
+//! The input is written in the caller's task. If a worker has room, the
 //! frame goes to the least loaded one; otherwise the call waits in the pool's queue, up to its deadline;
 //! if the queue is full too, it fails at once with [`Error::Overloaded`]. The connection's task
 //! writes all frames that are ready with one system call, and brings answers back to their callers by id.
@@ -34,9 +34,19 @@
 //! # Runtime
 //!
 //! [`Pool::start`] must be called within a tokio runtime with I/O and time enabled, whose threads then
-//! drive the connections. A current-thread runtime answers fastest, as caller and
-//! connection never change threads. Each worker also has two small threads of its own: one waits for
-//! the process, one reads its output.
+//! drive the connections. Either kind of runtime will do: with many calls in flight they are equally fast. On a
+//! current-thread runtime caller and connection never change threads, which costs the least processor time; on the
+//! multi-threaded one, callers that compute don't hold up the connections. Make calls from tasks (`tokio::spawn`) rather than from
+//! the future that `block_on` runs, which on the multi-threaded runtime is on a thread of its own and so is woken across threads.
+//!
+//! Each worker also has two small threads of its own: one waits for the process, one reads its output.
+//!
+//! A call that comes alone mostly waits for sleeping processes to wake. [`PoolBuilder::spin`] says how to avoid that,
+//! and what it costs.
+//!
+//! # Features
+//!
+//! - `msgpack`: [`CallRequest::msgpack`] sends and reads MessagePack in place of JSON.
 
 #![deny(unsafe_code)]
 

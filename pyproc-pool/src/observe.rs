@@ -75,7 +75,8 @@ pub struct CallStart<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Carried<'a> {
-    /// The span that the function runs in. Workers of version 1 do not see it: a header does it there.
+    /// The span that the function runs in. To workers of version 1 it is sent as the header `traceparent`, unless
+    /// there is one.
     pub trace: Option<TraceContext>,
     /// The worker shall say when the function ran. Workers of version 1 do not.
     pub times: bool,

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use pyproc_protocol::{
-    Headers, RequestHead,
+    Headers, MAX_HEADERS, RequestHead,
     v2::{Codec, TraceContext},
 };
 
@@ -31,7 +31,23 @@ pub(crate) enum Payload {
     Shared(Bytes),
 }
 
+/// The header that says the trace context where the frame has no place for it.
+const TRACEPARENT: &str = "traceparent";
+
+/// More bytes than that header takes in version 1.
+pub(crate) const TRACEPARENT_ROOM: usize = 100;
+
 impl Envelope {
+    /// Adds what a worker of version 1 would otherwise not get to know.
+    pub(crate) fn suit_version_1(&mut self) {
+        let Some(trace) = self.trace else {
+            return;
+        };
+        if self.headers.len() < MAX_HEADERS && !self.headers.contains_key(TRACEPARENT) {
+            self.headers.insert(TRACEPARENT.into(), trace.to_string());
+        }
+    }
+
     /// The head of the request, for a worker that has the function at `index`.
     pub(crate) fn head<'a>(
         &'a self,

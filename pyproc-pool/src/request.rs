@@ -12,7 +12,7 @@ use crate::{
     Deadline, Error, RemoteException, TimeoutError,
     call_table::Answered,
     observe::{Anatomy, CallOutcome, Watch},
-    outgoing::{Envelope, Outgoing, Payload},
+    outgoing::{Envelope, Outgoing, Payload, TRACEPARENT_ROOM},
     pending::{DeadlinePassed, Pending, take_buffer},
     read,
     scheduler::Admission,
@@ -102,8 +102,8 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
     /// # Errors
     ///
     /// See [`Pool::call`](crate::Pool::call).
-    pub async fn call<Out: DeserializeOwned>(self) -> Result<Out, Error> {
-        self.run(Admission::Queue, read::value).await
+    pub fn call<Out: DeserializeOwned>(self) -> impl Future<Output = Result<Out, Error>> {
+        self.run(Admission::Queue, read::value)
     }
 
     /// Makes the call if there is capacity for it now.
@@ -111,8 +111,8 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
     /// # Errors
     ///
     /// See [`Pool::try_call`](crate::Pool::try_call).
-    pub async fn try_call<Out: DeserializeOwned>(self) -> Result<Out, Error> {
-        self.run(Admission::Now, read::value).await
+    pub fn try_call<Out: DeserializeOwned>(self) -> impl Future<Output = Result<Out, Error>> {
+        self.run(Admission::Now, read::value)
     }
 
     /// Makes a call whose result is bytes, which are not copied; waits for capacity if need be.
@@ -121,8 +121,8 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
     ///
     /// See [`Pool::call`](crate::Pool::call); [`Error::Decode`] when the function returned something else than
     /// `bytes`, `bytearray` or `memoryview`.
-    pub async fn call_bytes(self) -> Result<Bytes, Error> {
-        self.run(Admission::Queue, read::bytes).await
+    pub fn call_bytes(self) -> impl Future<Output = Result<Bytes, Error>> {
+        self.run(Admission::Queue, read::bytes)
     }
 
     async fn run<Out>(
@@ -131,10 +131,25 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         read: fn(&str, Body) -> Result<Out, Error>,
     ) -> Result<Out, Error> {
         let now = Instant::now();
-        let (observer, method) = (self.shared.observer.as_deref(), self.method);
-        let mut watch = Watch::begin(observer, method, now.into_std());
-        let body = self.body(admission, now, &mut watch).await;
-        let result = body.and_then(|body| read(method, body));
+        let (shared, method, timeout) = (self.shared, self.method, self.timeout);
+        let limit = timeout.unwrap_or(shared.config.request_timeout);
+        let deadline = far(now, limit);
+        let mut watch = Watch::begin(shared.observer.as_deref(), method, now.into_std());
+        // Nothing but the pending call is kept while it is awaited: what this future holds, each call holds.
+        let outcome = match self.submit(admission, now, deadline, &mut watch) {
+            Ok(pending) => pending.outcome(deadline).await,
+            Err(error) => Ok(Err(error)),
+        };
+        let result = match outcome {
+            Ok(outcome) => outcome.and_then(|answered| {
+                note(&answered, now, &mut watch);
+                read(method, result(method, answered)?)
+            }),
+            Err(passed) => {
+                watch.seen.worker = passed.0;
+                Err(timed_out(method, limit, timeout, passed))
+            }
+        };
         watch.end(match &result {
             Ok(_) => CallOutcome::Success,
             Err(error) => CallOutcome::Error(error),
@@ -142,34 +157,28 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         result
     }
 
-    async fn body(
+    fn submit(
         self,
         admission: Admission,
         now: Instant,
+        deadline: Instant,
         watch: &mut Watch,
-    ) -> Result<Body, Error> {
-        let (shared, method, timeout) = (self.shared, self.method, self.timeout);
-        let limit = timeout.unwrap_or(shared.config.request_timeout);
-        let deadline = far(now, limit);
+    ) -> Result<Pending<'a>, Error> {
+        let (shared, method) = (self.shared, self.method);
         let request = self.prepare(deadline, watch)?;
         watch.seen.request_bytes = request.payload.as_slice().len();
         let pending = Pending::submit(shared, method, request, admission, now)?;
         watch.seen.listed = pending.listed();
-        let answered = match pending.outcome(deadline).await {
-            Ok(outcome) => outcome?,
-            Err(passed) => {
-                watch.seen.worker = passed.0;
-                return Err(timed_out(method, limit, timeout, passed));
-            }
-        };
-        note(&answered, now, watch);
-        result(method, answered)
+        Ok(pending)
     }
 
     fn prepare(mut self, deadline: Instant, watch: &mut Watch) -> Result<Outgoing, Error> {
         let (trace, wants_times) = watch.carry(&mut self.headers);
         let max = self.shared.config.max_frame_size;
-        let room = RequestHead::room(self.method, &self.headers, max);
+        let mut room = RequestHead::room(self.method, &self.headers, max);
+        if trace.is_some() {
+            room = room.saturating_sub(TRACEPARENT_ROOM);
+        }
         let (codec, payload) =
             self.input
                 .payload(room)

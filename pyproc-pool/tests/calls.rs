@@ -329,3 +329,10 @@ fn a_pool_can_be_shared_between_threads() {
     fn sent<T: Send + Sync + 'static>() {}
     sent::<Error>();
 }
+
+#[tokio::test]
+async fn a_call_that_waits_takes_less_than_a_kibibyte_of_its_callers_task() {
+    let pool = odd(1).start().await.unwrap();
+    let size = size_of_val(&pool.call::<_, Value>("echo", &1));
+    assert!(size <= 1024 - 320, "{size}");
+}

@@ -133,6 +133,24 @@ async fn a_call_carries_what_the_observer_adds_and_tells_it_what_the_worker_said
 }
 
 #[tokio::test]
+async fn a_worker_of_version_1_gets_the_trace_in_a_header() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("sidecar.sock");
+    let requests = sidecar::serve(&socket, |request| {
+        Some(Answer::success(request.id, request.body.clone()))
+    });
+    let builder = Pool::builder()
+        .external_sockets([&socket])
+        .max_protocol_version(1);
+    let (pool, notes) = watched(builder).await;
+    let _: Value = pool.call("listed", &json!(1)).await.unwrap();
+    let request = requests.recv_timeout(LONG).unwrap();
+    let expected = "00-07070707070707070707070707070707-0808080808080808-01";
+    assert_eq!(request.headers["traceparent"], expected);
+    assert!(notes()[1].contains("times: None"));
+}
+
+#[tokio::test]
 async fn the_end_of_every_call_is_told_exactly_once_whatever_becomes_of_it() {
     let (pool, notes) = watched(odd(1).max_in_flight(1).max_queue(0)).await;
     notes();

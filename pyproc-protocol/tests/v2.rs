@@ -200,6 +200,20 @@ fn a_part_too_long_for_its_length_field_is_refused_by_name() {
 }
 
 #[test]
+fn a_trace_context_reads_as_w3c_writes_it() {
+    let trace = TraceContext {
+        trace_id: [
+            0x0a, 0xf7, 0x65, 0x19, 0x16, 0xcd, 0x43, 0xdd, 0x84, 0x48, 0xeb, 0x21, 0x1c, 0x80,
+            0x31, 0x9c,
+        ],
+        span_id: [0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31],
+        flags: 1,
+    };
+    let expected = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    assert_eq!(trace.to_string(), expected);
+}
+
+#[test]
 fn a_deadline_beyond_the_field_is_written_as_the_longest() {
     let mut request = Request::new(1, Method::Index(0), Body::json(Bytes::new()));
     request.deadline = Some(Duration::MAX);

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
@@ -96,6 +96,17 @@ pub struct TraceContext {
     pub span_id: [u8; 8],
     /// The trace flags; the lowest bit says that the trace is sampled.
     pub flags: u8,
+}
+
+/// The form of W3C's header `traceparent`.
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (trace_id, span_id) = (
+            u128::from_be_bytes(self.trace_id),
+            u64::from_be_bytes(self.span_id),
+        );
+        write!(f, "00-{trace_id:032x}-{span_id:016x}-{:02x}", self.flags)
+    }
 }
 
 /// An argument or a result: bytes, and how to read them.
