@@ -7,13 +7,21 @@ import tempfile
 import textwrap
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from pyproc_worker._settings import CODECS
 from wire import PATIENCE, Client
+
+CORES = os.environ.get("PYPROC_TEST_CORES")  # otherwise those that are there
+if CORES is None:
+    CORES = "python,native" if find_spec("pyproc_worker._core") else "python"
 
 for name in [name for name in os.environ if name.startswith("PYPROC_")]:
     del os.environ[name]  # the user's own settings, which each worker would inherit
+
+each_version = pytest.mark.parametrize("version", [1, 2], indirect=True)
 
 COMMON = """
     import os, sys, time
@@ -46,8 +54,9 @@ SERVE = """
 class Worker:
     """A worker process; its output is gathered by threads as it comes."""
 
-    def __init__(self, folder, script, environment):
+    def __init__(self, folder, script, environment, version=1):
         self.folder = folder
+        self.version = version
         self.path = str(folder / "worker.sock")
         script_path = folder / "worker.py"
         script_path.write_text(script)
@@ -71,9 +80,16 @@ class Worker:
         assert found, self.stderr()
         return self
 
-    def connect(self):
-        client = Client(self.path)
+    def connect(self, version=None, **in_hello):
+        client = Client(self.path, version or self.version, **in_hello)
         self.clients.append(client)
+        return client
+
+    def introduced(self, **in_hello):
+        """A connection that asked for details of errors."""
+        client = self.connect(**in_hello if self.version == 2 else {})
+        if self.version == 1:
+            client.say_hello(**in_hello)
         return client
 
     def gate(self, name="gate"):
@@ -134,14 +150,29 @@ def folder():
     shutil.rmtree(path)
 
 
+@pytest.fixture(params=CORES.split(","))
+def core(request):
+    """The core of the workers under test."""
+    return request.param
+
+
 @pytest.fixture
-def start(folder):
+def version(request):
+    """The version that clients speak: 1, unless the test is one of `each_version`."""
+    return getattr(request, "param", 1)
+
+
+@pytest.fixture
+def start(folder, core, version):
     """Starts a worker whose script is the common functions, some more, and run_worker()."""
     workers = []
 
     def start(more="", serve=SERVE, **environment):
+        if core == "native" and environment.get("PYPROC_JSON", CODECS[0]) != CODECS[0]:
+            pytest.skip("the native core has a codec of its own")
+        environment = {"PYPROC_WORKER_CORE": core, **environment}
         script = textwrap.dedent(COMMON) + textwrap.dedent(more) + textwrap.dedent(serve)
-        workers.append(Worker(folder, script, environment))
+        workers.append(Worker(folder, script, environment, version))
         return workers[-1].wait_for_log("serving on")
 
     yield start

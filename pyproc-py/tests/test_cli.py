@@ -27,6 +27,10 @@ def fail(req):
     raise ValueError("out of order")
 
 @expose
+async def double(x: int):
+    return 2 * x
+
+@expose
 def unjson(req):
     return {"a": object()}
 '''
@@ -58,17 +62,22 @@ def run(*arguments, **environment):
 def test_list_shows_the_functions_and_serves_nothing(script):
     result = run("list", script)
     assert result.returncode == 0, result.stderr
-    add, fail, health, unjson = result.stdout.splitlines()
+    add, double, fail, health, unjson = result.stdout.splitlines()
     assert add.startswith("add(pair: ")
     assert add.endswith(") -> int  Adds both.")
+    assert double == "double(x: int)"
     assert fail == "fail(req)"
-    assert health.startswith("health(req: ")
+    assert health.startswith("health(req)  Says that")
     assert unjson == "unjson(req)"
 
 
 def test_call_prints_the_result(script):
     result = run("call", script, "add", '{"a": 41}')
     assert (result.returncode, result.stdout, result.stderr) == (0, "42\n", "")
+
+
+def test_call_awaits_an_async_function(script):
+    assert run("call", script, "double", "21").stdout == "42\n"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +98,7 @@ def test_call_shows_an_exception_and_exits_with_1(script, function, body, messag
 def test_call_of_an_unknown_function_tells_the_known_ones(script):
     result = run("call", script, "nope", "1")
     assert (result.returncode, result.stdout) == (2, "")
-    assert "'nope' is not exposed; known are: add, fail, health, unjson" in result.stderr
+    assert "'nope' is not exposed; known are: add, double, fail, health, unjson" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyproc_worker import EncodeError
-from pyproc_worker._codec import NAMES, choose_codec
+from pyproc_worker._codec import choose_codec
 from pyproc_worker._errors import BrokenFrame
 from pyproc_worker._messages import Cancellation, Unreadable
+from pyproc_worker._settings import CODECS, Settings
 
-CODECS = {name: choose_codec(name) for name in NAMES}
-all_codecs = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+BY_NAME = {name: choose_codec(name) for name in CODECS}
+all_codecs = pytest.mark.parametrize("codec", BY_NAME.values(), ids=BY_NAME)
 
 
 @dataclasses.dataclass
@@ -192,7 +193,7 @@ values = st.recursive(
 
 @given(values)
 def test_all_codecs_give_the_same_result(value):
-    results = [json.loads(codec.encode(value)) for codec in CODECS.values()]
+    results = [json.loads(codec.encode(value)) for codec in BY_NAME.values()]
     assert repr(results[0]) == repr(results[1]) == repr(results[2])
 
 
@@ -205,7 +206,7 @@ json_values = st.recursive(
 @given(json_values)
 def test_all_codecs_read_what_python_wrote(value):
     frame = json.dumps({"id": 7, "method": "f", "body": value}).encode()
-    for codec in CODECS.values():
+    for codec in BY_NAME.values():
         message = codec.decode(frame)
         assert (message.id, message.method) == (7, "f")
         assert repr(message.body) == repr(value)
@@ -213,7 +214,7 @@ def test_all_codecs_read_what_python_wrote(value):
 
 @given(st.binary(max_size=200))
 def test_any_frame_is_a_message_or_broken(rest):
-    for codec in CODECS.values():
+    for codec in BY_NAME.values():
         try:
             codec.decode(b"{" + rest)
         except BrokenFrame:
@@ -355,7 +356,7 @@ def test_deep_nesting_without_a_leading_id_is_broken(codec):
 
 def test_a_bad_choice_of_codec_is_told():
     with pytest.raises(ValueError, match=r"PYPROC_JSON is 'yaml'.*msgspec, orjson, json"):
-        choose_codec("yaml")
+        Settings.from_environment({"PYPROC_JSON": "yaml"})
 
 
 def test_the_fastest_installed_codec_is_the_default():

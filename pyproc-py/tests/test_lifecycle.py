@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import each_version
 from wire import PATIENCE, Client, request
 
 OK_1 = {"id": 1, "ok": True, "body": 1}
@@ -27,6 +28,7 @@ def last_line(result):
     return result.stderr.strip().splitlines()[-1]
 
 
+@each_version
 def test_sigterm_finishes_what_has_arrived(start):
     worker = start()
     client, other, gate = worker.connect(), worker.connect(), worker.gate()
@@ -42,6 +44,7 @@ def test_sigterm_finishes_what_has_arrived(start):
     assert not os.path.exists(worker.path)
 
 
+@each_version
 def test_sigterm_ends_an_idle_worker_at_once(start):
     worker = start()
     client = worker.connect()
@@ -81,6 +84,7 @@ def test_a_signal_that_the_script_ignored_is_ignored_again_afterwards(start):
     assert worker.process.stdout.readline() == "SIG_IGN\n"
 
 
+@each_version
 def test_sigterm_ends_a_process_that_a_function_forked(start):
     client = start(
         f"""
@@ -101,6 +105,98 @@ def test_sigterm_ends_a_process_that_a_function_forked(start):
     assert client.call("echo", 1) == OK_1
 
 
+FORKS = """
+    def forked(come_back):
+        "Forks, waits for the child, and gives its exit code."
+        child = os.fork()
+        if child == 0:
+            return come_back()
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def raise_error():
+        raise ValueError("of the child")
+
+    WAYS = {"return": lambda: "the child", "raise": raise_error, "exit": lambda: sys.exit(5)}
+
+    @expose
+    def fork(way):
+        return forked(WAYS[way])
+
+    @expose
+    def fork_cancellable(way, cancel_event):
+        return forked(WAYS[way])
+
+    @expose
+    async def fork_async(way):
+        return forked(WAYS[way])
+
+    @expose
+    def note(path):
+        with open(path, "a") as file:
+            file.write("x")
+"""
+
+
+@each_version
+@pytest.mark.parametrize("method", ["fork", "fork_cancellable", "fork_async"])
+@pytest.mark.parametrize(("way", "code"), [("return", 0), ("raise", 1), ("exit", 5)])
+def test_a_forked_process_that_comes_back_ends_quietly(start, folder, method, way, code):
+    worker = start(FORKS)
+    client, notes = worker.introduced(), folder / "notes"
+    client.send(request(1, method, way), request(2, "note", str(notes)), request(3, "echo", 3))
+    answers = client.receive_all(3)
+    assert answers[1] == {"id": 1, "ok": True, "body": code}
+    assert answers[3] == {"id": 3, "ok": True, "body": 3}
+    assert notes.read_text() == "x"
+    assert client.call("echo", 1) == OK_1
+    assert os.path.exists(worker.path)
+    worker.process.terminate()
+    assert worker.exit_code() == 0
+
+
+@each_version
+def test_an_exception_in_a_finalizer_does_not_become_the_calls(start):
+    worker = start(
+        """
+        class Grumpy:
+            def __del__(self):
+                raise ValueError("of a finalizer")
+
+        @expose
+        def drop(req):
+            Grumpy()
+            return "fine"
+
+        @expose
+        def keep(req):
+            return {"items": [1], "a": Grumpy().__class__.__name__}
+        """
+    )
+    client = worker.introduced()
+    assert client.call("drop") == {"id": 1, "ok": True, "body": "fine"}
+    assert client.call("keep")["body"] == {"items": [1], "a": "Grumpy"}
+    worker.wait_for_log("ValueError: of a finalizer")
+    assert client.call("echo", 1) == OK_1
+
+
+@each_version
+def test_a_worker_may_run_in_another_thread(start, version):
+    worker = start(
+        serve="""
+        import threading
+        thread = threading.Thread(target=run_worker)
+        thread.start()
+        thread.join()
+        print("it ended")
+        """
+    )
+    owner = worker.introduced(owner=True)
+    assert owner.call("echo", 1) == OK_1
+    owner.close()
+    assert worker.process.stdout.readline() == "it ended\n"
+    assert worker.exit_code() == 0
+
+
 def test_ctrl_c_exits_quietly(start):
     worker = start()
     assert worker.connect().call("echo", 1) == OK_1
@@ -117,6 +213,7 @@ EXIT = """
 """
 
 
+@each_version
 def test_sys_exit_in_a_function_ends_the_worker_after_earlier_answers(start):
     worker = start(EXIT)
     client = worker.connect()
@@ -126,10 +223,10 @@ def test_sys_exit_in_a_function_ends_the_worker_after_earlier_answers(start):
     assert worker.exit_code() == 3
 
 
+@each_version
 def test_the_worker_exits_when_its_owner_leaves(start):
     worker = start()
-    owner, other, gate = worker.connect(), worker.connect(), worker.gate()
-    owner.say_hello(owner=True)
+    owner, other, gate = worker.introduced(owner=True), worker.connect(), worker.gate()
     other.send(request(1, "echo", 1), request(2, "gate", gate.body), request(3, "echo", 3))
     assert other.receive() == OK_1
     owner.close()
@@ -159,10 +256,10 @@ def test_an_owner_that_is_gone_before_its_hello_was_read_counts(start):
     assert worker.exit_code() == 0
 
 
+@each_version
 def test_the_worker_stays_when_a_client_leaves_that_does_not_own_it(start):
     worker = start()
-    client = worker.connect()
-    client.say_hello()
+    client = worker.introduced()
     client.close()
     assert worker.connect().call("echo", 1) == OK_1
 
@@ -304,6 +401,9 @@ def test_a_socket_that_another_worker_made_meanwhile_is_not_removed(start):
         ("PYPROC_PARENT_PID", "-1"),
         ("PYPROC_JSON", "yaml"),
         ("PYPROC_LOG_LEVEL", "loud"),
+        ("PYPROC_WORKER_CORE", "rust"),
+        ("PYPROC_SPIN_US", "-1"),
+        ("PYPROC_SPIN_US", "20us"),
     ],
 )
 def test_a_variable_that_makes_no_sense_is_told(folder, name, value):

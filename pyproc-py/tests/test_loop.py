@@ -6,10 +6,11 @@ import select
 import socket
 
 import pytest
-from pyproc_worker._codec import NAMES
+from conftest import each_version
+from pyproc_worker._settings import CODECS
 from wire import cancellation, frame, hello, request
 
-all_codecs = pytest.mark.parametrize("codec", NAMES)
+all_codecs = pytest.mark.parametrize("codec", CODECS)
 
 
 def answer(id, body):
@@ -37,12 +38,14 @@ def test_health_is_exposed(start):
     assert health == {"status": "healthy", "pid": worker.process.pid}
 
 
+@each_version
 def test_many_pipelined_requests_are_all_answered_in_order(start):
     client = start().connect()
     client.send(*(request(i, "echo", i) for i in range(1, 5001)))
     assert [client.receive() for _ in range(5000)] == [answer(i, i) for i in range(1, 5001)]
 
 
+@each_version
 def test_a_request_may_come_byte_by_byte(start):
     client = start().connect()
     for byte in request(1, "echo", "ü"):
@@ -50,6 +53,7 @@ def test_a_request_may_come_byte_by_byte(start):
     assert client.receive() == answer(1, "ü")
 
 
+@each_version
 def test_several_connections_are_served_at_once(start):
     worker = start()
     clients = [worker.connect() for _ in range(20)]
@@ -59,6 +63,7 @@ def test_several_connections_are_served_at_once(start):
         assert client.receive() == answer(i, i)
 
 
+@each_version
 def test_a_connection_can_be_opened_after_another_closed(start):
     worker = start()
     for i in range(1, 4):
@@ -67,6 +72,7 @@ def test_a_connection_can_be_opened_after_another_closed(start):
         client.close()
 
 
+@each_version
 def test_a_client_that_finished_sending_gets_all_its_answers(start):
     client = start().connect()
     client.send(request(1, "echo", 1), request(2, "echo", 2))
@@ -75,6 +81,7 @@ def test_a_client_that_finished_sending_gets_all_its_answers(start):
     assert client.is_at_end()
 
 
+@each_version
 @all_codecs
 def test_5_mib_are_echoed(start, codec):
     client = start(PYPROC_JSON=codec).connect()
@@ -103,6 +110,7 @@ def test_a_slow_reader_is_bounded_and_blocks_nobody(start):
     assert slow.receive() == answer(1, "x" * 50_000)
 
 
+@each_version
 def test_an_answer_does_not_wait_for_a_slow_function_behind_it(start):
     worker = start()
     client, gate = worker.connect(), worker.gate()
@@ -112,6 +120,7 @@ def test_an_answer_does_not_wait_for_a_slow_function_behind_it(start):
     assert client.receive_all(2) == {2: answer(2, None), 3: answer(3, "b")}
 
 
+@each_version
 def test_answers_of_other_connections_do_not_wait_for_a_slow_function(start):
     worker = start()
     other, client, gate = worker.connect(), worker.connect(), worker.gate()
@@ -125,6 +134,7 @@ def test_answers_of_other_connections_do_not_wait_for_a_slow_function(start):
 # Errors
 
 
+@each_version
 def test_an_error_carries_details_if_the_hello_asked_for_them(start):
     client = start(
         """
@@ -138,8 +148,7 @@ def test_an_error_carries_details_if_the_hello_asked_for_them(start):
             except KeyError as error:
                 raise NoModel("no such model") from error
         """
-    ).connect()
-    client.say_hello()
+    ).introduced()
     response = client.call("load", id=2)
     assert list(response) == ["id", "ok", "error", "headers"]
     assert response["error"] == "no such model"
@@ -157,6 +166,7 @@ def test_no_details_without_the_feature(start):
     assert client.call("fail", "oh", id=2) == {"id": 2, "ok": False, "error": "oh"}
 
 
+@each_version
 @pytest.mark.parametrize(
     ("method", "body", "kind"),
     [
@@ -189,8 +199,7 @@ def test_errors_are_typed_and_the_worker_goes_on(start, method, body, kind):
         def cancelled(req):
             raise asyncio.CancelledError()
         """
-    ).connect()
-    client.say_hello()
+    ).introduced()
     response = client.call(method, body, id=2)
     assert response["ok"] is False
     assert response["headers"]["pyproc-error-type"] == kind
@@ -220,6 +229,7 @@ ODD_ERRORS = """
 """
 
 
+@each_version
 @all_codecs
 @pytest.mark.parametrize(
     ("which", "wanted"),
@@ -232,8 +242,7 @@ ODD_ERRORS = """
     ],
 )
 def test_odd_exceptions_are_told(start, codec, which, wanted):
-    client = start(ODD_ERRORS, PYPROC_JSON=codec).connect()
-    client.say_hello()
+    client = start(ODD_ERRORS, PYPROC_JSON=codec).introduced()
     response = client.call("odd", which, id=2)
     assert response["error"] == wanted
     assert len(response["headers"]["pyproc-error-traceback"].encode()) <= 16 * 1024
@@ -254,6 +263,7 @@ def test_failures_are_logged_if_nobody_else_sees_the_traceback(start):
 # Broken frames and limits
 
 
+@each_version
 def test_the_answers_before_a_broken_frame_are_sent_first(start):
     client = start().connect()
     client.send(request(1, "echo", 1), frame(b"{no json"), request(2, "echo", 2))
@@ -262,6 +272,7 @@ def test_the_answers_before_a_broken_frame_are_sent_first(start):
     assert client.is_at_end()
 
 
+@each_version
 def test_a_broken_frame_ends_only_its_own_connection(start):
     worker = start()
     broken, other = worker.connect(), worker.connect()
@@ -303,6 +314,7 @@ def test_a_value_that_cannot_be_read_is_answered_and_the_connection_goes_on(star
     assert answers[8] == answer(8, 8)
 
 
+@each_version
 def test_a_frame_beyond_the_maximum_is_refused_before_it_comes(start):
     client = start(PYPROC_MAX_FRAME_SIZE="2048").connect()
     client.send((2049).to_bytes(4, "big"))
@@ -320,6 +332,7 @@ def test_a_frame_of_the_maximum_size_is_read_and_written(start):
     assert client.call("echo", text) == answer(1, text)
 
 
+@each_version
 def test_a_result_beyond_the_maximum_is_an_encode_error(start):
     client = start(
         """
@@ -328,8 +341,7 @@ def test_a_result_beyond_the_maximum_is_an_encode_error(start):
             return "x" * req
         """,
         PYPROC_MAX_FRAME_SIZE="2048",
-    ).connect()
-    client.say_hello()
+    ).introduced()
     response = client.call("big", 3000, id=2)
     assert "maximum of 2048" in response["error"]
     assert response["headers"]["pyproc-error-type"] == "pyproc_worker.EncodeError"
@@ -348,10 +360,10 @@ def test_an_error_beyond_the_maximum_is_shortened_to_a_note(start):
 # Cancellation
 
 
+@each_version
 def test_a_cancelled_request_does_not_start(start):
     worker = start()
-    client, gate = worker.connect(), worker.gate()
-    client.say_hello()
+    client, gate = worker.introduced(), worker.gate()
     client.send(
         request(1, "gate", gate.body),
         request(2, "gate", {"gate": "/nowhere"}),
@@ -364,6 +376,7 @@ def test_a_cancelled_request_does_not_start(start):
     assert (answers[1], answers[3]) == (answer(1, None), answer(3, 3))
 
 
+@each_version
 def test_a_cancellation_overtakes_requests_that_wait_for_a_slow_function(start):
     worker = start()
     client, gate = worker.connect(), worker.gate()
@@ -377,6 +390,7 @@ def test_a_cancellation_overtakes_requests_that_wait_for_a_slow_function(start):
     assert "cancelled" in answers[3]["error"]
 
 
+@each_version
 def test_a_late_cancellation_gets_no_answer_and_hurts_no_later_request(start):
     client = start().connect()
     assert client.call("echo", 1) == answer(1, 1)
@@ -384,6 +398,7 @@ def test_a_late_cancellation_gets_no_answer_and_hurts_no_later_request(start):
     assert client.receive() == answer(1, 2)
 
 
+@each_version
 def test_requests_of_a_closed_connection_are_not_run(start, folder):
     worker = start(
         """
@@ -498,8 +513,10 @@ def test_a_worker_out_of_descriptors_serves_on_and_accepts_again(start):
         client.close()
 
 
-def test_the_worker_sleeps_while_nothing_happens(start):
-    worker = start()
+@each_version
+@pytest.mark.parametrize("spin", ["0", "1000"])
+def test_the_worker_sleeps_while_nothing_happens(start, spin):
+    worker = start(PYPROC_SPIN_US=spin, PYPROC_PARENT_PID=str(os.getpid()))
     idle, paused = worker.connect(), worker.connect()
     paused.socket.setblocking(False)
     with pytest.raises(BlockingIOError):
@@ -516,6 +533,7 @@ def cpu_ticks(pid):
     return int(fields[11]) + int(fields[12])
 
 
+@each_version
 @all_codecs
 def test_converted_results_arrive(start, codec):
     client = start(

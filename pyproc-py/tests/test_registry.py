@@ -8,7 +8,7 @@ from pyproc_worker import InvalidRequest, _registry, expose
 @pytest.fixture
 def functions(monkeypatch):
     """The registry, which is as it was again after the test."""
-    copy = dict(_registry.functions)
+    copy = {name: _registry.Exposed(name, it.function) for name, it in _registry.functions.items()}
     monkeypatch.setattr(_registry, "functions", copy)
     return copy
 
@@ -56,32 +56,62 @@ def test_what_has_no_name_is_refused(functions):
         expose(name="seven")(7)
 
 
-def unsupported_functions():
+def async_functions():
     async def coroutine(req):
         return req
-
-    async def stream(req):
-        yield req
-
-    def generator(req):
-        yield req
 
     class AsyncObject:
         async def __call__(self, req):
             return req
 
-    return [coroutine, stream, generator, AsyncObject(), functools.partial(coroutine, 1)]
+    return [coroutine, AsyncObject(), functools.partial(coroutine, 1)]
 
 
-@pytest.mark.parametrize(
-    ("function", "kind"),
-    list(zip(unsupported_functions(), ["async", "async", "generator", "async", "async"])),
-    ids=["coroutine", "async-generator", "generator", "object", "partial"],
-)
-def test_async_and_generator_functions_are_refused(functions, function, kind):
-    with pytest.raises(TypeError, match=f"{kind} functions are not supported yet: make 'f'"):
+def generator_functions():
+    def generator(req):
+        yield req
+
+    async def stream(req):
+        yield req
+
+    class Stream:
+        def __call__(self, req):
+            yield req
+
+    return [generator, stream, Stream()]
+
+
+@pytest.mark.parametrize("function", async_functions(), ids=["function", "object", "partial"])
+def test_async_functions_are_concurrent(functions, function):
+    expose(name="f")(function)
+    assert functions["f"].concurrent
+
+
+def test_plain_functions_are_not_concurrent(functions):
+    expose(name="f")(lambda req: req)
+    assert not functions["f"].concurrent
+
+
+@pytest.mark.parametrize("function", generator_functions(), ids=["function", "async", "object"])
+def test_generator_functions_are_refused(functions, function):
+    with pytest.raises(TypeError, match="generator functions are not supported yet: make 'f'"):
         expose(name="f")(function)
     assert "f" not in functions
+
+
+def test_a_replaced_function_counts_for_those_who_know_the_old_one(functions):
+    expose(name="f")(lambda req: 1)
+    known = functions["f"]
+    assert known.call(None) == 1
+    with pytest.warns(UserWarning, match="replaced"):
+
+        @expose(name="f")
+        async def f(req, cancel_event):
+            return 2
+
+    assert functions["f"] is known
+    assert known.concurrent
+    assert known.cancellable
 
 
 def test_a_plain_function_around_an_async_one_is_exposed(functions):

@@ -6,6 +6,9 @@ import struct
 
 PATIENCE = 20.0  # seconds after which a test fails
 
+REQUEST, RESPONSE, ERROR, CANCEL, PING, PONG, DRAIN = 0x01, 0x02, 0x03, 0x04, 0x08, 0x09, 0x0A
+JSON, MESSAGEPACK, RAW = 0, 1, 2
+
 
 def frame(body):
     """A frame with `body`, which is bytes or else becomes JSON."""
@@ -14,12 +17,36 @@ def frame(body):
     return struct.pack(">I", len(body)) + body
 
 
+class Frame(bytes):
+    """A frame of version 1 that knows how version 2 says the same."""
+
+
 def request(id, method, body=None, **extra):
-    return frame({"id": id, "method": method, "body": body, **extra})
+    made = Frame(frame({"id": id, "method": method, "body": body, **extra}))
+    made.in_version_2 = lambda table: request2(
+        id, table.get(method, method), json.dumps(body, ensure_ascii=False).encode()
+    )
+    return made
 
 
 def cancellation(id):
-    return frame({"type": "cancellation", "payload": {"id": id, "reason": "test"}})
+    made = Frame(frame({"type": "cancellation", "payload": {"id": id, "reason": "test"}}))
+    made.in_version_2 = lambda table: frame2(CANCEL, id, b"test")
+    return made
+
+
+def frame2(kind, id, rest=b"", flags=0, codec=0):
+    """A frame of version 2."""
+    return frame(struct.pack(">BBBxQ", kind, flags, codec, id) + rest)
+
+
+def request2(id, method, payload=b"null", codec=JSON, times=False):
+    """A request of version 2; the method is an index or a name."""
+    if isinstance(method, int):
+        return frame2(REQUEST, id, struct.pack(">H", method) + payload, 0x10 * times, codec)
+    name = method.encode()
+    rest = struct.pack(">H", len(name)) + name + payload
+    return frame2(REQUEST, id, rest, 0x01 | 0x10 * times, codec)
 
 
 def hello(id=1, features=("error-details", "cancel"), **extra):
@@ -29,14 +56,26 @@ def hello(id=1, features=("error-details", "cancel"), **extra):
 
 
 class Client:
-    """A connection to a worker. Each wait ends after `PATIENCE` seconds."""
+    """A connection to a worker. Each wait ends after `PATIENCE` seconds.
 
-    def __init__(self, path):
+    One of version 2 says hello at once, and sends and gets in version 2 what `request` and
+    `cancellation` make.
+    """
+
+    def __init__(self, path, version=1, **in_hello):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(PATIENCE)
         self.socket.connect(path)
+        self.version = version
+        self.table = {}
+        if version == 2:
+            known = self.say_hello(versions=[1, 2], **in_hello)["body"]
+            assert known["version"] == 2
+            self.table = {f["name"]: index for index, f in enumerate(known["functions"])}
 
     def send(self, *frames):
+        if self.version == 2:
+            frames = [f.in_version_2(self.table) if isinstance(f, Frame) else f for f in frames]
         self.socket.sendall(b"".join(frames))
 
     def call(self, method, body=None, id=1):
@@ -44,11 +83,19 @@ class Client:
         return self.receive()
 
     def say_hello(self, **extra):
-        self.send(hello(**extra))
+        self.send(bytes(hello(**extra)))
         return self.receive()
 
     def receive(self):
-        return json.loads(self.receive_body())
+        """The next answer, in the shape of version 1 whatever its version is."""
+        body = self.receive_body()
+        while body[0] == DRAIN:
+            body = self.receive_body()
+        return json.loads(body) if body[:1] == b"{" else in_shape_of_version_1(read2(body))
+
+    def receive2(self):
+        """The next message of version 2."""
+        return read2(self.receive_body())
 
     def receive_all(self, count):
         """`count` responses by their ids."""
@@ -60,9 +107,16 @@ class Client:
         return self._exactly(length)
 
     def is_at_end(self):
-        """Waits for the next byte or the end, and says whether it was the end."""
+        """Waits for the next byte or the end, and says whether it was the end.
+
+        A worker that drains says so before.
+        """
         try:
-            return self.socket.recv(1) == b""
+            byte = self.socket.recv(1)
+            if byte and self.version == 2:
+                assert byte + self._exactly(15) == frame2(DRAIN, 0)
+                byte = self.socket.recv(1)
+            return byte == b""
         except ConnectionResetError:
             return True
 
@@ -77,3 +131,30 @@ class Client:
                 raise EOFError(f"the worker closed the connection after {bytes(data)!r}")
             data += piece
         return bytes(data)
+
+
+def read2(body):
+    """What a frame of version 2 says, by its parts."""
+    kind, flags, codec, id = struct.unpack_from(">BBBxQ", body)
+    message, rest = {"kind": kind, "id": id, "codec": codec}, body[12:]
+    if kind in (RESPONSE, ERROR) and flags & 0x01:
+        message["times"], rest = struct.unpack_from(">QQ", rest), rest[16:]
+    if kind != ERROR:
+        return {**message, "payload": rest}
+    size, rest = int.from_bytes(rest[:2], "big"), rest[2:]
+    message["type"], rest = rest[:size].decode(), rest[size:]
+    size, rest = int.from_bytes(rest[:4], "big"), rest[4:]
+    message["message"], message["traceback"] = rest[:size].decode(), rest[size:].decode()
+    return message
+
+
+def in_shape_of_version_1(message):
+    if message["kind"] == RESPONSE:
+        assert message["codec"] == JSON
+        return {"id": message["id"], "ok": True, "body": json.loads(message["payload"])}
+    assert message["kind"] == ERROR, message
+    details = {
+        "pyproc-error-traceback": message["traceback"],
+        "pyproc-error-type": message["type"],
+    }
+    return {"id": message["id"], "ok": False, "error": message["message"], "headers": details}

@@ -1,50 +1,148 @@
 //! `cargo xtask bench`
 
-use std::path::Path;
+mod environment;
+
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::python::PythonArg;
-use crate::venv::{self, Requirement};
 use crate::{process, workspace};
+
+/// A workspace of its own, so that nothing else waits for the clients of the peers.
+const MANIFEST: &str = "pyproc-pool/benches/peers/Cargo.toml";
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Measure for a shorter time, with less exact results.
+    /// Measure once and for a shorter time, with less exact results.
     #[arg(long)]
     quick: bool,
+    /// Measure only these peers.
+    #[arg(long = "peer", value_name = "NAME", num_args = 1..)]
+    peers: Vec<String>,
+    /// Measure only these works: pingpong, W1, W2, W3, burn1ms, idle, held.
+    #[arg(long = "work", value_name = "NAME", num_args = 1..)]
+    works: Vec<String>,
+    /// Draw the results of the last run; measure only if there are none, or if another
+    /// flag says what to measure.
+    #[arg(long)]
+    plot: bool,
     #[command(flatten)]
     python: PythonArg,
 }
 
+/// Measures and draws, or only draws.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let python = args.python.find()?;
-    let ours = venv::ensure("ours", &python, &Requirement::ours("fast"))?;
-    let suited = python.for_published_worker()?;
-    let published = venv::ensure("published-0.1.0", &suited, &Requirement::published("0.1.0"))?;
-    let results = workspace::target_dir().join("bench/results.json");
-    if let Some(directory) = results.parent() {
-        std::fs::create_dir_all(directory).context("cannot create the results' directory")?;
+    let results = Results::directory()?;
+    let program = build("pyproc-bench", None)?.join("pyproc-bench");
+    if !(args.only_draws() && results.rows.is_file()) {
+        measure(args, &program, &results.rows)?;
     }
-    process::run(&mut benchmark(&ours, &published, &results, args.quick))
+    let mut plot = process::command(&program);
+    process::run(plot.arg("plot").arg(&results.rows).arg(&results.drawing))
 }
 
-fn benchmark(ours: &Path, published: &Path, results: &Path, quick: bool) -> Command {
+impl Args {
+    fn only_draws(&self) -> bool {
+        self.plot && !self.quick && self.peers.is_empty() && self.works.is_empty()
+    }
+
+    /// As the program takes it.
+    fn selection(&self) -> Vec<String> {
+        let flags = |flag: &'static str, values: &[String]| {
+            let pair = move |value: &String| [flag.into(), value.clone()];
+            values.iter().flat_map(pair).collect::<Vec<_>>()
+        };
+        [flags("--peer", &self.peers), flags("--work", &self.works)].concat()
+    }
+}
+
+/// What a run leaves behind.
+struct Results {
+    rows: PathBuf,
+    drawing: PathBuf,
+}
+
+impl Results {
+    fn directory() -> Result<Self> {
+        let directory = workspace::target_dir().join("bench");
+        fs::create_dir_all(&directory).context("cannot create the results' directory")?;
+        Ok(Self {
+            rows: directory.join("results.json"),
+            drawing: directory.join("results.svg"),
+        })
+    }
+}
+
+fn measure(args: &Args, program: &Path, rows: &Path) -> Result<()> {
+    let python = args.python.find()?;
+    let selection = args.selection();
+    let mut needed = process::command(program);
+    let needed = process::run_quietly(needed.arg("environments").args(&selection))?;
+    let mut run = process::command(program);
+    run.arg("run").args(selection).arg("--json").arg(rows);
+    if args.quick {
+        run.arg("--quick");
+    }
+    let ours = environment::ensure(environment::OURS, &python)?;
+    run.args(modules_flag(&ours)?);
+    run.args(environment_flag(environment::OURS, Ok(ours)));
+    for name in needed.lines().filter(|name| *name != environment::OURS) {
+        run.args(environment_flag(name, environment::ensure(name, &python)));
+    }
+    process::run(&mut run)
+}
+
+/// Says where an environment is, or why there is none: a peer that this machine cannot have must
+/// not keep the others from being measured.
+fn environment_flag(name: &str, interpreter: Result<PathBuf>) -> [String; 2] {
+    match interpreter {
+        Ok(interpreter) => [
+            "--python".into(),
+            format!("{name}={}", interpreter.display()),
+        ],
+        Err(error) => ["--missing".into(), format!("{name}={error:#}")],
+    }
+}
+
+/// Builds the module for in-process calls. What keeps it from being built keeps only its peers out.
+fn modules_flag(interpreter: &Path) -> Result<Vec<String>> {
+    let built = match build("pyproc-bench-in-process", Some(interpreter)) {
+        Ok(directory) => directory,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return Ok(Vec::new());
+        }
+    };
+    let library = format!("libpyproc_bench_in_process{}", std::env::consts::DLL_SUFFIX);
+    let modules = workspace::target_dir().join("bench/modules");
+    fs::create_dir_all(&modules)?;
+    fs::copy(
+        built.join(library),
+        modules.join("pyproc_bench_in_process.so"),
+    )
+    .context("cannot copy the module")?;
+    Ok(vec!["--modules".into(), modules.display().to_string()])
+}
+
+/// Builds one of the benchmark's packages, and returns where it is then.
+fn build(package: &str, python: Option<&Path>) -> Result<PathBuf> {
+    let target = workspace::target_dir().join("bench/build");
+    process::run(&mut cargo_build(package, &target, python))?;
+    Ok(target.join("release"))
+}
+
+fn cargo_build(package: &str, target: &Path, python: Option<&Path>) -> Command {
     let mut cargo = process::cargo();
-    cargo.args([
-        "bench",
-        "--package",
-        "pyproc-pool",
-        "--bench",
-        "calls",
-        "--",
-    ]);
-    cargo.arg("--published").arg(published);
-    cargo.arg("--ours").arg(ours);
-    cargo.arg("--json").arg(results);
-    if quick {
-        cargo.arg("--quick");
+    cargo.args(["build", "--quiet", "--release", "--package", package]);
+    cargo.args(["--manifest-path", MANIFEST, "--target-dir"]);
+    cargo.arg(target);
+    if let Some(python) = python {
+        // For this very interpreter, not the stable ABI.
+        cargo.env("PYO3_PYTHON", python);
+        cargo.env_remove("PYO3_NO_PYTHON");
     }
     cargo
 }
@@ -53,18 +151,51 @@ fn benchmark(ours: &Path, published: &Path, results: &Path, quick: bool) -> Comm
 mod tests {
     use super::*;
 
+    fn args(peers: &[&str], works: &[&str], plot: bool) -> Args {
+        Args {
+            quick: false,
+            peers: peers.iter().map(ToString::to_string).collect(),
+            works: works.iter().map(ToString::to_string).collect(),
+            plot,
+            python: PythonArg::default(),
+        }
+    }
+
     #[test]
-    fn both_interpreters_and_the_results_file_are_passed_on() {
-        let run = |quick| {
-            let command = benchmark("ours".as_ref(), "old".as_ref(), "r.json".as_ref(), quick);
-            process::arguments(&command)
-        };
-        let slow = run(false);
-        let passed_on = slow.split(|argument| argument == "--").nth(1).unwrap();
+    fn the_selection_is_passed_on() {
+        assert_eq!(args(&[], &[], false).selection(), [""; 0]);
         assert_eq!(
-            passed_on,
-            ["--published", "old", "--ours", "ours", "--json", "r.json"]
+            args(&["mosec", "pyzmq"], &["W1"], false).selection(),
+            ["--peer", "mosec", "--peer", "pyzmq", "--work", "W1"]
         );
-        assert_eq!(run(true).last().unwrap(), "--quick");
+    }
+
+    #[test]
+    fn a_missing_environment_is_passed_on_with_its_reason() {
+        let there = environment_flag("mosec", Ok("/venv/python".into()));
+        assert_eq!(there, ["--python", "mosec=/venv/python"]);
+        let missing = environment_flag("mosec", Err(anyhow::anyhow!("no wheel")));
+        assert_eq!(missing, ["--missing", "mosec=no wheel"]);
+    }
+
+    #[test]
+    fn plot_alone_only_draws() {
+        assert!(args(&[], &[], true).only_draws());
+        assert!(!args(&["mosec"], &[], true).only_draws());
+        assert!(!args(&[], &["W1"], true).only_draws());
+        assert!(!args(&[], &[], false).only_draws());
+    }
+
+    #[test]
+    fn the_module_is_built_for_the_python_that_loads_it() {
+        let command = cargo_build("p", "target".as_ref(), Some("/venv/python".as_ref()));
+        let variable = command.get_envs().find(|(name, _)| *name == "PYO3_PYTHON");
+        assert_eq!(
+            variable.and_then(|(_, value)| value),
+            Some("/venv/python".as_ref())
+        );
+        let arguments = process::arguments(&command);
+        assert!(arguments.contains(&MANIFEST.into()));
+        assert!(workspace::root().join(MANIFEST).is_file());
     }
 }

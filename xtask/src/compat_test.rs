@@ -43,15 +43,22 @@ enum Source {
     Directory(PathBuf),
 }
 
-/// A worker to test: its name in the result and its interpreter.
-type Row = (String, PathBuf);
+/// A worker to test.
+#[derive(Clone, Debug, PartialEq)]
+struct Row {
+    /// In the result.
+    name: String,
+    /// Which of its loops is to run; its own choice if `None`.
+    core: Option<&'static str>,
+    interpreter: PathBuf,
+}
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let python = args.python.find()?;
     let (mut rows, mut not_tested) = (Vec::new(), Vec::new());
     for source in sources(&args.workers) {
         match install(&source, &python) {
-            Ok(row) => rows.push(row),
+            Ok(interpreter) => rows.extend(source.rows(&interpreter)),
             Err(error) if error.is::<Missing>() && source != Source::Ours => {
                 not_tested.push(format!("{error:#}"));
             }
@@ -74,7 +81,7 @@ fn sources(asked_for: &[Source]) -> Vec<Source> {
     sources
 }
 
-fn install(source: &Source, python: &Python) -> Result<Row> {
+fn install(source: &Source, python: &Python) -> Result<PathBuf> {
     let suited = match source {
         Source::Published(version) if version == PUBLISHED => python.for_published_worker(),
         _ => Ok(python.clone()),
@@ -83,7 +90,6 @@ fn install(source: &Source, python: &Python) -> Result<Row> {
     suited
         .and_then(|python| venv::ensure(&name, &python, &source.requirement()))
         .with_context(|| format!("cannot install the worker `{name}`"))
-        .map(|interpreter| (name, interpreter))
 }
 
 fn harness(rows: &[Row]) -> Command {
@@ -97,10 +103,8 @@ fn harness(rows: &[Row]) -> Command {
         "compat",
         "--",
     ]);
-    for (name, interpreter) in rows {
-        cargo
-            .arg("--worker")
-            .arg(format!("{name}={}", interpreter.display()));
+    for row in rows {
+        cargo.arg("--worker").arg(row.argument());
     }
     cargo
 }
@@ -116,7 +120,32 @@ fn report(not_tested: &[String], allowed: bool) -> Result<()> {
     Ok(())
 }
 
+impl Row {
+    fn argument(&self) -> String {
+        let (name, interpreter) = (&self.name, self.interpreter.display());
+        match self.core {
+            Some(core) => format!("{name}:{core}={interpreter}"),
+            None => format!("{name}={interpreter}"),
+        }
+    }
+}
+
 impl Source {
+    /// Ours has two loops, and each is a worker of its own.
+    fn rows(&self, interpreter: &Path) -> Vec<Row> {
+        let row = |name: String, core| Row {
+            name,
+            core,
+            interpreter: interpreter.into(),
+        };
+        match self {
+            Self::Ours => ["python", "native"]
+                .map(|core| row(format!("ours-{core}"), Some(core)))
+                .into(),
+            _ => vec![row(self.name(), None)],
+        }
+    }
+
     /// Serves as the name of the row and of the environment.
     fn name(&self) -> String {
         match self {
@@ -197,16 +226,24 @@ mod tests {
     }
 
     #[test]
-    fn each_worker_becomes_an_argument_of_the_harness() {
-        let rows = [
-            ("ours".into(), "/a/python".into()),
-            ("b".into(), "/b/python".into()),
-        ];
+    fn each_worker_becomes_an_argument_of_the_harness_and_ours_one_for_each_loop() {
+        let other = Source::Published("0.1.0".into());
+        let rows: Vec<_> = [other, Source::Ours]
+            .iter()
+            .flat_map(|source| source.rows(Path::new("/venv/python")))
+            .collect();
         let arguments = process::arguments(&harness(&rows));
         let passed_on = arguments.split(|argument| argument == "--").nth(1).unwrap();
         assert_eq!(
             passed_on,
-            ["--worker", "ours=/a/python", "--worker", "b=/b/python"]
+            [
+                "--worker",
+                "published-0.1.0=/venv/python",
+                "--worker",
+                "ours-python:python=/venv/python",
+                "--worker",
+                "ours-native:native=/venv/python"
+            ]
         );
     }
 

@@ -8,6 +8,7 @@ mod ci;
 mod compat_test;
 mod demo;
 mod fuzz;
+mod native;
 mod prerequisite;
 mod process;
 mod python;
@@ -47,7 +48,7 @@ enum Command {
     Test(test::Args),
     /// Run the pool against the published worker and against ours.
     CompatTest(compat_test::Args),
-    /// Measure calls through the published worker and through ours.
+    /// Measure what calls cost, beside floors and other systems.
     Bench(bench::Args),
     /// Fuzz the protocol crate.
     Fuzz(fuzz::Args),

@@ -33,7 +33,10 @@ fn must_not_leak(variable: &str) -> bool {
 
 /// The cargo that runs us.
 pub(crate) fn cargo() -> Command {
-    command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // The stable ABI needs no interpreter; the first one on PATH might want a build of its own.
+    cargo.env("PYO3_NO_PYTHON", "1");
+    cargo
 }
 
 /// Runs a command whose output is for the user.

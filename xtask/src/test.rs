@@ -55,17 +55,23 @@ fn runners(args: &Args, python: &Path) -> Vec<Command> {
     runners
 }
 
+/// Both of the worker's loops: neither may be left out without a word.
+const CORES: (&str, &str) = ("PYPROC_TEST_CORES", "python,native");
+
 fn rust_tests(python: &Path) -> Command {
     let mut cargo = process::cargo();
     cargo
         .args(["test", "--workspace", "--all-features"])
-        .env("PYPROC_PYTHON_EXEC", python);
+        .env("PYPROC_PYTHON_EXEC", python)
+        .env(CORES.0, CORES.1);
     cargo
 }
 
 fn python_tests(python: &Path) -> Command {
     let mut pytest = process::command(python);
-    pytest.args(["-m", "pytest", "pyproc-py/tests"]);
+    pytest
+        .args(["-m", "pytest", "pyproc-py/tests"])
+        .env(CORES.0, CORES.1);
     pytest
 }
 
@@ -105,6 +111,14 @@ mod tests {
             }),
             [python]
         );
+    }
+
+    #[test]
+    fn both_runners_are_told_to_test_both_loops() {
+        for runner in runners(&Args::default(), Path::new("/venv/python")) {
+            let mut told = runner.get_envs();
+            assert!(told.any(|it| it == (OsStr::new(CORES.0), Some(OsStr::new(CORES.1)))));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::prerequisite::Missing;
 use crate::python::Python;
-use crate::{process, workspace};
+use crate::{native, process, workspace};
 
 /// Written last: an environment without it is unfinished.
 const STAMP: &str = "xtask-stamp";
@@ -19,12 +19,17 @@ pub(crate) struct Requirement {
     pip_arguments: Vec<String>,
     /// A file whose change calls for a new installation.
     watched: Option<PathBuf>,
+    /// It has our native core, which is built anew if its source has changed.
+    native_core: bool,
 }
 
 impl Requirement {
     /// Our package with one of its extras.
     pub(crate) fn ours(extra: &str) -> Self {
-        Self::editable(&workspace::python_package(), &format!("[{extra}]"))
+        Self {
+            native_core: true,
+            ..Self::editable(&workspace::python_package(), &format!("[{extra}]"))
+        }
     }
 
     /// A directory with a Python package. It is installed as editable, so that
@@ -38,6 +43,7 @@ impl Requirement {
         Self {
             pip_arguments: vec![path.display().to_string()],
             watched: Some(path.to_path_buf()),
+            native_core: false,
         }
     }
 
@@ -46,13 +52,31 @@ impl Requirement {
         Self {
             pip_arguments: vec![format!("pyproc-worker=={version}")],
             watched: None,
+            native_core: false,
         }
+    }
+
+    /// Packages from PyPI by name.
+    pub(crate) fn packages(names: &[&str]) -> Self {
+        Self {
+            pip_arguments: names.iter().map(ToString::to_string).collect(),
+            watched: None,
+            native_core: false,
+        }
+    }
+
+    /// This and packages from PyPI.
+    pub(crate) fn with(mut self, names: &[&str]) -> Self {
+        let more = Self::packages(names).pip_arguments;
+        self.pip_arguments.extend(more);
+        self
     }
 
     fn editable(path: &Path, extras: &str) -> Self {
         Self {
             pip_arguments: vec!["--editable".into(), format!("{}{extras}", path.display())],
             watched: Some(path.join("pyproject.toml")),
+            native_core: false,
         }
     }
 }
@@ -65,6 +89,9 @@ pub(crate) fn ensure(name: &str, python: &Python, requirement: &Requirement) -> 
     let directory_name = directory_name(name, python);
     let directory = home.join(&directory_name);
     let _lock = lock(&home.join(format!("{directory_name}.lock")))?;
+    if requirement.native_core {
+        native::build()?;
+    }
     let stamp = stamp(python, requirement)?;
     if !is_current(&directory, &stamp) {
         eprintln!("Setting up {} ...", directory.display());

@@ -4,7 +4,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use pyproc_pool::{Pool, PoolBuilder, WorkerOutput};
+use pyproc_pool::{
+    Pool, PoolBuilder, WorkerOutput,
+    protocol::{Hello, Version},
+};
 
 use crate::support::LONG;
 
@@ -15,23 +18,43 @@ pub(crate) struct Candidate {
     pub(crate) name: String,
     /// The interpreter that it is installed for.
     pub(crate) python: PathBuf,
+    /// Which of its loops is to run; its own choice if `None`.
+    core: Option<String>,
+    /// The newest version of the protocol to agree on.
+    pub(crate) protocol: Version,
     version: String,
 }
 
 const VERSION: &str = "from importlib.metadata import version; print(version('pyproc-worker'))";
 
 impl Candidate {
-    /// Reads `NAME=PYTHON`.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
+    /// Reads `NAME=PYTHON` or `NAME:CORE=PYTHON`. A package that knows both versions of the protocol is a
+    /// candidate for each.
+    pub(crate) fn parse(text: &str) -> Result<Vec<Self>> {
         let (name, python) = text
             .split_once('=')
-            .with_context(|| format!("`{text}` is not of the form NAME=PYTHON"))?;
-        Ok(Self {
+            .with_context(|| format!("`{text}` is not of the form NAME[:CORE]=PYTHON"))?;
+        let (name, core) = match name.split_once(':') {
+            Some((name, core)) => (name, Some(core.to_owned())),
+            None => (name, None),
+        };
+        let original = Self {
             name: name.into(),
             python: python.into(),
+            core,
+            protocol: Version::V1,
             version: version(Path::new(python))
                 .with_context(|| format!("cannot test the worker `{name}` with {python}"))?,
-        })
+        };
+        if original.is_original() {
+            return Ok(vec![original]);
+        }
+        let with = |protocol: Version| Self {
+            name: format!("{name} v{}", protocol.number()),
+            protocol,
+            ..original.clone()
+        };
+        Ok(vec![with(Version::V1), with(Version::V2)])
     }
 
     /// From before the hello: one connection at a time, and errors without details.
@@ -44,13 +67,29 @@ impl Candidate {
 
     /// A pool of these workers.
     pub(crate) fn pool(&self, workers: usize) -> PoolBuilder {
-        Pool::builder()
+        let builder = Pool::builder()
             .workers(workers)
+            .max_protocol_version(self.protocol.number())
             .python_exec(&self.python)
             .worker_script(script())
             .output(WorkerOutput::Discard)
             .start_timeout(LONG)
-            .request_timeout(LONG)
+            .request_timeout(LONG);
+        self.environment()
+            .into_iter()
+            .fold(builder, |builder, (name, value)| builder.env(name, value))
+    }
+
+    /// What makes its worker this one.
+    pub(crate) fn environment(&self) -> Option<(&'static str, &str)> {
+        Some(("PYPROC_WORKER_CORE", self.core.as_deref()?))
+    }
+
+    pub(crate) fn hello(&self) -> Hello {
+        Hello {
+            versions: (1..=self.protocol.number()).collect(),
+            ..Hello::new("compat-test")
+        }
     }
 }
 

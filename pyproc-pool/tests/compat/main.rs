@@ -1,7 +1,7 @@
 //! The pool against each worker package that is named, and a client like the original's against it.
 //!
-//! `cargo test -p pyproc-pool --test compat -- --worker NAME=PYTHON --worker ...`, where
-//! each Python has a worker package installed. `cargo xtask compat-test` prepares them.
+//! `cargo test -p pyproc-pool --test compat -- --worker NAME[:CORE]=PYTHON --worker ...`, where
+//! each Python has a worker package installed, and CORE is the one of its loops that is to run. `cargo xtask compat-test` prepares them.
 
 mod candidate;
 mod gate;
@@ -25,7 +25,8 @@ use anyhow::{Context, Result, ensure};
 use candidate::Candidate;
 use matrix::{Scenario, needs_connections, scenario};
 
-const USAGE: &str = "usage: cargo test -p pyproc-pool --test compat -- --worker NAME=PYTHON ...";
+const USAGE: &str =
+    "usage: cargo test -p pyproc-pool --test compat -- --worker NAME[:CORE]=PYTHON ...";
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -53,8 +54,8 @@ fn scenarios() -> Vec<Scenario> {
         scenario("health", pool::health),
         scenario("a late reply reaches nobody", pool::late_reply),
         scenario("a repeated reply reaches nobody", wire::repeated_reply),
-        scenario("no headers: the original's bytes", wire::without_headers),
-        scenario("headers: the last key", wire::with_headers),
+        scenario("no headers: no bytes for them", wire::without_headers),
+        scenario("headers: their bytes", wire::with_headers),
         scenario("a worker killed under load", lifecycle::killed_under_load),
         scenario("shutdown leaves no process", lifecycle::shutdown),
         scenario("Go: its bytes are understood", go::bytes),
@@ -77,7 +78,7 @@ fn candidates(mut arguments: impl Iterator<Item = String>) -> Result<Vec<Candida
             argument == "--worker",
             "unknown argument `{argument}`; {USAGE}"
         );
-        candidates.push(Candidate::parse(&arguments.next().context(USAGE)?)?);
+        candidates.extend(Candidate::parse(&arguments.next().context(USAGE)?)?);
     }
     ensure!(!candidates.is_empty(), "no worker to test; {USAGE}");
     Ok(candidates)

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bytes::BytesMut;
 use pyproc_pool::protocol::{
-    DEFAULT_MAX_FRAME_SIZE, FrameDecoder, Message, RawJson, Request, Response,
+    DEFAULT_MAX_FRAME_SIZE, Event, Headers, Peer, RequestHead, Session, Version, v2::Answer,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,22 +18,30 @@ pub(crate) async fn ten_thousand_frames(worker: Candidate) -> Result<()> {
     const CALLS: u64 = 10_000;
     let process = WorkerProcess::start(&worker).await?;
     let (read, mut write) = UnixStream::connect(process.socket()).await?.into_split();
-    let mut requests = Vec::new();
+    let mut hello = Vec::new();
+    let session = Session::start(worker.hello(), DEFAULT_MAX_FRAME_SIZE, &mut hello)?;
+    write.write_all(&hello).await?;
+    let mut answers = Answers::new(read, session);
+    let version = answers.shake_hands().await?;
+    ensure!(version == worker.protocol, "the worker chose {version:?}");
+
+    let (mut requests, headers) = (Vec::new(), Headers::new());
     for id in 1..=CALLS {
-        let request = Request::new(id, "echo", RawJson::encode(&id)?);
-        request.encode(DEFAULT_MAX_FRAME_SIZE, &mut requests)?;
+        let head = RequestHead::new(id, "echo", &headers);
+        let payload = id.to_string();
+        let max = DEFAULT_MAX_FRAME_SIZE;
+        head.encode(version, payload.as_bytes(), max, &mut requests)?;
     }
     let all = tokio::spawn(async move { write.write_all(&requests).await.map(|()| write) });
-    let mut answers = Answers::new(read);
     let mut unanswered: BTreeSet<u64> = (1..=CALLS).collect();
     while !unanswered.is_empty() {
-        let response = answers.next().await?;
-        let body = response.result.map_err(anyhow::Error::msg)?;
-        ensure!(body.decode::<u64>()? == response.id);
+        let answer = answers.next().await?;
+        let body = answer.result.map_err(|it| anyhow::anyhow!(it.message))?;
+        ensure!(body.bytes == answer.id.to_string());
         ensure!(
-            unanswered.remove(&response.id),
+            unanswered.remove(&answer.id),
             "{} was answered twice",
-            response.id
+            answer.id
         );
     }
     all.await??;
@@ -43,25 +51,35 @@ pub(crate) async fn ten_thousand_frames(worker: Candidate) -> Result<()> {
 struct Answers {
     read: OwnedReadHalf,
     input: BytesMut,
-    decoder: FrameDecoder,
+    session: Session,
 }
 
 impl Answers {
-    fn new(read: OwnedReadHalf) -> Self {
+    fn new(read: OwnedReadHalf, session: Session) -> Self {
         Self {
             read,
             input: BytesMut::new(),
-            decoder: FrameDecoder::new(DEFAULT_MAX_FRAME_SIZE),
+            session,
         }
     }
 
-    async fn next(&mut self) -> Result<Response> {
+    async fn shake_hands(&mut self) -> Result<Version> {
+        self.event().await?;
+        let peer = self.session.peer().context("the handshake is not over")?;
+        Ok(Peer::version(peer))
+    }
+
+    async fn next(&mut self) -> Result<Answer> {
+        match self.event().await? {
+            Event::Answer(answer) => Ok(answer),
+            other => anyhow::bail!("the worker sent {other:?}"),
+        }
+    }
+
+    async fn event(&mut self) -> Result<Event> {
         loop {
-            if let Some(frame) = self.decoder.decode(&mut self.input)? {
-                match Message::decode(&frame)? {
-                    Message::Response(response) => return Ok(response),
-                    other => bail!("the worker sent {other:?}"),
-                }
+            if let Some(event) = self.session.receive(&mut self.input)? {
+                return Ok(event);
             }
             let read = self.read.read_buf(&mut self.input).await?;
             ensure!(read > 0, "the worker hung up");

@@ -29,6 +29,7 @@ impl WorkerProcess {
             // The pipe closes with this process, whatever ends it.
             .arg("--end-with-stdin")
             .env("PYPROC_SOCKET_PATH", dir.path().join("worker.sock"))
+            .envs(candidate.environment())
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -1,7 +1,10 @@
 //! What a pool sends, and what it makes of what it gets, byte for byte.
 
-use anyhow::{Context, Result, ensure};
-use pyproc_pool::{ErrorKind, Pool};
+use anyhow::{Context, Result, bail, ensure};
+use pyproc_pool::{
+    ErrorKind, Pool,
+    protocol::{Headers, Version, v2},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,7 +20,7 @@ use crate::{
 pub(crate) async fn without_headers(worker: Candidate) -> Result<()> {
     let process = WorkerProcess::start(&worker).await?;
     let recorder = Recorder::before(&process)?;
-    let pool = connect(&recorder).await?;
+    let pool = connect(&worker, &recorder).await?;
     let bodies = [
         "null",
         r#""größe 🐍 <&> \" \\ \u0000""#,
@@ -41,12 +44,16 @@ pub(crate) async fn without_headers(worker: Candidate) -> Result<()> {
         requests.len()
     );
     for (request, body) in requests.iter().zip(bodies) {
-        let expected = format!(r#"{{"id":{},"method":"echo","body":{body}}}"#, id(request)?);
-        ensure!(
-            *request == framed(&expected),
-            "{} instead of {expected}",
-            text(request)
-        );
+        match worker.protocol {
+            Version::V1 => {
+                let id = id(request)?;
+                check_json(
+                    request,
+                    &format!(r#"{{"id":{id},"method":"echo","body":{body}}}"#),
+                )?;
+            }
+            Version::V2 => check_binary(request, body, &Headers::new())?,
+        }
     }
     Ok(())
 }
@@ -54,7 +61,7 @@ pub(crate) async fn without_headers(worker: Candidate) -> Result<()> {
 pub(crate) async fn with_headers(worker: Candidate) -> Result<()> {
     let process = WorkerProcess::start(&worker).await?;
     let recorder = Recorder::before(&process)?;
-    let pool = connect(&recorder).await?;
+    let pool = connect(&worker, &recorder).await?;
     let input = json!({"value": 42});
     let request = pool
         .request("echo", &input)
@@ -62,14 +69,41 @@ pub(crate) async fn with_headers(worker: Candidate) -> Result<()> {
         .header("a", "1");
     ensure!(request.call::<Value>().await? == input);
     let request = recorder.requests()?.pop().context("nothing was recorded")?;
+    if worker.protocol == Version::V2 {
+        let headers = [("a", "1"), ("tenant", "größe")];
+        let headers = headers.map(|(name, value)| (name.into(), value.into()));
+        return check_binary(&request, r#"{"value":42}"#, &Headers::from(headers));
+    }
     let expected = format!(
         r#"{{"id":{},"method":"echo","body":{{"value":42}},"headers":{{"a":"1","tenant":"größe"}}}}"#,
         id(&request)?
     );
+    check_json(&request, &expected)
+}
+
+/// Byte for byte, as the original's client writes it.
+fn check_json(request: &[u8], expected: &str) -> Result<()> {
     ensure!(
-        request == framed(&expected),
+        request == framed(expected),
         "{} instead of {expected}",
-        text(&request)
+        text(request)
+    );
+    Ok(())
+}
+
+/// The function by its number, the deadline, and nothing that was not asked for.
+fn check_binary(request: &[u8], body: &str, headers: &Headers) -> Result<()> {
+    let v2::Message::Request(request) = v2::Message::decode(&request[4..].to_vec().into())? else {
+        bail!("{} is no request", text(request));
+    };
+    ensure!(
+        matches!(request.method, v2::Method::Index(_)),
+        "{request:?}"
+    );
+    ensure!(request.deadline.is_some() && request.trace.is_none() && !request.wants_times);
+    ensure!(
+        request.headers == *headers && request.body.bytes == body,
+        "{request:?}"
     );
     Ok(())
 }
@@ -77,7 +111,7 @@ pub(crate) async fn with_headers(worker: Candidate) -> Result<()> {
 pub(crate) async fn repeated_reply(worker: Candidate) -> Result<()> {
     let process = WorkerProcess::start(&worker).await?;
     let recorder = Recorder::before(&process)?;
-    let pool = connect(&recorder).await?;
+    let pool = connect(&worker, &recorder).await?;
     let gate = Gate::closed();
     ensure!(pool.call::<_, u32>("echo", &1).await? == 1);
     let next = held(&pool, gate.file());
@@ -92,8 +126,9 @@ pub(crate) async fn repeated_reply(worker: Candidate) -> Result<()> {
     Ok(())
 }
 
-async fn connect(recorder: &Recorder) -> Result<Pool> {
+async fn connect(worker: &Candidate, recorder: &Recorder) -> Result<Pool> {
     let pool = Pool::builder()
+        .max_protocol_version(worker.protocol.number())
         .external_sockets([recorder.socket()])
         .start_timeout(LONG)
         .request_timeout(LONG);

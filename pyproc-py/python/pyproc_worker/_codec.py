@@ -1,4 +1,4 @@
-"""Reads messages and writes results with the fastest JSON library that there is.
+"""Reads messages and bodies, and writes results, with the fastest JSON library that there is.
 
 The three codecs give the same messages, results and errors; what a library does in its own
 way is left to the standard library's json for that one document. Integers are exact up to
@@ -9,15 +9,13 @@ one library knows, such as `msgspec.Struct`, are not made the same, nor are floa
 import json
 import re
 from importlib import import_module
-from importlib.util import find_spec
-from typing import Any, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol
 
 from pyproc_worker._convert import convert, plain
-from pyproc_worker._errors import BrokenFrame, EncodeError
+from pyproc_worker._errors import BrokenFrame, EncodeError, InvalidRequest
 from pyproc_worker._frames import Bytes
 from pyproc_worker._messages import Message, Request, Unreadable, message_of, unreadable
-
-NAMES = ("msgspec", "orjson", "json")  # the fastest first
+from pyproc_worker._settings import CODECS
 
 
 class Codec(Protocol):
@@ -25,26 +23,39 @@ class Codec(Protocol):
 
     name: str
 
+    quick_body: Callable[..., Any]
+    """`decode_body` for most bodies; raises anything for others, that `decode_body` may read."""
+
     def decode(self, frame: Bytes) -> Message:
         """The message in a frame's body. Raises `BrokenFrame` if it is none."""
+
+    def decode_body(self, payload: Bytes) -> Any:
+        """The value that is a payload of version 2. Raises `InvalidRequest` if it is none."""
 
     def encode(self, value: Any) -> bytes:
         """`value` as JSON in UTF-8. Raises `EncodeError` if it cannot be carried."""
 
 
 def choose_codec(name: Optional[str] = None) -> Codec:
-    """The codec called `name`, or the fastest that is installed.
+    """The codec called `name`, one of `CODECS`, or the fastest that is installed.
 
-    Raises `ValueError` for an unknown name and `ImportError` for a missing library.
+    Raises `ImportError` for a missing library.
     """
     if name is None:
-        name = next(name for name in NAMES if find_spec(name))
-    if name not in NAMES:
-        raise ValueError(f"PYPROC_JSON is {name!r}; it may be one of {', '.join(NAMES)}")
+        return _fastest()
     if name == "json":
         return StandardCodec()
     codec: Codec = import_module(f"pyproc_worker._codec_{name}").codec()
     return codec
+
+
+def _fastest() -> Codec:
+    for name in CODECS:
+        try:
+            return choose_codec(name)
+        except ImportError:
+            continue
+    raise AssertionError("json of the standard library is always there")
 
 
 class StandardCodec:
@@ -53,6 +64,7 @@ class StandardCodec:
     name = "json"
 
     def __init__(self) -> None:
+        self.quick_body = self.decode_body
         self._scan = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
         self._write = json.JSONEncoder(
             ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=convert
@@ -70,6 +82,17 @@ class StandardCodec:
             raise _no_json(error) from None
         except ValueError as error:  # an integer of too many digits, a header with a surrogate
             return unreadable(frame, f"the request cannot be read: {error}")
+
+    def decode_body(self, payload: Bytes) -> Any:
+        try:
+            body = self._document(payload)
+        except RecursionError:
+            raise InvalidRequest("the body is nested too deeply to be read") from None
+        except (BrokenFrame, ValueError) as error:
+            raise InvalidRequest(f"the body is no JSON that can be read: {error}") from None
+        if _has_lone_surrogate(payload, body):
+            raise InvalidRequest("the body has a string with a lone surrogate")
+        return body
 
     def encode(self, value: Any) -> bytes:
         try:

@@ -22,14 +22,23 @@ class OrjsonCodec:
 
     def __init__(self) -> None:
         self._standard = StandardCodec()
+        self.quick_body = self.decode_body
 
     def decode(self, frame: Bytes) -> Message:
-        if _LONG_NUMBER in frame.translate(_DIGITS_AS_ZEROS):  # orjson would make it a float
+        if _has_long_number(frame):
             return self._standard.decode(frame)
         try:
             return message_of(orjson.loads(frame))
         except orjson.JSONDecodeError:
             return self._standard.decode(frame)
+
+    def decode_body(self, payload: Bytes) -> Any:
+        if _has_long_number(payload):
+            return self._standard.decode_body(payload)
+        try:
+            return orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            return self._standard.decode_body(payload)
 
     def encode(self, value: Any) -> bytes:
         try:
@@ -42,3 +51,8 @@ class OrjsonCodec:
 
 
 codec = OrjsonCodec
+
+
+def _has_long_number(document: Bytes) -> bool:
+    """Whether there may be an integer that orjson would make a float."""
+    return _LONG_NUMBER in document.translate(_DIGITS_AS_ZEROS)

@@ -1,19 +1,23 @@
 """One client's connection: its socket, what it still wants, and what it has not read yet."""
 
-import contextlib
 import select
 import socket
-import time
 from collections import deque
-from typing import Optional
+from typing import Any, Optional
 
+from pyproc_worker._answers import Writer
 from pyproc_worker._errors import BrokenFrame
-from pyproc_worker._frames import Bytes, FrameReader, prefix
-from pyproc_worker._messages import RequestLike
+from pyproc_worker._frames import Bytes, FrameReader
+from pyproc_worker._outgoing import Outgoing
+from pyproc_worker._registry import Exposed
+from pyproc_worker._running import Running
 
 READ_SIZE = 128 * 1024
 BUFFER_LIMIT = 1024 * 1024
 """Bytes of requests not started, and of answers not read, beyond which reading pauses."""
+
+Waiting = tuple[int, Exposed, Any, Writer]
+"""A request that has not started: its id, the function, the argument, and who answers it."""
 
 
 class Connection:
@@ -23,33 +27,46 @@ class Connection:
         "_backlog",
         "_frames",
         "_socket",
-        "details",
+        "closed",
         "ended",
         "farewell",
         "fd",
+        "greeted",
         "interest",
         "outgoing",
         "owner",
         "pending",
+        "running",
         "scheduled",
+        "table",
+        "version",
+        "writer",
     )
 
-    def __init__(self, sock: socket.socket, max_frame_size: int) -> None:
+    def __init__(self, sock: socket.socket, max_frame_size: int, writer: Writer) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._frames = FrameReader(max_frame_size)
         self._backlog = 0
         self.fd = sock.fileno()
-        self.pending: deque[RequestLike] = deque()
+        self.writer = writer
+        """Answers requests of version 1."""
+        self.pending: deque[Waiting] = deque()
         """Requests that have not started."""
-        self.outgoing = bytearray()
-        """Frames that have not been sent."""
+        self.running = Running()
+        """Requests that can be cancelled while they run."""
+        self.outgoing = Outgoing(sock)
         self.farewell = b""
         """The last frame, to be sent after all answers."""
         self.ended = False
         """Nothing more will be read: the client finished, or broke the protocol."""
-        self.details = False
-        """The feature error-details is in force."""
+        self.closed = False
+        self.greeted = False
+        """The client said hello."""
+        self.version = 1
+        """The highest version in force."""
+        self.table: list[Exposed] = []
+        """The functions by their indexes in version 2."""
         self.owner = False
         """The worker exits with this connection."""
         self.scheduled = False
@@ -75,29 +92,18 @@ class Connection:
         """Why the stream of frames ended, if it is broken."""
         return self._frames.error
 
-    def send(self, body: bytes) -> None:
-        """Appends a frame to what goes out with the next `flush`."""
-        self.outgoing += prefix(len(body))
-        self.outgoing += body
+    def accept_version_2(self) -> None:
+        """From now on frames of version 2 are in order as well."""
+        self.version = 2
+        self._frames.accept_version_2()
 
     def flush(self) -> None:
         """Sends as much as the client takes. Raises `OSError` if it is gone."""
-        if self.farewell and not self.pending:
-            self.send(self.farewell)
+        if self.farewell and not self.pending and not self.running:
+            self.outgoing.send(self.farewell)
             self.farewell = b""
-        if not self.outgoing:
-            return
-        try:
-            sent = self._socket.send(self.outgoing)
-        except (BlockingIOError, InterruptedError):
-            return
-        del self.outgoing[:sent]
-
-    def flush_before(self, deadline: float) -> None:
-        """Waits for the client to read all answers, until `deadline` of the monotonic clock."""
-        with contextlib.suppress(OSError):
-            self._socket.settimeout(max(0.0, deadline - time.monotonic()))
-            self._socket.sendall(self.outgoing)
+        else:
+            self.outgoing.flush()
 
     @property
     def may_run(self) -> bool:
@@ -107,21 +113,29 @@ class Connection:
     @property
     def finished(self) -> bool:
         """Whether there's nothing left to do for this client."""
-        return self.ended and not self.pending and not self.outgoing
+        return self.ended and not (self.pending or self.running or self.outgoing)
 
     def wanted_events(self, draining: bool) -> int:
         """What to wait for: room for answers, and more requests unless too much waits already."""
         events = select.POLLOUT if self.outgoing else 0
-        paused = len(self.outgoing) > BUFFER_LIMIT or (
-            self.pending and self._backlog > BUFFER_LIMIT
+        paused = (
+            len(self.outgoing) > BUFFER_LIMIT
+            or (self.pending and self._backlog > BUFFER_LIMIT)
+            or self.running.too_many
         )
         if not (self.ended or draining or paused):
             events |= select.POLLIN
         return events
 
     def close(self) -> None:
-        """Closes the socket and forgets what waits."""
-        self.ended = True
+        """Closes the socket, forgets what waits, and cancels what runs."""
+        self.closed = self.ended = True
         self.pending.clear()
-        self.outgoing.clear()
-        self._socket.close()
+        self.outgoing.close()  # first, so that nobody is told of what is cancelled now
+        self.running.cancel_all()
+
+    def disown(self) -> None:
+        """In a forked process: leaves it all to the parent, and takes no lock that it may hold."""
+        self.pending.clear()
+        self.running = Running()
+        self.outgoing.abandon()

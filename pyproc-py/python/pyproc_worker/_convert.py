@@ -21,20 +21,20 @@ strings are written so, True, False and None as ``true``, ``false`` and ``null``
 Integers are exact up to Python's limit of 4,300 digits. NaN and infinities are errors.
 """
 
-import base64
-import dataclasses
-import datetime
-import decimal
+from __future__ import annotations
+
+import binascii
 import enum
 import math
-import pathlib
 import sys
-import uuid
-from typing import Any, Callable
 
 from pyproc_worker._errors import EncodeError
 
-_TEXT = (decimal.Decimal, uuid.UUID, pathlib.PurePath)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import datetime
+    from typing import Any, Callable
+
 _BINARY = (bytes, bytearray, memoryview)
 _AS_BASE: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
@@ -50,21 +50,31 @@ def convert(value: Any) -> Any:
     """
     if isinstance(value, enum.Enum):
         return value.value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, _TEXT):
-        return str(value)
-    if isinstance(value, (datetime.datetime, datetime.time)):
-        return _moment(value)
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    if isinstance(value, datetime.timedelta):
-        return _duration(value)
+    if hasattr(type(value), "__dataclass_fields__"):
+        from dataclasses import fields  # which is loaded, as there is a dataclass
+
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, _BINARY):
-        return base64.b64encode(value).decode("ascii")
+        return binascii.b2a_base64(value, newline=False).decode("ascii")
+    if _is(value, "datetime", "datetime", "time"):
+        return _moment(value)
+    if _is(value, "datetime", "date"):
+        return value.isoformat()
+    if _is(value, "datetime", "timedelta"):
+        return _duration(value)
+    if _is(value, "decimal", "Decimal") or _is(value, "uuid", "UUID"):
+        return str(value)
+    if _is(value, "pathlib", "PurePath"):
+        return str(value)
     if isinstance(value, (set, frozenset)):
         return list(value)
     return _from_numpy_or_subclass(value)
+
+
+def _is(value: Any, module: str, *names: str) -> bool:
+    """Whether a value is of a module's types. Nothing is, of a module that is not loaded."""
+    loaded = sys.modules.get(module)
+    return isinstance(value, tuple(getattr(loaded, name) for name in names)) if loaded else False
 
 
 def plain(value: Any, path: str = "result") -> Any:

@@ -1,8 +1,11 @@
 """The errors that a worker reports, and how any exception is told to a client."""
 
-import traceback
-from types import TracebackType
-from typing import Any, Optional
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
 
 MESSAGE_LIMIT = 64 * 1024  # characters
 TRACEBACK_LIMIT = 16 * 1024  # bytes
@@ -34,12 +37,15 @@ class MethodNotFound(LookupError):
 
 
 class Cancelled(Exception):
-    """The client cancelled the request before its function started."""
+    """The client cancelled the request.
+
+    A function that stops because its `cancel_event` was set may raise it too.
+    """
 
     __module__ = "pyproc_worker"
 
-    def __init__(self) -> None:
-        super().__init__("the client cancelled the request before it started")
+    def __init__(self, message: str = "the client cancelled the request") -> None:
+        super().__init__(message)
 
 
 WORKERS_OWN = (InvalidRequest, EncodeError, MethodNotFound, Cancelled)
@@ -56,11 +62,14 @@ def error_document(request_id: int, error: BaseException, details: bool) -> dict
     """
     document: dict[str, Any] = {"id": request_id, "ok": False, "error": message_of(error)}
     if details:
-        document["headers"] = {
-            "pyproc-error-traceback": _formatted_traceback(error),
-            "pyproc-error-type": _type_name(error),
-        }
+        kind, _, trace = error_parts(error)
+        document["headers"] = {"pyproc-error-traceback": trace, "pyproc-error-type": kind}
     return document
+
+
+def error_parts(error: BaseException) -> tuple[str, str, str]:
+    """The exception's type, message and traceback; texts as those of `error_document`."""
+    return _type_name(error), message_of(error), _formatted_traceback(error)
 
 
 def message_of(error: BaseException) -> str:
@@ -81,6 +90,8 @@ def _type_name(error: BaseException) -> str:
 
 
 def _formatted_traceback(error: BaseException) -> str:
+    import traceback  # not before there is an error: it is large
+
     try:
         lines = traceback.format_exception(type(error), error, _users_part(error.__traceback__))
         text = "".join(lines)
@@ -89,7 +100,7 @@ def _formatted_traceback(error: BaseException) -> str:
     return text.encode("utf-8", "replace")[-TRACEBACK_LIMIT:].decode("utf-8", "ignore")
 
 
-def _users_part(trace: Optional[TracebackType]) -> Optional[TracebackType]:
+def _users_part(trace: TracebackType | None) -> TracebackType | None:
     """Skips the leading frames that belong to this package."""
     while trace is not None and _is_ours(trace.tb_frame.f_globals.get("__name__")):
         trace = trace.tb_next

@@ -4,9 +4,10 @@ import struct
 from typing import Optional, Union
 
 from pyproc_worker._errors import BrokenFrame
+from pyproc_worker._settings import DEFAULT_MAXIMUM
 
-DEFAULT_MAXIMUM = 10 * 1024 * 1024
 VERSION_1 = 0x7B  # "{"
+END_OF_KINDS = 0x20  # what version 2 begins with is below
 
 Bytes = Union[bytes, bytearray]
 
@@ -28,8 +29,13 @@ class FrameReader:
     def __init__(self, maximum: int = DEFAULT_MAXIMUM) -> None:
         self.error: Optional[BrokenFrame] = None
         self._maximum = maximum
+        self._end_of_kinds = 0
         self._partial = bytearray()
         self._wanted = 4  # bytes that `_partial` must hold before it says more
+
+    def accept_version_2(self) -> None:
+        """From now on frames of version 2 are in order as well."""
+        self._end_of_kinds = END_OF_KINDS
 
     def feed(self, data: bytes) -> list[Bytes]:
         """Takes the next bytes of the stream and returns the bodies that they complete."""
@@ -45,13 +51,14 @@ class FrameReader:
 
     def _split(self, data: Bytes) -> list[Bytes]:
         frames: list[Bytes] = []
-        start, end, maximum = 0, len(data), self._maximum
+        start, end = 0, len(data)
+        maximum, end_of_kinds = self._maximum, self._end_of_kinds
         self._wanted = 4
         while end - start > 4:
-            length, version = _unpack_start(data, start)
+            length, first = _unpack_start(data, start)
             stop = start + 4 + length
-            if version != VERSION_1 or not 0 < length <= maximum:
-                self._fail(length, version)
+            if (first >= end_of_kinds and first != VERSION_1) or not 0 < length <= maximum:
+                self._fail(length, first)
                 return frames
             if stop > end:
                 self._wanted = stop - start
@@ -70,11 +77,13 @@ class FrameReader:
             self._wanted = 5
         self._partial += rest
 
-    def _fail(self, length: int, version: int) -> None:
+    def _fail(self, length: int, first: int) -> None:
         if length == 0:
             reason = "a frame of length 0"
         elif length > self._maximum:
             reason = f"a frame of {length} bytes, longer than the maximum of {self._maximum}"
+        elif self._end_of_kinds:
+            reason = f"a frame that begins with byte 0x{first:02x}, which is of no version"
         else:
-            reason = f"a frame that begins with byte 0x{version:02x}: this worker speaks version 1"
+            reason = f"a frame that begins with byte 0x{first:02x}: no hello chose version 2"
         self.error = BrokenFrame(reason)

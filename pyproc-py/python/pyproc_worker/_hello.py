@@ -1,61 +1,88 @@
 """The hello: a client and this worker tell each other who they are and what they can."""
 
+from __future__ import annotations
+
 import os
-import platform
-from typing import Any, NamedTuple
+import sys
 
 from pyproc_worker._errors import InvalidRequest
 from pyproc_worker._registry import Exposed, functions
-from pyproc_worker._schema import parameters_schema, returns_schema
+from pyproc_worker._simple import takes_whole_body
 from pyproc_worker._version import AGENT
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 METHOD = "pyproc.hello"
-VERSION = 1
+VERSIONS = (1, 2)
 ERROR_DETAILS = "error-details"
 FEATURES = (ERROR_DETAILS, "cancel")
 MAX_FUNCTIONS = 4096
 
 
-class Hello(NamedTuple):
+class Hello:
     """What a client says."""
 
-    features: list[str]
-    """Those of its features that this worker understands too."""
-    agent: str
-    owner: bool
+    def __init__(self, features: list[str], agent: str, owner: bool, version: int) -> None:
+        self.features = features
+        """Those of its features that this worker understands too."""
+        self.agent = agent
+        self.owner = owner
+        self.version = version
+        """The highest that both speak."""
 
 
 def read_hello(body: Any) -> Hello:
     """Raises `InvalidRequest` if the body is no hello, or no version is common to both."""
     if type(body) is not dict or type(body.get("versions")) is not list:
         raise InvalidRequest("the hello makes no sense: it must list the client's versions")
-    if VERSION not in body["versions"]:
-        raise InvalidRequest(f"this worker speaks version 1, not {body['versions']!r}")
+    common = [version for version in VERSIONS if version in body["versions"]]
+    if 1 not in common:
+        raise InvalidRequest(f"this worker speaks versions 1 and 2, not {body['versions']!r}")
     offered = body.get("features")
     features = [name for name in FEATURES if type(offered) is list and name in offered]
-    return Hello(features, str(body.get("agent", "")), body.get("owner") is True)
+    return Hello(features, str(body.get("agent", "")), body.get("owner") is True, common[-1])
 
 
-def introduction(features: list[str], schemas: bool = True) -> dict[str, Any]:
+def introduction(features: list[str], schemas: bool = True, version: int = 1) -> dict[str, Any]:
     """What the worker says: itself, and the functions it exposes at this moment.
+
+    The order of the functions is that by which version 2 numbers them, as in `table`.
 
     Without `schemas`, it's said of each function that it takes and returns anything.
     """
-    names = sorted(functions)[:MAX_FUNCTIONS]
     return {
-        "version": VERSION,
+        "version": version,
         "features": features,
         "agent": AGENT,
         "pid": os.getpid(),
-        "python": platform.python_version(),
-        "functions": [_described(functions[name], schemas) for name in names],
+        "python": sys.version.partition(" ")[0],
+        "functions": [_described(exposed, schemas) for exposed in table()],
     }
+
+
+def table() -> list[Exposed]:
+    """The functions that a hello lists at this moment."""
+    return [functions[name] for name in sorted(functions)[:MAX_FUNCTIONS]]
 
 
 def _described(exposed: Exposed, schemas: bool) -> dict[str, Any]:
-    return {
+    parameters, returns = _schemas(exposed.function) if schemas else ({}, {})
+    described: dict[str, Any] = {
         "name": exposed.name,
         "doc": exposed.doc,
-        "parameters": parameters_schema(exposed.function) if schemas else {},
-        "returns": returns_schema(exposed.function) if schemas else {},
+        "parameters": parameters,
+        "returns": returns,
     }
+    if exposed.concurrent:
+        described["concurrent"] = True
+    return described
+
+
+def _schemas(function: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    if takes_whole_body(function):
+        return {}, {}
+    from pyproc_worker._schema import parameters_schema, returns_schema  # not before: it is large
+
+    return parameters_schema(function), returns_schema(function)

@@ -1,11 +1,16 @@
 """The socket file on which a worker listens."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import socket
 import stat
 import sys
-from collections.abc import Iterator
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BACKLOG = 128
 LONGEST_PATH = 107 if sys.platform == "linux" else 103  # bytes that fit into sun_path
@@ -17,6 +22,7 @@ def listening(path: str) -> Iterator[socket.socket]:
 
     Raises `ValueError` if the path is too long for a socket, `FileExistsError` if there is
     something there that is no socket. A socket that is there already is replaced.
+    A process that was forked meanwhile leaves the file alone.
     """
     size = len(os.fsencode(path))
     if size > LONGEST_PATH:
@@ -29,13 +35,13 @@ def listening(path: str) -> Iterator[socket.socket]:
             listener.bind(path)
         except OSError as error:  # which does not name the path
             raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
-        identity = _identity(path)
+        identity, owner = _identity(path), os.getpid()
         try:
             listener.listen(BACKLOG)
             yield listener
         finally:
             with contextlib.suppress(OSError):
-                if _identity(path) == identity:
+                if os.getpid() == owner and _identity(path) == identity:
                     os.unlink(path)
 
 

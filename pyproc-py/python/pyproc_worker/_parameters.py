@@ -3,13 +3,15 @@
 The plan is made once for a function; a call then only carries it out.
 """
 
+from __future__ import annotations
+
 import functools
 import inspect
-import threading
 import typing
 from inspect import Parameter
 from typing import Any, Callable, Literal
 
+from pyproc_worker._cancel import CANCEL_EVENT, giving_event
 from pyproc_worker._hints import hints_of, signature_of
 from pyproc_worker._values import (
     UNIONS,
@@ -21,13 +23,12 @@ from pyproc_worker._values import (
     reader_of,
 )
 
-Call = Callable[[Any], Any]
-"""Runs a function with the body of a request."""
+if typing.TYPE_CHECKING:
+    from pyproc_worker._cancel import Call
 
 _SCALARS = (bool, int, float, str, None, type(None))
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-CANCEL_EVENT = "cancel_event"
 
 
 class Shape:
@@ -80,7 +81,7 @@ def plan(function: Callable[..., Any]) -> Call:
     """The way to call `function` with the body of a request. See `expose` for the rule."""
     shape = Shape(function)
     if shape.wants_cancel_event:
-        function = _with_cancel_event(function)
+        function = giving_event(function)
     if shape.kind == "whole":
         return function
     if shape.kind == "nothing":
@@ -125,14 +126,6 @@ def _takes_bare_value(shape: Shape) -> bool:
     """Whether a body that is no object can only mean the first parameter."""
     first = shape.parameters[0]
     return first.kind in _POSITIONAL and not any(map(_is_required, shape.parameters[1:]))
-
-
-def _with_cancel_event(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs, cancel_event=threading.Event())
-
-    return call
 
 
 def _is_required(parameter: Parameter) -> bool:

@@ -1,38 +1,75 @@
 """The functions that this worker exposes, under their names."""
 
+from __future__ import annotations
+
 import functools
-import inspect
 import os
 import warnings
-from typing import Any, Callable, Optional, TypeVar, Union, overload
 
+from pyproc_worker._cancel import CANCEL_EVENT
 from pyproc_worker._errors import MethodNotFound
-from pyproc_worker._parameters import Call, plan
+from pyproc_worker._simple import first_line, takes_whole_body
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, TypeVar, overload
+
+    from pyproc_worker._cancel import Call
+
+    Function = TypeVar("Function", bound=Callable[..., Any])
 
 RESERVED = "pyproc."
 
 
 class Exposed:
-    """One exposed function."""
+    """What is exposed under one name: the same object also when the function is replaced."""
 
-    __slots__ = ("call", "function", "name", "quick")
+    __slots__ = ("call", "cancellable", "concurrent", "function", "name", "quick")
+
+    function: Callable[..., Any]
+
+    call: Call
+    """Runs the function with the body of a request; for a concurrent one, gives what to await."""
+
+    concurrent: bool
+    """The function is `async def`: its calls run beside the others."""
+
+    cancellable: bool
+    """It takes a `cancel_event`, so it's called by `call_with_event`."""
+
+    quick: bool
+    """The last call was so short that others' answers may wait for it."""
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
+        self.replace(function)
+
+    def replace(self, function: Callable[..., Any]) -> None:
+        """Puts another function in the place of the one before."""
         self.function = function
-        self.call: Call = self._plan_and_call
-        """Runs the function with the body of a request."""
         self.quick = False
-        """Whether the last call was so short that others' answers may wait for it."""
+        if takes_whole_body(function):
+            self.call, self.concurrent, self.cancellable = function, False, False
+            return
+        from pyproc_worker._hints import signature_of  # not before: it is large
+
+        signature = signature_of(function)
+        self.call = self._plan_and_call
+        self.concurrent = _is_coroutine_function(function)
+        self.cancellable = signature is not None and CANCEL_EVENT in signature.parameters
 
     @property
     def doc(self) -> str:
         """The first line of the documentation, or nothing."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+        if takes_whole_body(self.function):
+            return first_line(self.function.__doc__)
+        from inspect import getdoc
+
+        return first_line(getdoc(self.function))
 
     def _plan_and_call(self, body: Any) -> Any:
+        from pyproc_worker._parameters import plan
+
         # Not at exposure, when hints may still name classes that the script defines later.
         self.call = plan(self.function)
         return self.call(body)
@@ -52,15 +89,17 @@ def not_found(name: str) -> Exposed:
     return stand_in
 
 
-@overload
-def expose(function: Function) -> Function: ...
-@overload
-def expose(*, name: Optional[str] = None) -> Callable[[Function], Function]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def expose(function: Function) -> Function: ...
+    @overload
+    def expose(*, name: str | None = None) -> Callable[[Function], Function]: ...
 
 
 def expose(
-    function: Optional[Function] = None, *, name: Optional[str] = None
-) -> Union[Function, Callable[[Function], Function]]:
+    function: Function | None = None, *, name: str | None = None
+) -> Function | Callable[[Function], Function]:
     """Lets clients call a function; use as ``@expose`` or ``@expose(name="other")``.
 
     The function is returned unchanged. How the request's body reaches its parameters:
@@ -81,11 +120,14 @@ def expose(
     Optional, Union, Literal, dataclasses, and TypedDict as an object. Other hints let any
     value pass. ``**kwargs`` takes all other fields as they are.
 
-    A parameter ``cancel_event`` gets a `threading.Event`. This release never sets
-    it: a request that is cancelled in time is not started at all.
+    A parameter ``cancel_event`` gets a `threading.Event` that is set when the client cancels the
+    request, or leaves. The function may then stop and return or raise what it likes.
+
+    ``async def`` functions run concurrently, on one event loop in a thread of its own, beside the
+    plain functions. When the client cancels a request, or leaves, its task is cancelled.
 
     Raises `ValueError` for a name that begins with ``pyproc.`` and `TypeError` for what cannot
-    be called by name, or is an async or generator function. A second function of the same name
+    be called by name, or is a generator function. A second function of the same name
     replaces the first, with a warning.
     """
     if function is None:
@@ -93,30 +135,41 @@ def expose(
     return _expose_as(name, function)
 
 
-def _expose_as(name: Optional[str], function: Function) -> Function:
+def _expose_as(name: str | None, function: Function) -> Function:
     name = name or getattr(function, "__name__", None)
     if not isinstance(name, str) or not callable(function):
         raise TypeError(f"cannot expose {function!r}: it needs to be callable and to have a name")
     _refuse_unsupported(name, function)
     if name.startswith(RESERVED):
         raise ValueError(f"cannot expose {name!r}: names that begin with {RESERVED!r} are reserved")
-    if name in functions and not _is_same(functions[name].function, function):
+    known = functions.get(name)
+    if known is None:
+        functions[name] = Exposed(name, function)
+        return function
+    if not _is_same(known.function, function):
         warnings.warn(f"{name!r} was exposed already; it is replaced", stacklevel=3)
-    functions[name] = Exposed(name, function)
+    known.replace(function)
     return function
 
 
 def _refuse_unsupported(name: str, function: Callable[..., Any]) -> None:
-    for code in (function, type(function).__call__):  # the latter is an object's own code
-        if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
-            raise TypeError(
-                f"async functions are not supported yet: make {name!r} a plain function, "
-                "which may call asyncio.run()"
-            )
-        if inspect.isgeneratorfunction(code):
-            raise TypeError(
-                f"generator functions are not supported yet: make {name!r} return a list"
-            )
+    if takes_whole_body(function):
+        return
+    import inspect
+
+    if _is(inspect.isgeneratorfunction, function) or _is(inspect.isasyncgenfunction, function):
+        raise TypeError(f"generator functions are not supported yet: make {name!r} return a list")
+
+
+def _is_coroutine_function(function: Callable[..., Any]) -> bool:
+    from inspect import iscoroutinefunction
+
+    return _is(iscoroutinefunction, function)
+
+
+def _is(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
+    """Whether a function, or the code of an object that can be called, is of a kind."""
+    return kind(function) or kind(type(function).__call__)
 
 
 def _is_same(old: Callable[..., Any], new: Callable[..., Any]) -> bool:
@@ -125,6 +178,6 @@ def _is_same(old: Callable[..., Any], new: Callable[..., Any]) -> bool:
 
 
 @expose
-def health(req: Any) -> dict[str, Any]:
+def health(req):  # type: ignore[no-untyped-def]  # see `_simple`
     """Says that the worker is alive."""
     return {"status": "healthy", "pid": os.getpid()}

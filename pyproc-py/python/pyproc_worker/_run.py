@@ -1,16 +1,17 @@
-"""Starts a worker: settings, logging, socket, loop."""
+"""Starts a worker: settings, logging, socket, core."""
+
+from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import io
-import logging
 import os
 import sys
-from typing import Any, Optional
+from importlib import import_module
 
-from pyproc_worker._codec import choose_codec
+from pyproc_worker import _log
 from pyproc_worker._listener import listening
-from pyproc_worker._loop import Loop
 from pyproc_worker._settings import Settings
 from pyproc_worker._termination import Termination
 
@@ -18,7 +19,13 @@ INTERRUPTED = 130  # the exit code of a process that SIGINT ended
 
 KEPT_MEMORY = 16 * 1024 * 1024  # bytes
 
-logger = logging.getLogger("pyproc_worker")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Callable
+
+    Serve = Callable[[socket.socket, Settings, Termination], None]
+    """A core of the worker: returns when the worker is to end, or raises what ends it."""
 
 
 class Runs:
@@ -26,23 +33,25 @@ class Runs:
 
     allowed = True
     started = False
-    refusal: Optional[Exception] = None
+    refusal: Exception | None = None
     """Why a worker could not start: a setting or the socket's path is at fault."""
 
 
-def run_worker(socket_path: Optional[str] = None) -> None:
+def run_worker(socket_path: str | None = None) -> None:
     """Serves the exposed functions on a Unix socket until the worker is to end.
 
     `socket_path` is by default what the environment variable ``PYPROC_SOCKET_PATH`` says.
 
     It returns after SIGTERM, when the client that owns the worker leaves, or when its
     parent process (``PYPROC_PARENT_PID``) is gone: requests that had arrived are answered
-    first. Ctrl-C ends the process with exit code 130. `sys.exit` in a function ends the
+    first. The native core serves if it's there, else the one in Python, as ``PYPROC_WORKER_CORE``
+    wants. Ctrl-C ends the process with exit code 130. `sys.exit` in a function ends the
     worker with its code. Objects that exist by now are kept out of garbage collection
     (`gc.freeze`), which shortens its pauses.
 
     Raises `ValueError` without a path, for one that is too long, and for an environment
-    variable that makes no sense; `FileExistsError` if the path is a file that is no socket, and
+    variable that makes no sense; `ImportError` if the native core or the JSON library that the
+    environment asks for is missing; `FileExistsError` if the path is a file that is no socket, and
     other kinds of `OSError` if it cannot be listened at.
     """
     Runs.started = True
@@ -51,28 +60,57 @@ def run_worker(socket_path: Optional[str] = None) -> None:
     try:
         with contextlib.ExitStack() as resources:
             try:
-                loop = _start(socket_path, resources)
+                serve = _start(socket_path, resources)
             except (ImportError, OSError, ValueError) as error:
                 Runs.refusal = error
                 raise
-            loop.serve()
+            serve()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
 
-def _start(socket_path: Optional[str], resources: contextlib.ExitStack) -> Loop:
-    """A loop that is ready to serve; what it needs is closed with `resources`."""
+def _start(socket_path: str | None, resources: contextlib.ExitStack) -> Callable[[], None]:
+    """What serves; that which it needs is closed with `resources`."""
     path = socket_path or os.environ.get("PYPROC_SOCKET_PATH")
     if not path:
         raise ValueError("no socket path: give run_worker() one, or set PYPROC_SOCKET_PATH")
     settings = Settings.from_environment()
-    codec = choose_codec(settings.codec)
+    serve, description = _choose_core(settings)
     _set_up_output(settings.log_level)
     listener = resources.enter_context(listening(path))
     termination = resources.enter_context(Termination())
-    logger.info("serving on %s, JSON by %s", path, codec.name)
+    _log.info(f"serving on {path}, core: {description}")
     _prepare_memory()
-    return Loop(listener, codec, settings, termination)
+    return functools.partial(serve, listener, settings, termination)
+
+
+def _choose_core(settings: Settings) -> tuple[Serve, str]:
+    """The core that serves, and how the log calls it."""
+    if settings.core != "python":
+        try:
+            core = import_module("pyproc_worker._core")
+            return core.serve, f"native (JSON by {core.JSON})"
+        except ImportError as error:
+            if settings.core == "native":
+                raise ImportError(
+                    "PYPROC_WORKER_CORE is 'native', but this installation has no native core "
+                    f"that can be loaded ({error}): install a wheel for this platform, or unset it"
+                ) from error
+    return _python_core(settings)
+
+
+def _python_core(settings: Settings) -> tuple[Serve, str]:
+    from pyproc_worker._codec import (
+        choose_codec,
+    )  # with the loop, what the other core need not load
+    from pyproc_worker._loop import Loop
+
+    codec = choose_codec(settings.codec)
+
+    def serve(listener: socket.socket, settings: Settings, termination: Termination) -> None:
+        Loop(listener, codec, settings, termination).serve()
+
+    return serve, f"python (JSON by {codec.name})"
 
 
 def _prepare_memory() -> None:
@@ -91,8 +129,4 @@ def _set_up_output(log_level: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
-    if not logging.getLogger().handlers:
-        known: Any = logging.getLevelName(log_level)
-        if not isinstance(known, int):
-            raise ValueError(f"PYPROC_LOG_LEVEL is {log_level!r}, which is no level of logging")
-        logging.basicConfig(level=known, stream=sys.stderr)
+    _log.set_up(log_level)

@@ -1,44 +1,64 @@
 """What the environment sets."""
 
-import dataclasses
+from __future__ import annotations
+
 import os
-from collections.abc import Mapping
-from typing import Optional
 
-from pyproc_worker._frames import DEFAULT_MAXIMUM
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
+DEFAULT_MAXIMUM = 10 * 1024 * 1024
 SMALLEST_MAXIMUM = 1024
+CORES = ("python", "native")
+CODECS = ("msgspec", "orjson", "json")  # the fastest first
 
 
-@dataclasses.dataclass(frozen=True)
 class Settings:
     """Settings of a worker, read from the environment once when it starts."""
 
     max_frame_size: int = DEFAULT_MAXIMUM
     """``PYPROC_MAX_FRAME_SIZE``: bytes of the longest frame, both ways; at least 1,024."""
 
-    parent_pid: Optional[int] = None
+    parent_pid: int | None = None
     """``PYPROC_PARENT_PID``: the worker exits when this is no longer its parent process."""
 
-    codec: Optional[str] = None
-    """``PYPROC_JSON``: msgspec, orjson or json; the fastest that is installed if unset."""
+    codec: str | None = None
+    """``PYPROC_JSON``: msgspec, orjson or json, for the core in Python; the fastest that is
+    installed if unset."""
+
+    core: str | None = None
+    """``PYPROC_WORKER_CORE``: python or native; native if unset and there."""
+
+    spin_us: int = 0
+    """``PYPROC_SPIN_US``: microseconds that the worker looks for messages before it sleeps; see
+    `Spin`. 0 sleeps at once."""
 
     log_level: str = "INFO"
     """``PYPROC_LOG_LEVEL``: a level of `logging`; counts only if the script set up no logging."""
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Raises `ValueError` if a variable makes no sense."""
         maximum = _integer(environment, "PYPROC_MAX_FRAME_SIZE", SMALLEST_MAXIMUM)
-        return cls(
-            max_frame_size=DEFAULT_MAXIMUM if maximum is None else maximum,
-            parent_pid=_integer(environment, "PYPROC_PARENT_PID", 1),
-            codec=environment.get("PYPROC_JSON") or None,
-            log_level=(environment.get("PYPROC_LOG_LEVEL") or "INFO").upper(),
-        )
+        settings = cls()
+        settings.max_frame_size = DEFAULT_MAXIMUM if maximum is None else maximum
+        settings.parent_pid = _integer(environment, "PYPROC_PARENT_PID", 1)
+        settings.codec = _one_of(environment, "PYPROC_JSON", CODECS)
+        settings.core = _one_of(environment, "PYPROC_WORKER_CORE", CORES)
+        settings.spin_us = _integer(environment, "PYPROC_SPIN_US", 0) or 0
+        settings.log_level = (environment.get("PYPROC_LOG_LEVEL") or "INFO").upper()
+        return settings
 
 
-def _integer(environment: Mapping[str, str], name: str, least: int) -> Optional[int]:
+def _one_of(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:
+    text = environment.get(name) or None
+    if text is not None and text not in choices:
+        raise ValueError(f"{name} is {text!r}; it may be one of {', '.join(choices)}")
+    return text
+
+
+def _integer(environment: Mapping[str, str], name: str, least: int) -> int | None:
     text = environment.get(name)
     if not text:
         return None

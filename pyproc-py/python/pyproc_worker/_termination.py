@@ -1,12 +1,17 @@
 """SIGTERM as a request that the loop notices, also while it waits for sockets."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import signal
 import socket
 import threading
-from types import FrameType, TracebackType
-from typing import Any, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+    from typing import Any
 
 
 class Termination:
@@ -29,12 +34,17 @@ class Termination:
         """The descriptor to wait for."""
         return self._reader.fileno()
 
+    def wake(self) -> None:
+        """Makes the descriptor readable, so that the loop looks around. From any thread."""
+        with contextlib.suppress(OSError):  # full: it is readable; closed: nobody looks
+            self._writer.send(b"\0")
+
     def clear(self) -> None:
         """Makes the descriptor wait for the next signal."""
         with contextlib.suppress(BlockingIOError):
             self._reader.recv(4096)
 
-    def __enter__(self) -> "Termination":
+    def __enter__(self) -> Termination:
         if threading.current_thread() is threading.main_thread():
             self._old_wakeup = signal.set_wakeup_fd(
                 self._writer.fileno(), warn_on_full_buffer=False
@@ -48,9 +58,9 @@ class Termination:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.set_wakeup_fd(self._old_wakeup)
@@ -60,8 +70,9 @@ class Termination:
         self._reader.close()
         self._writer.close()
 
-    def _on_signal(self, number: int, frame: Optional[FrameType]) -> Any:
+    def _on_signal(self, number: int, frame: FrameType | None) -> Any:
         self.requested = True
+        self.wake()  # again: whoever saw the signal itself may have looked too early
 
 
 class _Forks:

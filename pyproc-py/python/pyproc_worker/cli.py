@@ -136,7 +136,12 @@ def _call(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return MISUSED
     try:
-        print(codec.encode(exposed.call(body)).decode())
+        result = exposed.call(body)
+        if exposed.concurrent:
+            import asyncio  # only here, since it takes long to load
+
+            result = asyncio.run(result)
+        print(codec.encode(result).decode())
     except Exception:
         traceback.print_exc()
         return FAILED

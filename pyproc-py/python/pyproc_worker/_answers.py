@@ -1,0 +1,223 @@
+"""Runs a request's function and writes the answer: one writer for each form of the wire.
+
+Each answer is a whole frame. `answer` is on the hot path: each call of Python code costs every
+request.
+"""
+
+import struct
+from typing import Any, Callable, Optional, Protocol
+
+from pyproc_worker import _binary, _log, _msgpack
+from pyproc_worker._codec import Codec
+from pyproc_worker._errors import WORKERS_OWN, EncodeError, error_document, error_parts
+from pyproc_worker._fork import Forks, leave
+from pyproc_worker._frames import prefix
+from pyproc_worker._registry import Exposed
+from pyproc_worker._times import Stopwatch
+
+_TOO_LONG = "an error too long for a frame"
+_BINARY = _msgpack.BINARY
+_HEADER = _binary.HEADER.size
+_RESPONSE = _binary.RESPONSE
+
+
+class Writer(Protocol):
+    """Answers the requests that came in one form: a version, and a codec."""
+
+    wants_times: bool
+
+    def answer(self, request_id: int, exposed: Exposed, argument: Any) -> bytes:
+        """Runs a plain function and gives its answer.
+
+        Raises nothing but `SystemExit` and `KeyboardInterrupt`.
+        """
+
+    def read(self, argument: Any) -> Any:
+        """The body of a request. Raises `InvalidRequest` if it cannot be read."""
+
+    def success(self, request_id: int, result: Any, watch: Optional[Stopwatch] = None) -> bytes:
+        """Raises `EncodeError`, and what conversions of the user's objects raise."""
+
+    def failure(
+        self,
+        request_id: int,
+        method: str,
+        error: BaseException,
+        watch: Optional[Stopwatch] = None,
+    ) -> bytes:
+        """Never raises. In a process that the function forked, it ends that process."""
+
+
+class JsonWriter:
+    """Version 1. Its arguments are bodies that have been read already."""
+
+    wants_times = False
+
+    def __init__(self, codec: Codec, maximum: int, details: bool = False) -> None:
+        self._encode = codec.encode
+        self._maximum = maximum
+        self._details = details
+
+    def answer(self, request_id: int, exposed: Exposed, argument: Any) -> bytes:
+        try:
+            encoded = self._encode(exposed.call(argument))
+            body = b'{"id":%d,"ok":true,"body":%b}' % (request_id, encoded)
+            size = len(body)
+            if size > self._maximum:
+                raise _too_large(size, self._maximum)
+            return prefix(size) + body
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            return self.failure(request_id, exposed.name, error)
+
+    def read(self, argument: Any) -> Any:
+        return argument
+
+    def success(self, request_id: int, result: Any, watch: Optional[Stopwatch] = None) -> bytes:
+        encoded = self._encode(result)
+        body = b'{"id":%d,"ok":true,"body":%b}' % (request_id, encoded)
+        size = len(body)
+        if size > self._maximum:
+            raise _too_large(size, self._maximum)
+        return prefix(size) + body
+
+    def failure(
+        self,
+        request_id: int,
+        method: str,
+        error: BaseException,
+        watch: Optional[Stopwatch] = None,
+    ) -> bytes:
+        if Forks.is_child:
+            leave(error)
+        if not self._details and not isinstance(error, WORKERS_OWN):
+            _log.error(f"error in {method!r}", error)  # nobody else sees the traceback
+        body = self._encode(error_document(request_id, error, self._details))
+        if len(body) > self._maximum:
+            body = b'{"id":%d,"ok":false,"error":"%b"}' % (request_id, _TOO_LONG.encode())
+        return prefix(len(body)) + body
+
+
+class BinaryWriter:
+    """Version 2, in one codec."""
+
+    wants_times = False
+
+    def __init__(
+        self,
+        codec: int,
+        decode: Callable[[Any], Any],
+        encode: Callable[[Any], bytes],
+        maximum: int,
+        quick_decode: Optional[Callable[[Any], Any]] = None,
+    ) -> None:
+        self.read = decode
+        self._quick_read = quick_decode or decode
+        self._codec = codec
+        self._head = _RESPONSE << 24 | codec << 8  # four bytes of the header at once
+        self._encode = encode
+        self._maximum = maximum
+
+    def answer(self, request_id: int, exposed: Exposed, argument: Any) -> bytes:
+        try:
+            try:
+                body = self._quick_read(argument)
+            except Exception:
+                body = self.read(argument)
+            result = exposed.call(body)
+            if isinstance(result, _BINARY):
+                return self.success(request_id, result)
+            payload = self._encode(result)
+            size = _HEADER + len(payload)
+            if size > self._maximum:
+                raise _too_large(size, self._maximum)
+            return _pack_head(size, self._head, request_id) + payload
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            return self.failure(request_id, exposed.name, error)
+
+    def success(self, request_id: int, result: Any, watch: Optional[Stopwatch] = None) -> bytes:
+        times = watch.packed() if watch else b""
+        if isinstance(result, _BINARY):
+            codec, payload = _binary.RAW, bytes(result)
+        else:
+            codec, payload = self._codec, self._encode(result)
+        size = _HEADER + len(times) + len(payload)
+        if size > self._maximum:
+            raise _too_large(size, self._maximum)
+        flags = _binary.TIMES if times else 0
+        return _pack(size, _RESPONSE, flags, codec, request_id) + times + payload
+
+    def failure(
+        self,
+        request_id: int,
+        method: str,
+        error: BaseException,
+        watch: Optional[Stopwatch] = None,
+    ) -> bytes:
+        if Forks.is_child:
+            leave(error)
+        kind, message, trace = (part.encode() for part in error_parts(error))
+        frame = self._error(request_id, watch, kind, message, trace)
+        if len(frame) - 4 > self._maximum:
+            frame = self._error(request_id, watch, b"", _TOO_LONG.encode(), b"")
+        return frame
+
+    def _error(
+        self,
+        request_id: int,
+        watch: Optional[Stopwatch],
+        kind: bytes,
+        message: bytes,
+        trace: bytes,
+    ) -> bytes:
+        times = watch.packed() if watch else b""
+        parts = (times, _size_of_kind(len(kind)), kind, prefix(len(message)), message, trace)
+        body = b"".join(parts)
+        flags = _binary.TIMES if times else 0
+        return _pack(_HEADER + len(body), _binary.ERROR, flags, 0, request_id) + body
+
+
+class TimedWriter(BinaryWriter):
+    """Version 2 for requests that ask when the function ran."""
+
+    wants_times = True
+
+    def answer(self, request_id: int, exposed: Exposed, argument: Any) -> bytes:
+        watch = Stopwatch()
+        try:
+            result = watch.run(exposed.call, self.read(argument))
+            return self.success(request_id, result, watch)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            return self.failure(request_id, exposed.name, error, watch)
+
+
+def binary_writers(codec: Codec, maximum: int) -> dict[int, BinaryWriter]:
+    """A writer for each form of a request of version 2, by its `form`."""
+    writers = {}
+    for flags, writer in ((0, BinaryWriter), (_binary.WANTS_TIMES, TimedWriter)):
+        json = writer(_binary.JSON, codec.decode_body, codec.encode, maximum, codec.quick_body)
+        messagepack = writer(_binary.MESSAGEPACK, _msgpack.loads, _msgpack.dumps, maximum)
+        raw = writer(_binary.JSON, bytes, codec.encode, maximum)
+        writers[form(_binary.JSON, flags)] = json
+        writers[form(_binary.MESSAGEPACK, flags)] = messagepack
+        writers[form(_binary.RAW, flags)] = raw
+    return writers
+
+
+def form(codec: int, flags: int) -> int:
+    """What tells the writer of a request."""
+    return codec | (flags & _binary.WANTS_TIMES) << 4
+
+
+def _too_large(size: int, maximum: int) -> EncodeError:
+    return EncodeError(f"result: a frame of {size} bytes, longer than the maximum of {maximum}")
+
+
+_pack = _binary.FRAME.pack
+_pack_head = struct.Struct(">IIQ").pack
+_size_of_kind = struct.Struct(">H").pack

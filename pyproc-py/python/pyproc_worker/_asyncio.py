@@ -1,0 +1,156 @@
+"""The event loop on which `async def` functions run, in a thread of its own.
+
+A plain function on the main thread then does not hold up the asynchronous ones, nor they it.
+Both cores of the worker use this.
+"""
+
+import asyncio
+import contextlib
+import functools
+import threading
+from collections.abc import Awaitable, Hashable
+from typing import Any, Callable, Optional
+
+from pyproc_worker._errors import Cancelled
+
+Token = Hashable
+"""Whatever the owner of the event loop knows a call by."""
+
+Start = Callable[[Any], Awaitable[Any]]
+"""Begins a call with the body of its request."""
+
+STOP_LIMIT = 1.0  # seconds that cancelled tasks have to end
+
+
+class EventLoopThread:
+    """Runs any number of calls at once; the thread begins with the first of them.
+
+    `answer` is called on the thread, exactly once for each call, with the result or the
+    exception. With `SystemExit` or `KeyboardInterrupt` the worker is to end; they come with the
+    token None if they are not of a call, but of a task that one left behind.
+    `flush` is called after each batch of answers, so that they can leave together.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Token, Any, Optional[BaseException]], None],
+        flush: Callable[[], None],
+    ) -> None:
+        self._answer = answer
+        self._flush = flush
+        self._lock = threading.Lock()
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._thread: Optional[threading.Thread] = None
+        self._stopping = False
+        self._submitted = 0  # changes under the lock
+        # The rest belongs to the thread.
+        self._answered = 0
+        self._tasks: dict[Token, asyncio.Future[Any]] = {}
+        self._cancelled: set[Token] = set()
+        self._flush_is_due = False
+
+    @property
+    def running(self) -> int:
+        """How many calls have not been answered."""
+        return self._submitted - self._answered
+
+    def submit(self, calls: list[tuple[Token, Start, Any]]) -> None:
+        """Starts calls, each a token, what begins it, and the body. From any thread.
+
+        The thread wakes up once for the whole list. After `stop` nothing is started.
+        """
+        with self._lock:
+            self._submitted += len(calls)
+            loop = self._loop or self._begin()
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(self._start, calls)
+
+    def cancel(self, token: Token) -> None:
+        """Cancels a call's task, if it is still running. From any thread."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._cancel, token)
+
+    def stop(self, limit: float = STOP_LIMIT) -> None:
+        """Cancels what runs and ends the thread; waits at most `limit` seconds for that."""
+        self._stopping = True
+        if self._loop is None or self._thread is None:
+            return
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(limit)
+
+    def _begin(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop = asyncio.new_event_loop()  # of the policy that the script has set
+        self._thread = threading.Thread(
+            target=self._run, args=(loop,), name="pyproc-asyncio", daemon=True
+        )
+        self._thread.start()
+        return loop
+
+    # On the thread
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            while not self._stopping:
+                try:
+                    loop.run_forever()
+                except (SystemExit, KeyboardInterrupt) as error:
+                    self._answer(None, None, error)
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                _wind_up(loop)
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+    def _start(self, calls: list[tuple[Token, Start, Any]]) -> None:
+        for token, start, body in calls:
+            try:
+                task = asyncio.ensure_future(start(body), loop=self._loop)
+            except BaseException as error:  # the body does not fit the parameters
+                self._finish(token, None, error)
+            else:
+                self._tasks[token] = task
+                task.add_done_callback(functools.partial(self._on_done, token))
+
+    def _cancel(self, token: Token) -> None:
+        task = self._tasks.get(token)
+        if task is not None:
+            self._cancelled.add(token)
+            task.cancel()
+
+    def _on_done(self, token: Token, task: "asyncio.Future[Any]") -> None:
+        del self._tasks[token]
+        by_client = token in self._cancelled
+        self._cancelled.discard(token)
+        try:
+            error = task.exception()
+        except asyncio.CancelledError as cancellation:
+            error = cancellation
+            if by_client:
+                error = Cancelled("the client cancelled the request while it ran")
+        self._finish(token, None if error else task.result(), error)
+
+    def _finish(self, token: Token, result: Any, error: Optional[BaseException]) -> None:
+        try:
+            self._answer(token, result, error)
+        finally:
+            self._answered += 1
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            asyncio.get_running_loop().call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush_is_due = False
+        self._flush()
+
+
+def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancels what is left, and gives it a bounded time to end."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=STOP_LIMIT))
+    loop.run_until_complete(loop.shutdown_asyncgens())

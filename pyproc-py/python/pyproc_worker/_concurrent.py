@@ -1,0 +1,125 @@
+"""Runs `async def` functions beside the plain ones, and sends their answers."""
+
+import contextlib
+import functools
+import select
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from pyproc_worker._cancel import call_with_event
+from pyproc_worker._connection import Connection, Waiting
+from pyproc_worker._fork import Forks, leave
+from pyproc_worker._running import RunningCall
+from pyproc_worker._times import Stopwatch
+
+if TYPE_CHECKING:
+    from pyproc_worker._asyncio import EventLoopThread, Start, Token
+
+
+class ConcurrentCall(RunningCall):
+    """A request whose function runs on the event loop."""
+
+    __slots__ = ("connection", "method", "watch", "writer")
+
+    def __init__(
+        self,
+        connection: Connection,
+        waiting: Waiting,
+        size: int,
+        cancel: Callable[[RunningCall], None],
+    ) -> None:
+        request_id, exposed, _, writer = waiting
+        event = threading.Event() if exposed.cancellable else None
+        super().__init__(request_id, event, cancel, size)
+        self.connection = connection
+        self.method = exposed.name
+        self.writer = writer
+        self.watch = Stopwatch() if writer.wants_times else None
+
+    def starter(self, start: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """`start`, with what this call wants beside it."""
+        if self._event is not None:
+            start = functools.partial(call_with_event, start, event=self._event)
+        return start if self.watch is None else functools.partial(self.watch.run_async, start)
+
+
+class Concurrent:
+    """The worker's event loop. Answers leave on its thread, without waiting for the main one.
+
+    What is left to do for a connection then, it puts into `unsettled`, and wakes the loop.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.unsettled: deque[Connection] = deque()
+        self.end: Optional[BaseException] = None
+        """The `SystemExit` or `KeyboardInterrupt` with which the worker is to end."""
+        self._wake = wake
+        self._thread: Optional[EventLoopThread] = None
+        self._answered: dict[Connection, list[tuple[ConcurrentCall, bytes]]] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether there are calls that have not been answered."""
+        return self._thread is not None and self._thread.running > 0
+
+    def submit(self, connection: Connection, requests: list[tuple[Waiting, int]]) -> None:
+        """Starts requests, each given with the size of its frame."""
+        thread = self._begun()
+        calls: list[tuple[Token, Start, Any]] = []
+        for waiting, size in requests:
+            call = ConcurrentCall(connection, waiting, size, thread.cancel)
+            try:
+                body = call.writer.read(waiting[2])
+            except Exception as error:
+                connection.outgoing.keep(call.writer.failure(call.id, call.method, error))
+            else:
+                connection.running.add(call)
+                calls.append((call, call.starter(waiting[1].call), body))
+        if calls:
+            thread.submit(calls)
+
+    def stop(self) -> None:
+        """Cancels what runs, and ends the thread."""
+        if self._thread is not None:
+            self._thread.stop()
+
+    def _begun(self) -> "EventLoopThread":
+        if self._thread is None:
+            from pyproc_worker._asyncio import (
+                EventLoopThread,
+            )  # not before it's needed: it is large
+
+            self._thread = EventLoopThread(self._answer, self._flush)
+        return self._thread
+
+    # On the event loop's thread
+
+    def _answer(self, call: Any, result: Any, error: Optional[BaseException]) -> None:
+        if Forks.is_child:
+            leave(error)
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            self._flush()  # the answers before
+            self.end = self.end or error
+            return self._wake()
+        self._answered.setdefault(call.connection, []).append((call, _written(call, result, error)))
+
+    def _flush(self) -> None:
+        answered, self._answered = self._answered, {}
+        for connection, answers in answered.items():
+            with contextlib.suppress(OSError):  # the client is gone, which the loop sees too
+                connection.outgoing.send(b"".join(frame for _, frame in answers))
+            for call, _ in answers:
+                connection.running.remove(call)
+            if connection.outgoing or connection.interest != select.POLLIN:
+                self.unsettled.append(connection)
+                self._wake()
+
+
+def _written(call: ConcurrentCall, result: Any, error: Optional[BaseException]) -> bytes:
+    if error is None:
+        try:
+            return call.writer.success(call.id, result, call.watch)
+        except Exception as failure:
+            error = failure
+    return call.writer.failure(call.id, call.method, error, call.watch)

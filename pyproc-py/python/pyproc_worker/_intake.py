@@ -1,0 +1,207 @@
+"""Takes what has arrived on a connection: queues requests, starts or carries out the rest."""
+
+import struct
+from typing import Any, Union
+
+from pyproc_worker import _binary, _hello, _log
+from pyproc_worker._answers import JsonWriter, binary_writers, form
+from pyproc_worker._codec import Codec
+from pyproc_worker._concurrent import Concurrent
+from pyproc_worker._connection import Connection, Waiting
+from pyproc_worker._errors import (
+    BrokenFrame,
+    Cancelled,
+    EncodeError,
+    InvalidRequest,
+    error_document,
+)
+from pyproc_worker._frames import VERSION_1, Bytes, prefix
+from pyproc_worker._messages import MAX_ID, Cancellation, Ignored, RequestLike, Unreadable
+from pyproc_worker._registry import functions, not_found
+
+_EMPTY = _binary.HEADER.size
+
+DRAIN = _binary.FRAME.pack(_EMPTY, _binary.DRAIN, 0, 0, 0)
+"""Tells a client of version 2 that the worker takes no more requests."""
+
+
+class Intake:
+    """Reads messages of both versions."""
+
+    def __init__(self, codec: Codec, maximum: int, concurrent: Concurrent) -> None:
+        self.plain = JsonWriter(codec, maximum)
+        """Answers clients that asked for no details of errors."""
+        self._detailed = JsonWriter(codec, maximum, details=True)
+        self._binary = binary_writers(codec, maximum)
+        self._codec = codec
+        self._concurrent = concurrent
+
+    def receive(self, connection: Connection) -> None:
+        """Takes what has arrived. Raises `OSError` if the client is gone."""
+        batch = _Batch(connection, self._concurrent)
+        try:
+            self._take_frames(connection.read(), batch)
+            if connection.broken:
+                raise connection.broken
+        except BrokenFrame as error:
+            connection.ended = True
+            farewell = self._codec.encode(error_document(0, error, False))
+            connection.farewell = prefix(len(farewell)) + farewell
+        batch.finish()
+
+    def _take_frames(self, frames: list[Bytes], batch: "_Batch") -> None:
+        """This is on the hot path, so that the common messages are read here and now."""
+        connection, decode, writers = batch.connection, self._codec.decode, self._binary
+        pending, table = connection.pending, connection.table
+        for frame in frames:
+            if frame[0] == VERSION_1:
+                message: Any = decode(frame)
+                exposed = functions.get(message.method)  # nothing but a request has a method
+                if exposed is None:
+                    self._take_other(batch, message)
+                    continue
+                waiting: Waiting = (message.id, exposed, message.body, connection.writer)
+            else:
+                try:
+                    kind, flags, codec, request_id, index = _read_indexed(frame)
+                    start = _PAYLOAD_OF_INDEXED[flags & _MUST_UNDERSTAND]
+                    writer = writers[codec | (flags & _WANTS_TIMES) << 4]  # its `form`
+                    exposed = table[index]
+                except (struct.error, LookupError):
+                    self._take_binary(batch, frame)
+                    continue
+                if kind != _REQUEST or start > len(frame) or not 0 < request_id <= MAX_ID:
+                    self._take_binary(batch, frame)
+                    continue
+                waiting = (request_id, exposed, frame[start:], writer)
+            if exposed.concurrent:
+                batch.calls.append((waiting, len(frame)))
+            else:
+                pending.append(waiting)
+
+    # Version 1
+
+    def _take_other(
+        self, batch: "_Batch", message: Union[RequestLike, Unreadable, Ignored, Cancellation]
+    ) -> None:
+        connection = batch.connection
+        if isinstance(message, Cancellation):
+            batch.cancel(message.id)
+        elif isinstance(message, Unreadable):
+            self._fail(connection, message.id, InvalidRequest(message.reason))
+        elif isinstance(message, Ignored):
+            pass
+        elif message.method == _hello.METHOD:
+            self._say_hello(connection, message)
+        else:  # in its turn, since old clients may count on the order
+            stand_in = not_found(message.method)
+            connection.pending.append((message.id, stand_in, message.body, connection.writer))
+
+    def _fail(self, connection: Connection, request_id: int, error: Exception) -> None:
+        connection.outgoing.keep(connection.writer.failure(request_id, "", error))
+
+    def _say_hello(self, connection: Connection, request: RequestLike) -> None:
+        if connection.greeted:  # its answer is long: a flood of them would fill the memory
+            raise BrokenFrame("a second hello")
+        connection.greeted = True
+        try:
+            hello = _hello.read_hello(request.body)
+            introduction, answer = self._introduction(request.id, hello)
+        except (InvalidRequest, EncodeError) as error:
+            return self._fail(connection, request.id, error)
+        connection.outgoing.keep(answer)
+        connection.owner = hello.owner
+        if _hello.ERROR_DETAILS in hello.features:
+            connection.writer = self._detailed
+        if hello.version == 2:
+            connection.accept_version_2()
+            connection.table = [functions[known["name"]] for known in introduction["functions"]]
+        _log.debug(f"hello from {hello.agent or 'an unknown client'}")
+
+    def _introduction(self, request_id: int, hello: _hello.Hello) -> tuple[dict[str, Any], bytes]:
+        for schemas in (True, False):  # which may be left out if it's too large with them
+            introduction = _hello.introduction(hello.features, schemas, hello.version)
+            try:
+                return introduction, self.plain.success(request_id, introduction)
+            except EncodeError as error:
+                reason = error
+        raise reason
+
+    # Version 2
+
+    def _take_binary(self, batch: "_Batch", frame: Bytes) -> None:
+        message = _binary.read_message(frame)
+        if isinstance(message, _binary.BinaryRequest):
+            self._take_request(batch, message, len(frame))
+        elif isinstance(message, Cancellation):
+            batch.cancel(message.id)
+        elif isinstance(message, _binary.Ping):
+            pong = _binary.FRAME.pack(_EMPTY, _binary.PONG, 0, 0, message.id)
+            batch.connection.outgoing.keep(pong)
+
+    def _take_request(self, batch: "_Batch", request: _binary.BinaryRequest, size: int) -> None:
+        connection = batch.connection
+        flags = _binary.WANTS_TIMES if request.wants_times else 0
+        writer = self._binary.get(form(request.codec, flags))
+        if writer is None:
+            error = InvalidRequest(f"codec {request.codec} of the body is unknown")
+            answer = self._binary[form(_binary.JSON, flags)].failure(request.id, "", error)
+            return connection.outgoing.keep(answer)
+        if isinstance(request.method, str):
+            exposed = functions.get(request.method) or not_found(request.method)
+        elif request.method < len(connection.table):
+            exposed = connection.table[request.method]
+        else:
+            exposed = not_found(f"#{request.method}")
+        waiting = (request.id, exposed, request.payload, writer)
+        if exposed.concurrent:
+            batch.calls.append((waiting, size))
+        else:
+            connection.pending.append(waiting)
+
+
+class _Batch:
+    """What one look at a connection brought, beside the requests that wait."""
+
+    def __init__(self, connection: Connection, concurrent: Concurrent) -> None:
+        self.connection = connection
+        self.calls: list[tuple[Waiting, int]] = []
+        """Requests to start at once, with the sizes of their frames."""
+        self._concurrent = concurrent
+        self._cancelled: dict[int, int] = {}  # ids, and how many requests came before
+
+    def cancel(self, request_id: int) -> None:
+        self._start()
+        self.connection.running.cancel(request_id)
+        self._cancelled[request_id] = len(self.connection.pending)
+
+    def finish(self) -> None:
+        self._start()
+        if self._cancelled:
+            self._drop_cancelled()
+
+    def _start(self) -> None:
+        if self.calls:
+            self._concurrent.submit(self.connection, self.calls)
+            self.calls = []
+
+    def _drop_cancelled(self) -> None:
+        connection = self.connection
+        waiting = list(connection.pending)
+        connection.pending.clear()
+        for position, request in enumerate(waiting):
+            request_id, exposed, _, writer = request
+            if position < self._cancelled.get(request_id, 0):
+                error = Cancelled("the client cancelled the request before it started")
+                connection.outgoing.keep(writer.failure(request_id, exposed.name, error))
+            else:
+                connection.pending.append(request)
+
+
+_read_indexed = _binary.INDEXED.unpack_from
+_PAYLOAD_OF_INDEXED = _binary.PAYLOAD_OF_INDEXED
+_REQUEST, _MUST_UNDERSTAND, _WANTS_TIMES = (
+    _binary.REQUEST,
+    _binary.MUST_UNDERSTAND,
+    _binary.WANTS_TIMES,
+)

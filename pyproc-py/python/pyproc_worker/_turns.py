@@ -1,0 +1,117 @@
+"""Runs plain functions, one at a time.
+
+The requests of a connection run one after another, and their answers leave in one write. A turn
+ends after fifty microseconds, so that the client
+works on the first answers while the worker runs the next requests, and before a function that
+was not quick when it last ran, so that no answer waits behind it.
+"""
+
+import contextlib
+import copy
+import functools
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Callable
+
+from pyproc_worker._cancel import call_with_event
+from pyproc_worker._connection import Connection, Waiting
+from pyproc_worker._running import RunningCall
+
+TURN = 0.00005  # seconds of functions after which answers are sent and sockets looked at
+QUICK = 0.0001  # seconds within which a function lets earlier answers wait for it
+
+
+class Turns:
+    """The connections with requests to run."""
+
+    def __init__(
+        self,
+        deliver: Callable[[Connection, bytes], None],
+        look: Callable[[], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self.ready: deque[Connection] = deque()
+        self._deliver = deliver
+        self._look = look
+        """Waits until something happens on the sockets, and sees to it."""
+        self._wake = wake
+        """Ends such a wait."""
+
+    def schedule(self, connection: Connection) -> None:
+        """Gives a connection its place among those that are ready."""
+        if not connection.scheduled:
+            connection.scheduled = True
+            self.ready.append(connection)
+
+    def run(self) -> bool:
+        """Runs functions for about `TURN` seconds; says whether there were any."""
+        if not self.ready:
+            return False
+        deadline = time.perf_counter() + TURN
+        while self.ready:
+            connection = self.ready.popleft()
+            connection.scheduled = False
+            if connection.may_run:
+                self._take_turn(connection)
+            if time.perf_counter() > deadline:
+                break
+        return True
+
+    def _take_turn(self, connection: Connection) -> None:
+        """Runs requests of a connection for about `TURN` seconds, then sends their answers."""
+        answers: list[bytes] = []
+        try:
+            self._answer(connection, answers)
+        except BaseException:  # it ends the worker, but not before the earlier answers
+            connection.outgoing.keep(b"".join(answers))
+            raise
+        self._deliver(connection, b"".join(answers))
+
+    def _answer(self, connection: Connection, answers: list[bytes]) -> None:
+        pending, clock = connection.pending, time.perf_counter
+        started = now = clock()
+        while pending and now - started < TURN:
+            request_id, exposed, argument, writer = pending[0]
+            if not exposed.quick and now > started:
+                break
+            waiting = pending.popleft()
+            if exposed.cancellable:
+                answers.append(self._answer_watched(connection, waiting))
+                break
+            answers.append(writer.answer(request_id, exposed, argument))
+            before, now = now, clock()
+            exposed.quick = now - before < QUICK
+
+    def _answer_watched(self, connection: Connection, waiting: Waiting) -> bytes:
+        """Runs a function that takes a `cancel_event`."""
+        request_id, exposed, argument, writer = waiting
+        event = threading.Event()
+        listening = copy.copy(exposed)
+        listening.call = functools.partial(call_with_event, exposed.call, event=event)
+        running = RunningCall(request_id, event)
+        connection.running.add(running)
+        try:
+            with self._watching():
+                return writer.answer(request_id, listening, argument)
+        finally:
+            connection.running.remove(running)
+
+    @contextlib.contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Lets another thread look at the sockets meanwhile; this one does not touch them."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.is_set():
+                self._look()
+
+        thread = threading.Thread(target=watch, name="pyproc-watch", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            self._wake()
+            thread.join()

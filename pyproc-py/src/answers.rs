@@ -1,0 +1,177 @@
+//! How bodies become arguments, and results and errors become answers.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+use pyproc_protocol::v2::{Codec, Times};
+use pyproc_protocol::{AnswerFrame, EncodeError};
+
+use crate::connection::{CallBody, Form};
+use crate::json::{self, Keys};
+use crate::package::Package;
+
+/// Documents from here on are read with the garbage collector paused.
+const COLLECTOR_PAYS: usize = 8 * 1024;
+
+/// The argument that a body means. Raises `InvalidRequest`.
+pub(crate) fn argument<'py>(
+    py: Python<'py>,
+    package: &Package,
+    keys: &mut Keys,
+    codec: Codec,
+    body: &CallBody,
+) -> PyResult<Bound<'py, PyAny>> {
+    let bytes = match body {
+        CallBody::Object(object) => return Ok(object.bind(py).clone().into_any()),
+        CallBody::Frame(bytes) => bytes,
+    };
+    match codec {
+        Codec::Json => document(py, package, keys, bytes),
+        Codec::Raw => Ok(PyBytes::new(py, bytes).into_any()),
+        Codec::MessagePack => package.decode_message_pack(py, PyBytes::new(py, bytes).into_any()),
+        Codec::Unknown(number) => Err(unknown_codec(py, package, &number.to_string())),
+        _ => Err(unknown_codec(py, package, "of a later version")),
+    }
+}
+
+fn unknown_codec(py: Python<'_>, package: &Package, codec: &str) -> PyErr {
+    let message = format!("codec {codec} of the body is unknown");
+    package.error(py, "InvalidRequest", (message,))
+}
+
+fn document<'py>(
+    py: Python<'py>,
+    package: &Package,
+    keys: &mut Keys,
+    json: &[u8],
+) -> PyResult<Bound<'py, PyAny>> {
+    let decoded = if json.len() < COLLECTOR_PAYS {
+        json::Decoder::decode(py, json, keys)
+    } else {
+        let _paused = package.pause_collector(py);
+        json::Decoder::decode(py, json, keys)
+    };
+    decoded.or_else(|json::Odd| package.decode_slowly(py, json))
+}
+
+/// Appends the answer that carries a result. Raises `EncodeError`, and what conversions raise; `out` is then as before.
+pub(crate) fn success(
+    package: &Package,
+    form: Form,
+    id: u64,
+    asked_in: Codec,
+    times: Option<Times>,
+    result: &Bound<'_, PyAny>,
+    out: &mut Vec<u8>,
+) -> PyResult<()> {
+    let codec = match asked_in {
+        _ if form.version == pyproc_protocol::Version::V1 => Codec::Json,
+        _ if is_binary(result) => Codec::Raw,
+        Codec::MessagePack => Codec::MessagePack,
+        _ => Codec::Json,
+    };
+    let frame = match AnswerFrame::begin(form.version, id, codec, times, out) {
+        Ok(frame) => frame,
+        Err(error) => return Err(package.error(result.py(), "EncodeError", (error.to_string(),))),
+    };
+    let start = out.len();
+    if let Err(error) = payload(package, codec, result, out) {
+        frame.abandon(out);
+        return Err(error);
+    }
+    let size = out.len() - start;
+    frame.finish(form.max_frame_size, out).map_err(|error| {
+        let message = match error {
+            EncodeError::TooLarge { max } => format!(
+                "result: a frame of more than {size} bytes, longer than the maximum of {max}"
+            ),
+            other => other.to_string(),
+        };
+        package.error(result.py(), "EncodeError", (message,))
+    })
+}
+
+fn payload(
+    package: &Package,
+    codec: Codec,
+    result: &Bound<'_, PyAny>,
+    out: &mut Vec<u8>,
+) -> PyResult<()> {
+    match codec {
+        Codec::MessagePack => {
+            out.extend_from_slice(package.encode_message_pack(result)?.as_bytes());
+            Ok(())
+        }
+        Codec::Raw => raw(result, out),
+        _ => json::encode(result, out),
+    }
+}
+
+fn is_binary(result: &Bound<'_, PyAny>) -> bool {
+    result.is_instance_of::<PyBytes>()
+        || result.is_instance_of::<PyByteArray>()
+        || result.is_instance_of::<PyMemoryView>()
+}
+
+fn raw(result: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+    if let Ok(bytes) = result.cast::<PyBytes>() {
+        out.extend_from_slice(bytes.as_bytes());
+    } else if let Ok(bytes) = result.cast::<PyByteArray>() {
+        out.extend_from_slice(&bytes.to_vec());
+    } else {
+        let bytes = result.py().get_type::<PyBytes>().call1((result,))?;
+        out.extend_from_slice(bytes.cast::<PyBytes>()?.as_bytes());
+    }
+    Ok(())
+}
+
+/// A request that has no result.
+pub(crate) struct Failed<'a> {
+    pub(crate) id: u64,
+    /// The function's name.
+    pub(crate) method: &'a str,
+    /// When it ran, if that is wanted and it did.
+    pub(crate) times: Option<Times>,
+}
+
+/// Appends the answer that tells of an error.
+pub(crate) fn failure(
+    py: Python<'_>,
+    package: &Package,
+    form: Form,
+    Failed { id, method, times }: Failed<'_>,
+    error: &PyErr,
+    out: &mut Vec<u8>,
+) -> PyResult<()> {
+    let is_told = form.details || form.version == pyproc_protocol::Version::V2;
+    if !is_told && !package.is_workers_own(py, error) {
+        package.log_failure(py, method, error)?;
+    }
+    let failure = package.failure(py, error)?;
+    form.write_failure(id, times, &failure, out);
+    Ok(())
+}
+
+/// When a function began.
+pub(crate) struct Stopwatch {
+    start: Duration,
+    began: Instant,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        let start = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            start: start.unwrap_or_default(),
+            began: Instant::now(),
+        }
+    }
+
+    pub(crate) fn times(&self) -> Times {
+        Times {
+            start: self.start,
+            duration: self.began.elapsed(),
+        }
+    }
+}

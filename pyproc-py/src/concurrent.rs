@@ -1,0 +1,224 @@
+//! `async def` functions, which run on the event loop of `pyproc_worker._asyncio`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use pyproc_protocol::Version;
+use pyproc_protocol::v2::Times;
+
+use crate::answers::{self, Failed};
+use crate::connection::{Call, Form};
+use crate::functions::Function;
+use crate::json::Keys;
+use crate::state::{ConcurrentCall, Core, Place};
+
+/// A call for the event loop: its token, what begins it, and the body.
+pub(crate) type Prepared<'py> = (u64, Bound<'py, PyAny>, Bound<'py, PyAny>);
+
+/// Enters a call of an `async def` function. Raises `InvalidRequest` if its body cannot be read.
+pub(crate) fn prepare<'py>(
+    core: &Core,
+    keys: &mut Keys,
+    place: Place,
+    call: Call,
+    function: &Function,
+    plan: Bound<'py, PyAny>,
+) -> PyResult<Prepared<'py>> {
+    let (py, package) = (plan.py(), &core.package);
+    let body = answers::argument(py, package, keys, call.codec, &call.body)?;
+    let (mut start, mut event, mut watch) = (plan, None, None);
+    if function.cancellable {
+        let it = package.event(py)?;
+        start = package.with_event(start, &it)?;
+        event = Some(Arc::new(it.unbind()));
+    }
+    if call.wants_times && call.version == Version::V2 {
+        let (stopwatch, measured) = package.measured(start)?;
+        start = measured;
+        watch = Some(stopwatch.unbind());
+    }
+    let token = core.lock().begin_concurrent(ConcurrentCall {
+        place,
+        id: call.id,
+        version: call.version,
+        codec: call.codec,
+        method: function.name.clone(),
+        size: call.body.len(),
+        event,
+        watch,
+    });
+    Ok((token, start, body))
+}
+
+/// Hands calls to the event loop.
+pub(crate) fn submit<'py>(
+    py: Python<'py>,
+    core: &Arc<Core>,
+    calls: Vec<Prepared<'py>>,
+) -> PyResult<()> {
+    event_loop(py, core)?.call_method1("submit", (calls,))?;
+    Ok(())
+}
+
+/// Cancels what runs, and waits for that a bounded time.
+pub(crate) fn stop(py: Python<'_>, core: &Core) -> PyResult<()> {
+    if let Some(event_loop) = core.event_loop.get() {
+        event_loop.bind(py).call_method0("stop")?;
+    }
+    Ok(())
+}
+
+fn event_loop<'py>(py: Python<'py>, core: &Arc<Core>) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(event_loop) = core.event_loop.get() {
+        return Ok(event_loop.bind(py).clone());
+    }
+    let answers = Bound::new(
+        py,
+        Answers {
+            core: Arc::clone(core),
+        },
+    )?;
+    let parts = (answers.getattr("answer")?, answers.getattr("flush")?);
+    let event_loop = py
+        .import("pyproc_worker._asyncio")?
+        .getattr("EventLoopThread")?
+        .call1(parts)?;
+    // Another thread may have been faster; a loop without calls has no thread.
+    let _ = core.event_loop.set(event_loop.unbind());
+    let event_loop = core
+        .event_loop
+        .get()
+        .ok_or_else(|| PyRuntimeError::new_err("no event loop"))?;
+    Ok(event_loop.bind(py).clone())
+}
+
+/// Takes the results of the event loop, on its thread.
+#[pyclass(frozen, module = "pyproc_worker._core")]
+struct Answers {
+    core: Arc<Core>,
+}
+
+#[pymethods]
+impl Answers {
+    /// Writes the answer to a call. An error that ends the worker may come without a token.
+    fn answer(
+        &self,
+        py: Python<'_>,
+        token: Option<u64>,
+        result: Bound<'_, PyAny>,
+        error: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let error = error.map(PyErr::from_value);
+        if self.core.forks.has_forked() {
+            return Err(self.core.package.leave(py, error.as_ref()));
+        }
+        let call = token.and_then(|token| self.core.lock().end_concurrent(token));
+        if let Some(error) = &error
+            && (error.is_instance_of::<PySystemExit>(py)
+                || error.is_instance_of::<PyKeyboardInterrupt>(py))
+        {
+            let error = error.clone_ref(py);
+            self.core.lock().exit.get_or_insert(error);
+            self.core.wake();
+            return Ok(());
+        }
+        match call {
+            Some(call) => self.write(py, &call, &result, error),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends the answers that were written since.
+    fn flush(&self) {
+        if self.core.forks.has_forked() {
+            return;
+        }
+        let mut state = self.core.lock();
+        let mut wake = state.draining;
+        for place in std::mem::take(&mut state.unsent) {
+            if let Some(connection) = state.get(place) {
+                let failed = connection.flush().is_err();
+                connection.gone |= failed;
+                // The serving thread waits for room, reads on, or closes.
+                wake |= failed
+                    || connection.ended
+                    || !connection.outgoing.is_empty()
+                    || connection.reads_less;
+            }
+        }
+        drop(state);
+        if wake {
+            self.core.wake();
+        }
+    }
+}
+
+impl Answers {
+    fn write(
+        &self,
+        py: Python<'_>,
+        call: &ConcurrentCall,
+        result: &Bound<'_, PyAny>,
+        error: Option<PyErr>,
+    ) -> PyResult<()> {
+        let core = &*self.core;
+        let details = core
+            .lock()
+            .get(call.place)
+            .is_some_and(|connection| connection.details);
+        let form = Form {
+            version: call.version,
+            details,
+            max_frame_size: core.max_frame_size,
+        };
+        let times = times(py, call)?;
+        let mut out = Vec::new();
+        let succeeded = match error {
+            Some(error) => Err(error),
+            None => answers::success(
+                &core.package,
+                form,
+                call.id,
+                call.codec,
+                times,
+                result,
+                &mut out,
+            ),
+        };
+        if let Err(error) = succeeded {
+            let failed = Failed {
+                id: call.id,
+                method: &call.method,
+                times,
+            };
+            answers::failure(py, &core.package, form, failed, &error, &mut out)?;
+        }
+        let mut state = core.lock();
+        if let Some(connection) = state.get(call.place) {
+            connection.outgoing.append(&mut out);
+            state.unsent.push(call.place);
+        }
+        Ok(())
+    }
+}
+
+/// What a `Stopwatch` packed: start and duration in nanoseconds.
+fn times(py: Python<'_>, call: &ConcurrentCall) -> PyResult<Option<Times>> {
+    let Some(watch) = &call.watch else {
+        return Ok(None);
+    };
+    debug_assert_eq!(call.version, Version::V2);
+    let packed = watch.bind(py).call_method0("packed")?;
+    let packed = packed.cast::<PyBytes>()?.as_bytes();
+    let nanoseconds = |part: &[u8; 8]| Duration::from_nanos(u64::from_be_bytes(*part));
+    Ok(match packed.as_chunks::<8>().0 {
+        [start, duration] => Some(Times {
+            start: nanoseconds(start),
+            duration: nanoseconds(duration),
+        }),
+        _ => None,
+    })
+}

@@ -1,0 +1,274 @@
+//! All unsafe code of this crate: what PyO3 has no safe or no fast way to for the stable ABI.
+//!
+//! Two functions are declared here that the headers of the stable ABI of Python 3.9 leave out:
+//! `PyUnicode_AsUTF8AndSize` (in the stable ABI since 3.10) and `PyObject_VectorcallDict`. CPython exports both, with these
+//! signatures, in every release from 3.9 on; nothing else loads this module.
+#![allow(unsafe_code)]
+
+use std::ffi::c_char;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::{io, ptr, slice, str};
+
+use bytes::BytesMut;
+use pyo3::ffi::{self, Py_ssize_t, PyObject};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use rustix::net::RecvFlags;
+
+use crate::json::leaf;
+
+unsafe extern "C" {
+    fn PyUnicode_AsUTF8AndSize(unicode: *mut PyObject, size: *mut Py_ssize_t) -> *const c_char;
+
+    fn PyObject_VectorcallDict(
+        callable: *mut PyObject,
+        arguments: *const *mut PyObject,
+        count: usize,
+        keywords: *mut PyObject,
+    ) -> *mut PyObject;
+}
+
+/// The text in UTF-8, without a copy; `None` if it has a lone surrogate.
+pub(crate) fn utf8<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a str> {
+    // SAFETY: `text` is a str that lives for 'a, and the interpreter lock is held.
+    unsafe { utf8_at(text.as_ptr()) }
+}
+
+/// # Safety
+///
+/// `text` must be a str that stays alive during 'a, and the interpreter lock must be held.
+#[inline]
+unsafe fn utf8_at<'a>(text: *mut PyObject) -> Option<&'a str> {
+    let mut size = 0;
+    // SAFETY: `text` is a str, and `size` may be written. What is returned is valid UTF-8 of `size` bytes, which belongs to
+    // the str, lives as long as it, and never changes.
+    unsafe {
+        let data = PyUnicode_AsUTF8AndSize(text, &raw mut size);
+        if data.is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        let bytes = slice::from_raw_parts(data.cast::<u8>(), size as usize);
+        Some(str::from_utf8_unchecked(bytes))
+    }
+}
+
+/// The str that these bytes are in UTF-8.
+pub(crate) fn string<'py>(py: Python<'py>, utf8: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: the bytes may be read, and no slice is longer than `isize::MAX`. The result is a
+    // new reference, or null with an exception set.
+    unsafe {
+        let text =
+            ffi::PyUnicode_DecodeUTF8(utf8.as_ptr().cast(), utf8.len() as Py_ssize_t, ptr::null());
+        Bound::from_owned_ptr_or_err(py, text)
+    }
+}
+
+/// Calls with one argument, without a tuple for it.
+pub(crate) fn call<'py>(
+    callable: &Bound<'py, PyAny>,
+    argument: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let arguments = [argument.as_ptr()];
+    // SAFETY: both objects are alive during the call, and there is one argument as said. The result
+    // is a new reference, or null with an exception set.
+    unsafe {
+        let result =
+            PyObject_VectorcallDict(callable.as_ptr(), arguments.as_ptr(), 1, ptr::null_mut());
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// The descriptor that an object has open.
+pub(crate) fn borrow<'a>(_owner: &'a Bound<'_, PyAny>, fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: the object said that this is its descriptor; it is used at once, before anybody could close it.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// What was met in a dict or list.
+pub(crate) enum Item<'py> {
+    /// A leaf, which has been written.
+    Written,
+    /// Something else, which is to be written now; a key before it has been.
+    Value(Bound<'py, PyAny>),
+    /// A key that is no str.
+    Key,
+    /// Nothing: this was all.
+    End,
+}
+
+/// Appends a value that holds no others as JSON, if it is one: a str, an int of 64 bits, a finite float, a bool or None, of exactly
+/// these types.
+pub(crate) fn write_leaf(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> bool {
+    // SAFETY: the object is alive, and the interpreter lock is held.
+    unsafe { write_leaf_at(value.as_ptr(), out) }
+}
+
+/// Appends a comma and the item of a dict after `position`, which moves on; at first it is 0. Should the dict be changed in
+/// between, items may be left out or come twice, and that is all.
+pub(crate) fn write_item<'py>(
+    dict: &Bound<'py, PyDict>,
+    position: &mut isize,
+    out: &mut Vec<u8>,
+) -> Item<'py> {
+    let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: `dict` is a dict, and the three places may be written; the function checks the position against the dict as it is
+    // now. The references are borrowed from the dict. Until they have been used, or made our own, no Python code runs that could
+    // change it: leaves are written without any.
+    unsafe {
+        let position = ptr::from_mut(position);
+        if ffi::PyDict_Next(dict.as_ptr(), position, &raw mut key, &raw mut value) == 0 {
+            return Item::End;
+        }
+        if ffi::Py_TYPE(key) != &raw mut ffi::PyUnicode_Type {
+            return Item::Key;
+        }
+        out.push(b',');
+        if !write_leaf_at(key, out) {
+            return Item::Key;
+        }
+        out.push(b':');
+        if write_leaf_at(value, out) {
+            return Item::Written;
+        }
+        Item::Value(Bound::from_borrowed_ptr(dict.py(), value))
+    }
+}
+
+/// Appends a comma and the element of a list at `position`.
+pub(crate) fn write_element<'py>(
+    list: &Bound<'py, PyList>,
+    position: usize,
+    out: &mut Vec<u8>,
+) -> Item<'py> {
+    // SAFETY: `list` is a list, and the position is checked against its length as it is now. The reference is borrowed from
+    // the list; until it has been used, or made our own, no Python code runs that could change it.
+    unsafe {
+        if position >= list.len() {
+            return Item::End;
+        }
+        let value = ffi::PyList_GetItem(list.as_ptr(), position as Py_ssize_t);
+        out.push(b',');
+        if write_leaf_at(value, out) {
+            return Item::Written;
+        }
+        Item::Value(Bound::from_borrowed_ptr(list.py(), value))
+    }
+}
+
+/// # Safety
+///
+/// `value` must be an object that stays alive meanwhile, and the interpreter lock must be held. No Python code runs.
+#[inline]
+unsafe fn write_leaf_at(value: *mut PyObject, out: &mut Vec<u8>) -> bool {
+    // SAFETY: as the caller promises; each function is given an object of just the type that it takes.
+    unsafe {
+        let kind = ffi::Py_TYPE(value);
+        if kind == &raw mut ffi::PyUnicode_Type {
+            let Some(text) = utf8_at(value) else {
+                return false;
+            };
+            leaf::text(text, out);
+        } else if kind == &raw mut ffi::PyLong_Type {
+            let mut overflow = 0;
+            let number = ffi::PyLong_AsLongLongAndOverflow(value, &raw mut overflow);
+            if overflow != 0 {
+                return false;
+            }
+            leaf::integer(number, out);
+        } else if kind == &raw mut ffi::PyFloat_Type {
+            let number = ffi::PyFloat_AsDouble(value);
+            if !number.is_finite() {
+                return false;
+            }
+            leaf::float(number, out);
+        } else if value == ffi::Py_None() {
+            leaf::null(out);
+        } else if value == ffi::Py_True() {
+            leaf::boolean(true, out);
+        } else if value == ffi::Py_False() {
+            leaf::boolean(false, out);
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
+/// Appends what has arrived on a socket to the buffer, as far as it has room: how many bytes; 0 at the end of the stream.
+pub(crate) fn receive(socket: impl AsFd, buffer: &mut BytesMut) -> io::Result<usize> {
+    let count = recv(socket, buffer.spare_capacity_mut())?;
+    // SAFETY: the system has initialized the first `count` bytes of the spare capacity.
+    unsafe { buffer.set_len(buffer.len() + count) };
+    Ok(count)
+}
+
+fn recv(socket: impl AsFd, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    let ((initialized, _), _) = rustix::net::recv(socket, buffer, RecvFlags::DONTWAIT)?;
+    Ok(initialized.len())
+}
+
+/// A Python bytes object that is being filled and that nobody else knows yet.
+pub(crate) struct UnfinishedBytes {
+    object: Py<PyBytes>,
+    data: *mut u8,
+    len: usize,
+    filled: usize,
+}
+
+// SAFETY: the memory belongs to an object that only this value refers to, and which never moves;
+// writing to it needs no interpreter lock.
+unsafe impl Send for UnfinishedBytes {}
+
+impl UnfinishedBytes {
+    /// Memory for `len` bytes, of which none is there yet. Raises `MemoryError`.
+    pub(crate) fn new(py: Python<'_>, len: usize) -> PyResult<Self> {
+        // SAFETY: without a source the function returns a new bytes object of that length whose content is not
+        // initialized, or null with an exception set. `len` stays below 4 GiB, the longest frame.
+        unsafe {
+            let object = ffi::PyBytes_FromStringAndSize(ptr::null(), len as Py_ssize_t);
+            let object = Bound::from_owned_ptr_or_err(py, object)?;
+            let data = ffi::PyBytes_AsString(object.as_ptr()).cast();
+            Ok(Self {
+                object: object.cast_into_unchecked().unbind(),
+                data,
+                len,
+                filled: 0,
+            })
+        }
+    }
+
+    /// Takes what has arrived on a socket, as far as it belongs here: how many bytes; 0 at the end of the stream.
+    pub(crate) fn receive(&mut self, socket: impl AsFd) -> io::Result<usize> {
+        // SAFETY: the object has `len` bytes at `data`, and nobody else knows it.
+        let missing = unsafe {
+            slice::from_raw_parts_mut(self.data.add(self.filled).cast(), self.len - self.filled)
+        };
+        let count = recv(socket, missing)?;
+        self.filled += count;
+        Ok(count)
+    }
+
+    /// Appends bytes that are there already, as many as fit.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        let count = bytes.len().min(self.len - self.filled);
+        // SAFETY: there is room for `count` bytes behind those that are filled, and nobody else knows the memory.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.data.add(self.filled), count) };
+        self.filled += count;
+    }
+
+    /// Whether all bytes are there.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.filled == self.len
+    }
+
+    /// The object, once it is complete.
+    pub(crate) fn finish(self) -> Result<Py<PyBytes>, Self> {
+        if self.is_complete() {
+            Ok(self.object)
+        } else {
+            Err(self)
+        }
+    }
+}

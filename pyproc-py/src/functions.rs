@@ -1,0 +1,113 @@
+//! The exposed functions as the core calls them.
+
+use std::collections::HashMap;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::package::Package;
+
+/// The place of a function among those that are exposed, in the order of their exposure. None ever leaves it, so an id means the same name for
+/// ever, on each thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FunctionId(usize);
+
+/// The exposed functions, as one thread knows them.
+#[derive(Default)]
+pub(crate) struct Functions {
+    ids: HashMap<String, FunctionId>,
+    functions: Vec<Function>,
+}
+
+/// What is exposed under one name.
+pub(crate) struct Function {
+    pub(crate) name: String,
+    exposed: Py<PyAny>,
+    call: Py<PyAny>,
+    /// It is `async def`.
+    pub(crate) concurrent: bool,
+    /// It takes a `cancel_event`.
+    pub(crate) cancellable: bool,
+    /// Its last call was so short that others' answers may wait for it.
+    pub(crate) quick: bool,
+}
+
+impl Functions {
+    /// The function of this name, if there is one.
+    pub(crate) fn find(
+        &mut self,
+        py: Python<'_>,
+        package: &Package,
+        name: &str,
+    ) -> PyResult<Option<FunctionId>> {
+        if let Some(id) = self.ids.get(name) {
+            return Ok(Some(*id));
+        }
+        self.learn(py, package)?;
+        Ok(self.ids.get(name).copied())
+    }
+
+    /// The functions that a hello lists at this moment, in its order.
+    pub(crate) fn table(&mut self, py: Python<'_>, package: &Package) -> PyResult<Vec<FunctionId>> {
+        self.learn(py, package)?;
+        let names = package.table(py)?;
+        Ok(names
+            .iter()
+            .filter_map(|name| self.ids.get(name).copied())
+            .collect())
+    }
+
+    /// Takes in what was exposed since.
+    pub(crate) fn learn(&mut self, py: Python<'_>, package: &Package) -> PyResult<()> {
+        for exposed in package.exposed_from(py, self.functions.len())? {
+            self.add(exposed)?;
+        }
+        Ok(())
+    }
+
+    /// The function, ready to be called.
+    pub(crate) fn get<'py>(
+        &mut self,
+        py: Python<'py>,
+        id: FunctionId,
+    ) -> PyResult<(&mut Function, Bound<'py, PyAny>)> {
+        let function = &mut self.functions[id.0];
+        let call = function.exposed.bind(py).getattr(intern!(py, "call"))?;
+        if !call.is(&function.call) {
+            function.read(call.clone())?;
+        }
+        Ok((function, call))
+    }
+
+    pub(crate) fn get_mut(&mut self, id: FunctionId) -> &mut Function {
+        &mut self.functions[id.0]
+    }
+
+    fn add(&mut self, exposed: Bound<'_, PyAny>) -> PyResult<()> {
+        let name: String = exposed.getattr("name")?.extract()?;
+        let call = exposed.getattr("call")?;
+        let mut function = Function {
+            name: name.clone(),
+            exposed: exposed.unbind(),
+            call: call.clone().unbind(),
+            concurrent: false,
+            cancellable: false,
+            quick: false,
+        };
+        function.read(call)?;
+        self.ids.insert(name, FunctionId(self.functions.len()));
+        self.functions.push(function);
+        Ok(())
+    }
+}
+
+impl Function {
+    /// Takes over what may have changed: after the first call, and when another function has taken this one's place.
+    fn read(&mut self, call: Bound<'_, PyAny>) -> PyResult<()> {
+        let exposed = self.exposed.bind(call.py());
+        self.concurrent = exposed.getattr("concurrent")?.extract()?;
+        self.cancellable = exposed.getattr("cancellable")?.extract()?;
+        self.call = call.unbind();
+        Ok(())
+    }
+}

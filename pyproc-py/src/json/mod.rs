@@ -1,0 +1,11 @@
+//! JSON straight into Python objects, and back.
+
+mod decode;
+mod encode;
+mod keys;
+pub(crate) mod leaf;
+mod scan;
+
+pub(crate) use decode::{Decoder, Odd};
+pub(crate) use encode::encode;
+pub(crate) use keys::Keys;

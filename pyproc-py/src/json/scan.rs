@@ -1,0 +1,55 @@
+//! The characters of a string that stand for themselves.
+
+const BLOCK: usize = 32;
+const WORD: usize = 8;
+
+/// How many bytes from the front need no escape: up to a quote, a backslash, or a control character.
+#[inline]
+pub(crate) fn plain(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    // Most strings are short.
+    for _ in 0..BLOCK / WORD {
+        let Some((word, after)) = rest.split_first_chunk::<WORD>() else {
+            break;
+        };
+        let found = special_in(u64::from_le_bytes(*word));
+        if found != 0 {
+            return bytes.len() - rest.len() + found.trailing_zeros() as usize / 8;
+        }
+        rest = after;
+    }
+    bytes.len() - rest.len() + long_plain(rest)
+}
+
+fn long_plain(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    // The compiler makes one comparison of a block.
+    while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
+        if block
+            .iter()
+            .fold(false, |any, byte| any | is_special(*byte))
+        {
+            break;
+        }
+        rest = after;
+    }
+    let end = rest.iter().position(|byte| is_special(*byte));
+    bytes.len() - rest.len() + end.unwrap_or(rest.len())
+}
+
+#[inline]
+pub(crate) fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// The highest bit of each byte that is special. Bits above the lowest one may be wrong, because of the borrow.
+#[inline]
+fn special_in(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quote = zero_in(word ^ (ONES * b'"' as u64));
+    let backslash = zero_in(word ^ (ONES * b'\\' as u64));
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (quote | backslash | control) & HIGH
+}

@@ -1,0 +1,147 @@
+//! The native core of the Python package `pyproc-worker`: the module `pyproc_worker._core`.
+//!
+//! It does what the package's pure loop does, and passes the same tests, over the frames of [`pyproc_protocol`].
+//!
+//! | module | idea |
+//! | --- | --- |
+//! | `server` | the thread that waits for sockets and takes turns |
+//! | `turn` | one connection's turn: functions run, answers leave |
+//! | `answers` | bodies become arguments; results and errors become answers |
+//! | `concurrent` | `async def` functions, on the event loop's thread |
+//! | `watcher` | the thread that looks after clients while a function runs for long |
+//! | `errands` | what needs the interpreter lock meanwhile |
+//! | `state` | what these threads share, behind one lock |
+//! | `connection`, `outgoing` | a client's socket and its buffers |
+//! | `pulse` | what the watcher knows without the lock |
+//! | `hello` | what the worker says of itself |
+//! | `lazy` | modules that are loaded when they are needed |
+//! | `functions`, `package` | what is used of the Python package |
+//! | `json` | JSON straight into objects, and back |
+//! | `spin` | looking before sleeping |
+//! | `fork` | processes that functions fork |
+//! | `ffi` | all unsafe code |
+
+mod answers;
+mod concurrent;
+mod connection;
+mod errands;
+mod ffi;
+mod fork;
+mod functions;
+mod hello;
+mod json;
+mod lazy;
+mod outgoing;
+mod package;
+mod pulse;
+mod server;
+mod spin;
+mod state;
+mod turn;
+mod watcher;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyproc_protocol::v2::Failure;
+
+use crate::package::Package;
+use crate::server::{Server, Sources};
+use crate::state::Core;
+
+/// The native core.
+#[pymodule]
+mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::{dumps, loads, serve};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        module.add("JSON", "native")?;
+        let keywords = pyo3::types::PyDict::new(py);
+        keywords.set_item(
+            "after_in_child",
+            pyo3::wrap_pyfunction!(super::on_fork, module)?,
+        )?;
+        let os = py.import("os")?;
+        os.call_method("register_at_fork", (), Some(&keywords))?;
+        Ok(())
+    }
+}
+
+/// Serves the exposed functions until the worker is to end.
+#[pyfunction]
+fn serve(
+    py: Python<'_>,
+    listener: &Bound<'_, PyAny>,
+    settings: &Bound<'_, PyAny>,
+    termination: Bound<'_, PyAny>,
+) -> PyResult<()> {
+    listener.call_method1("setblocking", (false,))?;
+    let listener = duplicate(listener)?;
+    let termination_fd = duplicate(&termination)?;
+    let (wake, waker) = UnixStream::pair()?;
+    waker.set_nonblocking(true)?;
+    let package = Package::import(py)?;
+    let cancelled = cancelled(&package.error(py, "Cancelled", ()).to_string());
+    let max_frame_size = settings.getattr("max_frame_size")?.extract()?;
+    let core = Arc::new(Core::new(package, max_frame_size, cancelled, waker));
+    let sources = Sources {
+        listener: listener.as_fd(),
+        termination,
+        termination_fd: termination_fd.as_fd(),
+        wake: &wake,
+        parent_pid: settings.getattr("parent_pid")?.extract()?,
+    };
+    let spin = Duration::from_micros(settings.getattr("spin_us")?.extract()?);
+    let watcher = watcher::start(Arc::clone(&core), listener.try_clone()?)?;
+    let served = Server::new(py, &core, sources, spin).serve();
+    let ended = server::end(py, &core, watcher);
+    served.and(ended)
+}
+
+/// What a request is answered with that was cancelled before it started, as Python would tell of it.
+fn cancelled(error: &str) -> Failure {
+    let type_name = "pyproc_worker.Cancelled";
+    let message = error.strip_prefix("Cancelled: ").unwrap_or(error);
+    Failure {
+        type_name: type_name.into(),
+        message: message.into(),
+        traceback: format!("{type_name}: {message}\n"),
+        retryable: false,
+    }
+}
+
+/// A descriptor of our own for what a Python object has open.
+fn duplicate(object: &Bound<'_, PyAny>) -> PyResult<OwnedFd> {
+    let fd: i32 = object.call_method0("fileno")?.extract()?;
+    Ok(ffi::borrow(object, fd).try_clone_to_owned()?)
+}
+
+#[pyfunction]
+fn on_fork() {
+    fork::on_fork();
+}
+
+/// The value that a JSON document is. Raises `InvalidRequest`. For tests.
+#[pyfunction]
+fn loads<'py>(py: Python<'py>, document: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let package = Package::import(py)?;
+    let body = connection::CallBody::Frame(bytes::Bytes::copy_from_slice(document));
+    let codec = pyproc_protocol::v2::Codec::Json;
+    answers::argument(py, &package, &mut json::Keys::new(), codec, &body)
+}
+
+/// A result as JSON. Raises `EncodeError`. For tests.
+#[pyfunction]
+fn dumps<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, pyo3::types::PyBytes>> {
+    let mut out = Vec::new();
+    json::encode(value, &mut out)?;
+    Ok(pyo3::types::PyBytes::new(value.py(), &out))
+}

@@ -1,0 +1,68 @@
+//! Frames on their way to a client.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::net::{SendFlags, send};
+
+/// Memory that is kept for later answers.
+const KEPT: usize = 256 * 1024;
+
+/// A closed connection is an error to us, never a signal. (macOS has no such flag; Python ignores the signal.)
+#[cfg(target_os = "linux")]
+const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+#[cfg(not(target_os = "linux"))]
+const FLAGS: SendFlags = SendFlags::DONTWAIT;
+
+/// What has not been sent yet.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Outgoing {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where frames are appended.
+    pub(crate) fn end(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Takes over `frames`, which are empty afterwards, without a copy if nothing waits.
+    pub(crate) fn append(&mut self, frames: &mut Vec<u8>) {
+        if self.is_empty() {
+            self.bytes.clear();
+            self.sent = 0;
+            std::mem::swap(&mut self.bytes, frames);
+        } else {
+            self.bytes.append(frames);
+        }
+    }
+
+    /// Sends as much as the client takes.
+    pub(crate) fn send(&mut self, socket: impl AsFd) -> io::Result<()> {
+        while !self.is_empty() {
+            match send(socket.as_fd(), &self.bytes[self.sent..], FLAGS) {
+                Ok(count) => self.sent += count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.clear();
+        Ok(())
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
+        self.sent = 0;
+    }
+}

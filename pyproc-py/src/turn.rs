@@ -1,0 +1,257 @@
+//! A connection's turn: its requests run one after another, then their answers leave together.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Instant;
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::prelude::*;
+use pyproc_protocol::Version;
+use pyproc_protocol::v2::Times;
+
+use crate::answers::{self, Failed, Stopwatch};
+use crate::connection::{Call, Form, Target, Waiting};
+use crate::ffi;
+use crate::functions::FunctionId;
+use crate::server::{QUICK, Server, TURN};
+use crate::state::Place;
+use crate::{concurrent, hello};
+
+/// Answers that are kept in memory between turns.
+const KEPT: usize = 256 * 1024;
+
+/// What a turn has come to.
+struct Turn<'py> {
+    place: Place,
+    submitted: Vec<concurrent::Prepared<'py>>,
+    is_first: bool,
+    roused: bool,
+}
+
+/// What became of a request.
+enum Step {
+    Done,
+    /// It is not quick, so earlier answers go first.
+    Later(Call),
+}
+
+impl<'py> Server<'_, 'py> {
+    /// Runs requests of a connection for about [`TURN`], then sends their answers.
+    pub(crate) fn take_turn(&mut self, place: Place) -> PyResult<()> {
+        let mut turn = Turn {
+            place,
+            submitted: Vec::new(),
+            is_first: true,
+            roused: false,
+        };
+        let ended = self.run_requests(&mut turn);
+        self.core.pulse.end();
+        let mut state = self.core.lock();
+        let running = state.stop_running();
+        if let Some(connection) = state.get(place) {
+            connection.outgoing.append(&mut self.answers);
+        }
+        drop(state);
+        drop(running);
+        self.answers.clear();
+        self.answers.shrink_to(KEPT);
+        ended?;
+        self.submit(&mut turn)?;
+        self.settle(place)
+    }
+
+    fn submit(&self, turn: &mut Turn<'py>) -> PyResult<()> {
+        match mem::take(&mut turn.submitted) {
+            calls if calls.is_empty() => Ok(()),
+            calls => concurrent::submit(self.py, self.core, calls),
+        }
+    }
+
+    fn run_requests(&mut self, turn: &mut Turn<'py>) -> PyResult<()> {
+        let started = Instant::now();
+        let mut now = started;
+        while now - started < TURN {
+            let next = self.core.lock().start_next(turn.place);
+            let Some((waiting, details)) = next else {
+                break;
+            };
+            match waiting {
+                Waiting::Call(call) => {
+                    let form = self.form(call.version, details);
+                    if let Step::Later(call) = self.start(turn, call, form, &mut now)? {
+                        self.core.lock().put_back(turn.place, Waiting::Call(call));
+                        break;
+                    }
+                }
+                Waiting::Hello(greeting) => {
+                    let out = &mut self.answers;
+                    hello::answer(
+                        self.py,
+                        self.core,
+                        &mut self.functions,
+                        turn.place,
+                        &greeting,
+                        out,
+                    )?;
+                }
+                Waiting::Refusal { id, reason } => {
+                    let error = self
+                        .core
+                        .package
+                        .error(self.py, "InvalidRequest", (reason,));
+                    self.fail(
+                        self.form(Version::V1, details),
+                        id,
+                        "pyproc.hello",
+                        None,
+                        &error,
+                    )?;
+                }
+            }
+            turn.is_first = false;
+        }
+        Ok(())
+    }
+
+    fn form(&self, version: Version, details: bool) -> Form {
+        Form {
+            version,
+            details,
+            max_frame_size: self.core.max_frame_size,
+        }
+    }
+
+    fn start(
+        &mut self,
+        turn: &mut Turn<'py>,
+        call: Call,
+        form: Form,
+        now: &mut Instant,
+    ) -> PyResult<Step> {
+        let (id, found) = (call.id, self.find(&call.target)?);
+        let Some(function) = found else {
+            let name = match &call.target {
+                Target::Name(name) => name.clone(),
+                Target::Index(index) => format!("#{index}"),
+                Target::Function(_) => String::new(),
+            };
+            let error = self.core.package.error(self.py, "MethodNotFound", (&name,));
+            self.fail(form, id, &name, None, &error)?;
+            return Ok(Step::Done);
+        };
+        let (about, plan) = self.functions.get(self.py, function)?;
+        if about.concurrent {
+            self.begin(turn, call, form, function, plan)?;
+            return Ok(Step::Done);
+        }
+        if !about.quick && !turn.is_first {
+            return Ok(Step::Later(call));
+        }
+        let cancellable = about.cancellable;
+        self.submit(turn)?;
+        self.core.pulse.begin();
+        if !turn.roused {
+            turn.roused = true;
+            self.core.pulse.rouse();
+        }
+        self.answer(&call, form, function, &plan, cancellable)?;
+        let before = mem::replace(now, Instant::now());
+        self.functions.get_mut(function).quick = *now - before < QUICK;
+        Ok(Step::Done)
+    }
+
+    fn find(&mut self, target: &Target) -> PyResult<Option<FunctionId>> {
+        match target {
+            Target::Function(id) => Ok(Some(*id)),
+            Target::Name(name) => self.functions.find(self.py, &self.core.package, name),
+            Target::Index(_) => Ok(None),
+        }
+    }
+
+    /// Runs a plain function and writes its answer. Raises what ends the worker.
+    fn answer(
+        &mut self,
+        call: &Call,
+        form: Form,
+        function: FunctionId,
+        plan: &Bound<'py, PyAny>,
+        cancellable: bool,
+    ) -> PyResult<()> {
+        let py = self.py;
+        let package = &self.core.package;
+        let mut watch = None;
+        let result = answers::argument(py, package, &mut self.keys, call.codec, &call.body)
+            .and_then(|body| {
+                watch = call.wants_times.then(Stopwatch::start);
+                if cancellable {
+                    let event = package.event(py)?;
+                    let shared = Arc::new(event.clone().unbind());
+                    self.core.lock().set_event(shared);
+                    package.call_with_event(plan, &body, &event)
+                } else {
+                    ffi::call(plan, &body)
+                }
+            });
+        let times = watch.map(|watch| watch.times());
+        if self.core.forks.has_forked() {
+            return Err(package.leave(py, result.as_ref().err()));
+        }
+        let written = result.and_then(|result| {
+            answers::success(
+                package,
+                form,
+                call.id,
+                call.codec,
+                times,
+                &result,
+                &mut self.answers,
+            )
+        });
+        match written {
+            Ok(()) => Ok(()),
+            Err(error) if ends_worker(py, &error) => Err(error),
+            Err(error) => {
+                let name = self.functions.get_mut(function).name.clone();
+                self.fail(form, call.id, &name, times, &error)
+            }
+        }
+    }
+
+    /// Prepares a call of an `async def` function.
+    fn begin(
+        &mut self,
+        turn: &mut Turn<'py>,
+        call: Call,
+        form: Form,
+        function: FunctionId,
+        plan: Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        let about = self.functions.get_mut(function);
+        let id = call.id;
+        match concurrent::prepare(self.core, &mut self.keys, turn.place, call, about, plan) {
+            Ok(prepared) => turn.submitted.push(prepared),
+            Err(error) => {
+                let name = about.name.clone();
+                self.fail(form, id, &name, None, &error)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fail(
+        &mut self,
+        form: Form,
+        id: u64,
+        method: &str,
+        times: Option<Times>,
+        error: &PyErr,
+    ) -> PyResult<()> {
+        let package = &self.core.package;
+        let failed = Failed { id, method, times };
+        answers::failure(self.py, package, form, failed, error, &mut self.answers)
+    }
+}
+
+fn ends_worker(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
+}

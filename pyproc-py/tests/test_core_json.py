@@ -1,0 +1,118 @@
+"""The native core's JSON is that of the codecs in Python."""
+
+import decimal
+import gc
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyproc_worker import EncodeError, InvalidRequest
+from pyproc_worker._codec import StandardCodec
+from test_codecs import CONVERSIONS, REFUSALS, json_values, values
+
+core = pytest.importorskip("pyproc_worker._core")
+STANDARD = StandardCodec()
+
+
+@pytest.mark.parametrize(("value", "wanted"), CONVERSIONS, ids=lambda value: repr(value)[:40])
+def test_results_are_converted(value, wanted):
+    read = json.loads(core.dumps(value).decode("utf-8"))
+    assert read == wanted
+    assert type(read) is type(wanted)
+
+
+@pytest.mark.parametrize(("value", "message"), REFUSALS, ids=lambda value: repr(value)[:40])
+def test_what_json_cannot_carry_is_refused_with_its_path(value, message):
+    with pytest.raises(EncodeError) as caught:
+        core.dumps(value)
+    assert str(caught.value) == message
+
+
+@given(values)
+def test_results_are_those_of_the_standard_codec(value):
+    assert repr(json.loads(core.dumps(value))) == repr(json.loads(STANDARD.encode(value)))
+
+
+@given(json_values, st.booleans(), st.sampled_from([None, 1]))
+def test_what_python_wrote_is_read(value, ascii_only, indent):
+    document = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
+    assert repr(core.loads(document)) == repr(value)
+
+
+def outcome(read, document):
+    """The value as text, for NaN's sake and for the types; or the refusal."""
+    try:
+        return repr(read(document))
+    except InvalidRequest as error:
+        return f"refused: {error}"
+
+
+PIECES = st.sampled_from(
+    ["{", "}", "[", "]", ",", ":", '"', '"a"', '"\\u00e9"', "\\", "\\ud800", "\\udc00", "\\n", " ",
+     "\n", "\t", "\x00", "é", "-", "0", "12", "1.5", "1e5", "1E-400", "1e999", ".", "+", "true",
+     "fals", "null", "NaN", "Infinity", "9" * 18, "9" * 19, "9" * 25, "/"]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=20))
+def test_any_text_is_read_or_refused_as_by_the_standard_codec(text):
+    document = text.encode("utf-8", "surrogatepass").lstrip()  # its reader skips no space in front
+    assert outcome(core.loads, document) == outcome(STANDARD.decode_body, document)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused_as_by_the_standard_codec(document):
+    document = document.lstrip()
+    assert outcome(core.loads, document) == outcome(STANDARD.decode_body, document)
+
+
+@given(st.dictionaries(st.text(max_size=70), st.integers(), max_size=20))
+def test_keys_of_any_length_are_read_whatever_was_read_before(value):
+    rows = [value, {key[:-1] + "x": item for key, item in value.items() if key}, value]
+    assert core.loads(json.dumps(rows).encode()) == rows
+
+
+@pytest.mark.parametrize("at", range(70))
+def test_an_escape_is_seen_wherever_it_stands(at):
+    for special in ('"', "\\", "\n", "\x00", "\x1f"):
+        text = "x" * at + special + "é" * 3 + special
+        written = core.dumps(text)
+        assert json.loads(written) == text
+        assert core.loads(written) == text
+    assert outcome(core.loads, b'"' + b"x" * at + b'\x1f"').startswith("refused")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_large_document_leaves_the_garbage_collector_as_it_was(enabled):
+    document = json.dumps([{"a": i} for i in range(5000)]).encode()
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        assert core.loads(document)[-1] == {"a": 4999}
+        assert gc.isenabled() is enabled
+        assert outcome(core.loads, document[:-1]).startswith("refused")
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
+
+
+def test_a_list_that_a_conversion_shortens_does_no_harm():
+    class Number(decimal.Decimal):
+        def __str__(self):
+            rows.clear()
+            return "gone"
+
+    rows = [Number(1), "a", "b"]
+    assert core.dumps(rows) == b'["gone"]'
+
+
+def test_a_dict_that_a_conversion_changes_does_no_harm():
+    class Number(decimal.Decimal):
+        def __str__(self):
+            row.clear()
+            row.update({str(i): i for i in range(1000)})
+            return "changed"
+
+    row = {"a": Number(1), "b": 2}
+    assert json.loads(core.dumps(row))["a"] == "changed"

@@ -1,0 +1,118 @@
+"""What a small worker does without, so that many of them fit into memory."""
+
+import functools
+
+import pytest
+from pyproc_worker._parameters import Shape
+from pyproc_worker._simple import takes_whole_body
+
+LARGE = {
+    "asyncio", "dataclasses", "datetime", "decimal", "inspect", "logging", "pathlib",
+    "traceback", "uuid",
+}  # fmt: skip
+LARGE_FOR_THE_NATIVE_CORE = LARGE | {"json", "re", "typing"}
+
+
+def test_a_small_worker_loads_no_large_module(start, core):
+    client = start(
+        """
+        @expose
+        def loaded(req):
+            "Names of modules."
+            return list(sys.modules)
+        """,
+        **({"PYPROC_JSON": "json"} if core == "python" else {}),
+    ).introduced()
+    unwanted = LARGE if core == "python" else LARGE_FOR_THE_NATIVE_CORE
+    assert unwanted.isdisjoint(client.call("loaded", id=2)["body"])
+
+
+def test_what_needs_large_modules_loads_them(start, core):
+    client = start(
+        """
+        @expose
+        def hinted(n: int):
+            import datetime
+            return [n, datetime.date(2026, 1, 2)]
+        """,
+        **({"PYPROC_JSON": "json"} if core == "python" else {}),
+    ).introduced()
+    assert client.call("hinted", 7, id=2)["body"] == [7, "2026-01-02"]
+    assert client.call("fail", "oh", id=3)["headers"]["pyproc-error-traceback"]
+
+
+@pytest.mark.parametrize(
+    "setup", ["", "import logging\n", "import logging; logging.basicConfig(level='INFO')\n"]
+)
+def test_log_lines_are_the_same_with_and_without_logging(start, setup):
+    worker = start(setup)
+    worker.wait_for_log("INFO:pyproc_worker:serving on /")
+    worker.connect().call("fail", "oh")
+    worker.wait_for_log("ERROR:pyproc_worker:error in 'fail'\nTraceback (most recent call last):\n")
+    worker.wait_for_log("\nValueError: oh\n")
+
+
+def test_logging_that_a_function_loads_carries_the_later_lines(start):
+    worker = start(
+        """
+        @expose
+        def load(req):
+            import logging
+        """
+    )
+    client = worker.connect()
+    client.call("load")
+    client.call("fail", "oh")
+    worker.wait_for_log("ERROR:pyproc_worker:error in 'fail'\nTraceback")
+
+
+def whole(req): ...
+def with_default(req, verbose=False): ...
+def optional(req=None): ...
+def keywords(req, *, verbose=False): ...
+def variadic(req, *rest, **others): ...
+
+
+@pytest.mark.parametrize("function", [whole, with_default, optional, keywords, variadic])
+def test_simple_functions_are_told(function):
+    assert takes_whole_body(function)
+    shape = Shape(function)
+    assert (shape.kind, shape.wants_cancel_event) == ("whole", False)
+
+
+def nothing(): ...
+def two(a, b): ...
+def keyword_only(*, a): ...
+def hinted(req: int): ...
+def returning(req) -> int: ...
+def cancellable(req, cancel_event): ...
+def cancellable_keyword(req, *, cancel_event=None): ...
+def rest_only(*req): ...
+def others_only(**req): ...
+def generator(req):
+    yield req
+
+
+async def coroutine(req): ...
+async def stream(req):
+    yield req
+
+
+@functools.wraps(hinted)
+def wrapper(req): ...
+
+
+class Callable:
+    def __call__(self, req): ...
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        nothing, two, keyword_only, hinted, returning, cancellable, cancellable_keyword, rest_only,
+        others_only, generator, coroutine, stream, wrapper, Callable(), Callable, len,
+        functools.partial(whole), Callable().__call__,
+    ],
+)  # fmt: skip
+def test_all_others_are_to_be_looked_at(function):
+    assert not takes_whole_body(function)
