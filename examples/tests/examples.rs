@@ -34,7 +34,7 @@ fn quickstart_prints_the_result_and_the_exception() {
 fn custom_transport_needs_no_python_and_ends_by_itself() {
     let output = output_of(env!("CARGO_BIN_EXE_custom_transport"));
     for line in [
-        "arithmetic/1.0 speaks version 1",
+        "arithmetic/1.0 speaks version 2",
         "  2: divide answers 42",
         "  3: divide raises ZeroDivisionError: division by zero",
         "  4: multiply raises pyproc_worker.MethodNotFound: Method 'multiply' not found",
