@@ -88,7 +88,7 @@ pub struct PoolConfig {
     /// not at all. At most 1 ms; 50 µs is a good value.
     ///
     /// A process that sleeps takes some 5 to 50 µs to wake, often longer than the call itself. But a process that looks
-    /// takes a core: with fewer free cores than workers and callers everything gets slower. It gives the core up to
+    /// takes a core (on a current-thread runtime, other tasks get their turns between the looks): with fewer free cores than workers and callers everything gets slower. It gives the core up to
     /// whoever else wants it (`sched_yield`) and stops when looking catches nothing, so that idle pools use no
     /// processor time. Zero is what to use on fewer than four cores.
     #[serde(with = "humantime_serde")]

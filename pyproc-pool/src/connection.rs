@@ -30,7 +30,7 @@ pub(crate) struct Connection {
     /// Callers that are about to send something have been let through.
     yielded: bool,
     spin: Spin,
-    /// Empty between polls; kept for its memory.
+    /// Callers that have their answers and are still to be woken.
     wakers: Vec<Waker>,
 }
 
@@ -40,6 +40,8 @@ pub(crate) enum Closed {
     ByPeer,
     Failed(io::Error),
     Violation(ProtocolViolation),
+    /// The worker takes no more requests, and has answered all that it had.
+    Drained,
 }
 
 /// What could be written.
@@ -53,7 +55,7 @@ enum Written {
     },
 }
 
-/// From this number of answers on, the callers of one half run first.
+/// From this number of callers on, one half runs first.
 const MANY: usize = 8;
 
 impl Connection {
@@ -88,7 +90,9 @@ impl Connection {
 
     /// Carries requests and answers until the connection ends.
     pub(crate) async fn run(&mut self, shared: &Shared, worker: usize) -> Closed {
-        poll_fn(|cx| self.poll(shared, worker, cx)).await
+        let closed = poll_fn(|cx| self.poll(shared, worker, cx)).await;
+        self.wakers.drain(..).for_each(Waker::wake);
+        closed
     }
 
     fn poll(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Poll<Closed> {
@@ -110,13 +114,17 @@ impl Connection {
                 }
                 Poll::Pending => {}
             }
+            self.wake_some();
             let written = self.poll_write(shared, worker, cx);
-            if matches!(written, Written::Later) || !self.inbox.is_empty() {
+            if matches!(written, Written::Later) || !self.wakers.is_empty() {
                 return again(cx);
             }
             let (Written::Nothing { in_flight }, Poll::Pending) = (written, read) else {
                 continue;
             };
+            if in_flight == 0 && self.inbox.drains {
+                return Poll::Ready(Closed::Drained);
+            }
             if in_flight == 0 || !self.spin.again(Instant::now) {
                 return Poll::Pending;
             }
@@ -131,7 +139,7 @@ impl Connection {
         }
     }
 
-    /// One read of all that has arrived, if all that was read before has been delivered.
+    /// One read of all that has arrived, unless something is there from before.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         if !self.inbox.is_empty() {
             return Poll::Ready(Ok(()));
@@ -147,24 +155,27 @@ impl Connection {
         }
     }
 
-    /// Brings answers to their callers: all, or of many one half.
+    /// Brings all answers to their calls. Callers are woken later, but what was answered is answered.
     fn deliver(&mut self, shared: &Shared, worker: usize) -> Result<(), ProtocolViolation> {
         let arrived = self.inbox.arrived;
         self.spin.on_catch(|| arrived);
-        if std::mem::take(&mut self.inbox.drains) {
-            shared.scheduler().lane_drains(worker);
+        let mut scheduler = shared.scheduler();
+        if self.inbox.drains {
+            scheduler.lane_drains(worker);
         }
-        let mut delivered = Ok(());
-        if !self.inbox.answers.is_empty() {
-            let answers = first_share(&mut self.inbox.answers);
-            let wakers = &mut self.wakers;
-            delivered = shared
-                .scheduler()
-                .on_answers(worker, answers, arrived, wakers);
-        }
-        self.wakers.drain(..).for_each(Waker::wake);
-        delivered?;
+        let answers = self.inbox.answers.drain(..);
+        scheduler.on_answers(worker, answers, arrived, &mut self.wakers)?;
+        drop(scheduler);
         self.inbox.take_violation().map_or(Ok(()), Err)
+    }
+
+    /// Wakes all callers that have their answers, or of many one half.
+    fn wake_some(&mut self) {
+        let share = match self.wakers.len() {
+            count @ MANY.. => count / 2,
+            count => count,
+        };
+        self.wakers.drain(..share).for_each(Waker::wake);
     }
 
     /// One write of all that is ready.
@@ -204,9 +215,9 @@ fn again(cx: &Context<'_>) -> Poll<Closed> {
     Poll::Pending
 }
 
-fn first_share<T>(answers: &mut Vec<T>) -> std::vec::Drain<'_, T> {
-    match answers.len() {
-        MANY.. => answers.drain(..answers.len() / 2),
-        _ => answers.drain(..),
+/// However the connection ends, who has an answer is told.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
     }
 }

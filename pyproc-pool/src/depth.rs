@@ -43,10 +43,9 @@ impl Depth {
         self.since = Some(now);
     }
 
-    /// `answers` arrived together, at `now`. Of a second share of the same arrival nothing is
-    /// learned.
+    /// `answers` arrived together.
     pub(crate) fn on_answers(&mut self, answers: u32, now: Instant) {
-        let Some(since) = self.since.replace(now).filter(|since| *since < now) else {
+        let Some(since) = self.since.replace(now) else {
             return;
         };
         let sample = now.saturating_duration_since(since) / answers.max(1);

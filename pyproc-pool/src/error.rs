@@ -178,6 +178,17 @@ impl Error {
         }
     }
 
+    /// The slot of the worker that had the call, if one had.
+    pub fn worker(&self) -> Option<usize> {
+        match self {
+            Self::Timeout(timeout) => timeout.worker,
+            Self::WorkerDied(death) => Some(death.worker),
+            Self::Protocol { worker, .. } => Some(*worker),
+            Self::Remote(exception) => Some(exception.worker),
+            _ => None,
+        }
+    }
+
     /// Whether the same call, made again a little later, may succeed **and** cannot run the
     /// function twice: the pool was full, or the deadline passed while the call still waited for a worker.
     ///
@@ -251,6 +262,9 @@ pub struct RemoteException {
     pub message: String,
     /// The formatted traceback; `None` from an old worker.
     pub traceback: Option<String>,
+    /// The worker says that the same call may succeed when it is made again. Whether the function has run in part,
+    /// it does not say.
+    pub retryable: bool,
 }
 
 impl fmt::Display for RemoteException {

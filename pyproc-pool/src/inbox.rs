@@ -31,7 +31,7 @@ const READ_BUFFER: usize = 64 * 1024;
 
 impl Inbox {
     pub(crate) fn new(session: Session, input: BytesMut) -> Self {
-        Self {
+        let mut inbox = Self {
             session,
             input,
             answers: Vec::new(),
@@ -39,7 +39,10 @@ impl Inbox {
             drains: false,
             violation: None,
             scratch: Vec::new(),
-        }
+        };
+        // Something may have arrived together with the end of the handshake.
+        inbox.parse();
+        inbox
     }
 
     pub(crate) fn peer(&self) -> &Peer {
@@ -47,9 +50,9 @@ impl Inbox {
         self.session.peer().unwrap_or(&Peer::Plain)
     }
 
-    /// Whether something waits to be delivered.
+    /// Whether nothing waits to be delivered.
     pub(crate) fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.violation.is_none() && !self.drains
+        self.answers.is_empty() && self.violation.is_none()
     }
 
     /// The buffer to read into, with room.
@@ -79,10 +82,7 @@ impl Inbox {
 
     /// What the worker did wrong. What came before was in order, and is to be delivered first.
     pub(crate) fn take_violation(&mut self) -> Option<ProtocolViolation> {
-        match self.answers.is_empty() {
-            true => self.violation.take(),
-            false => None,
-        }
+        self.violation.take()
     }
 
     /// Takes what has arrived without asking the runtime, which knows only after its next turn. Returns

@@ -85,10 +85,29 @@ impl Lane {
         self.in_flight
     }
 
+    /// Whether it takes calls at all.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(&self.state, LaneState::Up(link) if !link.draining)
+    }
+
+    /// Whether it takes no more calls, and has answered all that it had.
+    pub(crate) fn has_drained(&self) -> bool {
+        matches!(&self.state, LaneState::Up(link) if link.draining) && self.in_flight == 0
+    }
+
+    /// What is to be compared when a worker is chosen for a call: a plain one waits for other plain ones
+    /// only.
+    pub(crate) fn load(&self, concurrent: bool) -> (usize, usize) {
+        match concurrent {
+            true => (self.in_flight, self.in_flight),
+            false => (self.plain(), self.in_flight),
+        }
+    }
+
     /// Whether a call may be sent. Plain functions run one after another, so that only few of their
     /// calls are sent ahead; the others run at once.
     pub(crate) fn has_room(&self, concurrent: bool) -> bool {
-        matches!(&self.state, LaneState::Up(link) if !link.draining)
+        self.is_open()
             && self.in_flight < self.limits.max_in_flight
             && (concurrent || self.plain() < self.depth.get())
     }

@@ -37,9 +37,11 @@ pub(crate) struct MethodTable(Vec<Option<u16>>);
 /// Workers may list other functions after each restart; those beyond this number go by name.
 const MOST_LISTED: usize = 1 << 16;
 
-/// Callers may name anything: bounds for what is kept of it, as a number and in bytes of each.
+/// Callers may name anything: fewer of their names get a number.
 const MOST_HEARD: usize = 1 << 12;
-const LONGEST_HEARD: usize = 256;
+
+/// In bytes; longer names go by themselves.
+const LONGEST: usize = 256;
 
 impl Methods {
     /// Takes the functions that a worker listed into account.
@@ -59,7 +61,9 @@ impl Methods {
     fn enter(&mut self, function: &FunctionInfo) -> Option<MethodId> {
         let id = match self.find(&function.name) {
             Some(id) => id,
-            None if self.known.len() >= MOST_LISTED => return None,
+            None if self.known.len() >= MOST_LISTED || function.name.len() > LONGEST => {
+                return None;
+            }
             None => self.add(&function.name),
         };
         let method = &mut self.known[id.0 as usize];
@@ -87,7 +91,7 @@ impl Methods {
     pub(crate) fn hear(&mut self, name: &str) -> Target {
         match self.find(name) {
             Some(id) => Target::Known(id),
-            None if self.known.len() < MOST_HEARD && name.len() <= LONGEST_HEARD => {
+            None if self.known.len() < MOST_HEARD && name.len() <= LONGEST => {
                 Target::Known(self.add(name))
             }
             None => Target::Other(name.into()),
@@ -135,7 +139,7 @@ mod tests {
     #[test]
     fn names_that_callers_make_up_are_kept_up_to_a_bound_and_never_count_as_listed() {
         let mut methods = Methods::default();
-        let long = "x".repeat(LONGEST_HEARD + 1);
+        let long = "x".repeat(LONGEST + 1);
         assert!(matches!(methods.hear(&long), Target::Other(name) if *name == *long));
         for i in 0..2 * MOST_HEARD {
             let target = methods.hear(&i.to_string());

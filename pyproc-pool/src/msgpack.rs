@@ -20,12 +20,20 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
         Err(rmp_serde::encode::Error::InvalidValueWrite(_)) => {
             Err(EncodeError::TooLarge { max: room })
         }
-        Err(error) => Err(EncodeError::Json(serde::ser::Error::custom(error))),
+        Err(error) => Err(EncodeError::MessagePack(error.to_string())),
     }
 }
 
+/// Reads exactly one value.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
-    rmp_serde::from_slice(bytes)
+    let mut rest = bytes;
+    let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))?;
+    match rest.len() {
+        0 => Ok(value),
+        left => Err(serde::de::Error::custom(format!(
+            "{left} bytes follow the value"
+        ))),
+    }
 }
 
 /// Refuses to grow past `room`, which is the only way in which it fails.
@@ -45,5 +53,30 @@ impl io::Write for Limited {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn structs_are_maps_and_a_value_too_large_is_broken_off() {
+        #[derive(Serialize)]
+        struct Point {
+            x: u8,
+        }
+        assert_eq!(encode(&Point { x: 1 }, 4).unwrap(), b"\x81\xa1x\x01");
+        let error = encode(&Point { x: 1 }, 3).unwrap_err();
+        assert!(matches!(error, EncodeError::TooLarge { max: 3 }), "{error}");
+    }
+
+    #[test]
+    fn bytes_behind_the_value_are_refused() {
+        assert_eq!(decode::<u8>(b"\x05").unwrap(), 5);
+        assert!(decode::<u8>(b"\x05garbage").is_err());
+        assert!(decode::<BTreeMap<String, u8>>(b"\x81\xa1x").is_err());
     }
 }

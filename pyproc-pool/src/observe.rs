@@ -15,7 +15,8 @@ use crate::{Error, StartFailure, WorkerDeath};
 
 /// Watches a pool; see [`PoolBuilder::observer`](crate::PoolBuilder::observer).
 ///
-/// Its methods are called on the paths of calls and workers, and must neither block nor panic.
+/// Its methods are called on the paths of calls and workers, and must neither block nor panic: a panic while a call is
+/// watched is the caller's, one about a worker is logged.
 ///
 /// ```
 /// use pyproc_pool::observe::{CallEnd, CallObserver, CallStart, Observer};
@@ -119,7 +120,7 @@ pub enum CallOutcome<'a> {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Anatomy {
-    /// Waited in the pool for a worker.
+    /// Until the pool sent it: the input was written, and the call waited for a worker.
     pub queued: Duration,
     /// From the pool's sending it to the answer's arrival: transport, waiting in the worker, execution.
     pub worker: Duration,
@@ -146,6 +147,11 @@ pub enum WorkerEvent<'a> {
         worker: usize,
         /// How, as its calls are told.
         error: &'a Error,
+    },
+    /// It said that it takes no more calls, answered those that it had, and was let go.
+    Drained {
+        /// Its slot.
+        worker: usize,
     },
     /// One did not start.
     StartFailed {
@@ -174,11 +180,15 @@ impl WorkerEvent<'_> {
     }
 }
 
-/// The observer of one call, which is told of its end also when the call is dropped.
-pub(crate) struct Watch {
-    observer: Option<Box<dyn CallObserver>>,
+/// The observer of one call, if there is one. It is told of the call's end also when the call is
+/// dropped.
+#[derive(Default)]
+pub(crate) struct Watch(Option<Box<Watched>>);
+
+struct Watched {
+    observer: Box<dyn CallObserver>,
     start: Instant,
-    pub(crate) seen: Seen,
+    seen: Seen,
 }
 
 /// What is known of a call so far.
@@ -194,16 +204,25 @@ pub(crate) struct Seen {
 impl Watch {
     pub(crate) fn begin(observer: Option<&dyn Observer>, method: &str, start: Instant) -> Self {
         let observer = observer.and_then(|it| it.begin(&CallStart { method, start }));
-        Self {
-            observer,
-            start,
-            seen: Seen::default(),
+        Self(observer.map(|observer| {
+            Box::new(Watched {
+                observer,
+                start,
+                seen: Seen::default(),
+            })
+        }))
+    }
+
+    /// Writes down what is known by now.
+    pub(crate) fn note(&mut self, note: impl FnOnce(&mut Seen)) {
+        if let Some(watched) = &mut self.0 {
+            note(&mut watched.seen);
         }
     }
 
     /// What the observer wants to travel with the request.
     pub(crate) fn carry(&mut self, headers: &mut Headers) -> (Option<TraceContext>, bool) {
-        let Some(observer) = &mut self.observer else {
+        let Some(watched) = &mut self.0 else {
             return (None, false);
         };
         let mut carried = Carried {
@@ -211,26 +230,30 @@ impl Watch {
             times: false,
             headers,
         };
-        observer.carry(&mut carried);
+        watched.observer.carry(&mut carried);
         (carried.trace, carried.times)
     }
 
     pub(crate) fn end(mut self, outcome: CallOutcome<'_>) {
+        if let CallOutcome::Error(error) = outcome {
+            self.note(|seen| seen.worker = seen.worker.or(error.worker()));
+        }
         self.tell(outcome);
     }
 
     fn tell(&mut self, outcome: CallOutcome<'_>) {
-        let Some(observer) = self.observer.take() else {
+        let Some(watched) = self.0.take() else {
             return;
         };
-        observer.end(&CallEnd {
-            listed: self.seen.listed,
-            worker: self.seen.worker,
+        let seen = watched.seen;
+        watched.observer.end(&CallEnd {
+            listed: seen.listed,
+            worker: seen.worker,
             outcome,
-            duration: self.start.elapsed(),
-            anatomy: self.seen.anatomy,
-            request_bytes: self.seen.request_bytes,
-            response_bytes: self.seen.response_bytes,
+            duration: watched.start.elapsed(),
+            anatomy: seen.anatomy,
+            request_bytes: seen.request_bytes,
+            response_bytes: seen.response_bytes,
         });
     }
 }
@@ -238,5 +261,11 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.tell(CallOutcome::Abandoned);
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watch").field(&self.0.is_some()).finish()
     }
 }

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use pyproc_protocol::{
-    Headers, MAX_HEADERS, RequestHead,
+    Headers, MAX_HEADER_BYTES, MAX_HEADERS, RequestHead,
     v2::{Codec, TraceContext},
 };
 
@@ -43,7 +43,9 @@ impl Envelope {
         let Some(trace) = self.trace else {
             return;
         };
-        if self.headers.len() < MAX_HEADERS && !self.headers.contains_key(TRACEPARENT) {
+        let size: usize = self.headers.iter().map(|(k, v)| k.len() + v.len()).sum();
+        let fits = self.headers.len() < MAX_HEADERS && size + TRACEPARENT_ROOM <= MAX_HEADER_BYTES;
+        if fits && !self.headers.contains_key(TRACEPARENT) {
             self.headers.insert(TRACEPARENT.into(), trace.to_string());
         }
     }

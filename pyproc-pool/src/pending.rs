@@ -5,6 +5,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     Error,
     call_table::{CallId, Outcome},
+    observe::Watch,
     outgoing::Outgoing,
     scheduler::{Admission, GivenUp},
     shared::Shared,
@@ -15,9 +16,10 @@ use crate::{
 pub(crate) struct Pending<'a> {
     shared: &'a Shared,
     id: CallId,
-    listed: bool,
     /// The outcome was taken, or the call given up: nothing is left to do.
     over: bool,
+    /// It is told of the call's end also when the call is dropped.
+    pub(crate) watch: Watch,
 }
 
 /// The deadline passed; with the worker that has the call, if one has.
@@ -29,11 +31,12 @@ impl<'a> Pending<'a> {
         method: &str,
         request: Outgoing,
         admission: Admission,
-        now: Instant,
     ) -> Result<Self, Error> {
+        let mut request = Some(request);
+        let now = std::time::Instant::now();
         let submitted = shared
             .scheduler()
-            .submit(method, request, admission, now.into_std())?;
+            .submit(method, &mut request, admission, now)?;
         if let Some(writer) = submitted.writer {
             writer.wake();
         }
@@ -43,21 +46,16 @@ impl<'a> Pending<'a> {
         Ok(Self {
             shared,
             id: submitted.id,
-            listed: submitted.listed,
             over: false,
+            watch: Watch::default(),
         })
-    }
-
-    /// Whether a worker has listed the function.
-    pub(crate) fn listed(&self) -> bool {
-        self.listed
     }
 
     /// Waits for the outcome.
     ///
     /// Cancellation safety: a dropped wait gives the call up, its late answer is dropped by
     /// id, and its capacity comes back when the worker answers.
-    pub(crate) async fn outcome(mut self, deadline: Instant) -> Result<Outcome, DeadlinePassed> {
+    pub(crate) async fn outcome(&mut self, deadline: Instant) -> Result<Outcome, DeadlinePassed> {
         let outcome = poll_fn(|cx| self.shared.scheduler().poll_outcome(self.id, cx));
         if let Ok(outcome) = timeout_at(deadline, outcome).await {
             self.over = true;
@@ -66,7 +64,7 @@ impl<'a> Pending<'a> {
         match self.give_up("timeout") {
             GivenUp::Answered(outcome) => Ok(outcome),
             GivenUp::OnWorker(worker) => Err(DeadlinePassed(Some(worker))),
-            GivenUp::Queued => Err(DeadlinePassed(None)),
+            GivenUp::Queued(_) => Err(DeadlinePassed(None)),
         }
     }
 
@@ -84,8 +82,10 @@ impl<'a> Pending<'a> {
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        if !self.over {
-            self.give_up("the caller is gone");
+        if !self.over
+            && let GivenUp::OnWorker(worker) = self.give_up("the caller is gone")
+        {
+            self.watch.note(|seen| seen.worker = Some(worker));
         }
     }
 }

@@ -164,7 +164,8 @@ impl Pool {
     }
 
     /// A call whose input is bytes, which the function gets as `bytes`. They are not copied on their way
-    /// to the worker, which must speak version 2 of the protocol.
+    /// to the worker, which must speak version 2 of the protocol: in a pool that also has older workers, a call that comes
+    /// to one of those fails with [`Error::Encode`].
     ///
     /// ```no_run
     /// # async fn example(pool: pyproc_pool::Pool) -> Result<(), pyproc_pool::Error> {

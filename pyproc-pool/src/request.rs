@@ -1,4 +1,4 @@
-use std::{io, time::Duration};
+use std::{io, mem, time::Duration};
 
 use bytes::Bytes;
 use pyproc_protocol::{
@@ -134,21 +134,22 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         let (shared, method, timeout) = (self.shared, self.method, self.timeout);
         let limit = timeout.unwrap_or(shared.config.request_timeout);
         let deadline = far(now, limit);
-        let mut watch = Watch::begin(shared.observer.as_deref(), method, now.into_std());
-        // Nothing but the pending call is kept while it is awaited: what this future holds, each call holds.
-        let outcome = match self.submit(admission, now, deadline, &mut watch) {
-            Ok(pending) => pending.outcome(deadline).await,
-            Err(error) => Ok(Err(error)),
+        let watch = Watch::begin(shared.observer.as_deref(), method, now.into_std());
+        // Little but the pending call is kept while it is awaited: what this future holds, each call
+        // holds.
+        let (outcome, mut watch) = match self.submit(admission, deadline, watch) {
+            Ok(mut pending) => {
+                let outcome = pending.outcome(deadline).await;
+                (outcome, mem::take(&mut pending.watch))
+            }
+            Err((error, watch)) => (Ok(Err(error)), watch),
         };
         let result = match outcome {
             Ok(outcome) => outcome.and_then(|answered| {
                 note(&answered, now, &mut watch);
                 read(method, result(method, answered)?)
             }),
-            Err(passed) => {
-                watch.seen.worker = passed.0;
-                Err(timed_out(method, limit, timeout, passed))
-            }
+            Err(passed) => Err(timed_out(method, limit, timeout, passed)),
         };
         watch.end(match &result {
             Ok(_) => CallOutcome::Success,
@@ -160,16 +161,23 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
     fn submit(
         self,
         admission: Admission,
-        now: Instant,
         deadline: Instant,
-        watch: &mut Watch,
-    ) -> Result<Pending<'a>, Error> {
+        mut watch: Watch,
+    ) -> Result<Pending<'a>, (Error, Watch)> {
         let (shared, method) = (self.shared, self.method);
-        let request = self.prepare(deadline, watch)?;
-        watch.seen.request_bytes = request.payload.as_slice().len();
-        let pending = Pending::submit(shared, method, request, admission, now)?;
-        watch.seen.listed = pending.listed();
-        Ok(pending)
+        watch.note(|seen| seen.listed = shared.scheduler().is_listed(method));
+        let submitted = self.prepare(deadline, &mut watch).and_then(|request| {
+            let bytes = request.payload.as_slice().len();
+            watch.note(|seen| seen.request_bytes = bytes);
+            Pending::submit(shared, method, request, admission)
+        });
+        match submitted {
+            Ok(mut pending) => {
+                pending.watch = watch;
+                Ok(pending)
+            }
+            Err(error) => Err((error, watch)),
+        }
     }
 
     fn prepare(mut self, deadline: Instant, watch: &mut Watch) -> Result<Outgoing, Error> {
@@ -244,16 +252,16 @@ fn timed_out(
 }
 
 fn note(answered: &Answered, begun: Instant, watch: &mut Watch) {
-    let seen = &mut watch.seen;
-    seen.worker = Some(answered.worker);
-    seen.anatomy = Some(Anatomy {
-        queued: answered.sent.saturating_duration_since(begun.into_std()),
-        worker: answered.received.saturating_duration_since(answered.sent),
-        times: answered.answer.times,
+    watch.note(|seen| {
+        seen.worker = Some(answered.worker);
+        seen.anatomy = Some(Anatomy {
+            queued: answered.sent.saturating_duration_since(begun.into_std()),
+            worker: answered.received.saturating_duration_since(answered.sent),
+            times: answered.answer.times,
+        });
+        let result = answered.answer.result.as_ref();
+        seen.response_bytes = result.map_or(0, |body| body.bytes.len());
     });
-    if let Ok(body) = &answered.answer.result {
-        seen.response_bytes = body.bytes.len();
-    }
 }
 
 fn result(method: &str, answered: Answered) -> Result<Body, Error> {
@@ -272,6 +280,7 @@ fn remote(method: &str, worker: usize, failure: Failure) -> Error {
         type_name: said(failure.type_name),
         message: failure.message,
         traceback: said(failure.traceback),
+        retryable: failure.retryable,
     })
 }
 

@@ -64,7 +64,8 @@ pub(crate) enum Admission {
 
 /// What became of a call that its caller gave up.
 pub(crate) enum GivenUp {
-    Queued,
+    /// The call, whose request is to be dropped without the lock.
+    Queued(#[expect(dead_code, reason = "it is there to be dropped")] Option<Call>),
     OnWorker(usize),
     Answered(Outcome),
 }
@@ -72,8 +73,6 @@ pub(crate) enum GivenUp {
 /// A call that the pool has taken.
 pub(crate) struct Submitted {
     pub(crate) id: CallId,
-    /// Whether a worker has listed the function.
-    pub(crate) listed: bool,
     /// Memory for the next call, if there is some.
     pub(crate) buffer: Option<Vec<u8>>,
     /// The connection's task, when it has to be woken.
@@ -96,30 +95,31 @@ impl Scheduler {
         }
     }
 
-    /// Takes a call: hands it to the least loaded worker, or lets it wait.
+    /// Whether a worker has listed the function, so that its name is not one that a caller made up.
+    pub(crate) fn is_listed(&self, method: &str) -> bool {
+        self.methods.is_listed(self.methods.find(method))
+    }
+
+    /// Takes a call: hands it to the least loaded worker, or lets it wait. The request is taken out of its place
+    /// unless it is refused: dropping it may run the user's code, which must not happen here.
     pub(crate) fn submit(
         &mut self,
         method: &str,
-        request: Outgoing,
+        request: &mut Option<Outgoing>,
         admission: Admission,
         now: Instant,
     ) -> Result<Submitted, Error> {
         self.admit(admission)?;
         let id = self.methods.find(method);
         let concurrent = self.methods.is_concurrent(id);
-        let listed = self.methods.is_listed(id);
         let Some(worker) = self.free_lane(concurrent) else {
-            let target = self.methods.hear(method);
-            let id = self.enter(CallState::Queued(target, request), concurrent)?;
-            self.queue.push(id, concurrent);
-            return Ok(Submitted {
-                id,
-                listed,
-                buffer: self.spare.pop(),
-                writer: None,
-            });
+            return self.wait_in_queue(method, request, concurrent);
         };
         let call = self.enter(CallState::on_worker(worker, now), concurrent)?;
+        let Some(request) = request.take() else {
+            // A call is submitted once.
+            return Err(Error::ShutDown);
+        };
         let sent = self.lanes[worker].send(call, (method, id), request, concurrent, now);
         let (buffer, writer) = sent.map_err(|source| {
             self.calls.remove(call);
@@ -127,9 +127,28 @@ impl Scheduler {
         })?;
         Ok(Submitted {
             id: call,
-            listed,
             buffer,
             writer,
+        })
+    }
+
+    fn wait_in_queue(
+        &mut self,
+        method: &str,
+        request: &mut Option<Outgoing>,
+        concurrent: bool,
+    ) -> Result<Submitted, Error> {
+        let Some(request) = request.take() else {
+            // A call is submitted once.
+            return Err(Error::ShutDown);
+        };
+        let target = self.methods.hear(method);
+        let id = self.enter(CallState::Queued(target, request), concurrent)?;
+        self.queue.push(id, concurrent);
+        Ok(Submitted {
+            id,
+            buffer: self.spare.pop(),
+            writer: None,
         })
     }
 
@@ -178,7 +197,7 @@ impl Scheduler {
         }
         (0..self.lanes.len())
             .filter(|&worker| self.lanes[worker].has_room(concurrent))
-            .min_by_key(|&worker| self.lanes[worker].in_flight())
+            .min_by_key(|&worker| self.lanes[worker].load(concurrent))
     }
 
     /// The outcome of a call, once there is one; the call is forgotten then.
@@ -217,30 +236,29 @@ impl Scheduler {
             }
             Some(CallState::Queued(..)) => {
                 self.counters.abandoned += 1;
-                self.leave_queue(id);
-                GivenUp::Queued
+                GivenUp::Queued(self.leave_queue(id))
             }
             _ => match self.calls.remove(id).map(|call| call.state) {
                 Some(CallState::Done(outcome)) => GivenUp::Answered(outcome),
                 // A call is given up at most once.
-                _ => GivenUp::Queued,
+                _ => GivenUp::Queued(None),
             },
         };
         self.wake_if_drained(wakers);
         given_up
     }
 
-    fn leave_queue(&mut self, id: CallId) {
-        if let Some(call) = self.calls.remove(id) {
-            self.queue.remove(id, call.concurrent);
-        }
+    fn leave_queue(&mut self, id: CallId) -> Option<Call> {
+        let call = self.calls.remove(id)?;
+        self.queue.remove(id, call.concurrent);
+        Some(call)
     }
 
     /// Brings the worker's answers to their calls, and sends it what waits.
     pub(crate) fn on_answers(
         &mut self,
         worker: usize,
-        answers: impl ExactSizeIterator<Item = Answer>,
+        answers: impl Iterator<Item = Answer>,
         now: Instant,
         wakers: &mut Vec<Waker>,
     ) -> Result<(), ProtocolViolation> {
@@ -248,11 +266,10 @@ impl Scheduler {
             // The pool cut its calls off, so that nobody waits for these any more.
             return Ok(());
         }
-        let (all, mut plain) = (answers.len(), 0);
+        let mut plain = 0;
         for answer in answers {
             plain += usize::from(!self.on_answer(worker, answer, now, wakers)?);
         }
-        self.counters.answered += all as u64;
         self.lanes[worker].on_answers(plain, now);
         self.refill(worker, now, wakers);
         self.wake_if_drained(wakers);
@@ -280,6 +297,7 @@ impl Scheduler {
             _ => return Err(unknown()),
         };
         let concurrent = call.concurrent;
+        self.counters.answered += 1;
         self.lanes[worker].on_answer(concurrent);
         if abandoned {
             self.calls.remove(id);
@@ -297,12 +315,12 @@ impl Scheduler {
 
     /// Sends the worker what waits, as long as it has room.
     fn refill(&mut self, worker: usize, now: Instant, wakers: &mut Vec<Waker>) {
-        for concurrent in [false, true] {
-            while self.lanes[worker].has_room(concurrent) {
-                let Some(id) = self.queue.pop(concurrent) else {
-                    break;
-                };
-                self.send_queued(worker, id, now, wakers);
+        loop {
+            let lane = &self.lanes[worker];
+            let (plain, concurrent) = (lane.has_room(false), lane.has_room(true));
+            match self.queue.pop(plain, concurrent) {
+                Some(id) => self.send_queued(worker, id, now, wakers),
+                None => return,
             }
         }
     }
@@ -356,6 +374,11 @@ impl Scheduler {
         self.lanes[worker].drain();
     }
 
+    /// See [`Lane::has_drained`].
+    pub(crate) fn has_drained(&self, worker: usize) -> bool {
+        self.lanes[worker].has_drained()
+    }
+
     /// The worker gets no further calls. Those that it has stay until
     /// [`fail_lane`](Self::fail_lane).
     pub(crate) fn lane_down(&mut self, worker: usize) {
@@ -374,7 +397,7 @@ impl Scheduler {
         self.lanes[worker].enter(LaneState::Gone(failure));
         let mut wakers = self.fail_lane(worker, || Error::ShutDown);
         while let Some(error) = self.all_gone() {
-            let Some(id) = self.queue.pop_any() else {
+            let Some(id) = self.queue.pop(true, true) else {
                 break;
             };
             wakers.extend(self.fail(id, error));
@@ -421,7 +444,7 @@ impl Scheduler {
     /// from now on reaches nobody.
     pub(crate) fn cut_off(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        while let Some(id) = self.queue.pop_any() {
+        while let Some(id) = self.queue.pop(true, true) {
             wakers.extend(self.fail(id, Error::ShutDown));
         }
         for worker in 0..self.lanes.len() {
@@ -505,7 +528,7 @@ impl Scheduler {
     }
 
     fn ready(&self) -> usize {
-        self.lanes.iter().filter(|lane| lane.is_up()).count()
+        self.lanes.iter().filter(|lane| lane.is_open()).count()
     }
 }
 

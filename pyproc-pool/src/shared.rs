@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use crate::{
     PoolConfig, WorkerState,
@@ -52,10 +55,14 @@ impl Shared {
         }
     }
 
-    /// Tells the observer, if there is one.
+    /// Tells the observer, if there is one. One that panics must not take the worker's task with it.
     pub(crate) fn tell(&self, event: &WorkerEvent<'_>) {
-        if let Some(observer) = &self.observer {
-            observer.worker(event);
+        let Some(observer) = &self.observer else {
+            return;
+        };
+        let told = catch_unwind(AssertUnwindSafe(|| observer.worker(event)));
+        if told.is_err() {
+            tracing::error!(?event, "the pool's observer panicked");
         }
     }
 

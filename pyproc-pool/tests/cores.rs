@@ -97,6 +97,22 @@ async fn a_call_that_is_dropped_cancels_its_task_or_sets_its_event() {
 }
 
 #[tokio::test]
+async fn a_worker_that_is_told_to_end_answers_what_it_has_and_is_replaced() {
+    for (name, pool) in pools(&[2]).await {
+        let dir = Scratch::new();
+        let held = spawn(&pool, "hold", dir.path());
+        until("the function runs", || dir.path().join("runs").exists()).await;
+        let pid = rustix::process::Pid::from_raw(pids(&pool)[0] as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        fs::write(dir.path().join("open"), "").unwrap();
+        assert_eq!(held.await.unwrap().unwrap(), "held", "{name}");
+        until("it is replaced", || pool.health().workers[0].restarts == 1).await;
+        assert_eq!(pool.health().workers[0].last_error, None, "{name}");
+        assert_eq!(pool.call::<_, u8>("echo", &7).await.unwrap(), 7, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_exception_of_an_async_function_is_an_error_with_its_traceback() {
     for (name, pool) in pools(&[1, 2]).await {
         let error = pool.call::<_, Value>("fail_later", &"gone").await;

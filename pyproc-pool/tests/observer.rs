@@ -172,7 +172,10 @@ async fn the_end_of_every_call_is_told_exactly_once_whatever_becomes_of_it() {
     drop(dropped);
     let told = notes();
     assert!(told[0].starts_with("echo: overloaded"), "{told:?}");
-    assert!(told[1].starts_with("never: abandoned"), "{told:?}");
+    assert!(
+        told[1].starts_with("never: abandoned, listed: false, worker: Some(0)"),
+        "{told:?}"
+    );
     assert_eq!(told.len(), 2);
     pool.shutdown(Duration::ZERO).await;
     assert_eq!(notes(), ["0 stopped"]);
@@ -207,7 +210,32 @@ async fn deaths_and_new_workers_are_told() {
     assert!(told.contains(&"0 died, a process: true".into()), "{told:?}");
     assert!(
         told.iter()
-            .any(|it| it.starts_with("exit_with: worker_unavailable")),
+            .any(|it| it
+                .starts_with("exit_with: worker_unavailable, listed: false, worker: Some(0)")),
         "{told:?}"
     );
+}
+
+/// Panics at everything about workers but their start.
+#[derive(Debug)]
+struct Panics;
+
+impl Observer for Panics {
+    fn begin(&self, _: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+        None
+    }
+
+    fn worker(&self, event: &WorkerEvent<'_>) {
+        assert!(matches!(event, WorkerEvent::Ready { .. }), "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_observer_that_panics_takes_no_worker_with_it() {
+    let pool = odd(1).observer(Arc::new(Panics)).start().await.unwrap();
+    let error = pool.call::<_, Value>("exit_with", &3).await.unwrap_err();
+    assert!(matches!(error, Error::WorkerDied(_)), "{error:?}");
+    until("it is replaced", || pool.health().workers[0].restarts == 1).await;
+    assert_eq!(pool.call::<_, u8>("echo", &1).await.unwrap(), 1);
+    pool.shutdown(Duration::ZERO).await;
 }

@@ -57,25 +57,10 @@ impl AnswerFrame {
     ///
     /// When the frame is larger than `max_frame_size`; `out` is then as it was before the frame began.
     pub fn finish(self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        self.finish_with(0, max_frame_size, out)
-    }
-
-    /// Like [`finish`](Self::finish), for a payload that was not appended: `len` bytes must follow what is
-    /// in `out` now. Only in version 2 is nothing to come after them.
-    ///
-    /// # Errors
-    ///
-    /// As for [`finish`](Self::finish).
-    pub fn finish_with(
-        self,
-        len: usize,
-        max_frame_size: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), EncodeError> {
         if self.version == Version::V1 {
             out.push(b'}');
         }
-        let size = out.len() - self.start - LENGTH_PREFIX + len;
+        let size = out.len() - self.start - LENGTH_PREFIX;
         let Some(prefix) = u32::try_from(size).ok().filter(|_| size <= max_frame_size) else {
             self.abandon(out);
             return Err(EncodeError::TooLarge {

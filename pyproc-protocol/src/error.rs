@@ -82,6 +82,9 @@ pub enum EncodeError {
     /// The value cannot be written as JSON.
     #[error("the value cannot be written as JSON")]
     Json(#[source] serde_json::Error),
+    /// The value cannot be written as MessagePack.
+    #[error("the value cannot be written as MessagePack: {0}")]
+    MessagePack(String),
     /// The message would be larger than a frame may be.
     #[error(
         "the message is larger than the maximum frame size of {max} bytes: \

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    ERROR_TRACEBACK, ERROR_TYPE, Headers, MAX_ID, MessageError, RawJson, headers,
+    ERROR_TRACEBACK, ERROR_TYPE, Headers, MAX_HEADER_BYTES, MAX_ID, MessageError, RawJson, headers,
     v2::{self, Failure},
 };
 
@@ -84,19 +84,40 @@ impl Response {
 }
 
 impl Response {
-    /// A failure in the words of version 1: its type and traceback are headers, if they are asked for.
+    /// A failure in the words of version 1: its type and traceback are headers, if they are asked for, and as far as
+    /// headers may be long.
     pub(crate) fn of_failure(id: u64, failure: &Failure, details: bool) -> Self {
         let mut response = Self::failure(id, &failure.message);
         if details {
-            let details = [
-                (ERROR_TYPE, &failure.type_name),
-                (ERROR_TRACEBACK, &failure.traceback),
-            ];
-            let said = details.into_iter().filter(|(_, text)| !text.is_empty());
-            response.headers = said.map(|(key, text)| (key.into(), text.clone())).collect();
+            let mut add = |name: &str, text: &str| {
+                if !text.is_empty() {
+                    response.headers.insert(name.into(), text.into());
+                }
+            };
+            let type_name = head(&failure.type_name, MAX_HEADER_BYTES / 2 - ERROR_TYPE.len());
+            add(ERROR_TYPE, type_name);
+            let used = ERROR_TYPE.len() + type_name.len() + ERROR_TRACEBACK.len();
+            add(
+                ERROR_TRACEBACK,
+                tail(&failure.traceback, MAX_HEADER_BYTES - used),
+            );
         }
         response
     }
+}
+
+/// At most the first `max` bytes of a text.
+fn head(text: &str, max: usize) -> &str {
+    let cuts = (0..=max.min(text.len())).rev();
+    let end = cuts.into_iter().find(|cut| text.is_char_boundary(*cut));
+    &text[..end.unwrap_or(0)]
+}
+
+/// At most the last `max` bytes of a text: of a traceback, they tell most.
+fn tail(text: &str, max: usize) -> &str {
+    let mut cuts = text.len().saturating_sub(max)..=text.len();
+    let start = cuts.find(|cut| text.is_char_boundary(*cut));
+    &text[start.unwrap_or(text.len())..]
 }
 
 /// In the terms of version 2, which are those of this crate's sessions.

@@ -281,6 +281,32 @@ fn details_of_an_error_go_only_to_a_client_that_asked_for_them() {
 }
 
 #[test]
+fn a_failure_of_any_length_can_be_told_in_version_1_and_keeps_the_end_of_its_traceback() {
+    let max = 1 << 20;
+    let (mut to_worker, mut to_client) = (Vec::new(), Vec::new());
+    let mut session = Session::start(hello_of_v1(), max, &mut to_worker).unwrap();
+    let mut worker = WorkerSession::new(info(), max);
+    let mut input = BytesMut::from(&to_worker[..]);
+    assert_eq!(worker.receive(&mut input, &mut to_client).unwrap(), None);
+    let failure = Failure {
+        type_name: "é".repeat(40_000),
+        message: "no".into(),
+        traceback: format!("{}the last line", "é".repeat(40_000)),
+        ..Failure::default()
+    };
+    let answer = Answer::failure(3, failure);
+    worker.respond(Version::V1, answer, &mut to_client).unwrap();
+    let mut input = BytesMut::from(&to_client[..]);
+    assert_eq!(session.receive(&mut input).unwrap(), Some(Event::Ready));
+    let Some(Event::Answer(answer)) = session.receive(&mut input).unwrap() else {
+        panic!("it is an answer");
+    };
+    let failure = answer.result.unwrap_err();
+    assert!(failure.traceback.ends_with("éthe last line"));
+    assert!(failure.type_name.len() + failure.traceback.len() > 60_000);
+}
+
+#[test]
 fn a_request_and_its_answer_survive_in_version_2_with_all_their_parts() {
     let (mut session, mut worker) = handshake(Hello::new("test/1"));
     let headers = Headers::from([("tenant".into(), "acme".into())]);

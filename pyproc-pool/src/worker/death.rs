@@ -38,7 +38,7 @@ pub(super) async fn explain(
                 source: Arc::clone(&source),
             });
         }
-        Closed::ByPeer => DeathCause::Disconnected,
+        Closed::ByPeer | Closed::Drained => DeathCause::Disconnected,
         Closed::Failed(error) => DeathCause::Connection(error),
     };
     // A worker that waits for its client to hang up sees it do so.

@@ -99,7 +99,12 @@ impl Lifecycle {
             if since.elapsed() >= self.shared.config.restart.max_backoff {
                 self.failures = 0;
             }
-            self.bury(running, closed).await;
+            // It may be faster than our look at what it said.
+            let drained = self.shared.scheduler().has_drained(self.worker);
+            match closed {
+                Closed::Drained | Closed::ByPeer if drained => self.see_off(running).await,
+                closed => self.bury(running, closed).await,
+            }
             match self.replacement().await {
                 Some(next) => running = next,
                 None => return false,
@@ -261,12 +266,28 @@ impl Lifecycle {
         self.forget_process();
         let death = error();
         self.note_failure(&death);
+        let wakers = self.shared.scheduler().fail_lane(self.worker, error);
+        wakers.into_iter().for_each(Waker::wake);
         self.shared.tell(&WorkerEvent::Died {
             worker: self.worker,
             error: &death,
         });
-        let wakers = self.shared.scheduler().fail_lane(self.worker, error);
-        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Sees a worker off that wanted to go, and has answered all that it had.
+    async fn see_off(&mut self, running: Running) {
+        self.set_state(WorkerState::Restarting);
+        self.shared.scheduler().lane_down(self.worker);
+        tracing::info!(worker = self.worker, "worker takes no more calls");
+        drop(running.connection);
+        if let Some(process) = running.process {
+            death::own_end(&process).await;
+            last_words(&process).await;
+        }
+        self.forget_process();
+        self.shared.tell(&WorkerEvent::Drained {
+            worker: self.worker,
+        });
     }
 
     /// The next worker; `None` when the pool stops first, or the slot is given up.
@@ -323,11 +344,11 @@ impl Lifecycle {
             &mut self.shared.workers()[worker].state,
             WorkerState::Stopped,
         );
+        let wakers = self.shared.scheduler().lane_gone(self.worker, failure);
+        wakers.into_iter().for_each(Waker::wake);
         if before != WorkerState::Stopped {
             self.shared.tell(&WorkerEvent::Stopped { worker });
         }
-        let wakers = self.shared.scheduler().lane_gone(self.worker, failure);
-        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn note_failure(&self, error: &(dyn std::error::Error + 'static)) {
