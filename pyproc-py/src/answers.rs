@@ -55,7 +55,8 @@ fn document<'py>(
     decoded.or_else(|json::Odd| package.decode_slowly(py, json))
 }
 
-/// Appends the answer that carries a result. Raises `EncodeError`, and what conversions raise; `out` is then as before.
+/// Appends the answer that carries a result. Raises `EncodeError`, and what conversions raise;
+/// `out` is then as before.
 pub(crate) fn success(
     package: &Package,
     form: Form,

@@ -1,4 +1,5 @@
-//! Whether this process is one that a function forked: it has the worker's sockets, but must not use them.
+//! Whether this process is one that a function forked: it has the worker's sockets, but must not
+//! use them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 
 use crate::package::Package;
 
-/// The place of a function among those that are exposed, in the order of their exposure. None ever leaves it, so an id means the same name for
-/// ever, on each thread.
+/// The place of a function among those that are exposed, in the order of their exposure. None ever
+/// leaves it, so an id means the same name for ever, on each thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FunctionId(usize);
 
@@ -102,7 +102,8 @@ impl Functions {
 }
 
 impl Function {
-    /// Takes over what may have changed: after the first call, and when another function has taken this one's place.
+    /// Takes over what may have changed: after the first call, and when another function has taken
+    /// this one's place.
     fn read(&mut self, call: Bound<'_, PyAny>) -> PyResult<()> {
         let exposed = self.exposed.bind(call.py());
         self.concurrent = exposed.getattr("concurrent")?.extract()?;

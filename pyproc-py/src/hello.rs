@@ -66,7 +66,8 @@ pub(crate) fn answer(
     }
 }
 
-/// The functions that there are at this moment, in the order of a hello. From now on it is known which of them are `async def`.
+/// The functions that there are at this moment, in the order of a hello. From now on it is known
+/// which of them are `async def`.
 pub(crate) fn list(
     py: Python<'_>,
     core: &Core,

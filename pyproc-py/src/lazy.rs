@@ -1,4 +1,5 @@
-//! Objects of Python modules that are loaded only when they are needed, since each module takes memory.
+//! Objects of Python modules that are loaded only when they are needed, since each module takes
+//! memory.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

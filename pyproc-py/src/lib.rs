@@ -1,6 +1,7 @@
 //! The native core of the Python package `pyproc-worker`: the module `pyproc_worker._core`.
 //!
-//! It does what the package's pure loop does, and passes the same tests, over the frames of [`pyproc_protocol`].
+//! It does what the package's pure loop does, and passes the same tests, over the frames of
+//! [`pyproc_protocol`].
 //!
 //! | module | idea |
 //! | --- | --- |
@@ -106,7 +107,8 @@ fn serve(
     served.and(ended)
 }
 
-/// What a request is answered with that was cancelled before it started, as Python would tell of it.
+/// What a request is answered with that was cancelled before it started, as Python would tell of
+/// it.
 fn cancelled(error: &str) -> Failure {
     let type_name = "pyproc_worker.Cancelled";
     let message = error.strip_prefix("Cancelled: ").unwrap_or(error);

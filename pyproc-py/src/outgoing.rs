@@ -8,7 +8,8 @@ use rustix::net::{SendFlags, send};
 /// Memory that is kept for later answers.
 const KEPT: usize = 256 * 1024;
 
-/// A closed connection is an error to us, never a signal. (macOS has no such flag; Python ignores the signal.)
+/// A closed connection is an error to us, never a signal. (macOS has no such flag; Python ignores
+/// the signal.)
 #[cfg(target_os = "linux")]
 const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 #[cfg(not(target_os = "linux"))]

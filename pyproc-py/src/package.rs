@@ -128,7 +128,8 @@ impl Package {
         }
     }
 
-    /// What Python's own reader makes of a JSON document: the value, or the error that says what is wrong.
+    /// What Python's own reader makes of a JSON document: the value, or the error that says what is
+    /// wrong.
     pub(crate) fn decode_slowly<'py>(
         &self,
         py: Python<'py>,
@@ -202,8 +203,8 @@ impl Package {
         Ok((watch, partial(arguments, None)?))
     }
 
-    /// Keeps the garbage collector from looking at a document over and over while it is read. Nothing
-    /// but our own code may run until the result is dropped.
+    /// Keeps the garbage collector from looking at a document over and over while it is read.
+    /// Nothing but our own code may run until the result is dropped.
     pub(crate) fn pause_collector<'py>(&self, py: Python<'py>) -> PausedCollector<'py> {
         let gc = self.gc.bind(py).clone();
         let was_enabled = gc

@@ -1,4 +1,5 @@
-//! Looking for messages for a while before sleeping: it saves the time that a sleeping thread takes to wake.
+//! Looking for messages for a while before sleeping: it saves the time that a sleeping thread takes
+//! to wake.
 
 use std::thread;
 use std::time::{Duration, Instant};

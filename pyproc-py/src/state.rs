@@ -1,7 +1,8 @@
 //! What the threads of a worker share, behind one lock.
 //!
-//! Whoever holds the lock neither waits for the interpreter lock nor runs Python code (which might let another thread
-//! take it): the thread that has the interpreter lock may be waiting for this one.
+//! Whoever holds the lock neither waits for the interpreter lock nor runs Python code (which might
+//! let another thread take it): the thread that has the interpreter lock may be waiting for this
+//! one.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
@@ -13,7 +14,7 @@ use pyo3::prelude::*;
 use pyproc_protocol::Version;
 use pyproc_protocol::v2::{Codec, Failure};
 
-use crate::connection::{Call, Cancellations, Connection, Waiting};
+use crate::connection::{Call, Cancellations, Connection, Greeting, Waiting};
 use crate::fork;
 use crate::package::Package;
 use crate::pulse::Pulse;
@@ -103,6 +104,20 @@ pub(crate) struct GivenUp {
 impl GivenUp {
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty() && self.tokens.is_empty()
+    }
+
+    /// Adds what `other` has and this has not.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for event in other.events {
+            if !self.events.iter().any(|known| Arc::ptr_eq(known, &event)) {
+                self.events.push(event);
+            }
+        }
+        for token in other.tokens {
+            if !self.tokens.contains(&token) {
+                self.tokens.push(token);
+            }
+        }
     }
 }
 
@@ -207,7 +222,8 @@ impl State {
         (connection.map(|(_, connection)| connection), given_up)
     }
 
-    /// Reads from a connection. Its requests that were cancelled are answered, or their functions are to be told.
+    /// Reads from a connection. Its requests that were cancelled are answered, or their functions
+    /// are to be told.
     pub(crate) fn receive(
         &mut self,
         py: Option<Python<'_>>,
@@ -265,8 +281,8 @@ impl State {
         Some((waiting, details))
     }
 
-    /// Takes out the requests of a connection that the event loop can start at once, and whether they want details of errors.
-    /// They count as running until `have_begun`.
+    /// Takes out the requests of a connection that the event loop can start at once, and whether
+    /// they want details of errors. They count as running until `have_begun`.
     pub(crate) fn take_concurrent(&mut self, place: Place) -> (Vec<Call>, bool) {
         let Some(connection) = self.get(place) else {
             return (Vec::new(), false);
@@ -296,6 +312,13 @@ impl State {
         if let Some(connection) = self.get(place) {
             connection.concurrent -= calls.len();
             connection.waiting_concurrent.extend(calls);
+        }
+    }
+
+    /// A hello that was taken out is not answered yet.
+    pub(crate) fn put_back_greeting(&mut self, place: Place, greeting: Greeting) {
+        if let Some(connection) = self.get(place) {
+            connection.waiting.push_front(Waiting::Hello(greeting));
         }
     }
 

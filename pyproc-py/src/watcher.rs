@@ -1,5 +1,6 @@
-//! The thread that looks after clients while a function keeps the serving thread busy: it answers pings, takes cancellations and
-//! reads requests. It never takes the interpreter lock, which a function may keep for as long as it likes.
+//! The thread that looks after clients while a function keeps the serving thread busy: it answers
+//! pings, takes cancellations and reads requests. It never takes the interpreter lock, which a
+//! function may keep for as long as it likes.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -57,7 +58,8 @@ fn is_running(count: u64) -> bool {
     count % 2 == 1
 }
 
-/// Until the function that runs at this count of the pulse has ended. What was read is left to the serving thread.
+/// Until the function that runs at this count of the pulse has ended. What was read is left to the
+/// serving thread.
 fn look_after(core: &Core, listener: &OwnedFd, errands: &mut Errands, count: u64) {
     let is_over = || core.pulse.count() != count || core.pulse.is_stopped();
     while !is_over() {
@@ -70,15 +72,20 @@ fn look_after(core: &Core, listener: &OwnedFd, errands: &mut Errands, count: u64
             core.wake();
         }
         for (place, events) in happened {
-            let errand = serve(core, place, events);
+            let errand = serve(core, place, events, !errands.are_many());
             // It may have looked at its clients before this one was read.
             core.wake();
             errands.send(errand);
         }
+        if !errands.are_many() {
+            errands.send_left();
+        }
     }
+    errands.send_left();
 }
 
-/// Whether somebody wants to connect, and the connections on which something has happened, within a tick.
+/// Whether somebody wants to connect, and the connections on which something has happened, within a
+/// tick.
 fn wait(core: &Core, listener: &OwnedFd) -> (bool, Vec<(Place, PollFlags)>) {
     let mut listens = PollFlags::IN;
     let sockets: Vec<(Place, Arc<OwnedFd>, PollFlags)> = {
@@ -121,7 +128,7 @@ fn wait(core: &Core, listener: &OwnedFd) -> (bool, Vec<(Place, PollFlags)>) {
     (accept, happened)
 }
 
-fn serve(core: &Core, place: Place, events: PollFlags) -> Errand {
+fn serve(core: &Core, place: Place, events: PollFlags, takes_requests: bool) -> Errand {
     let mut state = core.lock();
     let mut given_up = GivenUp::default();
     let mut failed = events.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
@@ -140,8 +147,14 @@ fn serve(core: &Core, place: Place, events: PollFlags) -> Errand {
             given_up = state.give_up(place, |_| true);
         }
     }
-    let (calls, details) = state.take_concurrent(place);
-    let greeting = state.get(place).and_then(Connection::take_greeting);
+    // Requests that stay where they are make their connection stop reading in time.
+    let (calls, details, greeting) = if takes_requests {
+        let (calls, details) = state.take_concurrent(place);
+        let greeting = state.get(place).and_then(Connection::take_greeting);
+        (calls, details, greeting)
+    } else {
+        (Vec::new(), false, None)
+    };
     Errand {
         place,
         given_up,

@@ -73,6 +73,58 @@ def test_keys_of_any_length_are_read_whatever_was_read_before(value):
     assert core.loads(json.dumps(rows).encode()) == rows
 
 
+KEYS = st.text(max_size=40) | st.sampled_from(
+    ["", '"', "\n", "é" * 13, "x" * 27, "x" * 28, "x" * 29]
+)
+
+
+@given(st.lists(KEYS, min_size=1, max_size=100), st.integers(5, 9))
+def test_keys_of_rows_are_written_alike_in_each(keys, count):
+    row = {key: {"of": index} for index, key in enumerate(keys)}
+    rows = [row] * count + [{str(key): 1 for key in row}] + [{key + "y": 1} for key in row]
+    assert json.loads(core.dumps(rows)) == rows
+
+
+def test_keys_that_a_conversion_makes_and_drops_do_no_harm():
+    class Number(decimal.Decimal):
+        def __str__(self):
+            rows[:-1] = []
+            return "x"
+
+    rows = [{f"key-{i}-{j}": Number(1) for j in range(3)} for i in range(200)]
+    fresh = [{f"{i}": {f"{i}-a": Number(i)} for i in range(200)}]
+    json.loads(core.dumps(rows))
+    assert list(json.loads(core.dumps(fresh))[0]) == [str(i) for i in range(200)]
+
+
+DIGITS = st.text("0123456789", min_size=1, max_size=26)
+
+
+@given(st.sampled_from(["", "-"]), st.integers(0, 10**20).map(str), DIGITS)
+def test_decimal_fractions_are_read_exactly_rounded(sign, whole, decimals):
+    document = f"{sign}{whole}.{decimals}"
+    assert repr(core.loads(document.encode())) == repr(float(document))
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["9007199254740992.0", "9007199254740993.0", "-0.0", "0.1", "123456789012345678.5", "0." + "0" * 17
+     + "1", "0." + "0" * 18 + "1", "9007199254740.993", "0.30000000000000004"],
+)  # fmt: skip
+def test_decimal_fractions_at_the_bounds_of_the_fast_way(document):
+    assert repr(core.loads(document.encode())) == repr(float(document))
+
+
+@pytest.mark.parametrize("size", range(70))
+def test_strings_of_each_length_are_written_whole(size):
+    text = "abcdefghijklmnopqrstuvwxyz0123456789" * 2
+    for made in (text[:size], "é" + text[:size], text[:size] + "\t"):
+        assert (
+            core.dumps([made, {made: made}])
+            == json.dumps([made, {made: made}], ensure_ascii=False, separators=(",", ":")).encode()
+        )
+
+
 @pytest.mark.parametrize("at", range(70))
 def test_an_escape_is_seen_wherever_it_stands(at):
     for special in ('"', "\\", "\n", "\x00", "\x1f"):

@@ -1,4 +1,5 @@
-//! Reads JSON as Python's own `json` does, but for its extensions: NaN, infinities and lone surrogates are refused.
+//! Reads JSON as Python's own `json` does, but for its extensions: NaN, infinities and lone
+//! surrogates are refused.
 
 use std::str;
 
@@ -6,7 +7,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList};
 
-use super::{keys::Keys, scan};
+use super::{decimal::Decimal, keys::Keys, scan};
 use crate::ffi;
 
 /// Levels of arrays and objects; the pure loop reads about as many.
@@ -15,8 +16,8 @@ const DEEPEST: usize = 1000;
 /// Digits of integers that are certain to fit into 64 bits.
 const CERTAIN_DIGITS: usize = 18;
 
-/// The document is no JSON, or one for Python's own reader: nested deeply, with a lone surrogate or an integer of too many digits. That
-/// reader also knows how to tell what is wrong.
+/// The document is no JSON, or one for Python's own reader: nested deeply, with a lone surrogate or
+/// an integer of too many digits. That reader also knows how to tell what is wrong.
 pub(crate) struct Odd;
 
 impl From<PyErr> for Odd {
@@ -91,10 +92,11 @@ impl<'a, 'py> Decoder<'a, 'py> {
             match key {
                 Key::Plain { start, len } => {
                     let rest = &self.json[start..];
-                    self.keys
-                        .with(self.py, rest, len, |key| object.set_item(key, &value))?;
+                    self.keys.with(self.py, rest, len, |key| {
+                        ffi::set_item(&object, key, &value)
+                    })?;
                 }
-                Key::Escaped(key) => object.set_item(key, &value)?,
+                Key::Escaped(key) => ffi::set_item(&object, &key, &value)?,
             }
             match self.next_token() {
                 Some(b',') => self.offset += 1,
@@ -146,7 +148,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
             }
         }
         self.offset += 1;
-        Ok(PyList::new(self.py, self.items.drain(start..))?.into_any())
+        Ok(ffi::list(self.py, &mut self.items, start)?)
     }
 
     /// The rest of a string whose quote was taken.
@@ -223,57 +225,79 @@ impl<'a, 'py> Decoder<'a, 'py> {
 
     fn number(&mut self) -> Result<Bound<'py, PyAny>> {
         let start = self.offset;
-        self.skip_if(|byte| byte == b'-');
+        let is_negative = self.skip_if(|byte| byte == b'-');
         let first_digit = self.offset;
-        self.digits()?;
-        if self.json[first_digit] == b'0' && self.offset > first_digit + 1 {
+        let (whole, digits) = self.digits(0)?;
+        if self.json[first_digit] == b'0' && digits > 1 {
             return Err(Odd);
         }
-        let digits = self.offset - first_digit;
-        let is_float = self.fraction_and_exponent()?;
-        let text = &self.json[start..self.offset];
-        if is_float {
-            self.float(text)
-        } else if digits <= CERTAIN_DIGITS {
-            Ok(small_integer(text).into_bound_py_any(self.py)?)
-        } else {
-            self.large_integer(text)
+        match self.json.get(self.offset) {
+            Some(b'.') => {
+                self.offset += 1;
+                let (all, decimals) = self.digits(whole)?;
+                if self.exponent()? || digits + decimals > CERTAIN_DIGITS {
+                    return self.float(start);
+                }
+                let decimal = Decimal { all, decimals };
+                match decimal.exact() {
+                    Some(value) => {
+                        let value = if is_negative { -value } else { value };
+                        Ok(PyFloat::new(self.py, value).into_any())
+                    }
+                    None => self.float(start),
+                }
+            }
+            Some(b'e' | b'E') => {
+                self.exponent()?;
+                self.float(start)
+            }
+            _ if digits > CERTAIN_DIGITS => self.large_integer(start),
+            _ => {
+                let value = whole.cast_signed();
+                let value = if is_negative { -value } else { value };
+                Ok(value.into_bound_py_any(self.py)?)
+            }
         }
     }
 
-    fn fraction_and_exponent(&mut self) -> Result<bool> {
-        let has_fraction = self.skip_if(|byte| byte == b'.');
-        if has_fraction {
-            self.digits()?;
-        }
+    /// Takes an exponent: whether there is one.
+    fn exponent(&mut self) -> Result<bool> {
         let has_exponent = self.skip_if(|byte| byte == b'e' || byte == b'E');
         if has_exponent {
             self.skip_if(|byte| byte == b'+' || byte == b'-');
-            self.digits()?;
+            self.digits(0)?;
         }
-        Ok(has_fraction || has_exponent)
+        Ok(has_exponent)
     }
 
-    /// At least one.
-    fn digits(&mut self) -> Result<()> {
+    /// Takes at least one digit: `value` continued by them, which is right up to 19 digits in all,
+    /// and how many there are.
+    #[inline]
+    fn digits(&mut self, mut value: u64) -> Result<(u64, usize)> {
         let rest = &self.json[self.offset..];
-        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let mut count = 0;
+        while let Some(digit @ b'0'..=b'9') = rest.get(count) {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            count += 1;
+        }
         if count == 0 {
             return Err(Odd);
         }
         self.offset += count;
-        Ok(())
+        Ok((value, count))
     }
 
-    fn float(&self, text: &[u8]) -> Result<Bound<'py, PyAny>> {
+    /// The number from `start` on, by the standard library.
+    fn float(&self, start: usize) -> Result<Bound<'py, PyAny>> {
+        let text = &self.json[start..self.offset];
         let number = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
         let number: f64 = number.ok_or(Odd)?;
         Ok(PyFloat::new(self.py, number).into_any())
     }
 
-    /// By Python, which has a limit of digits.
-    fn large_integer(&self, text: &[u8]) -> Result<Bound<'py, PyAny>> {
-        let text = ffi::string(self.py, text)?;
+    /// The number from `start` on, by Python, which has a limit of digits.
+    fn large_integer(&self, start: usize) -> Result<Bound<'py, PyAny>> {
+        let text = ffi::string(self.py, &self.json[start..self.offset])?;
         Ok(self.py.get_type::<PyInt>().call1((text,))?)
     }
 
@@ -290,7 +314,16 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 
     /// The byte that the next token begins with, which is not taken.
+    #[inline]
     fn next_token(&mut self) -> Option<u8> {
+        match self.json.get(self.offset) {
+            Some(byte) if *byte > b' ' => Some(*byte),
+            _ => self.token_after_space(),
+        }
+    }
+
+    #[cold]
+    fn token_after_space(&mut self) -> Option<u8> {
         loop {
             match self.json.get(self.offset) {
                 Some(b' ' | b'\t' | b'\n' | b'\r') => self.offset += 1,
@@ -310,13 +343,4 @@ impl<'a, 'py> Decoder<'a, 'py> {
 enum Key<'py> {
     Plain { start: usize, len: usize },
     Escaped(Bound<'py, PyAny>),
-}
-
-fn small_integer(text: &[u8]) -> i64 {
-    let (digits, sign) = match text {
-        [b'-', digits @ ..] => (digits, -1),
-        digits => (digits, 1),
-    };
-    let add = |value: i64, digit: &u8| value * 10 + i64::from(digit - b'0');
-    sign * digits.iter().fold(0, add)
 }

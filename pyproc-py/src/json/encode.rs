@@ -1,14 +1,18 @@
-//! Writes results as JSON. What has no form of its own becomes one by `_convert`, step by step; what cannot be
-//! carried is left to `_codec.encode_plain`, which says where it is.
+//! Writes results as JSON. What has no form of its own becomes one by `_convert`, step by step;
+//! what cannot be carried is left to `_codec.encode_plain`, which says where it is.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyTuple};
 
-use crate::ffi::{self, Item};
+use super::Labels;
+use crate::ffi::{self, Met};
 use crate::lazy::Lazy;
 
 /// Levels of lists, dicts and conversions, as in the decoder.
 const DEEPEST: usize = 1000;
+
+/// Dicts from which on their keys' JSON is kept.
+const ROWS: usize = 4;
 
 /// The package's functions for what is not written here.
 static CONVERT: Lazy = Lazy::new("pyproc_worker._convert", "convert");
@@ -17,7 +21,11 @@ static ENCODE_PLAIN: Lazy = Lazy::new("pyproc_worker._codec", "encode_plain");
 /// Appends `value` as JSON to `out`, or raises `EncodeError` and leaves `out` as it was.
 pub(crate) fn encode(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
     let start = out.len();
-    let mut encoder = Encoder { out };
+    let mut encoder = Encoder {
+        out,
+        labels: None,
+        dicts: 0,
+    };
     if encoder.value(value, DEEPEST).is_ok() {
         return Ok(());
     }
@@ -34,6 +42,9 @@ type Result = std::result::Result<(), Refused>;
 
 struct Encoder<'a> {
     out: &'a mut Vec<u8>,
+    /// Kept once there are some dicts: then they are likely rows.
+    labels: Option<Labels>,
+    dicts: usize,
 }
 
 impl Encoder<'_> {
@@ -47,7 +58,12 @@ impl Encoder<'_> {
     /// What is no leaf. `levels` more may be opened.
     fn container(&mut self, value: &Bound<'_, PyAny>, levels: usize) -> Result {
         let levels = levels.checked_sub(1).ok_or(Refused)?;
-        if let Ok(dict) = value.cast::<PyDict>() {
+        // Exact types are told by one comparison, all others by a call.
+        if let Ok(dict) = value.cast_exact::<PyDict>() {
+            self.dict(dict, levels)
+        } else if let Ok(list) = value.cast_exact::<PyList>() {
+            self.list(list, levels)
+        } else if let Ok(dict) = value.cast::<PyDict>() {
             self.dict(dict, levels)
         } else if let Ok(list) = value.cast::<PyList>() {
             self.list(list, levels)
@@ -59,15 +75,18 @@ impl Encoder<'_> {
     }
 
     fn dict(&mut self, dict: &Bound<'_, PyDict>, levels: usize) -> Result {
+        self.dicts += 1;
+        if self.dicts == ROWS {
+            self.labels = Some(Labels::new());
+        }
         let start = self.out.len();
         let mut position = 0;
         loop {
-            match ffi::write_item(dict, &mut position, self.out) {
-                Item::Written => {}
-                Item::Value(value) => self.container(&value, levels)?,
+            match ffi::write_items(dict, &mut position, self.labels.as_mut(), self.out) {
+                Met::Value(value) => self.container(&value, levels)?,
                 // Two such keys may become one: only a dict that is built anew tells.
-                Item::Key => return Err(Refused),
-                Item::End => break,
+                Met::Key => return Err(Refused),
+                Met::End => break,
             }
         }
         // Each item is behind a comma.
@@ -83,13 +102,8 @@ impl Encoder<'_> {
         let start = self.out.len();
         let mut position = 0;
         // Conversions may run any code, which may shorten the list.
-        loop {
-            match ffi::write_element(list, position, self.out) {
-                Item::Written => {}
-                Item::Value(value) => self.container(&value, levels)?,
-                Item::Key | Item::End => break,
-            }
-            position += 1;
+        while let Met::Value(value) = ffi::write_elements(list, &mut position, self.out) {
+            self.container(&value, levels)?;
         }
         match self.out.get_mut(start) {
             Some(comma) => *comma = b'[',

@@ -28,8 +28,8 @@ impl Keys {
         }
     }
 
-    /// Calls `act` with the str that the first `len` bytes are in UTF-8; what follows them is of no importance. `act` must not
-    /// use this cache.
+    /// Calls `act` with the str that the first `len` bytes are in UTF-8; what follows them is of no
+    /// importance. `act` must not use this cache.
     #[inline]
     pub(crate) fn with<'py, T>(
         &mut self,

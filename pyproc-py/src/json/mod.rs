@@ -1,11 +1,14 @@
 //! JSON straight into Python objects, and back.
 
+mod decimal;
 mod decode;
 mod encode;
 mod keys;
+mod labels;
 pub(crate) mod leaf;
 mod scan;
 
 pub(crate) use decode::{Decoder, Odd};
 pub(crate) use encode::encode;
 pub(crate) use keys::Keys;
+pub(crate) use labels::Labels;

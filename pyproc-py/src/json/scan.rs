@@ -3,11 +3,25 @@
 const BLOCK: usize = 32;
 const WORD: usize = 8;
 
-/// How many bytes from the front need no escape: up to a quote, a backslash, or a control character.
+/// One in each byte.
+const ONES: u64 = u64::MAX / 255;
+
+/// How many bytes from the front need no escape: up to a quote, a backslash, or a control
+/// character.
 #[inline]
 pub(crate) fn plain(bytes: &[u8]) -> usize {
-    let mut rest = bytes;
     // Most strings are short.
+    if let Some(word) = bytes.first_chunk::<WORD>() {
+        let found = special_in(u64::from_le_bytes(*word));
+        if found != 0 {
+            return found.trailing_zeros() as usize / 8;
+        }
+    }
+    more_plain(bytes)
+}
+
+fn more_plain(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
     for _ in 0..BLOCK / WORD {
         let Some((word, after)) = rest.split_first_chunk::<WORD>() else {
             break;
@@ -19,6 +33,24 @@ pub(crate) fn plain(bytes: &[u8]) -> usize {
         rest = after;
     }
     bytes.len() - rest.len() + long_plain(rest)
+}
+
+/// Whether none of a few bytes needs an escape.
+#[inline]
+pub(crate) fn is_plain(bytes: &[u8]) -> bool {
+    if let Some(last) = bytes.last_chunk::<WORD>() {
+        let (words, _) = bytes.as_chunks::<WORD>();
+        let all = words.iter().chain([last]);
+        return all.fold(0, |found, word| {
+            found | special_in(u64::from_le_bytes(*word))
+        }) == 0;
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let first = u64::from(u32::from_le_bytes(*first));
+        let last = u64::from(u32::from_le_bytes(*last));
+        return special_in(first | last << 32) == 0;
+    }
+    bytes.iter().all(|byte| !is_special(*byte))
 }
 
 fn long_plain(bytes: &[u8]) -> usize {
@@ -42,10 +74,10 @@ pub(crate) fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// The highest bit of each byte that is special. Bits above the lowest one may be wrong, because of the borrow.
+/// The highest bit of each byte that is special. Bits above the lowest one may be wrong, because of
+/// the borrow.
 #[inline]
 fn special_in(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
     let zero_in = |word: u64| word.wrapping_sub(ONES) & !word;
     let quote = zero_in(word ^ (ONES * b'"' as u64));

@@ -1,9 +1,12 @@
 //! All unsafe code of this crate: what PyO3 has no safe or no fast way to for the stable ABI.
 //!
 //! Two functions are declared here that the headers of the stable ABI of Python 3.9 leave out:
-//! `PyUnicode_AsUTF8AndSize` (in the stable ABI since 3.10) and `PyObject_VectorcallDict`. CPython exports both, with these
-//! signatures, in every release from 3.9 on; nothing else loads this module.
+//! `PyUnicode_AsUTF8AndSize` (in the stable ABI since 3.10) and `PyObject_VectorcallDict`. CPython
+//! exports both, with these signatures, in every release from 3.9 on; nothing else loads this
+//! module.
 #![allow(unsafe_code)]
+
+mod room;
 
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
@@ -16,7 +19,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use rustix::net::RecvFlags;
 
-use crate::json::leaf;
+pub(crate) use self::room::{Room, SHORT};
+use crate::json::{Labels, leaf};
 
 unsafe extern "C" {
     fn PyUnicode_AsUTF8AndSize(unicode: *mut PyObject, size: *mut Py_ssize_t) -> *const c_char;
@@ -41,8 +45,8 @@ pub(crate) fn utf8<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a str> {
 #[inline]
 unsafe fn utf8_at<'a>(text: *mut PyObject) -> Option<&'a str> {
     let mut size = 0;
-    // SAFETY: `text` is a str, and `size` may be written. What is returned is valid UTF-8 of `size` bytes, which belongs to
-    // the str, lives as long as it, and never changes.
+    // SAFETY: `text` is a str, and `size` may be written. What is returned is valid UTF-8 of `size`
+    // bytes, which belongs to the str, lives as long as it, and never changes.
     unsafe {
         let data = PyUnicode_AsUTF8AndSize(text, &raw mut size);
         if data.is_null() {
@@ -65,6 +69,41 @@ pub(crate) fn string<'py>(py: Python<'py>, utf8: &[u8]) -> PyResult<Bound<'py, P
     }
 }
 
+/// Sets an item of a dict.
+#[inline]
+pub(crate) fn set_item<'py>(
+    dict: &Bound<'py, PyDict>,
+    key: &Bound<'py, PyAny>,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    // SAFETY: `dict` is a dict, and all three are alive; the function takes references of its own.
+    let result = unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(PyErr::fetch(dict.py()))
+    }
+}
+
+/// The list of the items from `start` on, which are taken out.
+pub(crate) fn list<'py>(
+    py: Python<'py>,
+    items: &mut Vec<Bound<'py, PyAny>>,
+    start: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let items = items.drain(start..);
+    // SAFETY: no vector is longer than `isize::MAX`. The list is new and has as many places as
+    // there are items; each is filled once, by a reference that the list takes over.
+    unsafe {
+        let list = ffi::PyList_New(items.len() as Py_ssize_t);
+        let list = Bound::from_owned_ptr_or_err(py, list)?;
+        for (position, item) in items.enumerate() {
+            ffi::PyList_SetItem(list.as_ptr(), position as Py_ssize_t, item.into_ptr());
+        }
+        Ok(list)
+    }
+}
+
 /// Calls with one argument, without a tuple for it.
 pub(crate) fn call<'py>(
     callable: &Bound<'py, PyAny>,
@@ -82,15 +121,14 @@ pub(crate) fn call<'py>(
 
 /// The descriptor that an object has open.
 pub(crate) fn borrow<'a>(_owner: &'a Bound<'_, PyAny>, fd: RawFd) -> BorrowedFd<'a> {
-    // SAFETY: the object said that this is its descriptor; it is used at once, before anybody could close it.
+    // SAFETY: the object said that this is its descriptor; it is used at once, before anybody could
+    // close it.
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-/// What was met in a dict or list.
-pub(crate) enum Item<'py> {
-    /// A leaf, which has been written.
-    Written,
-    /// Something else, which is to be written now; a key before it has been.
+/// What was met in a dict or list behind its leaves.
+pub(crate) enum Met<'py> {
+    /// A value that holds others, which is to be written now; a key before it has been.
     Value(Bound<'py, PyAny>),
     /// A key that is no str.
     Key,
@@ -98,71 +136,91 @@ pub(crate) enum Item<'py> {
     End,
 }
 
-/// Appends a value that holds no others as JSON, if it is one: a str, an int of 64 bits, a finite float, a bool or None, of exactly
-/// these types.
+/// Appends a value that holds no others as JSON, if it is one: a str, an int of 64 bits, a finite
+/// float, a bool or None, of exactly these types.
 pub(crate) fn write_leaf(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> bool {
     // SAFETY: the object is alive, and the interpreter lock is held.
-    unsafe { write_leaf_at(value.as_ptr(), out) }
+    unsafe { write_leaf_at(value.as_ptr(), &mut Room::new(out)) }
 }
 
-/// Appends a comma and the item of a dict after `position`, which moves on; at first it is 0. Should the dict be changed in
-/// between, items may be left out or come twice, and that is all.
-pub(crate) fn write_item<'py>(
+/// Appends the items of a dict after `position`, each behind a comma, up to one that is no leaf.
+/// The position moves on; at first it is 0. Should the dict be changed between two calls, items may
+/// be left out or come twice, and that is all.
+pub(crate) fn write_items<'py>(
     dict: &Bound<'py, PyDict>,
     position: &mut isize,
+    mut labels: Option<&mut Labels>,
     out: &mut Vec<u8>,
-) -> Item<'py> {
+) -> Met<'py> {
+    let mut out = Room::new(out);
     let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: `dict` is a dict, and the three places may be written; the function checks the position against the dict as it is
-    // now. The references are borrowed from the dict. Until they have been used, or made our own, no Python code runs that could
-    // change it: leaves are written without any.
+    // SAFETY: `dict` is a dict, and the three places may be written; the function checks the
+    // position against the dict as it is now. The references are borrowed from the dict. Until they
+    // have been used, or made our own, no Python code runs that could change it: leaves are written
+    // without any.
     unsafe {
         let position = ptr::from_mut(position);
-        if ffi::PyDict_Next(dict.as_ptr(), position, &raw mut key, &raw mut value) == 0 {
-            return Item::End;
+        while ffi::PyDict_Next(dict.as_ptr(), position, &raw mut key, &raw mut value) != 0 {
+            if ffi::Py_TYPE(key) != &raw mut ffi::PyUnicode_Type {
+                return Met::Key;
+            }
+            let label = labels.as_ref().and_then(|labels| labels.get(key as usize));
+            if let Some(label) = label {
+                out.put_block(&label.json, label.len);
+            } else {
+                let Some(text) = utf8_at(key) else {
+                    return Met::Key;
+                };
+                let start = out.len();
+                out.put(b',');
+                leaf::text(text, &mut out);
+                out.put(b':');
+                if let Some(labels) = &mut labels {
+                    let key = Bound::from_borrowed_ptr(dict.py(), key);
+                    labels.keep(key.cast_unchecked(), out.written_since(start));
+                }
+            }
+            if !write_leaf_at(value, &mut out) {
+                return Met::Value(Bound::from_borrowed_ptr(dict.py(), value));
+            }
         }
-        if ffi::Py_TYPE(key) != &raw mut ffi::PyUnicode_Type {
-            return Item::Key;
-        }
-        out.push(b',');
-        if !write_leaf_at(key, out) {
-            return Item::Key;
-        }
-        out.push(b':');
-        if write_leaf_at(value, out) {
-            return Item::Written;
-        }
-        Item::Value(Bound::from_borrowed_ptr(dict.py(), value))
     }
+    Met::End
 }
 
-/// Appends a comma and the element of a list at `position`.
-pub(crate) fn write_element<'py>(
+/// Appends the elements of a list from `position` on, each behind a comma, up to one that is no
+/// leaf. The position moves on.
+pub(crate) fn write_elements<'py>(
     list: &Bound<'py, PyList>,
-    position: usize,
+    position: &mut usize,
     out: &mut Vec<u8>,
-) -> Item<'py> {
-    // SAFETY: `list` is a list, and the position is checked against its length as it is now. The reference is borrowed from
-    // the list; until it has been used, or made our own, no Python code runs that could change it.
-    unsafe {
-        if position >= list.len() {
-            return Item::End;
+) -> Met<'py> {
+    let mut out = Room::new(out);
+    let len = list.len();
+    while *position < len {
+        // SAFETY: `list` is a list, and the position is below its length, which stays as it is: no
+        // Python code runs here, as leaves are written without any. The reference is borrowed from
+        // the list; it is used, or made our own, before any runs.
+        unsafe {
+            let value = ffi::PyList_GetItem(list.as_ptr(), *position as Py_ssize_t);
+            *position += 1;
+            out.put(b',');
+            if !write_leaf_at(value, &mut out) {
+                return Met::Value(Bound::from_borrowed_ptr(list.py(), value));
+            }
         }
-        let value = ffi::PyList_GetItem(list.as_ptr(), position as Py_ssize_t);
-        out.push(b',');
-        if write_leaf_at(value, out) {
-            return Item::Written;
-        }
-        Item::Value(Bound::from_borrowed_ptr(list.py(), value))
     }
+    Met::End
 }
 
 /// # Safety
 ///
-/// `value` must be an object that stays alive meanwhile, and the interpreter lock must be held. No Python code runs.
+/// `value` must be an object that stays alive meanwhile, and the interpreter lock must be held. No
+/// Python code runs.
 #[inline]
-unsafe fn write_leaf_at(value: *mut PyObject, out: &mut Vec<u8>) -> bool {
-    // SAFETY: as the caller promises; each function is given an object of just the type that it takes.
+unsafe fn write_leaf_at(value: *mut PyObject, out: &mut Room<'_>) -> bool {
+    // SAFETY: as the caller promises; each function is given an object of just the type that it
+    // takes.
     unsafe {
         let kind = ffi::Py_TYPE(value);
         if kind == &raw mut ffi::PyUnicode_Type {
@@ -196,7 +254,8 @@ unsafe fn write_leaf_at(value: *mut PyObject, out: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Appends what has arrived on a socket to the buffer, as far as it has room: how many bytes; 0 at the end of the stream.
+/// Appends what has arrived on a socket to the buffer, as far as it has room: how many bytes; 0 at
+/// the end of the stream.
 pub(crate) fn receive(socket: impl AsFd, buffer: &mut BytesMut) -> io::Result<usize> {
     let count = recv(socket, buffer.spare_capacity_mut())?;
     // SAFETY: the system has initialized the first `count` bytes of the spare capacity.
@@ -224,8 +283,9 @@ unsafe impl Send for UnfinishedBytes {}
 impl UnfinishedBytes {
     /// Memory for `len` bytes, of which none is there yet. Raises `MemoryError`.
     pub(crate) fn new(py: Python<'_>, len: usize) -> PyResult<Self> {
-        // SAFETY: without a source the function returns a new bytes object of that length whose content is not
-        // initialized, or null with an exception set. `len` stays below 4 GiB, the longest frame.
+        // SAFETY: without a source the function returns a new bytes object of that length whose
+        // content is not initialized, or null with an exception set. `len` stays below 4 GiB, the
+        // longest frame.
         unsafe {
             let object = ffi::PyBytes_FromStringAndSize(ptr::null(), len as Py_ssize_t);
             let object = Bound::from_owned_ptr_or_err(py, object)?;
@@ -239,7 +299,8 @@ impl UnfinishedBytes {
         }
     }
 
-    /// Takes what has arrived on a socket, as far as it belongs here: how many bytes; 0 at the end of the stream.
+    /// Takes what has arrived on a socket, as far as it belongs here: how many bytes; 0 at the end
+    /// of the stream.
     pub(crate) fn receive(&mut self, socket: impl AsFd) -> io::Result<usize> {
         // SAFETY: the object has `len` bytes at `data`, and nobody else knows it.
         let missing = unsafe {
@@ -253,7 +314,8 @@ impl UnfinishedBytes {
     /// Appends bytes that are there already, as many as fit.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         let count = bytes.len().min(self.len - self.filled);
-        // SAFETY: there is room for `count` bytes behind those that are filled, and nobody else knows the memory.
+        // SAFETY: there is room for `count` bytes behind those that are filled, and nobody else
+        // knows the memory.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.data.add(self.filled), count) };
         self.filled += count;
     }

@@ -1,0 +1,194 @@
+//! One client's connection: its socket, what it still wants, and what it has not read yet. Nothing
+//! here needs the interpreter lock, so that a thread without it may read while a function runs.
+//!
+//! | module | idea |
+//! | --- | --- |
+//! | `reading` | bytes become requests |
+//! | `large` | raw payloads that go straight into their object |
+//! | `request` | what a client wants |
+//! | `form` | how it is told of failures |
+
+mod form;
+mod large;
+mod reading;
+mod request;
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use pyproc_protocol::v2::{self, Failure, Times};
+use pyproc_protocol::{FrameDecoder, Version};
+use rustix::event::PollFlags;
+
+pub(crate) use self::form::Form;
+use self::large::Large;
+pub(crate) use self::reading::Cancellations;
+pub(crate) use self::request::{Call, CallBody, Greeting, Listed, Target, Waiting};
+use crate::outgoing::Outgoing;
+
+/// Bytes of requests not finished, and of answers not read, beyond which reading pauses.
+const BUFFER_LIMIT: usize = 1024 * 1024;
+
+/// A client's socket, which never blocks, and the buffers on both sides of it.
+pub(crate) struct Connection {
+    pub(crate) socket: Arc<OwnedFd>,
+    max_frame_size: usize,
+    decoder: FrameDecoder,
+    /// Bytes of frames that the decoder has not seen.
+    beside_decoder: u64,
+    input: BytesMut,
+    /// A raw payload that has begun to come.
+    large: Option<Large>,
+    backlog: usize,
+    /// The newest version in force.
+    version: Version,
+    /// The client has said hello.
+    greeted: bool,
+    /// The feature error-details is in force.
+    pub(crate) details: bool,
+    /// The worker exits with this connection.
+    pub(crate) owner: bool,
+    /// What the hello listed.
+    pub(crate) table: Vec<Listed>,
+    /// The functions that are `async def`.
+    pub(crate) concurrent_names: Arc<HashSet<String>>,
+    /// Requests that have not started.
+    pub(crate) waiting: VecDeque<Waiting>,
+    /// Requests of `async def` functions that have not started; they need not wait for the others.
+    pub(crate) waiting_concurrent: VecDeque<Call>,
+    /// Requests that run on the event loop, and bytes of theirs.
+    pub(crate) concurrent: usize,
+    pub(crate) concurrent_bytes: usize,
+    pub(crate) outgoing: Outgoing,
+    /// The last frame, to be sent after all answers.
+    farewell: Option<Vec<u8>>,
+    /// Nothing more will be read: the client finished, or broke the protocol.
+    pub(crate) ended: bool,
+    /// The client is gone altogether.
+    pub(crate) gone: bool,
+    /// It has its place among those whose requests are to be run.
+    pub(crate) scheduled: bool,
+    pub(crate) interest: PollFlags,
+    /// It was paused when the serving thread looked last.
+    pub(crate) reads_less: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        socket: OwnedFd,
+        max_frame_size: usize,
+        concurrent_names: Arc<HashSet<String>>,
+    ) -> Self {
+        Self {
+            socket: Arc::new(socket),
+            max_frame_size,
+            decoder: FrameDecoder::new(max_frame_size),
+            beside_decoder: 0,
+            input: BytesMut::new(),
+            large: None,
+            backlog: 0,
+            version: Version::V1,
+            greeted: false,
+            details: false,
+            owner: false,
+            table: Vec::new(),
+            concurrent_names,
+            waiting: VecDeque::new(),
+            waiting_concurrent: VecDeque::new(),
+            concurrent: 0,
+            concurrent_bytes: 0,
+            outgoing: Outgoing::default(),
+            farewell: None,
+            ended: false,
+            gone: false,
+            scheduled: false,
+            interest: PollFlags::empty(),
+            reads_less: false,
+        }
+    }
+
+    /// A hello that is the next thing to answer.
+    pub(crate) fn take_greeting(&mut self) -> Option<Greeting> {
+        match self.waiting.pop_front()? {
+            Waiting::Hello(greeting) => Some(greeting),
+            other => {
+                self.waiting.push_front(other);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn fail(
+        &mut self,
+        version: Version,
+        id: u64,
+        times: Option<Times>,
+        failure: &Failure,
+    ) {
+        let form = Form {
+            version,
+            details: self.details,
+            max_frame_size: self.max_frame_size,
+        };
+        form.write_failure(id, times, failure, self.outgoing.end());
+    }
+
+    /// Says that no more requests are taken, to who understands it.
+    pub(crate) fn say_drain(&mut self) {
+        if self.version == Version::V2 {
+            // Twelve bytes: the maximum is far above.
+            let _ = v2::Message::Drain.encode(self.max_frame_size, self.outgoing.end());
+        }
+    }
+
+    /// Sends as much as the client takes.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if self.has_no_calls()
+            && let Some(mut farewell) = self.farewell.take()
+        {
+            self.outgoing.append(&mut farewell);
+        }
+        self.outgoing.send(&*self.socket)
+    }
+
+    /// Whether a request waits, and the client reads its answers.
+    pub(crate) fn may_run(&self) -> bool {
+        self.is_waiting() && self.outgoing.len() <= BUFFER_LIMIT
+    }
+
+    /// Whether there's nothing left to do for this client.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.ended && self.is_idle()
+    }
+
+    /// Whether nothing waits, runs, or is to be sent.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.has_no_calls() && self.outgoing.is_empty() && self.farewell.is_none()
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty() || !self.waiting_concurrent.is_empty()
+    }
+
+    fn has_no_calls(&self) -> bool {
+        !self.is_waiting() && self.concurrent == 0
+    }
+
+    /// Whether so much waits that no more is read.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.outgoing.len() > BUFFER_LIMIT
+            || self.concurrent_bytes > BUFFER_LIMIT
+            || (self.is_waiting() && self.backlog > BUFFER_LIMIT)
+    }
+
+    /// What to wait for: room for answers, and more requests unless too much waits already.
+    pub(crate) fn wanted_events(&self, draining: bool) -> PollFlags {
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::OUT, !self.outgoing.is_empty());
+        events.set(PollFlags::IN, !(self.ended || draining || self.is_paused()));
+        events
+    }
+}

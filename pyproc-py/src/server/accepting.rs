@@ -1,0 +1,82 @@
+//! New clients.
+
+use std::io;
+use std::mem;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use rustix::event::PollFlags;
+use rustix::net::sockopt;
+
+use super::{Polled, Server};
+use crate::connection::Connection;
+use crate::state::Core;
+
+/// Bytes that one write should be able to leave with the system.
+const SEND_BUFFER: usize = 1024 * 1024;
+
+impl Server<'_, '_> {
+    pub(super) fn accept(&mut self) -> PyResult<()> {
+        if let Err(error) = accept(self.core, self.listener) {
+            // Out of descriptors, most likely: try again later.
+            self.deaf = true;
+            let text = format!("cannot accept a connection: {error}");
+            self.core.package.log_error(self.py, &text)?;
+        }
+        self.greet()
+    }
+
+    /// Waits for connections that were accepted.
+    pub(super) fn greet(&mut self) -> PyResult<()> {
+        let accepted = mem::take(&mut self.core.lock().accepted);
+        for place in accepted {
+            let socket = self.with(place, |connection| Arc::clone(&connection.socket));
+            if let Some(socket) = socket {
+                let interest = PollFlags::empty();
+                self.connections.push(Polled {
+                    place,
+                    socket,
+                    interest,
+                });
+                self.settle(place)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Accepts a connection, if one has come; the serving thread is yet to greet it.
+pub(crate) fn accept(core: &Core, listener: BorrowedFd<'_>) -> io::Result<()> {
+    let socket = match accept_private(listener) {
+        Ok(socket) => socket,
+        Err(error) if is_passing(error) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    // As much as the system allows.
+    let _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER);
+    let mut state = core.lock();
+    let names = Arc::clone(&state.concurrent_names);
+    let place = state.add(Connection::new(socket, core.max_frame_size, names));
+    state.accepted.push(place);
+    Ok(())
+}
+
+/// A socket that no program inherits that functions start. It may block: all its uses say that they
+/// must not.
+#[cfg(target_os = "linux")]
+fn accept_private(listener: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn accept_private(listener: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    let socket = rustix::net::accept(listener)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(socket)
+}
+
+fn is_passing(error: rustix::io::Errno) -> bool {
+    use rustix::io::Errno;
+    matches!(error, Errno::AGAIN | Errno::INTR | Errno::CONNABORTED)
+}

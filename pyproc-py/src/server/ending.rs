@@ -1,0 +1,91 @@
+//! The end of a worker: it takes no more than what has arrived, and finishes it.
+
+use std::mem;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::Server;
+use super::waiting::timespec;
+use crate::concurrent;
+use crate::state::{Core, Place};
+
+/// What clients have to read the last answers.
+pub(super) const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
+impl Server<'_, '_> {
+    /// Takes no more than what has arrived already, then finishes.
+    pub(super) fn drain(&mut self) -> PyResult<()> {
+        if mem::replace(&mut self.core.lock().draining, true) {
+            return Ok(());
+        }
+        self.flush_deadline = Instant::now() + FLUSH_LIMIT;
+        for place in self.places() {
+            let ended = self.with(place, |connection| {
+                connection.say_drain();
+                connection.ended
+            });
+            let events = if ended == Some(true) {
+                PollFlags::empty()
+            } else {
+                PollFlags::IN
+            };
+            self.serve_connection(place, events)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        if !self.ready.is_empty() {
+            return false;
+        }
+        let mut state = self.core.lock();
+        if !state.draining {
+            return false;
+        }
+        state.is_idle() || (!state.has_concurrent() && Instant::now() > self.flush_deadline)
+    }
+
+    /// Gives clients a bounded time to read the answers that are ready.
+    pub(super) fn say_goodbye(&mut self) {
+        let deadline = Instant::now() + FLUSH_LIMIT;
+        for place in self.places() {
+            while self.sends_on(place) {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let Some(one) = self.connections.iter().find(|one| one.place == place) else {
+                    break;
+                };
+                let mut fds = [PollFd::new(&*one.socket, PollFlags::OUT)];
+                let timeout = timespec(left);
+                let room = self.py.detach(|| poll(&mut fds, Some(&timeout)));
+                if left.is_zero() || room.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Whether something is left to send to a client that is there.
+    pub(super) fn sends_on(&self, place: Place) -> bool {
+        let sent = self.with(place, |connection| {
+            let sent = connection.outgoing.send(&*connection.socket);
+            sent.is_ok() && !connection.outgoing.is_empty()
+        });
+        sent == Some(true)
+    }
+
+    pub(super) fn is_orphan(&self) -> bool {
+        self.parent_pid
+            .is_some_and(|parent| parent != std::os::unix::process::parent_id())
+    }
+}
+
+/// Ends the threads of a worker, whatever ends the worker.
+pub(crate) fn end(py: Python<'_>, core: &Core, watcher: JoinHandle<()>) -> PyResult<()> {
+    core.pulse.stop();
+    // It ends by itself even if it panicked.
+    let _ = py.detach(|| watcher.join());
+    concurrent::stop(py, core)
+}

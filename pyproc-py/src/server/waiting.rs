@@ -1,0 +1,121 @@
+//! Waiting until something has happened.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::Server;
+use crate::spin::Spin;
+use crate::state::Place;
+
+/// Between looks at what no socket tells.
+const IDLE_CHECK: Duration = Duration::from_secs(1);
+
+/// What has happened.
+#[derive(Default)]
+pub(super) struct Happened {
+    pub(super) anything: bool,
+    pub(super) accept: bool,
+    pub(super) signal: bool,
+    pub(super) wake: bool,
+    pub(super) connections: Vec<(Place, PollFlags)>,
+}
+
+impl Server<'_, '_> {
+    /// How long to wait for something to happen; `None` without end.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let mut state = self.core.lock();
+        if state.draining && !state.has_concurrent() {
+            return Some(
+                self.flush_deadline
+                    .saturating_duration_since(Instant::now()),
+            );
+        }
+        (self.deaf || self.parent_pid.is_some()).then_some(IDLE_CHECK)
+    }
+
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> PyResult<Happened> {
+        let listens = !self.deaf && !self.core.lock().draining;
+        let fixed = [
+            PollFd::new(&self.termination_fd, PollFlags::IN),
+            PollFd::new(&self.wake, PollFlags::IN),
+            PollFd::new(
+                &self.listener,
+                if listens {
+                    PollFlags::IN
+                } else {
+                    PollFlags::empty()
+                },
+            ),
+        ];
+        let connections = self.connections.iter();
+        let connections = connections.map(|one| PollFd::new(&*one.socket, one.interest));
+        let mut fds: Vec<PollFd<'_>> = fixed.into_iter().chain(connections).collect();
+        wait_for(self.py, &mut self.spin, &mut fds, timeout)?;
+        let events: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        drop(fds);
+        Ok(self.happened(&events))
+    }
+
+    pub(super) fn happened(&self, events: &[PollFlags]) -> Happened {
+        let [signal, wake, accept, connections @ ..] = events else {
+            return Happened::default();
+        };
+        let connections = self.connections.iter().zip(connections);
+        let connections = connections.filter(|(_, events)| !events.is_empty());
+        Happened {
+            anything: events.iter().any(|events| !events.is_empty()),
+            accept: !accept.is_empty(),
+            signal: !signal.is_empty(),
+            wake: !wake.is_empty(),
+            connections: connections
+                .map(|(one, events)| (one.place, *events))
+                .collect(),
+        }
+    }
+}
+
+/// Waits until something has happened, without the interpreter lock if that may take a while. A
+/// signal is a reason to return.
+fn wait_for(
+    py: Python<'_>,
+    spin: &mut Spin,
+    fds: &mut [PollFd<'_>],
+    timeout: Option<Duration>,
+) -> PyResult<()> {
+    if timeout == Some(Duration::ZERO) {
+        return polled(poll(fds, Some(&timespec(Duration::ZERO))));
+    }
+    let timeout = timeout.map(timespec);
+    let result = py.detach(|| {
+        let caught = spin.spin(|| poll(fds, Some(&timespec(Duration::ZERO))) != Ok(0));
+        if caught {
+            return Ok(1);
+        }
+        let result = poll(fds, timeout.as_ref());
+        if result.is_ok_and(|count| count > 0) {
+            spin.was_woken();
+        }
+        result
+    });
+    polled(result)
+}
+
+fn polled(result: rustix::io::Result<usize>) -> PyResult<()> {
+    match result {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(io::Error::from(error).into()),
+    }
+}
+
+pub(super) fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
+}
