@@ -1,2 +1,37 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod bridge;
+mod builder;
+mod config;
+mod error;
+mod export;
+#[cfg(feature = "http")]
+pub mod http;
+mod metrics;
+mod pipeline;
+mod propagation;
+mod provider;
+mod sampler;
+mod tail;
+mod tracer;
+
+pub use bridge::{PoolBuilderExt, Telemetry};
+pub use builder::ProviderBuilder;
+pub use config::{
+    BatchConfig, Compression, Config, ExporterType, Headers, OtlpConfig, OtlpProtocol,
+    PropagatorType, SamplerType, SpanLimits, TailSampling,
+};
+pub use error::{ConfigError, ExportError, FlushError, StartError};
+pub use export::{ExportStats, memory::MemorySpans};
+pub use metrics::{
+    ExemplarSlot, Exemplars, MetricsFormat, PoolMetrics, PoolMetricsBuilder, PoolWatch,
+    register_pipeline, render_metrics,
+};
+pub use opentelemetry;
+pub use prometheus;
+pub use propagation::Propagator;
+#[cfg(feature = "http")]
+pub use propagation::{HeaderExtractor, HeaderInjector};
+pub use provider::Provider;
+pub use tracer::{Span, Tracer};

@@ -1,6 +1,6 @@
 """A worker of a pool, for the published package and for ours."""
 
-import logging
+import os
 
 from pyproc_worker import expose, run_worker
 
@@ -17,5 +17,5 @@ for function in (
     expose(function)
 
 if __name__ == "__main__":
-    logging.disable(logging.INFO)
+    os.environ["PYPROC_LOG_LEVEL"] = "WARNING"
     run_worker()

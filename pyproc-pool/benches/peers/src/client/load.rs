@@ -91,6 +91,8 @@ async fn take<T: Target>(
         }
         Step::Idle { seconds } => {
             closed_loop(callers(target, 1).await?, Duration::from_millis(100)).await?;
+            // For about a second after the last call a worker still looks whether more come.
+            tokio::time::sleep(Duration::from_secs(2)).await;
             let before = Sample::take(workers);
             let begin = Instant::now();
             tokio::time::sleep(Duration::from_secs_f64(seconds)).await;

@@ -1,0 +1,166 @@
+//! What connects a pool to tracing and metrics: its observer.
+
+use std::{fmt, sync::Arc};
+
+use pyproc_pool::{
+    PoolBuilder,
+    observe::{CallEnd, CallObserver, CallStart, Carried, Observer, WorkerEvent},
+};
+
+use self::span::CallSpan;
+use crate::{PoolMetrics, Tracer, metrics::calls::Counted};
+
+mod failure;
+mod span;
+
+/// Attaches tracing and metrics to a pool.
+///
+/// Each method sets the pool's one observer; the last one counts. [`with_telemetry`](Self::with_telemetry) attaches both.
+pub trait PoolBuilderExt: Sized {
+    /// Traces the pool's calls.
+    ///
+    /// Spans, attributes and what becomes of failures are described at the [crate](crate).
+    ///
+    /// Each call becomes a span `pyproc.pool.call`, and each execution that its worker reports a span
+    /// `pyproc.worker.execute` below it, with nothing to set up in Python. The parent is the current OpenTelemetry context, which with
+    /// `tracing-opentelemetry` is that of the current `tracing` span.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use pyproc_telemetry::{PoolBuilderExt, Provider};
+    ///
+    /// let provider = Provider::from_env()?;
+    /// let pool = pyproc_pool::Pool::builder()
+    ///     .worker_script("worker.py")
+    ///     .with_tracer(provider.tracer("my-service"))
+    ///     .start()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn with_tracer(self, tracer: Tracer) -> Self {
+        self.with_telemetry(Telemetry::default().tracer(tracer))
+    }
+
+    /// Counts the pool's calls and what befalls its workers.
+    fn with_metrics(self, metrics: &PoolMetrics) -> Self {
+        self.with_telemetry(Telemetry::default().metrics(metrics))
+    }
+
+    /// Attaches what was chosen.
+    fn with_telemetry(self, telemetry: Telemetry) -> Self;
+}
+
+impl PoolBuilderExt for PoolBuilder {
+    fn with_telemetry(self, telemetry: Telemetry) -> Self {
+        match telemetry.is_empty() {
+            true => self,
+            false => self.observer(Arc::new(telemetry)),
+        }
+    }
+}
+
+/// What watches a pool: tracing, metrics, or both.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use pyproc_telemetry::{PoolBuilderExt, PoolMetrics, Provider, Telemetry, prometheus::Registry};
+///
+/// let (provider, registry) = (Provider::from_env()?, Registry::new());
+/// let metrics = PoolMetrics::register(&registry)?;
+/// let telemetry = Telemetry::default()
+///     .tracer(provider.tracer("my-service"))
+///     .metrics(&metrics);
+/// let builder = pyproc_pool::Pool::builder().worker_script("worker.py");
+/// let pool = builder.with_telemetry(telemetry).start().await?;
+/// let watch = metrics.watch(&pool);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct Telemetry {
+    /// Shared, as each call keeps it.
+    tracer: Option<Arc<Tracer>>,
+    metrics: Option<PoolMetrics>,
+}
+
+impl Telemetry {
+    /// Makes spans with it.
+    #[must_use]
+    pub fn tracer(mut self, tracer: Tracer) -> Self {
+        self.tracer = Some(Arc::new(tracer));
+        self
+    }
+
+    /// Counts there.
+    #[must_use]
+    pub fn metrics(mut self, metrics: &PoolMetrics) -> Self {
+        self.metrics = Some(metrics.clone());
+        self
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tracer.is_none() && self.metrics.is_none()
+    }
+}
+
+impl Observer for Telemetry {
+    fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+        let span = self.tracer.as_ref();
+        let span = span.and_then(|tracer| CallSpan::start(tracer, call));
+        let counted = self.metrics.as_ref();
+        let counted = counted.map(|metrics| metrics.begin(call.method));
+        match (span, counted) {
+            (None, None) => None,
+            // Small, as the memory of a call costs time.
+            (None, Some(counted)) => Some(Box::new(CountedCall(counted))),
+            (Some(span), counted) => Some(Box::new(TracedCall { span, counted })),
+        }
+    }
+
+    fn worker(&self, event: &WorkerEvent<'_>) {
+        if let Some(metrics) = &self.metrics {
+            metrics.worker(event);
+        }
+    }
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry")
+            .field("tracer", &self.tracer.is_some())
+            .field("metrics", &self.metrics.is_some())
+            .finish()
+    }
+}
+
+struct CountedCall(Counted);
+
+struct TracedCall {
+    span: CallSpan,
+    counted: Option<Counted>,
+}
+
+impl CallObserver for CountedCall {
+    fn carry(&mut self, carried: &mut Carried<'_>) {
+        carried.times = true;
+    }
+
+    fn end(self: Box<Self>, end: &CallEnd<'_>) {
+        self.0.end(end, None);
+    }
+}
+
+impl CallObserver for TracedCall {
+    fn carry(&mut self, carried: &mut Carried<'_>) {
+        carried.times |= self.counted.is_some();
+        self.span.carry(carried);
+    }
+
+    fn end(self: Box<Self>, end: &CallEnd<'_>) {
+        if let Some(counted) = self.counted {
+            counted.end(end, self.span.sampled());
+        }
+        self.span.end(end);
+    }
+}

@@ -1,0 +1,107 @@
+//! What a span says of a call that failed.
+
+use std::borrow::Cow;
+
+use opentelemetry::{KeyValue, trace::Status};
+use pyproc_pool::{Error, observe::CallOutcome};
+
+use crate::error::chain;
+
+/// Spans wait in memory, and a worker may say as much as fits into a frame.
+const MAX_MESSAGE: usize = 4 * 1024;
+const MAX_STACK: usize = 16 * 1024;
+
+pub(super) struct Failure<'a> {
+    /// As `error.type`: the exception's name, or the kind of error.
+    name: Cow<'a, str>,
+    message: String,
+    stack: Option<&'a str>,
+    /// It happened in the function.
+    pub(super) is_remote: bool,
+}
+
+impl<'a> Failure<'a> {
+    pub(super) fn of(outcome: &CallOutcome<'a>) -> Option<Self> {
+        match outcome {
+            CallOutcome::Success => None,
+            CallOutcome::Abandoned => Some(Self {
+                name: "abandoned".into(),
+                message: "the caller dropped the call".into(),
+                stack: None,
+                is_remote: false,
+            }),
+            CallOutcome::Error(Error::Remote(exception)) => Some(Self {
+                name: match &exception.type_name {
+                    Some(name) => clipped(name, MAX_MESSAGE).into(),
+                    None => "remote".into(),
+                },
+                message: clipped(&exception.message, MAX_MESSAGE).to_owned(),
+                stack: exception
+                    .traceback
+                    .as_deref()
+                    .map(|text| last(text, MAX_STACK)),
+                is_remote: true,
+            }),
+            CallOutcome::Error(error) => Some(Self {
+                name: error.kind().as_str().into(),
+                message: clipped(&chain(*error), MAX_MESSAGE).to_owned(),
+                stack: None,
+                is_remote: false,
+            }),
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.name.clone().into_owned()
+    }
+
+    pub(super) fn status(&self) -> Status {
+        Status::error(match self.is_remote {
+            true => format!("{}: {}", self.name, self.message),
+            false => self.message.clone(),
+        })
+    }
+
+    /// The attributes of the event `exception`.
+    pub(super) fn event(&self) -> Vec<KeyValue> {
+        let mut event = vec![
+            KeyValue::new("exception.type", self.name()),
+            KeyValue::new("exception.message", self.message.clone()),
+        ];
+        let stack = self.stack.map(str::to_owned);
+        event.extend(stack.map(|stack| KeyValue::new("exception.stacktrace", stack)));
+        event
+    }
+}
+
+/// The beginning of a text.
+pub(super) fn clipped(text: &str, max: usize) -> &str {
+    let mut end = max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// The end of a traceback, where the innermost calls are.
+fn last(text: &str, max: usize) -> &str {
+    let mut begin = text.len().saturating_sub(max);
+    while !text.is_char_boundary(begin) {
+        begin += 1;
+    }
+    &text[begin..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(clipped("aüb", 2), "a");
+        assert_eq!(clipped("aüb", 9), "aüb");
+        assert_eq!(last("aüb", 2), "b");
+        assert_eq!(last("aüb", 3), "üb");
+        assert_eq!((clipped("", 0), last("", 0)), ("", ""));
+    }
+}

@@ -1,0 +1,37 @@
+/// What became of the sampled spans that ended.
+///
+/// No span is counted twice or left out: [`ended`](Self::ended) is the sum of `exported`, `refused`, `failed`,
+/// `queue_full`, `shut_down` and `waiting`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ExportStats {
+    /// Arrived: the destination confirmed them.
+    pub exported: u64,
+    /// Refused by the destination, all or in part, for good.
+    pub refused: u64,
+    /// Not delivered: the destination was not there, too slow or overloaded.
+    pub failed: u64,
+    /// Dropped as the queue was full.
+    pub queue_full: u64,
+    /// Dropped as the shutdown ended before they were confirmed, or as they ended after it.
+    pub shut_down: u64,
+    /// Waiting, or on their way.
+    pub waiting: u64,
+    /// Batches that failed or were refused as a whole.
+    pub failures: u64,
+    /// Unsampled spans that tail sampling could not hold, and dropped undecided. They are not part of
+    /// `ended`.
+    pub evicted: u64,
+}
+
+impl ExportStats {
+    /// Sampled spans that ended.
+    pub fn ended(&self) -> u64 {
+        self.exported + self.lost() + self.waiting
+    }
+
+    /// Sampled spans that did not arrive and no longer will.
+    pub fn lost(&self) -> u64 {
+        self.refused + self.failed + self.queue_full + self.shut_down
+    }
+}

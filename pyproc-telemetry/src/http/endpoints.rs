@@ -1,0 +1,195 @@
+use std::{
+    convert::Infallible,
+    fmt,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, VARY},
+};
+use http_body_util::Full;
+use prometheus::Registry;
+use pyproc_pool::{Health, Pool, WorkerState};
+
+use crate::{Exemplars, MetricsFormat, render_metrics};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Whether the service can do its work.
+///
+/// Asked at each request to `/readyz`, on a thread of the server, so it must answer at once.
+pub trait Readiness: Send + Sync {
+    /// The error is shown to whoever asks.
+    ///
+    /// # Errors
+    ///
+    /// Says why the service is not ready.
+    fn check(&self) -> Result<(), String>;
+}
+
+impl<F: Fn() -> Result<(), String> + Send + Sync> Readiness for F {
+    fn check(&self) -> Result<(), String> {
+        self()
+    }
+}
+
+/// Answers `/metrics`, `/healthz` and `/readyz`. Cheap to clone.
+#[derive(Clone)]
+pub struct Endpoints {
+    registry: Registry,
+    exemplars: Exemplars,
+    readiness: Arc<dyn Readiness>,
+}
+
+impl Endpoints {
+    /// Shows this registry, and is always ready.
+    pub fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            exemplars: Exemplars::default(),
+            readiness: Arc::new(|| Ok(())),
+        }
+    }
+
+    /// Shows these exemplars, in OpenMetrics.
+    #[must_use]
+    pub fn exemplars(mut self, exemplars: &Exemplars) -> Self {
+        self.exemplars = exemplars.clone();
+        self
+    }
+
+    /// Is ready when this is.
+    #[must_use]
+    pub fn ready_when(mut self, readiness: impl Readiness + 'static) -> Self {
+        self.readiness = Arc::new(readiness);
+        self
+    }
+
+    /// Is ready when a worker of the pool is, and else says what the workers are doing. It holds a handle of the pool, which ends by
+    /// itself only with the last of them.
+    #[must_use]
+    pub fn ready_with(self, pool: &Pool) -> Self {
+        let pool = pool.clone();
+        self.ready_when(move || any_worker(&pool.health()))
+    }
+
+    /// Answers any request: 404 for other paths, 405 for other methods than `GET` and `HEAD`.
+    pub fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let answer = match request.uri().path() {
+            "/metrics" => Self::metrics,
+            "/healthz" => |_: &Self, _: &HeaderMap| Self::healthz(),
+            "/readyz" => |this: &Self, _: &HeaderMap| this.readyz(),
+            _ => {
+                return text(
+                    StatusCode::NOT_FOUND,
+                    "no such path; try /metrics, /healthz or /readyz\n",
+                );
+            }
+        };
+        match *request.method() {
+            Method::GET => answer(self, request.headers()),
+            Method::HEAD => answer(self, request.headers()).map(|_| Full::default()),
+            _ => {
+                let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+                let allowed = HeaderValue::from_static("GET, HEAD");
+                response.headers_mut().insert(ALLOW, allowed);
+                response
+            }
+        }
+    }
+
+    /// The metrics, in the format that the header `Accept` prefers.
+    pub fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let accept: Vec<_> = headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|it| it.to_str().ok())
+            .collect();
+        let format = MetricsFormat::accepted(Some(&accept.join(",")));
+        let mut response = match render_metrics(&self.registry, &self.exemplars, format) {
+            Ok(metrics) => answer(StatusCode::OK, format.content_type(), metrics),
+            Err(error) => {
+                tracing::warn!(%error, "the metrics could not be written");
+                text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
+            }
+        };
+        response
+            .headers_mut()
+            .insert(VARY, HeaderValue::from_static("accept"));
+        response
+    }
+
+    /// That the process answers at all: always 200.
+    pub fn healthz() -> Response<Full<Bytes>> {
+        text(StatusCode::OK, "ok\n")
+    }
+
+    /// 200 when ready, else 503 with the reason.
+    pub fn readyz(&self) -> Response<Full<Bytes>> {
+        match self.readiness.check() {
+            Ok(()) => text(StatusCode::OK, "ready\n"),
+            Err(reason) => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("not ready: {reason}\n"),
+            ),
+        }
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for Endpoints {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(self.respond(&request)))
+    }
+}
+
+impl fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoints").finish_non_exhaustive()
+    }
+}
+
+/// Without the reasons, which may quote what a worker wrote: anybody may ask.
+fn any_worker(health: &Health) -> Result<(), String> {
+    let count = |states: &[WorkerState]| {
+        let workers = health.workers.iter();
+        workers.filter(|it| states.contains(&it.state)).count()
+    };
+    if health.ready() > 0 {
+        return Ok(());
+    }
+    Err(format!(
+        "none of {} workers is ready: {} starting, {} stopped",
+        health.workers.len(),
+        count(&[WorkerState::Starting, WorkerState::Restarting]),
+        count(&[WorkerState::Stopped]),
+    ))
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    answer(status, TEXT, body)
+}
+
+fn answer(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

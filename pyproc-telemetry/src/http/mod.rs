@@ -1,0 +1,25 @@
+//! `/metrics`, `/healthz` and `/readyz`.
+//!
+//! [`Endpoints`] answers requests: as plain functions, or as a `tower` service to mount in the service's
+//! own server. [`Server`] is a small server for those that have none.
+//!
+//! ```
+//! use prometheus::Registry;
+//! use pyproc_telemetry::http::{Endpoints, Server, ServerConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let endpoints = Endpoints::new(Registry::new()).ready_when(|| Err("no worker is ready".into()));
+//! let config = ServerConfig { address: ([127, 0, 0, 1], 0).into(), ..ServerConfig::default() };
+//! let server = Server::bind(config, endpoints).await?;
+//! println!("http://{}/readyz", server.local_addr());
+//! server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod endpoints;
+mod server;
+
+pub use endpoints::{Endpoints, Readiness};
+pub use server::{Server, ServerConfig};

@@ -1,0 +1,176 @@
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use super::Endpoints;
+
+/// How long to wait when the system has no connection to give, say as there are no descriptors left.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Limits of a [`Server`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Where to listen. Default `127.0.0.1:9090`: metrics tell strangers a lot, so other hosts are let in only when
+    /// asked for, such as with `0.0.0.0:9090`. Port 0 takes any free one.
+    pub address: SocketAddr,
+    /// Connections at a time. Default 64, at least 1. Further ones wait in the system until one ends.
+    pub max_connections: usize,
+    /// How long a connection may last, from its acceptance to the end of its answer. Default 10 s. A connection serves
+    /// one request, so this is also how long an idle one is kept.
+    pub request_timeout: Duration,
+    /// Largest head of a request in bytes. Default 16 KiB, at least 8 KiB. A larger one is answered with 431.
+    pub max_header_bytes: usize,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            max_connections: 64,
+            request_timeout: Duration::from_secs(10),
+            max_header_bytes: 16 * 1024,
+        }
+    }
+}
+
+/// A small HTTP 1 server for [`Endpoints`]. Dropping it stops it at once.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens, and serves on the runtime in which this is called.
+    ///
+    /// # Errors
+    ///
+    /// The system does not let it listen there, or a limit makes no sense.
+    pub async fn bind(config: ServerConfig, endpoints: Endpoints) -> io::Result<Self> {
+        if config.max_connections == 0 || config.request_timeout.is_zero() {
+            let reason = "max_connections and request_timeout must be more than zero";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        let listener = TcpListener::bind(config.address).await?;
+        let address = listener.local_addr()?;
+        let (stop, stopping) = watch::channel(false);
+        let task = tokio::spawn(accept(listener, config, endpoints, stopping));
+        Ok(Self {
+            address,
+            stop,
+            task: Some(task),
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more requests, and waits until those it has are answered, at most `request_timeout`.
+    ///
+    /// # Cancellation safety
+    ///
+    /// Dropping the future stops at once.
+    pub async fn shutdown(mut self) {
+        self.stop.send_replace(true);
+        if let Some(task) = &mut self.task {
+            // An end by panic or abort is an end.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    config: ServerConfig,
+    endpoints: Endpoints,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let config = Arc::new(config);
+    let places = Arc::new(Semaphore::new(config.max_connections));
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let (stream, place) = tokio::select! {
+            accepted = next(&listener, &places) => accepted,
+            _ = stopping.wait_for(|stop| *stop) => break,
+        };
+        while connections.try_join_next().is_some() {}
+        connections.spawn(serve(
+            stream,
+            place,
+            Arc::clone(&config),
+            endpoints.clone(),
+            stopping.clone(),
+        ));
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn next(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // Never closed, so there is always a permit.
+    let place = Arc::clone(places).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, place),
+            Err(error) => {
+                tracing::debug!(%error, "no connection could be accepted");
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    place: Option<OwnedSemaphorePermit>,
+    config: Arc<ServerConfig>,
+    endpoints: Endpoints,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let service = service_fn(|request| {
+        let response = endpoints.respond(&request);
+        async { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.request_timeout)
+        .max_buf_size(config.max_header_bytes.max(8 * 1024))
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let served = async {
+        tokio::select! {
+            result = connection.as_mut() => return result,
+            _ = stopping.wait_for(|stop| *stop) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    };
+    match timeout(config.request_timeout, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection failed"),
+        Err(_) => tracing::debug!("a connection took too long"),
+    }
+    drop(place);
+}

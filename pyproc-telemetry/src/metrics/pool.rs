@@ -1,0 +1,238 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use prometheus::{
+    Registry,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+use pyproc_pool::{Pool, observe::WorkerEvent};
+
+use super::{
+    calls::{Calls, Counted},
+    gauges::PoolGauges,
+    workers::Workers,
+};
+use crate::Exemplars;
+
+/// Upper bounds for the duration of a call, in seconds.
+const BUCKETS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// The metrics of a pool, in a registry of the [`prometheus`] crate. Cheap to clone.
+///
+/// Attach it with [`PoolBuilderExt::with_metrics`](crate::PoolBuilderExt::with_metrics) or
+/// [`Telemetry`](crate::Telemetry), and let it [`watch`](Self::watch) the pool once that has started.
+///
+/// | metric | |
+/// | --- | --- |
+/// | `pyproc_requests_total{function_name,status}` | calls that ended; the status is `success`, or `error` for all else |
+/// | `pyproc_request_duration_seconds{function_name}` | how long they took, whatever their end |
+/// | `pyproc_request_errors_total{function_name,kind}` | those that failed, by [`ErrorKind`](pyproc_pool::ErrorKind), and `abandoned` for those that the caller dropped |
+/// | `pyproc_request_queue_seconds{function_name}` | waited in the pool for a worker; calls that were answered |
+/// | `pyproc_request_transport_seconds{function_name}` | on the way, and waiting in the worker |
+/// | `pyproc_request_execution_seconds{function_name}` | in the function, by the worker's clock |
+/// | `pyproc_request_bytes_total{function_name}`, `pyproc_response_bytes_total{function_name}` | inputs and results |
+/// | `pyproc_worker_restarts_total{worker_id,reason}` | workers that took the place of another, by what befell that: `crash`; `protocol` if it broke the protocol; `health_check` is for a check that the pool does not make yet |
+/// | `pyproc_worker_start_failures_total{worker_id}` | starts that failed |
+/// | `pyproc_requests_in_flight{worker_id}` | calls that a worker has |
+/// | `pyproc_workers_total{status}` | workers that are `active`, `restarting` (or starting) or `crashed` (given up, or stopped) |
+/// | `pyproc_pool_queue_length` | calls that wait for a worker |
+/// | `pyproc_pool_capacity` | workers that the pool may have |
+/// | `pyproc_pool_calls_capacity` | calls that these may have at a time |
+/// | `pyproc_worker_resident_memory_bytes{worker_id}`, `pyproc_worker_cpu_seconds_total{worker_id}` | of the process, on Linux |
+///
+/// Those from `pyproc_requests_in_flight` on are read from the watched pool at each scrape.
+///
+/// Labels are bounded. A `function_name` is one that a worker has listed, or that was
+/// [named beforehand](PoolMetricsBuilder::functions), at most 1,024; all others count as `unknown`, so also all those of workers of
+/// version 1, which list none. A `worker_id` is a slot, which a restart does not change.
+#[derive(Clone)]
+pub struct PoolMetrics {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    calls: Calls,
+    workers: Workers,
+    gauges: PoolGauges,
+    watched: Mutex<Watched>,
+}
+
+/// The pool, and how many have been watched: a watch that ends must not end a later one.
+#[derive(Default)]
+struct Watched {
+    pool: Option<Pool>,
+    turn: u64,
+}
+
+/// Settings of [`PoolMetrics`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing counts before `register`"]
+pub struct PoolMetricsBuilder {
+    pub(super) buckets: Vec<f64>,
+    pub(super) functions: Vec<String>,
+    pub(super) exemplars: Exemplars,
+    pub(super) labels: Vec<(String, String)>,
+}
+
+/// While it lives, the gauges of a [`PoolMetrics`] show a pool. It holds a handle of it: drop it with the
+/// others, for the pool to end with the last of them.
+#[must_use = "the gauges show the pool only while this lives"]
+pub struct PoolWatch {
+    inner: Arc<Inner>,
+    turn: u64,
+}
+
+impl PoolMetrics {
+    /// Adds them to a registry, with the defaults of [`builder`](Self::builder).
+    ///
+    /// # Errors
+    ///
+    /// The registry already has metrics of these names and labels.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Self::builder().register(registry)
+    }
+
+    /// Settings step by step.
+    pub fn builder() -> PoolMetricsBuilder {
+        PoolMetricsBuilder {
+            buckets: BUCKETS.into(),
+            functions: Vec::new(),
+            exemplars: Exemplars::default(),
+            labels: Vec::new(),
+        }
+    }
+
+    /// Shows this pool in the gauges, instead of the one before.
+    pub fn watch(&self, pool: &Pool) -> PoolWatch {
+        let mut watched = self.inner.watched();
+        let before = watched.pool.replace(pool.clone());
+        watched.turn += 1;
+        let turn = watched.turn;
+        drop(watched);
+        // Its end may take a while if it was the last handle.
+        drop(before);
+        PoolWatch {
+            inner: Arc::clone(&self.inner),
+            turn,
+        }
+    }
+
+    /// A call of this function begins.
+    pub(crate) fn begin(&self, function: &str) -> Counted {
+        self.inner.calls.begin(function)
+    }
+
+    pub(crate) fn worker(&self, event: &WorkerEvent<'_>) {
+        self.inner.workers.note(event);
+    }
+}
+
+impl PoolMetricsBuilder {
+    /// Upper bounds, in seconds, for the duration of calls: at least one, rising, and finite. Default 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1 and 5.
+    pub fn buckets(mut self, buckets: impl Into<Vec<f64>>) -> Self {
+        self.buckets = buckets.into();
+        self
+    }
+
+    /// Functions that count under their own names from the beginning, also when workers do not list them. Default: none.
+    pub fn functions<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.functions = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Notes traces of durations there. Default: nowhere.
+    pub fn exemplars(mut self, exemplars: &Exemplars) -> Self {
+        self.exemplars = exemplars.clone();
+        self
+    }
+
+    /// Adds a label to each metric, such as the pool's name, so that several pools can share a registry. Default: none.
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds the metrics to a registry.
+    ///
+    /// # Errors
+    ///
+    /// A setting makes no sense, or the registry already has metrics of these names and labels.
+    pub fn register(self, registry: &Registry) -> Result<PoolMetrics, prometheus::Error> {
+        if self.buckets.is_empty() || !self.buckets.iter().all(|bound| bound.is_finite()) {
+            let reason = "the upper bounds of buckets must be finite numbers, at least one";
+            return Err(prometheus::Error::Msg(reason.into()));
+        }
+        let inner = Arc::new(Inner {
+            calls: Calls::new(&self)?,
+            workers: Workers::new(&self)?,
+            gauges: PoolGauges::new(&self)?,
+            watched: Mutex::default(),
+        });
+        registry.register(Box::new(All(Arc::clone(&inner))))?;
+        Ok(PoolMetrics { inner })
+    }
+
+    pub(super) fn opts(&self, name: &str, help: &str) -> prometheus::Opts {
+        prometheus::Opts::new(name, help).const_labels(self.labels.iter().cloned().collect())
+    }
+}
+
+impl Inner {
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for PoolWatch {
+    fn drop(&mut self) {
+        let mut watched = self.inner.watched();
+        let ended = match watched.turn == self.turn {
+            true => watched.pool.take(),
+            false => None,
+        };
+        drop(watched);
+        drop(ended);
+    }
+}
+
+/// What the registry asks. One collector, so that a registry takes all of them or none.
+struct All(Arc<Inner>);
+
+impl Collector for All {
+    fn desc(&self) -> Vec<&Desc> {
+        let Inner {
+            calls,
+            workers,
+            gauges,
+            ..
+        } = &*self.0;
+        [calls.desc(), workers.desc(), gauges.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let inner = &self.0;
+        let mut families = inner.calls.collect();
+        families.extend(inner.workers.collect());
+        let pool = inner.watched().pool.clone();
+        families.extend(
+            pool.map(|pool| inner.gauges.collect(&pool))
+                .unwrap_or_default(),
+        );
+        families
+    }
+}
+
+impl fmt::Debug for PoolMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolMetrics").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PoolWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolWatch").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,94 @@
+//! What befalls workers, as counters.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use prometheus::{
+    Error, IntCounterVec,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+use pyproc_pool::observe::WorkerEvent;
+
+use super::PoolMetricsBuilder;
+
+const CRASH: &str = "crash";
+const HEALTH_CHECK: &str = "health_check";
+const PROTOCOL: &str = "protocol";
+
+pub(super) struct Workers {
+    restarts: IntCounterVec,
+    start_failures: IntCounterVec,
+    /// What befell the last worker of a slot that waits for another.
+    befell: Mutex<BTreeMap<usize, &'static str>>,
+}
+
+impl Workers {
+    pub(super) fn new(settings: &PoolMetricsBuilder) -> Result<Self, Error> {
+        Ok(Self {
+            restarts: IntCounterVec::new(
+                settings.opts(
+                    "pyproc_worker_restarts_total",
+                    "Workers that took the place of another, by what befell that.",
+                ),
+                &["worker_id", "reason"],
+            )?,
+            start_failures: IntCounterVec::new(
+                settings.opts(
+                    "pyproc_worker_start_failures_total",
+                    "Starts of workers that failed.",
+                ),
+                &["worker_id"],
+            )?,
+            befell: Mutex::default(),
+        })
+    }
+
+    pub(super) fn note(&self, event: &WorkerEvent<'_>) {
+        let mut befell = self.befell.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            WorkerEvent::Ready {
+                worker, restarted, ..
+            } => {
+                let reason = befell.remove(worker);
+                let worker = worker.to_string();
+                self.known(&worker);
+                if *restarted {
+                    let reason = reason.unwrap_or(CRASH);
+                    self.restarts.with_label_values(&[&*worker, reason]).inc();
+                }
+            }
+            WorkerEvent::Died { worker, .. } => {
+                let reason = if event.death().is_some() {
+                    CRASH
+                } else {
+                    PROTOCOL
+                };
+                befell.insert(*worker, reason);
+            }
+            WorkerEvent::StartFailed { worker, .. } => {
+                let worker = worker.to_string();
+                self.start_failures.with_label_values(&[&worker]).inc();
+            }
+            _ => {}
+        }
+    }
+
+    /// Its series exist before anything happens, so that the first time is seen as a change.
+    fn known(&self, worker: &str) {
+        for reason in [CRASH, HEALTH_CHECK] {
+            self.restarts.with_label_values(&[worker, reason]);
+        }
+        self.start_failures.with_label_values(&[worker]);
+    }
+
+    pub(super) fn desc(&self) -> Vec<&Desc> {
+        [self.restarts.desc(), self.start_failures.desc()].concat()
+    }
+
+    pub(super) fn collect(&self) -> Vec<MetricFamily> {
+        [self.restarts.collect(), self.start_failures.collect()].concat()
+    }
+}

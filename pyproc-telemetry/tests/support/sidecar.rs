@@ -1,0 +1,112 @@
+//! A worker in this process, over a real socket, that does with each request as the test says. It
+//! lists one function, `listed`.
+#![allow(dead_code, unreachable_pub, reason = "each user takes its part")]
+
+use std::{
+    io::{Read, Write},
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::BytesMut;
+use pyproc_pool::protocol::{
+    DEFAULT_MAX_FRAME_SIZE, Features, FunctionInfo, WorkerEvent, WorkerInfo, WorkerSession,
+    v2::{Answer, Body, Request, Times},
+};
+
+/// What becomes of a request.
+pub enum Reply {
+    Answer(Answer),
+    Never,
+    /// The worker hangs up. The pool may connect again.
+    Die,
+}
+
+/// An empty directory with a short path, removed on drop.
+pub struct Sockets(PathBuf);
+
+impl Sockets {
+    pub fn new() -> Self {
+        // The temporary directory of macOS is too long for a socket.
+        let dir = Path::new("/tmp").join(format!("pt-{:x}", fastrand::u64(..)));
+        std::fs::create_dir(&dir).unwrap();
+        Self(dir)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Serves one connection after another.
+pub fn serve(socket: &Path, reply: impl Fn(&Request) -> Reply + Send + Sync + 'static) {
+    let listener = UnixListener::bind(socket).unwrap();
+    let reply = Arc::new(reply);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            conversation(stream.unwrap(), &*reply);
+        }
+    });
+}
+
+/// The input as the result, after having run for so long at this very moment.
+pub fn echo(request: &Request, ran: Duration) -> Reply {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let times = Times {
+        start: now - ran,
+        duration: ran,
+    };
+    Reply::Answer(Answer {
+        times: Some(times).filter(|_| request.wants_times),
+        ..Answer::success(request.id, Body::json(request.body.bytes.clone()))
+    })
+}
+
+fn conversation(mut stream: UnixStream, reply: &dyn Fn(&Request) -> Reply) {
+    let mut session = WorkerSession::new(info(), DEFAULT_MAX_FRAME_SIZE);
+    let (mut input, mut output) = (BytesMut::new(), Vec::new());
+    let mut buffer = [0; 4096];
+    loop {
+        while let Some(event) = session.receive(&mut input, &mut output).unwrap() {
+            let WorkerEvent::Request { version, request } = event else {
+                continue;
+            };
+            match reply(&request) {
+                Reply::Answer(answer) => session.respond(version, answer, &mut output).unwrap(),
+                Reply::Never => {}
+                Reply::Die => return,
+            }
+        }
+        if stream.write_all(&std::mem::take(&mut output)).is_err() {
+            return;
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return,
+            Ok(read) => input.extend_from_slice(&buffer[..read]),
+        }
+    }
+}
+
+fn info() -> WorkerInfo {
+    let listed = FunctionInfo {
+        name: "listed".into(),
+        doc: String::new(),
+        parameters: serde_json::Value::Null,
+        returns: serde_json::Value::Null,
+        concurrent: false,
+    };
+    WorkerInfo {
+        features: Features::ALL,
+        functions: vec![listed],
+        ..WorkerInfo::default()
+    }
+}
