@@ -89,7 +89,7 @@ async fn handshake(
         .write_all(&output)
         .await
         .map_err(|error| broken(socket, error))?;
-    let mut input = BytesMut::with_capacity(8 * 1024);
+    let mut input = BytesMut::with_capacity(4 * 1024);
     loop {
         match session.receive(&mut input).map_err(Cause::Handshake)? {
             Some(Event::Ready) => return Ok(Connection::new(stream, session, input, config.spin)),

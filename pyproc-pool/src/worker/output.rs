@@ -62,7 +62,7 @@ impl Output {
 }
 
 fn copy(mut pipe: PipeReader, stop: &PipeReader, to: WorkerOutput, kept: &Mutex<VecDeque<u8>>) {
-    let mut buffer = [0; 8192];
+    let mut buffer = [0; 4096];
     while wait_for(&pipe, stop) {
         match pipe.read(&mut buffer) {
             Ok(0) => return,
