@@ -122,7 +122,7 @@ impl Connection {
             let (Written::Nothing { in_flight }, Poll::Pending) = (written, read) else {
                 continue;
             };
-            if in_flight == 0 && self.inbox.drains {
+            if in_flight == 0 && shared.scheduler().has_drained(worker) {
                 return Poll::Ready(Closed::Drained);
             }
             if in_flight == 0 || !self.spin.again(Instant::now) {
@@ -160,7 +160,7 @@ impl Connection {
         let arrived = self.inbox.arrived;
         self.spin.on_catch(|| arrived);
         let mut scheduler = shared.scheduler();
-        if self.inbox.drains {
+        if self.inbox.take_drain() {
             scheduler.lane_drains(worker);
         }
         let answers = self.inbox.answers.drain(..);

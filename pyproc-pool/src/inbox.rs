@@ -17,12 +17,19 @@ pub(crate) struct Inbox {
     pub(crate) input: BytesMut,
     pub(crate) answers: Vec<Answer>,
     pub(crate) arrived: Instant,
-    /// The worker takes no more requests.
-    pub(crate) drains: bool,
+    drain: Drain,
     /// What the worker did wrong after all that is in `answers`.
     violation: Option<ProtocolViolation>,
     /// Where [`look`](Self::look) puts what it finds.
     scratch: Vec<u8>,
+}
+
+/// Whether the worker said that it takes no more requests, and the scheduler knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    No,
+    Unknown,
+    Known,
 }
 
 /// At least this much can be read at once.
@@ -36,7 +43,7 @@ impl Inbox {
             input,
             answers: Vec::new(),
             arrived: Instant::now(),
-            drains: false,
+            drain: Drain::No,
             violation: None,
             scratch: Vec::new(),
         };
@@ -52,7 +59,7 @@ impl Inbox {
 
     /// Whether nothing waits to be delivered.
     pub(crate) fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.violation.is_none()
+        self.answers.is_empty() && self.violation.is_none() && self.drain != Drain::Unknown
     }
 
     /// The buffer to read into, with room.
@@ -69,7 +76,7 @@ impl Inbox {
         loop {
             match self.session.receive(&mut self.input) {
                 Ok(Some(Event::Answer(answer))) => self.answers.push(answer),
-                Ok(Some(Event::Drain)) => self.drains = true,
+                Ok(Some(Event::Drain)) if self.drain == Drain::No => self.drain = Drain::Unknown,
                 Ok(Some(_)) => {}
                 Ok(None) => return,
                 Err(error) => {
@@ -78,6 +85,15 @@ impl Inbox {
                 }
             }
         }
+    }
+
+    /// Whether the scheduler is to be told, now, that the worker takes no more requests.
+    pub(crate) fn take_drain(&mut self) -> bool {
+        let is_news = self.drain == Drain::Unknown;
+        if is_news {
+            self.drain = Drain::Known;
+        }
+        is_news
     }
 
     /// What the worker did wrong. What came before was in order, and is to be delivered first.

@@ -88,7 +88,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
     }
 
     /// Sends the input as MessagePack, with structs as maps, and gets the result so. The worker
-    /// must speak version 2 of the protocol and have a MessagePack reader: the native core has.
+    /// must speak version 2 of the protocol and have the Python package `msgspec` or `msgpack`.
     #[cfg(feature = "msgpack")]
     pub fn msgpack(mut self) -> Self {
         if let Input::Json(input) = self.input {

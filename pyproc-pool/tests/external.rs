@@ -18,7 +18,7 @@ use pyproc_pool::{
     Pool,
     protocol::{
         DEFAULT_MAX_FRAME_SIZE, WorkerEvent, WorkerInfo, WorkerSession,
-        v2::{Answer, Body},
+        v2::{Answer, Body, Message},
     },
 };
 use support::{Killed, LONG, Scratch, echoes, is_alive, script, until};
@@ -121,4 +121,47 @@ async fn answers_that_have_arrived_count_although_the_worker_hung_up() {
     worker.join().unwrap();
     assert_eq!(first.await.unwrap().unwrap().len(), 60_000);
     assert_eq!(second.await.unwrap().unwrap().len(), 60_000);
+}
+
+/// Shakes hands, says in the same write that it takes no requests, and returns what comes then.
+fn drain_at_once(listener: &UnixListener) -> usize {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut session = WorkerSession::new(WorkerInfo::default(), DEFAULT_MAX_FRAME_SIZE);
+    let (mut input, mut output) = (BytesMut::new(), Vec::new());
+    let mut buffer = [0; 4096];
+    while output.is_empty() {
+        let read = stream.read(&mut buffer).unwrap();
+        input.extend_from_slice(&buffer[..read]);
+        assert_eq!(session.receive(&mut input, &mut output).unwrap(), None);
+    }
+    Message::Drain
+        .encode(DEFAULT_MAX_FRAME_SIZE, &mut output)
+        .unwrap();
+    stream.write_all(&output).unwrap();
+    stream.read(&mut buffer).unwrap()
+}
+
+#[tokio::test]
+async fn a_worker_that_drains_with_its_hello_gets_no_request_and_is_let_go() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("sidecar.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let first = std::thread::spawn(move || drain_at_once(&listener));
+    let pool = Pool::builder()
+        .external_sockets([&socket])
+        .start_timeout(LONG)
+        .request_timeout(LONG)
+        .start()
+        .await
+        .unwrap();
+    let call = {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.call::<_, u8>("echo", &7).await })
+    };
+    until("the first worker is let go", || first.is_finished()).await;
+    assert_eq!(first.join().unwrap(), 0, "it got a request");
+    fs::remove_file(&socket).unwrap();
+    let _second = start_sidecar(&socket);
+    assert_eq!(call.await.unwrap().unwrap(), 7);
+    assert_eq!(pool.health().workers[0].restarts, 1);
 }
