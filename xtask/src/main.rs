@@ -11,6 +11,7 @@ mod fuzz;
 mod native;
 mod prerequisite;
 mod process;
+mod prometheus;
 mod python;
 mod test;
 mod venv;

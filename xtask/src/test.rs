@@ -5,9 +5,9 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::process;
 use crate::python::PythonArg;
 use crate::venv::{self, Requirement};
+use crate::{process, prometheus};
 
 #[derive(clap::Args, Debug, Default)]
 pub(crate) struct Args {
@@ -33,15 +33,32 @@ impl Args {
 /// Runs both runners also when the first one fails, so that one run shows all.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let python = venv::ensure("test", &args.python.find()?, &Requirement::ours("test"))?;
-    let failures: Vec<_> = runners(args, &python)
+    let mut runners = runners(args, &python);
+    let no_prometheus = match prometheus::directory() {
+        Ok(directory) => {
+            tell(&mut runners, PROMETHEUS, &directory);
+            None
+        }
+        Err(error) => Some(error),
+    };
+    let failures: Vec<_> = runners
         .iter_mut()
         .filter_map(|runner| process::run(runner).err())
         .map(|error| error.to_string())
         .collect();
+    if let Some(reason) = no_prometheus {
+        eprintln!("NOT TESTED: whether Prometheus reads our metrics. {reason:#}");
+    }
     if !failures.is_empty() {
         bail!("{}", failures.join("\nerror: "));
     }
     Ok(())
+}
+
+fn tell(runners: &mut [Command], variable: &str, value: &Path) {
+    for runner in runners {
+        runner.env(variable, value);
+    }
 }
 
 fn runners(args: &Args, python: &Path) -> Vec<Command> {
@@ -57,6 +74,10 @@ fn runners(args: &Args, python: &Path) -> Vec<Command> {
 
 /// Both of the worker's loops: neither may be left out without a word.
 const CORES: (&str, &str) = ("PYPROC_TEST_CORES", "python,native");
+
+/// Where `prometheus` and `promtool` are. The tests that need them fail without them where this is set, and
+/// say that they did not run where it is not.
+const PROMETHEUS: &str = "PYPROC_PROMETHEUS";
 
 fn rust_tests(python: &Path) -> Command {
     let mut cargo = process::cargo();
