@@ -12,7 +12,7 @@ use crate::python::PythonArg;
 use crate::{process, workspace};
 
 /// A workspace of its own, so that nothing else waits for the clients of the peers.
-const MANIFEST: &str = "pyproc-pool/benches/peers/Cargo.toml";
+pub(crate) const MANIFEST: &str = "pyproc-pool/benches/peers/Cargo.toml";
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {

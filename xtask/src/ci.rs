@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::prerequisite::Missing;
 use crate::python::PythonArg;
-use crate::{compat_test, process, test};
+use crate::{bench, compat_test, fuzz, process, test};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -65,13 +65,28 @@ fn require_components() -> Result<()> {
     }
 }
 
+/// Workspaces of their own have their own manifests.
 fn fmt() -> Result<()> {
-    process::run(process::cargo().args(["fmt", "--all", "--check"]))
+    for manifest in ["Cargo.toml", bench::MANIFEST, fuzz::MANIFEST] {
+        let scope = ["fmt", "--all", "--check", "--manifest-path", manifest];
+        process::run(process::cargo().args(scope))?;
+    }
+    Ok(())
 }
 
 fn clippy() -> Result<()> {
-    let scope = ["clippy", "--workspace", "--all-targets", "--all-features"];
-    process::run(process::cargo().args(scope).args(["--", "-D", "warnings"]))
+    let deny = ["--all-targets", "--", "-D", "warnings"];
+    let all = ["clippy", "--workspace", "--all-features"];
+    process::run(process::cargo().args(all).args(deny))?;
+    // Its other package is built for one interpreter, which is not there yet.
+    let bench = ["clippy", "--package", "pyproc-bench", "--manifest-path"];
+    let mut bench_clippy = process::cargo();
+    bench_clippy.args(bench).arg(bench::MANIFEST);
+    process::run(
+        bench_clippy
+            .args(["--target-dir", "target/bench/build"])
+            .args(deny),
+    )
 }
 
 fn doc() -> Result<()> {

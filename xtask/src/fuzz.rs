@@ -8,6 +8,7 @@ use crate::prerequisite::Missing;
 use crate::process;
 
 const FUZZ_DIR: &str = "pyproc-protocol/fuzz";
+pub(crate) const MANIFEST: &str = "pyproc-protocol/fuzz/Cargo.toml";
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
