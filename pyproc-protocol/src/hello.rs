@@ -16,29 +16,66 @@ pub struct Features {
     pub error_details: bool,
     /// The client may send cancellations.
     pub cancel: bool,
+    /// The worker sends its log records. Like the next two only with version 2.
+    pub logs: bool,
+    /// The worker sends the spans that Python code made.
+    pub spans: bool,
+    /// The worker sends its metrics.
+    pub metrics: bool,
 }
 
 impl Features {
     const ERROR_DETAILS: &str = "error-details";
     const CANCEL: &str = "cancel";
+    const LOGS: &str = "logs";
+    const SPANS: &str = "spans";
+    const METRICS: &str = "metrics";
 
     /// No feature: what a peer without a hello has.
     pub const NONE: Self = Self {
         error_details: false,
         cancel: false,
+        logs: false,
+        spans: false,
+        metrics: false,
+    };
+
+    /// What calls are better with, and no telemetry: what [`Hello::new`] asks for.
+    pub const CALLS: Self = Self {
+        error_details: true,
+        cancel: true,
+        ..Self::NONE
     };
 
     /// Every feature that this crate knows.
     pub const ALL: Self = Self {
-        error_details: true,
-        cancel: true,
+        logs: true,
+        spans: true,
+        metrics: true,
+        ..Self::CALLS
     };
+
+    /// Whether the worker sends telemetry of any kind.
+    pub fn has_telemetry(self) -> bool {
+        self.logs || self.spans || self.metrics
+    }
+
+    /// What a version of the protocol can carry of these.
+    pub(crate) fn within(self, version: Version) -> Self {
+        match version {
+            Version::V1 => self.and(Self::CALLS),
+            Version::V2 => self,
+        }
+    }
 
     /// The features that both name.
     pub fn and(self, other: Self) -> Self {
         Self {
             error_details: self.error_details && other.error_details,
             cancel: self.cancel && other.cancel,
+            logs: self.logs && other.logs,
+            spans: self.spans && other.spans,
+            metrics: self.metrics && other.metrics,
         }
     }
 
@@ -46,6 +83,9 @@ impl Features {
         [
             (self.error_details, Self::ERROR_DETAILS),
             (self.cancel, Self::CANCEL),
+            (self.logs, Self::LOGS),
+            (self.spans, Self::SPANS),
+            (self.metrics, Self::METRICS),
         ]
         .into_iter()
         .filter_map(|(on, name)| on.then_some(name))
@@ -67,6 +107,9 @@ impl<'de> Deserialize<'de> for Features {
             match name.as_str() {
                 Self::ERROR_DETAILS => features.error_details = true,
                 Self::CANCEL => features.cancel = true,
+                Self::LOGS => features.logs = true,
+                Self::SPANS => features.spans = true,
+                Self::METRICS => features.metrics = true,
                 _ => {}
             }
         }
@@ -91,12 +134,12 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// A hello with everything that this crate knows, from a client that does not own
-    /// the worker.
+    /// A hello with every version that this crate knows, from a client that does not own
+    /// the worker and wants no telemetry. Who wants some sets [`features`](Self::features).
     pub fn new(agent: impl Into<String>) -> Self {
         Self {
             versions: vec![Version::V1.number(), Version::V2.number()],
-            features: Features::ALL,
+            features: Features::CALLS,
             agent: agent.into(),
             owner: false,
         }
@@ -182,16 +225,17 @@ impl Peer {
     /// Reads a worker's answer to `hello`.
     pub(crate) fn introduced(body: &RawJson, hello: &Hello) -> Result<Self, SessionError> {
         let mut info: WorkerInfo = body.decode().map_err(SessionError::HelloBody)?;
-        if !hello.versions.contains(&info.version) || Version::of(info.version).is_none() {
+        let chosen = Version::of(info.version).filter(|_| hello.versions.contains(&info.version));
+        let Some(version) = chosen else {
             return Err(SessionError::Version {
                 version: info.version,
             });
-        }
+        };
         let count = info.functions.len();
         if count > MAX_FUNCTIONS {
             return Err(MessageError::TooManyFunctions { count }.into());
         }
-        info.features = info.features.and(hello.features);
+        info.features = info.features.and(hello.features).within(version);
         Ok(Self::Introduced(info))
     }
 }

@@ -51,6 +51,9 @@ pub enum Event {
     Pong(u64),
     /// The worker takes no more requests; what it has, it answers.
     Drain,
+    /// What the worker saw, if the hello asked for any of it: lines that
+    /// [`v2::telemetry::records`] reads.
+    Telemetry(Bytes),
 }
 
 impl Session {
@@ -98,7 +101,7 @@ impl Session {
 
     fn on_frame(&mut self, frame: &Bytes) -> Result<Option<Event>, SessionError> {
         if self.speaks_v2() && v2::is_frame(frame) {
-            return on_binary(v2::Message::decode(frame)?);
+            return self.on_binary(v2::Message::decode(frame)?);
         }
         match Message::decode(frame)? {
             Message::Response(response) => self.on_response(response).map(Some),
@@ -112,6 +115,24 @@ impl Session {
             .is_some_and(|peer| peer.version() == Version::V2)
     }
 
+    fn on_binary(&self, message: v2::Message) -> Result<Option<Event>, SessionError> {
+        match message {
+            v2::Message::Answer(answer) => on_answer(answer).map(Some),
+            v2::Message::Pong(pong) => Ok(Some(Event::Pong(pong.id))),
+            v2::Message::Drain => Ok(Some(Event::Drain)),
+            v2::Message::Telemetry(records) => {
+                Ok(self.wants_telemetry().then_some(Event::Telemetry(records)))
+            }
+            v2::Message::Skippable { .. } => Ok(None),
+            other => Err(unexpected(other.name())),
+        }
+    }
+
+    fn wants_telemetry(&self) -> bool {
+        self.peer()
+            .is_some_and(|peer| peer.features().has_telemetry())
+    }
+
     fn on_response(&mut self, response: Response) -> Result<Event, SessionError> {
         match &self.state {
             State::Ready(_) => on_answer(response.into()),
@@ -121,16 +142,6 @@ impl Session {
                 Ok(Event::Ready)
             }
         }
-    }
-}
-
-fn on_binary(message: v2::Message) -> Result<Option<Event>, SessionError> {
-    match message {
-        v2::Message::Answer(answer) => on_answer(answer).map(Some),
-        v2::Message::Pong(pong) => Ok(Some(Event::Pong(pong.id))),
-        v2::Message::Drain => Ok(Some(Event::Drain)),
-        v2::Message::Skippable { .. } => Ok(None),
-        other => Err(unexpected(other.name())),
     }
 }
 

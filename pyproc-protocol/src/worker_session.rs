@@ -3,7 +3,7 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     AnswerFrame, Cancellation, EncodeError, Features, FrameDecoder, HELLO_METHOD, Hello, Message,
     RawJson, Request, Response, SessionError, Version, WorkerInfo,
-    v2::{self, Answer},
+    v2::{self, Answer, telemetry::Record},
 };
 
 /// The worker's end of one connection: answers the hello, then yields requests.
@@ -105,6 +105,26 @@ impl WorkerSession {
         }
     }
 
+    /// Appends a record of telemetry to `out`, if the client takes such; returns whether it does.
+    ///
+    /// # Errors
+    ///
+    /// When the record is too large for a frame.
+    pub fn report(&self, record: &Record, out: &mut Vec<u8>) -> Result<bool, EncodeError> {
+        if !record.is_wanted(self.features) {
+            return Ok(false);
+        }
+        let mut line = Vec::new();
+        record.write_line(&mut line);
+        v2::write_telemetry(&line, self.max_frame_size, out)?;
+        Ok(true)
+    }
+
+    /// The features in force.
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
     /// The functions that this connection's hello lists, in the order that version 2 numbers them by.
     pub fn info(&self) -> &WorkerInfo {
         &self.info
@@ -151,7 +171,7 @@ impl WorkerSession {
                     v2::Message::Pong(v2::Pong { id: ping.id }).encode(self.max_frame_size, out);
                 Ok(None)
             }
-            v2::Message::Skippable { .. } => Ok(None),
+            v2::Message::Telemetry(_) | v2::Message::Skippable { .. } => Ok(None),
             other => Err(unexpected(other.name())),
         }
     }
@@ -207,7 +227,7 @@ impl WorkerSession {
             return Ok(Response::failure(id, error));
         };
         self.version = version;
-        self.features = hello.features.and(self.info.features);
+        self.features = hello.features.and(self.info.features).within(version);
         self.owned = hello.owner;
         let mut info = self.info.clone();
         info.version = version.number();

@@ -94,7 +94,7 @@ fn new_peers_agree_on_version_and_features() {
     };
     assert_eq!(
         (info.version, info.features, info.pid),
-        (2, Features::ALL, 7)
+        (2, Features::CALLS, 7)
     );
     assert!(worker.is_owned());
 }

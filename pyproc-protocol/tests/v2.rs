@@ -14,6 +14,7 @@ use pyproc_protocol::{
     v2::{
         Answer, Body, Codec, DecodeError, Failure, Message, Method, Ping, Pong, Request, Times,
         TraceContext,
+        telemetry::{Record, records},
     },
 };
 use serde::Deserialize;
@@ -85,9 +86,20 @@ fn describe(message: &Message) -> Value {
         Message::Ping(Ping { id }) => json!({"kind": "ping", "id": id}),
         Message::Pong(Pong { id }) => json!({"kind": "pong", "id": id}),
         Message::Drain => json!({"kind": "drain"}),
+        Message::Telemetry(lines) => describe_telemetry(lines),
         Message::Skippable { .. } => json!({"kind": "skippable"}),
         other => panic!("{other:?}"),
     }
+}
+
+fn describe_telemetry(lines: &Bytes) -> Value {
+    let (read, unreadable): (Vec<_>, Vec<_>) = records(lines).partition(Result::is_ok);
+    let read: Vec<Record> = read.into_iter().map(Result::unwrap).collect();
+    let mut value = json!({"kind": "telemetry", "records": read});
+    if !unreadable.is_empty() {
+        value["unreadable"] = json!(unreadable.len());
+    }
+    value
 }
 
 fn describe_answer(answer: &Answer) -> Value {
@@ -305,6 +317,7 @@ fn message() -> impl Strategy<Value = Message> {
         any::<u64>().prop_map(|id| Message::Ping(Ping { id })),
         any::<u64>().prop_map(|id| Message::Pong(Pong { id })),
         Just(Message::Drain),
+        vec(any::<u8>(), 0..64).prop_map(|lines| Message::Telemetry(lines.into())),
     ]
 }
 

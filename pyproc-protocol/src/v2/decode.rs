@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     Answer, Body, Codec, DecodeError, Failure, Message, Method, Ping, Pong, Request, Times,
     TraceContext,
-    wire::{END_OF_KINDS, FIRST_SKIPPABLE, HEADER, flag, kind},
+    wire::{END_OF_KINDS, FIRST_SKIPPABLE, HEADER, JSON, flag, kind},
 };
 use crate::{Cancellation, Headers, MAX_HEADERS, MAX_ID, MessageError, headers};
 
@@ -28,6 +28,7 @@ impl Message {
             kind::PING => parts.end(&header, Message::Ping(Ping { id: header.id })),
             kind::PONG => parts.end(&header, Message::Pong(Pong { id: header.id })),
             kind::DRAIN => parts.end(&header, Message::Drain),
+            kind::TELEMETRY if header.codec == JSON => Ok(Message::Telemetry(parts.rest())),
             kind => Ok(Message::Skippable { kind }),
         }
     }
@@ -185,7 +186,7 @@ fn failure(header: &Header, mut parts: Parts<'_>) -> Result<Failure, DecodeError
 fn body(header: &Header, parts: &mut Parts<'_>) -> Body {
     Body {
         codec: match header.codec {
-            0 => Codec::Json,
+            JSON => Codec::Json,
             1 => Codec::MessagePack,
             2 => Codec::Raw,
             other => Codec::Unknown(other),

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{
     Answer, Body, Codec, Failure, Message, Method, Ping, Pong, Request, Times, TraceContext,
-    wire::{HEADER, flag, kind},
+    wire::{HEADER, JSON, flag, kind},
 };
 use crate::{Cancellation, EncodeError, Headers, LENGTH_PREFIX, RequestHead, Version};
 
@@ -99,6 +99,7 @@ impl Message {
             Self::Ping(Ping { id }) => empty(kind::PING, *id, out),
             Self::Pong(Pong { id }) => empty(kind::PONG, *id, out),
             Self::Drain => empty(kind::DRAIN, 0, out),
+            Self::Telemetry(records) => telemetry(records, max_frame_size, out),
             Self::Skippable { .. } => Ok(()),
         }
     }
@@ -108,6 +109,14 @@ fn cancel(it: &Cancellation, max: usize, out: &mut Vec<u8>) -> Result<(), Encode
     frame(max, it.reason.len(), out, |out| {
         header(kind::CANCEL, 0, 0, it.id, out);
         out.extend_from_slice(it.reason.as_bytes());
+    })
+}
+
+/// Appends lines of records as one frame.
+pub(crate) fn telemetry(records: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    frame(max, records.len(), out, |out| {
+        header(kind::TELEMETRY, 0, JSON, 0, out);
+        out.extend_from_slice(records);
     })
 }
 
@@ -252,7 +261,7 @@ fn header(kind: u8, flags: u8, codec: u8, id: u64, out: &mut Vec<u8>) {
 
 fn codec(codec: Codec) -> u8 {
     match codec {
-        Codec::Json => 0,
+        Codec::Json => JSON,
         Codec::MessagePack => 1,
         Codec::Raw => 2,
         Codec::Unknown(number) => number,

@@ -20,6 +20,9 @@ pub enum Message {
     Pong(Pong),
     /// The sender takes no more requests, or sends none.
     Drain,
+    /// What the worker saw, not yet read; [`telemetry::records`](super::telemetry::records) reads it. It shares the
+    /// frame's memory.
+    Telemetry(Bytes),
     /// A message that this crate does not know and that may be skipped.
     Skippable {
         /// Its kind.
@@ -37,6 +40,7 @@ impl Message {
             Self::Ping(_) => "ping",
             Self::Pong(_) => "pong",
             Self::Drain => "drain",
+            Self::Telemetry(_) => "telemetry",
             Self::Skippable { .. } => "message of an unknown kind",
         }
     }

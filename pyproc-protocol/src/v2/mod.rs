@@ -17,10 +17,11 @@ mod decode;
 mod encode;
 mod error;
 mod message;
+pub mod telemetry;
 mod wire;
 
 pub(crate) use decode::is_frame;
-pub(crate) use encode::{answer_header, longest_head, request_head};
+pub(crate) use encode::{answer_header, longest_head, request_head, telemetry as write_telemetry};
 pub use error::DecodeError;
 pub use message::{
     Answer, Body, Codec, Failure, Message, Method, Ping, Pong, Request, Times, TraceContext,

@@ -9,6 +9,9 @@ pub(crate) const FIRST_SKIPPABLE: u8 = 0x10;
 /// Kinds end here; a body of version 1 begins with a larger byte.
 pub(crate) const END_OF_KINDS: u8 = 0x20;
 
+/// The number of the codec that all else than a payload of a request or a response has.
+pub(crate) const JSON: u8 = 0;
+
 pub(crate) mod kind {
     pub(crate) const REQUEST: u8 = 0x01;
     pub(crate) const RESPONSE: u8 = 0x02;
@@ -17,6 +20,7 @@ pub(crate) mod kind {
     pub(crate) const PING: u8 = 0x08;
     pub(crate) const PONG: u8 = 0x09;
     pub(crate) const DRAIN: u8 = 0x0A;
+    pub(crate) const TELEMETRY: u8 = 0x10;
 }
 
 pub(crate) mod flag {
