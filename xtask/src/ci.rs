@@ -98,10 +98,22 @@ fn doc() -> Result<()> {
     )
 }
 
-/// Shows that the protocol crate can be published alone. A developer's tree may
+const PUBLISHED: [&str; 4] = [
+    "pyproc-protocol",
+    "pyproc-pool",
+    "pyproc-telemetry",
+    "pyproc-logging",
+];
+
+/// Shows that each crate can be published: its package holds all that it is built from. A developer's tree may
 /// have changes that are not committed yet; they are what is to be checked.
 fn package() -> Result<()> {
-    process::run(process::cargo().args(["package", "-p", "pyproc-protocol", "--allow-dirty"]))
+    let mut package = process::cargo();
+    package.args(["package", "--quiet", "--allow-dirty"]);
+    for name in PUBLISHED {
+        package.args(["--package", name]);
+    }
+    process::run(&mut package)
 }
 
 /// One line for each step. `times` holds those that ran; of these all
