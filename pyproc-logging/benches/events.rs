@@ -78,6 +78,21 @@ const CASES: &[Case] = &[
         work: no_span,
     },
     Case {
+        name: "record of another process: json",
+        peer: json,
+        work: handed_on,
+    },
+    Case {
+        name: "record of another process: bunyan formatter",
+        peer: bunyan,
+        work: handed_on,
+    },
+    Case {
+        name: "record of another process: tracing-subscriber",
+        peer: fmt_json,
+        work: handed_on,
+    },
+    Case {
         name: "through the queue: json",
         peer: queued_json,
         work: in_a_span,
@@ -193,6 +208,24 @@ fn no_span(events: u32) -> f64 {
         info!(
             function_name = "predict",
             duration_ms = number,
+            "request completed"
+        );
+    })
+}
+
+/// As the pool hands on what a worker logs; others than this crate leave `fields` as it is.
+fn handed_on(events: u32) -> f64 {
+    timed(events, |number| {
+        info!(
+            target: "pyproc::python",
+            worker_id = number,
+            function_name = "predict",
+            logger = "shop.cart",
+            time_unix_nano = 1_705_314_645_123_456_789_u64,
+            trace_id = "4bf92f3577b34da6a3ce929d0e0e4736",
+            span_id = "00f067aa0ba902b7",
+            trace_flags = "01",
+            fields = r#"{"request_id":"r-17","user_id":42,"tenant":"acme"}"#,
             "request completed"
         );
     })

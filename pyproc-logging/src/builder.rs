@@ -112,6 +112,12 @@ impl LoggingBuilder {
         self
     }
 
+    /// Names of fields of spans that travel with calls, see [`baggage`](crate::baggage).
+    pub fn travelling<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.config.travelling = names.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Replaces also each value for which `hides(name, value)` is true; the value is given as text, cut
     /// if it was too long. Called for each field that is logged, so it should be quick; it must not
     /// log, and not panic.

@@ -1,20 +1,20 @@
 //! The Bunyan format, by the crate that is known for it.
 
 use std::{
+    borrow::Cow,
     env,
     ffi::OsStr,
-    fmt,
     io::{self, Write},
     path::Path,
     sync::Arc,
     time::SystemTime,
 };
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{MapAccess, Visitor},
+use serde::Serializer;
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
 };
-use serde_json::{json, value::RawValue};
 use tracing::Metadata;
 use tracing_bunyan_formatter::{BunyanFormattingLayer, JsonStorageLayer};
 use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Layered, registry::LookupSpan};
@@ -22,7 +22,9 @@ use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Layered, registry::Looku
 use crate::{
     clock::Clock,
     filter::SharedLevels,
-    redact::{CUT, REDACTED, Rules},
+    origin::{self, FIELDS, TIME},
+    redact::{REDACTED, Rules},
+    render::{Members, Value, next_free, spread},
     writer::Writer,
 };
 
@@ -59,8 +61,6 @@ pub(crate) fn program_name() -> String {
 
 /// The line about dropped lines.
 pub(crate) fn notice(name: &str, dropped: u64, out: &mut Vec<u8>) {
-    let mut time = Vec::new();
-    Clock::default().write(SystemTime::now(), &mut time);
     let line = json!({
         "v": 0,
         "name": name,
@@ -68,7 +68,7 @@ pub(crate) fn notice(name: &str, dropped: u64, out: &mut Vec<u8>) {
         "level": 40,
         "hostname": rustix::system::uname().nodename().to_string_lossy(),
         "pid": std::process::id(),
-        "time": String::from_utf8_lossy(&time),
+        "time": rfc3339(SystemTime::now()),
         "dropped_lines": dropped,
     });
     out.extend_from_slice(line.to_string().as_bytes());
@@ -88,30 +88,39 @@ impl<'a> MakeWriter<'a> for RuledWriter {
     type Writer = LineOf<'a>;
 
     fn make_writer(&'a self) -> LineOf<'a> {
-        LineOf(Some(self))
+        LineOf {
+            to: Some(self),
+            handed_on: false,
+        }
     }
 
     /// Spans are kept for their fields also where the level is above theirs, but then their start and end
     /// are no lines.
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LineOf<'a> {
         let wanted = metadata.is_event() || self.levels.logs(metadata);
-        LineOf(wanted.then_some(self))
+        LineOf {
+            to: wanted.then_some(self),
+            handed_on: metadata.is_event() && origin::is_handed_on(metadata),
+        }
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct LineOf<'a>(Option<&'a RuledWriter>);
+pub(crate) struct LineOf<'a> {
+    /// Nothing if the line is not wanted.
+    to: Option<&'a RuledWriter>,
+    /// Whether it hands on a record of another process.
+    handed_on: bool,
+}
 
 impl Write for LineOf<'_> {
     /// The formatter writes each line with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let Self(Some(RuledWriter { rules, writer, .. })) = self else {
+        let Some(RuledWriter { rules, writer, .. }) = self.to else {
             return Ok(line.len());
         };
-        if rules.any() || line.len() > rules.max_value_bytes {
-            let mut changed = serde_json::to_vec(&rewritten(rules, line)?)?;
-            changed.push(b'\n');
-            writer.write(&changed);
+        if self.handed_on || rules.any() || line.len() > rules.max_value_bytes {
+            writer.write(&rewritten(rules, self.handed_on, line)?);
         } else {
             writer.write(line);
         }
@@ -123,48 +132,95 @@ impl Write for LineOf<'_> {
     }
 }
 
-fn rewritten(rules: &Rules, line: &[u8]) -> serde_json::Result<Pairs> {
-    let Pairs(mut pairs) = serde_json::from_slice(line)?;
-    for (name, value) in &mut pairs {
-        // A field that holds a text; others are short.
-        let text = serde_json::from_str::<String>(value.get()).ok();
-        let shown = text.as_deref().unwrap_or(value.get());
-        if !CORE.contains(&name.as_str()) && rules.hides(name, || shown.into()) {
-            *value = serde_json::value::to_raw_value(REDACTED)?;
-        } else if let Some(head) = text.as_deref().and_then(|text| rules.head(text)) {
-            *value = serde_json::value::to_raw_value(&format!("{head}{CUT}"))?;
+/// The line with the rules applied, and with what a record of another process says of itself.
+fn rewritten(rules: &Rules, handed_on: bool, line: &[u8]) -> serde_json::Result<Vec<u8>> {
+    let Members(members) = serde_json::from_slice(line)?;
+    let mut pairs = Pairs(Vec::with_capacity(members.len()));
+    let mut fields = None;
+    for (name, value) in members {
+        match name.as_str() {
+            FIELDS if handed_on => fields = serde_json::from_str::<String>(value.get()).ok(),
+            _ => pairs.0.push((name, Cow::Borrowed(value))),
         }
     }
-    Ok(Pairs(pairs))
+    pairs.apply(rules)?;
+    if handed_on {
+        pairs.take_time()?;
+    }
+    if let Some(fields) = fields {
+        pairs.spread(&fields, rules)?;
+    }
+    let mut line = Vec::new();
+    let in_order = pairs.0.iter().map(|(name, value)| (name, value));
+    serde_json::Serializer::new(&mut line).collect_map(in_order)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
-/// An object in its own order, with keys that may come twice.
-struct Pairs(Vec<(String, Box<RawValue>)>);
+/// The members of a line, which may have the same key twice.
+struct Pairs<'a>(Vec<(String, Cow<'a, RawValue>)>);
 
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Pairs;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
+impl Pairs<'_> {
+    fn apply(&mut self, rules: &Rules) -> serde_json::Result<()> {
+        for (name, value) in &mut self.0 {
+            // A field that holds a text; others are short.
+            let text = serde_json::from_str::<String>(value.get()).ok();
+            let shown = text.as_deref().unwrap_or(value.get());
+            if !CORE.contains(&name.as_str()) && rules.hides(name, || shown.into()) {
+                *value = Cow::Owned(to_raw_value(REDACTED)?);
+            } else if let Some(Cow::Owned(cut)) = text.as_deref().map(|text| rules.cut(text)) {
+                *value = Cow::Owned(to_raw_value(&cut)?);
             }
         }
-        deserializer.deserialize_map(InOrder)
+        Ok(())
+    }
+
+    /// The time of the record in place of that of the event.
+    fn take_time(&mut self) -> serde_json::Result<()> {
+        let place = |name| self.0.iter().position(|(known, _)| known == name);
+        let (Some(own), Some(said)) = (place("time"), place(TIME)) else {
+            return Ok(());
+        };
+        if let Ok(nanos) = self.0[said].1.get().parse() {
+            self.0[own].1 = Cow::Owned(to_raw_value(&rfc3339(origin::time(nanos)))?);
+            self.0.remove(said);
+        }
+        Ok(())
+    }
+
+    fn spread(&mut self, fields: &str, rules: &Rules) -> serde_json::Result<()> {
+        let mut members = Vec::new();
+        let is_object = spread(FIELDS, fields, rules, |name, value| {
+            members.push((name.to_owned(), raw(value)));
+        });
+        if !is_object {
+            members.push((FIELDS.into(), to_raw_value(&rules.cut(fields))));
+        }
+        for (name, value) in members {
+            self.add(name, value?);
+        }
+        Ok(())
+    }
+
+    /// Under a name that nobody has.
+    fn add(&mut self, mut name: String, value: Box<RawValue>) {
+        let is_taken = |key: &str| self.0.iter().any(|(known, _)| known == key);
+        if is_taken(&name) {
+            name = next_free(&name, is_taken);
+        }
+        self.0.push((name, Cow::Owned(value)));
     }
 }
 
-impl Serialize for Pairs {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+fn raw(value: Value<'_>) -> serde_json::Result<Box<RawValue>> {
+    match value {
+        Value::Json(json) => RawValue::from_string(json.into()),
+        other => to_raw_value(&other.to_text()),
     }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    let mut text = Vec::new();
+    Clock::default().write(time, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{ConfigError, Levels};
+use crate::{ConfigError, Levels, travelling::is_key};
 
 mod env;
 
@@ -57,6 +57,10 @@ pub struct LoggingConfig {
     /// Names of fields whose value is replaced by `[redacted]`, in any case (of ASCII letters). Default: none. The
     /// message itself is never looked at, so secrets don't belong there.
     pub redact: Vec<String>,
+    /// Names of fields of spans that travel with calls to other processes, see [`baggage`](crate::baggage). Default
+    /// `request_id`. They may have ASCII letters, digits, and of signs ``!#$%&'*+-.^_`|~``. What travels leaves the
+    /// program: secrets don't belong there.
+    pub travelling: Vec<String>,
 }
 
 /// How a line looks.
@@ -117,6 +121,7 @@ impl Default for LoggingConfig {
             flush_timeout: Duration::from_secs(5),
             max_value_bytes: 64 << 10,
             redact: Vec::new(),
+            travelling: vec!["request_id".into()],
         }
     }
 }
@@ -161,6 +166,10 @@ impl LoggingConfig {
         if self.redact.iter().any(String::is_empty) {
             return Err(ConfigError::new("redact", "a field has no name"));
         }
+        if let Some(name) = self.travelling.iter().find(|name| !is_key(name)) {
+            let reason = format!("{name:?} cannot be a key of W3C baggage");
+            return Err(ConfigError::new("travelling", reason));
+        }
         Ok(())
     }
 }
@@ -189,6 +198,7 @@ mod tests {
             name: Some("n".into()),
             flush_timeout: Duration::from_millis(20),
             redact: vec!["password".into()],
+            travelling: Vec::new(),
             ..LoggingConfig::default()
         };
         assert_eq!(
@@ -213,6 +223,8 @@ mod tests {
             (r#"{"flush_timeout": 5}"#, "flush_timeout"),
             (r#"{"max_value_bytes": 1}"#, "max_value_bytes"),
             (r#"{"redact": [""]}"#, "redact"),
+            (r#"{"travelling": [""]}"#, "travelling"),
+            (r#"{"travelling": ["user id"]}"#, "travelling"),
         ] {
             assert_eq!(read(json).unwrap_err().field, field, "{json}");
         }

@@ -66,12 +66,14 @@ fn current() -> Option<Ids> {
 }
 
 impl Ids {
+    /// Nothing if one of the ids is all zeros.
+    pub(crate) fn new(trace: TraceId, span: SpanId, flags: TraceFlags) -> Option<Self> {
+        let valid = trace != TraceId::INVALID && span != SpanId::INVALID;
+        valid.then_some(Self { trace, span, flags })
+    }
+
     fn of(context: &SpanContext) -> Option<Self> {
-        context.is_valid().then(|| Self {
-            trace: context.trace_id(),
-            span: context.span_id(),
-            flags: context.trace_flags(),
-        })
+        Self::new(context.trace_id(), context.span_id(), context.trace_flags())
     }
 
     pub(crate) fn write_json(self, out: &mut Vec<u8>) {

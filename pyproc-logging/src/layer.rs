@@ -20,6 +20,7 @@ use tracing_subscriber::{
 
 use crate::{
     ids::{self, IdSource, Ids},
+    origin::Origin,
     render::{Entry, Line, Look, Record, Value, Visitor},
     writer::Writer,
 };
@@ -126,16 +127,24 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LineLayer {
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let span = context.event_span(event);
-        let ids = self.ids(event, span.as_ref());
+        let origin = Origin::of(event);
+        let time = origin.and_then(|origin| origin.time);
+        let ids = match origin {
+            Some(origin) if origin.elsewhere || origin.ids.is_some() => {
+                origin.ids.filter(|_| self.ids.is_some())
+            }
+            _ => self.ids(event, span.as_ref()),
+        };
         with_line(|line| {
-            line.begin(&self.look, |visitor| event.record(visitor));
+            line.begin(&self.look, origin.as_ref(), |visitor| event.record(visitor));
             for span in span.iter().flat_map(SpanRef::scope) {
                 if let Some(data) = self.own(&span.extensions()) {
                     data.entries.iter().for_each(|entry| line.add(entry));
                 }
             }
+            let time = time.unwrap_or_else(SystemTime::now);
             self.writer
-                .write(line.finish(&self.look, SystemTime::now(), event.metadata(), ids));
+                .write(line.finish(&self.look, time, event.metadata(), ids));
         });
     }
 }

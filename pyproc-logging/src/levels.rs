@@ -8,7 +8,7 @@ use tracing_subscriber::filter::Targets;
 ///
 /// Written `info`, or `info,pyproc_pool=debug,hyper=off`. A target stands for every one that
 /// begins with it, and the longest wins. Levels are `off`, `error`, `warn`, `info`, `debug` and
-/// `trace`, in any case. Without a level for all, targets that are not named are off.
+/// `trace`, in any case, and Python's `warning` and `critical`. Without a level for all, targets that are not named are off.
 ///
 /// Spans are there to give events their fields, so those of level `INFO` and above are always
 /// kept, unless everything is off: a warning has its request id also when the level is `warn`. `DEBUG` and
@@ -175,6 +175,9 @@ fn parse_level(text: &str) -> Result<LevelFilter, LevelsError> {
         ("info", LevelFilter::INFO),
         ("debug", LevelFilter::DEBUG),
         ("trace", LevelFilter::TRACE),
+        // Python's words, as its workers read the same environment variable.
+        ("warning", LevelFilter::WARN),
+        ("critical", LevelFilter::ERROR),
     ];
     known
         .into_iter()
@@ -230,6 +233,7 @@ mod tests {
         }
         let loose: Levels = " WARN , a = Debug ".parse().unwrap();
         assert_eq!(loose, Levels::WARN.with_target("a", Level::DEBUG));
+        assert_eq!("WARNING".parse(), Ok(Levels::WARN));
     }
 
     #[test]

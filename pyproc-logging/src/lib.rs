@@ -14,10 +14,12 @@ mod home;
 mod ids;
 mod layer;
 mod levels;
+mod origin;
 mod redact;
 mod render;
 mod request;
 mod setup;
+mod travelling;
 mod writer;
 
 #[doc(hidden)]
@@ -29,6 +31,7 @@ pub use error::{ConfigError, InitError};
 pub use handle::{LoggingGuard, LoggingHandle};
 pub use levels::{Levels, LevelsError};
 pub use setup::LoggingLayer;
+pub use travelling::baggage;
 pub use writer::LoggingStats;
 
 /// Makes a log with these settings that of the whole program, until the guard is dropped.

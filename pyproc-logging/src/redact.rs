@@ -41,6 +41,14 @@ impl Rules {
                 .is_some_and(|hides| hides(name, &text()))
     }
 
+    /// A text, or its beginning and a mark if it is too long.
+    pub(crate) fn cut<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.head(text) {
+            None => text.into(),
+            Some(head) => format!("{head}{CUT}").into(),
+        }
+    }
+
     /// The beginning of a text, if it is too long, at the end of a character.
     pub(crate) fn head<'a>(&self, text: &'a str) -> Option<&'a str> {
         (text.len() > self.max_value_bytes).then(|| {

@@ -25,6 +25,7 @@ use crate::{
     layer::LineLayer,
     redact::Rules,
     render::{self, Look, Style},
+    travelling::Travelling,
     writer::{Limits, Notice, Writer},
 };
 
@@ -160,6 +161,9 @@ impl Kind {
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
+        let base = home
+            .clone()
+            .and_then(Travelling::new(config.travelling.clone(), rules.clone()));
         match self {
             Self::Lines(style) => {
                 let look = Look {
@@ -167,14 +171,14 @@ impl Kind {
                     target: config.target && style == Style::Json,
                     rules,
                 };
-                let ids = config.trace_enabled.then(|| IdSource(home.clone()));
+                let ids = config.trace_enabled.then(|| IdSource(home));
                 let lines = LineLayer::new(look, ids, writer);
-                home.and_then(lines).with_filter(levels).boxed()
+                base.and_then(lines).with_filter(levels).boxed()
             }
             #[cfg(feature = "bunyan")]
             Self::Bunyan { name } => {
                 let lines = bunyan::layer(name, rules, levels.clone(), writer);
-                home.and_then(lines).with_filter(levels).boxed()
+                base.and_then(lines).with_filter(levels).boxed()
             }
         }
     }

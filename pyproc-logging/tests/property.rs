@@ -10,7 +10,7 @@ mod support;
 use proptest::{collection::vec, option, prelude::*};
 use pyproc_logging::LoggingBuilder;
 use serde_json::value::RawValue;
-use support::logged;
+use support::{Object, logged};
 use tracing::{Value, info, info_span};
 
 /// Reserved names, their other names, and odd ones; in the order in which the macros below have them.
@@ -178,6 +178,152 @@ proptest! {
         for (name, held) in others {
             let found = rest.iter().position(|(key, json)| is_other_name(name, key) && held.is(json));
             prop_assert!(found.is_some(), "{} = {:?} is lost in {:?}", name, held, line.0);
+            rest.swap_remove(found.unwrap());
+        }
+        prop_assert!(rest.is_empty(), "nobody logged {:?}", rest);
+    }
+}
+
+/// What JSON can hold, but objects in their own order and with keys that may come twice, and numbers with
+/// their digits.
+#[derive(Debug, Clone, PartialEq)]
+enum Tree {
+    /// A number, a boolean or null.
+    Plain(String),
+    Text(String),
+    List(Vec<Tree>),
+    Object(Vec<(String, Tree)>),
+}
+
+impl Tree {
+    fn write(&self, space: &str) -> String {
+        match self {
+            Self::Plain(text) => text.clone(),
+            Self::Text(text) => serde_json::to_string(text).unwrap(),
+            Self::List(items) => {
+                let items: Vec<_> = items.iter().map(|item| item.write(space)).collect();
+                format!("[{space}{}]", items.join(&format!(",{space}")))
+            }
+            Self::Object(members) => {
+                let members: Vec<_> = members
+                    .iter()
+                    .map(|(name, value)| {
+                        let name = serde_json::to_string(name).unwrap();
+                        format!("{name}{space}:{space}{}", value.write(space))
+                    })
+                    .collect();
+                format!("{{{}{space}}}", members.join(&format!("{space},")))
+            }
+        }
+    }
+
+    /// Refuses keys that come twice.
+    fn read(json: &RawValue) -> Self {
+        let text = json.get();
+        match text.as_bytes()[0] {
+            b'"' => Self::Text(serde_json::from_str(text).unwrap()),
+            b'[' => {
+                let items: Vec<Box<RawValue>> = serde_json::from_str(text).unwrap();
+                Self::List(items.iter().map(|item| Self::read(item)).collect())
+            }
+            b'{' => {
+                let members = Object::parse(text).0.into_iter();
+                Self::Object(
+                    members
+                        .map(|(name, value)| (name, Self::read(&value)))
+                        .collect(),
+                )
+            }
+            _ => Self::Plain(text.into()),
+        }
+    }
+
+    /// Whether this came out as the other, in whose objects no key comes twice.
+    fn became(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::List(before), Self::List(after)) => {
+                before.len() == after.len()
+                    && before
+                        .iter()
+                        .zip(after)
+                        .all(|(one, other)| one.became(other))
+            }
+            (Self::Object(before), Self::Object(after)) => {
+                let same_name = |at: usize, key: &str| {
+                    let (name, _) = &before[at];
+                    let first = !before[..at].iter().any(|(earlier, _)| earlier == name);
+                    if first {
+                        key == name
+                    } else {
+                        is_other_name(name, key)
+                    }
+                };
+                before.len() == after.len()
+                    && before
+                        .iter()
+                        .zip(after)
+                        .enumerate()
+                        .all(|(at, (one, other))| same_name(at, &other.0) && one.1.became(&other.1))
+            }
+            _ => self == other,
+        }
+    }
+}
+
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(&NAMES[..]).prop_map(Into::into),
+        prop::sample::select(&["worker_id", "fields", "message", "time_unix_nano"][..])
+            .prop_map(Into::into),
+        any::<String>(),
+    ]
+}
+
+fn tree() -> impl Strategy<Value = Tree> {
+    let plain = prop_oneof![
+        Just("null".into()),
+        any::<bool>().prop_map(|value| value.to_string()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        "-?[1-9][0-9]{0,40}(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?",
+    ];
+    let leaf = prop_oneof![
+        plain.prop_map(Tree::Plain),
+        any::<String>().prop_map(Tree::Text)
+    ];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Tree::List),
+            vec((name(), inner), 0..4).prop_map(Tree::Object),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn whatever_a_record_of_another_process_holds_comes_back(
+        members in vec((name(), tree()), 0..12),
+        space in "[ \t\r\n]{0,3}",
+    ) {
+        let fields = Tree::Object(members.clone()).write(&space);
+        let lines = logged(LoggingBuilder::default(), || {
+            info!(target: "pyproc::python", worker_id = 1, fields, "m");
+        })
+        .objects();
+
+        prop_assert_eq!(lines.len(), 1);
+        prop_assert_eq!(&lines[0].keys()[..4], ["time", "level", "msg", "worker_id"]);
+        let mut rest: Vec<_> = lines[0].0[4..].iter().map(|(key, json)| (key, Tree::read(json))).collect();
+        for (at, (name, value)) in members.iter().enumerate() {
+            let mut earlier = members[..at].iter().filter(|(known, _)| known == name);
+            if earlier.any(|(_, other)| other == value) || (name == "worker_id" && *value == Tree::Plain("1".into())) {
+                continue;
+            }
+            let taken = RESERVED.contains(&name.as_str()) || name == "worker_id" || members[..at].iter().any(|(known, _)| known == name);
+            let key_fits = |key: &str| if taken { is_other_name(name, key) } else { key == name };
+            let found = rest.iter().position(|(key, json)| key_fits(key) && value.became(json));
+            prop_assert!(found.is_some(), "{} = {:?} is lost in {:?}", name, value, lines[0].0);
             rest.swap_remove(found.unwrap());
         }
         prop_assert!(rest.is_empty(), "nobody logged {:?}", rest);

@@ -42,7 +42,8 @@ impl LoggingConfig {
             &mut self.max_value_bytes,
             number,
         )?;
-        env.set("PYPROC_LOG_REDACT", &mut self.redact, list)
+        env.set("PYPROC_LOG_REDACT", &mut self.redact, list)?;
+        env.set("PYPROC_LOG_TRAVELLING", &mut self.travelling, list)
     }
 }
 
@@ -133,6 +134,7 @@ mod tests {
             ("PYPROC_LOG_FLUSH_TIMEOUT", "250ms"),
             ("PYPROC_LOG_MAX_VALUE_BYTES", "100"),
             ("PYPROC_LOG_REDACT", "password, token"),
+            ("PYPROC_LOG_TRAVELLING", "request_id, tenant"),
         ]);
         let expected = LoggingConfig {
             level: Levels::DEBUG.with_target("hyper", tracing::level_filters::LevelFilter::OFF),
@@ -147,6 +149,7 @@ mod tests {
             flush_timeout: Duration::from_millis(250),
             max_value_bytes: 100,
             redact: vec!["password".into(), "token".into()],
+            travelling: vec!["request_id".into(), "tenant".into()],
         };
         assert_eq!(config.unwrap(), expected);
     }
@@ -171,6 +174,7 @@ mod tests {
             ("PYPROC_LOG_FLUSH_TIMEOUT", "5"),
             ("PYPROC_LOG_MAX_VALUE_BYTES", "-1"),
             ("PYPROC_LOG_REDACT", "password,,token"),
+            ("PYPROC_LOG_TRAVELLING", "a;b"),
         ] {
             let error = applied(&[(name, value)]).unwrap_err();
             assert_eq!(error.field, name);

@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use tracing::field::Field;
 
@@ -55,7 +55,7 @@ pub(crate) struct Fields {
 
 #[derive(Debug)]
 struct Written {
-    name: &'static str,
+    name: Cow<'static, str>,
     value: Range<usize>,
 }
 
@@ -69,10 +69,9 @@ impl Fields {
         self.taken = reserved.iter().fold(0, |taken, name| taken | bit(name));
     }
 
-    pub(crate) fn add(&mut self, field: &Field, value: Value<'_>, style: Style) {
-        let name = name_of(field);
-        if self.claim(name) {
-            style.key(name, &mut self.bytes);
+    pub(crate) fn add(&mut self, name: Cow<'static, str>, value: Value<'_>, style: Style) {
+        if self.claim(&name) {
+            style.key(&name, &mut self.bytes);
             let start = self.bytes.len();
             style.value(value, &mut self.bytes);
             self.written.push(Written {
@@ -91,14 +90,14 @@ impl Fields {
             let start = self.bytes.len() + entry.value;
             self.bytes.extend_from_slice(&entry.text);
             self.written.push(Written {
-                name: entry.name,
+                name: entry.name.into(),
                 value: start..self.bytes.len(),
             });
         } else {
             let start = self.aside_bytes.len();
             self.aside_bytes
                 .extend_from_slice(&entry.text[entry.value..]);
-            self.put_aside(entry.name, start);
+            self.put_aside(entry.name.into(), start);
         }
     }
 
@@ -109,7 +108,9 @@ impl Fields {
             if self.says_nothing_new(&late) {
                 continue;
             }
-            let key = self.free_key(late.name, &renamed);
+            let is_taken =
+                |key: &str| self.is_taken(key) || renamed.iter().any(|known| known == key);
+            let key = next_free(&late.name, is_taken);
             style.key(&key, &mut self.bytes);
             renamed.push(key);
             let start = self.bytes.len();
@@ -139,7 +140,7 @@ impl Fields {
         self.reserved.contains(&name) || self.written.iter().any(|field| field.name == name)
     }
 
-    fn put_aside(&mut self, name: &'static str, start: usize) {
+    fn put_aside(&mut self, name: Cow<'static, str>, start: usize) {
         let value = start..self.aside_bytes.len();
         self.aside.push(Written { name, value });
     }
@@ -150,16 +151,17 @@ impl Fields {
             .iter()
             .any(|field| field.name == late.name && self.bytes[field.value.clone()] == *value)
     }
+}
 
-    fn free_key(&self, name: &str, renamed: &[String]) -> String {
-        let mut number = 2_usize;
-        loop {
-            let key = format!("{name}_{number}");
-            if !self.is_taken(&key) && !renamed.contains(&key) {
-                return key;
-            }
-            number += 1;
+/// The first of `name_2`, `name_3` and so on that nobody has.
+pub(crate) fn next_free(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut number = 2_usize;
+    loop {
+        let key = format!("{name}_{number}");
+        if !is_taken(&key) {
+            return key;
         }
+        number += 1;
     }
 }
 

@@ -6,8 +6,14 @@ use super::{
     Entry, Fields, Record, Style, Value, Visitor,
     fields::name_of,
     head::{DIM, Paint, start_json, start_text},
+    spread,
 };
-use crate::{clock::Clock, ids::Ids, redact::Rules};
+use crate::{
+    clock::Clock,
+    ids::Ids,
+    origin::{FIELDS, Origin},
+    redact::Rules,
+};
 
 /// Buffers larger than this are given back after the line that needed them.
 const KEPT_BYTES: usize = 64 << 10;
@@ -44,16 +50,18 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Begins a line with the message and fields of an event.
+    /// Begins a line with the message and fields of an event, but for what its origin says.
     pub(crate) fn begin(
         &mut self,
         look: &Look,
+        origin: Option<&Origin>,
         record: impl FnOnce(&mut dyn tracing::field::Visit),
     ) {
         self.message.clear();
         self.fields.clear(look.reserved());
         let mut event = Event {
             look,
+            origin,
             message: &mut self.message,
             has_message: false,
             fields: &mut self.fields,
@@ -161,6 +169,7 @@ impl Look {
 /// Where the fields of an event go: the message apart.
 struct Event<'a> {
     look: &'a Look,
+    origin: Option<&'a Origin>,
     message: &'a mut Vec<u8>,
     has_message: bool,
     fields: &'a mut Fields,
@@ -172,9 +181,28 @@ impl Record for Event<'_> {
         if !self.has_message && field.name() == "message" {
             self.has_message = true;
             style.message(value, self.message);
-        } else {
-            let value = self.look.rules.shown(name_of(field), value);
-            self.fields.add(field, value, style);
+            return;
         }
+        let (name, rules) = (name_of(field), &self.look.rules);
+        if self.origin.is_some_and(|origin| origin.says(name)) {
+            return;
+        }
+        if let (true, Value::Text(text)) = (self.takes_whole(field), value) {
+            let add = |name: &str, value: Value<'_>| {
+                self.fields.add(name.to_owned().into(), value, style)
+            };
+            if !spread(name, text, rules, add) {
+                let text = rules.cut(text);
+                let value = rules.shown(name, Value::Text(&text));
+                self.fields.add(name.into(), value, style);
+            }
+            return;
+        }
+        self.fields
+            .add(name.into(), rules.shown(name, value), style);
+    }
+
+    fn takes_whole(&self, field: &Field) -> bool {
+        self.origin.is_some_and(|origin| origin.elsewhere) && field.name() == FIELDS
     }
 }

@@ -32,12 +32,20 @@ impl Style {
     }
 
     pub(crate) fn value(self, value: Value<'_>, out: &mut Vec<u8>) {
-        let Err(text) = value.write_plain(out) else {
-            return;
-        };
-        match self {
-            Self::Json => write_quoted(text, out),
-            Self::Text { .. } => write_word(text, out),
+        match (value, self) {
+            (Value::Text(text), Self::Json) => write_quoted(text, out),
+            (Value::Json(json), Self::Json) => out.extend_from_slice(json.as_bytes()),
+            (Value::Text(text) | Value::Json(text), Self::Text { .. }) => write_word(text, out),
+            (Value::Signed(number), _) => {
+                out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            }
+            (Value::Unsigned(number), _) => {
+                out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            }
+            (Value::Float(number), _) => write_float(number, out),
+            (Value::Bool(value), _) => {
+                out.extend_from_slice(if value { b"true" } else { b"false" });
+            }
         }
     }
 
@@ -51,10 +59,16 @@ impl Style {
     }
 }
 
-fn write_quoted(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn write_quoted(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     escape(text, Quotes::Json, out);
     out.push(b'"');
+}
+
+/// The shortest digits that read back as the same number.
+fn write_float(number: f64, out: &mut Vec<u8>) {
+    // Writing a number into memory cannot fail.
+    let _ = serde_json::to_writer(out, &number);
 }
 
 /// With quotes only where the end of the word would not be clear.

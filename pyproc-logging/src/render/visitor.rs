@@ -11,6 +11,16 @@ use crate::redact::{CUT, Rules, floor_char_boundary};
 /// Takes the values of fields one by one.
 pub(crate) trait Record {
     fn record(&mut self, field: &Field, value: Value<'_>);
+
+    /// Whether a value has to be made a text for this.
+    fn wants(&self, _: &Field) -> bool {
+        true
+    }
+
+    /// Whether a text of this field is wanted as it is, however long.
+    fn takes_whole(&self, _: &Field) -> bool {
+        false
+    }
 }
 
 /// Turns what `tracing` hands over into [`Value`]s, none of them longer than allowed.
@@ -23,6 +33,9 @@ pub(crate) struct Visitor<'a, R> {
 
 impl<R: Record> Visitor<'_, R> {
     fn made(&mut self, field: &Field, make: impl FnOnce(&mut Bounded<'_>) -> fmt::Result) {
+        if !self.to.wants(field) {
+            return;
+        }
         self.text.clear();
         let mut bounded = Bounded {
             text: self.text,
@@ -75,7 +88,8 @@ impl<R: Record> Visit for Visitor<'_, R> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        match self.rules.head(value) {
+        let too_long = |_: &&str| !self.to.takes_whole(field);
+        match self.rules.head(value).filter(too_long) {
             None => self.to.record(field, Value::Text(value)),
             Some(head) => self.made(field, |text| {
                 text.full = true;
