@@ -81,6 +81,11 @@ fn sources(asked_for: &[Source]) -> Vec<Source> {
     sources
 }
 
+/// The interpreter of an environment with the published worker.
+pub(crate) fn install_published(python: &Python) -> Result<PathBuf> {
+    install(&Source::Published(PUBLISHED.into()), python)
+}
+
 fn install(source: &Source, python: &Python) -> Result<PathBuf> {
     let suited = match source {
         Source::Published(version) if version == PUBLISHED => python.for_published_worker(),

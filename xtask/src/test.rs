@@ -5,9 +5,9 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::python::PythonArg;
+use crate::python::{Python, PythonArg};
 use crate::venv::{self, Requirement};
-use crate::{process, prometheus};
+use crate::{compat_test, process, prometheus};
 
 #[derive(clap::Args, Debug, Default)]
 pub(crate) struct Args {
@@ -32,22 +32,17 @@ impl Args {
 
 /// Runs both runners also when the first one fails, so that one run shows all.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let python = venv::ensure("test", &args.python.find()?, &Requirement::ours("test"))?;
-    let mut runners = runners(args, &python);
-    let no_prometheus = match prometheus::directory() {
-        Ok(directory) => {
-            tell(&mut runners, PROMETHEUS, &directory);
-            None
-        }
-        Err(error) => Some(error),
-    };
+    let python = args.python.find()?;
+    let ours = venv::ensure("test", &python, &Requirement::ours("test"))?;
+    let mut runners = runners(args, &ours);
+    let not_tested = add_real_parts(&mut runners, &python);
     let failures: Vec<_> = runners
         .iter_mut()
         .filter_map(|runner| process::run(runner).err())
         .map(|error| error.to_string())
         .collect();
-    if let Some(reason) = no_prometheus {
-        eprintln!("NOT TESTED: whether Prometheus reads our metrics. {reason:#}");
+    for reason in not_tested {
+        eprintln!("NOT TESTED: {reason}");
     }
     if !failures.is_empty() {
         bail!("{}", failures.join("\nerror: "));
@@ -55,10 +50,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn tell(runners: &mut [Command], variable: &str, value: &Path) {
-    for runner in runners {
-        runner.env(variable, value);
+/// Tells the tests where programs of others are. The tests that need one fail without it where its variable is set, and
+/// say that they did not run where it is not. Returns what is not tested then.
+fn add_real_parts(runners: &mut [Command], python: &Python) -> Vec<String> {
+    let parts = [
+        ("PYPROC_PROMETHEUS", "Prometheus", prometheus::directory()),
+        (
+            "PYPROC_PUBLISHED_PYTHON",
+            "the published worker, traced",
+            compat_test::install_published(python),
+        ),
+    ];
+    let mut missing = Vec::new();
+    for (variable, name, part) in parts {
+        match part {
+            Ok(path) => runners.iter_mut().for_each(|runner| {
+                runner.env(variable, &path);
+            }),
+            Err(error) => missing.push(format!("{name}: {error:#}")),
+        }
     }
+    missing
 }
 
 fn runners(args: &Args, python: &Path) -> Vec<Command> {
@@ -74,10 +86,6 @@ fn runners(args: &Args, python: &Path) -> Vec<Command> {
 
 /// Both of the worker's loops: neither may be left out without a word.
 const CORES: (&str, &str) = ("PYPROC_TEST_CORES", "python,native");
-
-/// Where `prometheus` and `promtool` are. The tests that need them fail without them where this is set, and
-/// say that they did not run where it is not.
-const PROMETHEUS: &str = "PYPROC_PROMETHEUS";
 
 fn rust_tests(python: &Path) -> Command {
     let mut cargo = process::cargo();
