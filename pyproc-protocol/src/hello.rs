@@ -60,8 +60,8 @@ impl Features {
         self.logs || self.spans || self.metrics
     }
 
-    /// What a version of the protocol can carry of these.
-    pub(crate) fn within(self, version: Version) -> Self {
+    /// What a version of the protocol can carry of these: version 1 has no telemetry.
+    pub fn within(self, version: Version) -> Self {
         match version {
             Version::V1 => self.and(Self::CALLS),
             Version::V2 => self,
@@ -79,7 +79,8 @@ impl Features {
         }
     }
 
-    fn names(self) -> impl Iterator<Item = &'static str> {
+    /// Their names on the wire.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
         [
             (self.error_details, Self::ERROR_DETAILS),
             (self.cancel, Self::CANCEL),

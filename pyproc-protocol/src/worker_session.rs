@@ -3,7 +3,10 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     AnswerFrame, Cancellation, EncodeError, Features, FrameDecoder, HELLO_METHOD, Hello, Message,
     RawJson, Request, Response, SessionError, Version, WorkerInfo,
-    v2::{self, Answer, telemetry::Record},
+    v2::{
+        self, Answer,
+        telemetry::{self, Record},
+    },
 };
 
 /// The worker's end of one connection: answers the hello, then yields requests.
@@ -116,7 +119,7 @@ impl WorkerSession {
         }
         let mut line = Vec::new();
         record.write_line(&mut line);
-        v2::write_telemetry(&line, self.max_frame_size, out)?;
+        telemetry::write_frame(&line, self.max_frame_size, out)?;
         Ok(true)
     }
 

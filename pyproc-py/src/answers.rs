@@ -154,6 +154,31 @@ pub(crate) fn failure(
     Ok(())
 }
 
+/// The clocks of one turn, which asks for the time of day but once.
+#[derive(Default)]
+pub(crate) struct Clocks {
+    /// A time of day, and when it was.
+    known: Option<(Duration, Instant)>,
+}
+
+impl Clocks {
+    /// A function begins.
+    pub(crate) fn start(&mut self) -> Stopwatch {
+        let began = Instant::now();
+        let (time, when) = *self.known.get_or_insert_with(|| (time_of_day(), began));
+        Stopwatch {
+            start: time + (began - when),
+            began,
+        }
+    }
+}
+
+/// Since the Unix epoch.
+fn time_of_day() -> Duration {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH);
+    time.unwrap_or_default()
+}
+
 /// When a function began.
 pub(crate) struct Stopwatch {
     start: Duration,
@@ -161,14 +186,6 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    pub(crate) fn start() -> Self {
-        let start = SystemTime::now().duration_since(UNIX_EPOCH);
-        Self {
-            start: start.unwrap_or_default(),
-            began: Instant::now(),
-        }
-    }
-
     pub(crate) fn times(&self) -> Times {
         Times {
             start: self.start,

@@ -10,7 +10,8 @@ use pyproc_protocol::Version;
 use pyproc_protocol::v2::Times;
 
 use crate::answers::{self, Failed};
-use crate::connection::{Call, Form};
+use crate::connection::{Call, Client, Form};
+use crate::context::Context;
 use crate::functions::Function;
 use crate::json::Keys;
 use crate::state::{ConcurrentCall, Core, Place};
@@ -23,6 +24,7 @@ pub(crate) fn prepare<'py>(
     core: &Core,
     keys: &mut Keys,
     place: Place,
+    client: &Client,
     call: Call,
     function: &Function,
     plan: Bound<'py, PyAny>,
@@ -34,6 +36,10 @@ pub(crate) fn prepare<'py>(
         let it = package.event(py)?;
         start = package.with_event(start, &it)?;
         event = Some(Arc::new(it.unbind()));
+    }
+    if client.channel.is_some() || !call.known.is_nothing() {
+        let context = Context::new(py, &call.known, client)?;
+        start = context.around(start, &function.text)?;
     }
     if call.wants_times && call.version == Version::V2 {
         let (stopwatch, measured) = package.measured(start)?;
@@ -168,7 +174,7 @@ impl Answers {
         let details = core
             .lock()
             .get(call.place)
-            .is_some_and(|connection| connection.details);
+            .is_some_and(|connection| connection.client.details);
         let form = Form {
             version: call.version,
             details,

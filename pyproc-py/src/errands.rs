@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use pyo3::prelude::*;
 
 use crate::answers::{self, Failed};
-use crate::connection::{Call, Form, Greeting, Target, Waiting};
+use crate::connection::{Call, Client, Form, Greeting, Target, Waiting};
 use crate::functions::Functions;
 use crate::json::Keys;
 use crate::state::{Core, GivenUp, Place};
@@ -33,8 +33,7 @@ pub(crate) struct Errand {
     pub(crate) given_up: GivenUp,
     /// Calls of `async def` functions.
     pub(crate) calls: Vec<Call>,
-    /// Their client wants details of errors.
-    pub(crate) details: bool,
+    pub(crate) client: Client,
     /// A hello to answer.
     pub(crate) greeting: Option<Greeting>,
 }
@@ -45,7 +44,7 @@ impl Errand {
             place,
             given_up: GivenUp::default(),
             calls: Vec::new(),
-            details: false,
+            client: Client::default(),
             greeting: None,
         }
     }
@@ -157,7 +156,7 @@ fn run(core: &Arc<Core>, errands: &Receiver<Errand>, weight: &AtomicUsize) {
                 &mut keys,
                 errand.place,
                 errand.calls,
-                errand.details,
+                &errand.client,
             );
             if let Err(error) = started {
                 error.write_unraisable(py, None);
@@ -190,7 +189,7 @@ fn start(
     keys: &mut Keys,
     place: Place,
     calls: Vec<Call>,
-    details: bool,
+    client: &Client,
 ) -> PyResult<()> {
     let mut prepared = Vec::new();
     let mut failures = Vec::new();
@@ -208,12 +207,12 @@ fn start(
             continue;
         }
         let (version, id) = (call.version, call.id);
-        match concurrent::prepare(core, keys, place, call, function, plan) {
+        match concurrent::prepare(core, keys, place, client, call, function, plan) {
             Ok(call) => prepared.push(call),
             Err(error) => {
                 let form = Form {
                     version,
-                    details,
+                    details: client.details,
                     max_frame_size: core.max_frame_size,
                 };
                 let failed = Failed {

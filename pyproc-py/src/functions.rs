@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::package::Package;
 
 /// The place of a function among those that are exposed, in the order of their exposure. None ever
 /// leaves it, so an id means the same name for ever, on each thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FunctionId(usize);
+pub(crate) struct FunctionId(pub(crate) usize);
 
 /// The exposed functions, as one thread knows them.
 #[derive(Default)]
@@ -22,6 +23,8 @@ pub(crate) struct Functions {
 /// What is exposed under one name.
 pub(crate) struct Function {
     pub(crate) name: String,
+    /// The name, too.
+    pub(crate) text: Py<PyString>,
     exposed: Py<PyAny>,
     call: Py<PyAny>,
     /// It is `async def`.
@@ -79,15 +82,21 @@ impl Functions {
         Ok((function, call))
     }
 
+    pub(crate) fn about(&self, id: FunctionId) -> &Function {
+        &self.functions[id.0]
+    }
+
     pub(crate) fn get_mut(&mut self, id: FunctionId) -> &mut Function {
         &mut self.functions[id.0]
     }
 
     fn add(&mut self, exposed: Bound<'_, PyAny>) -> PyResult<()> {
-        let name: String = exposed.getattr("name")?.extract()?;
+        let text: Bound<'_, PyString> = exposed.getattr("name")?.cast_into()?;
+        let name: String = text.extract()?;
         let call = exposed.getattr("call")?;
         let mut function = Function {
             name: name.clone(),
+            text: text.unbind(),
             exposed: exposed.unbind(),
             call: call.clone().unbind(),
             concurrent: false,

@@ -10,12 +10,13 @@ use pyproc_protocol::v2::Codec;
 use crate::answers::{self, Failed};
 use crate::connection::{Form, Greeting, Listed};
 use crate::functions::Functions;
+use crate::reporter;
 use crate::state::{Core, Place};
 
 /// Appends the answer to a client's hello.
 pub(crate) fn answer(
     py: Python<'_>,
-    core: &Core,
+    core: &Arc<Core>,
     functions: &mut Functions,
     place: Place,
     greeting: &Greeting,
@@ -38,14 +39,7 @@ pub(crate) fn answer(
         details: features.error_details,
         max_frame_size: core.max_frame_size,
     };
-    let names = [
-        ("error-details", features.error_details),
-        ("cancel", features.cancel),
-    ];
-    let names: Vec<&str> = names
-        .into_iter()
-        .filter_map(|(name, is_on)| is_on.then_some(name))
-        .collect();
+    let names: Vec<&str> = features.names().collect();
     let mut introduce = |schemas| {
         let version = greeting.version.number();
         let body = package.introduction(py, names.clone(), schemas, version)?;
@@ -53,6 +47,12 @@ pub(crate) fn answer(
     };
     // What makes it too long for a frame, most likely, is the schemas.
     match introduce(true).or_else(|_| introduce(false)) {
+        Ok(()) if features.has_telemetry() => {
+            if let Some(connection) = core.lock().get(place) {
+                connection.outgoing.append(out);
+            }
+            reporter::open(py, core, place, names)
+        }
         Ok(()) => Ok(()),
         Err(error) => {
             let (id, method) = (greeting.id, "pyproc.hello");

@@ -13,6 +13,8 @@
 //! | `errands` | what needs the interpreter lock meanwhile |
 //! | `state` | what these threads share, behind one lock |
 //! | `connection`, `outgoing` | a client's socket and its buffers |
+//! | `context` | what may be known of a call |
+//! | `reporter` | telemetry's way to a client |
 //! | `pulse` | what the watcher knows without the lock |
 //! | `hello` | what the worker says of itself |
 //! | `lazy` | modules that are loaded when they are needed |
@@ -25,6 +27,7 @@
 mod answers;
 mod concurrent;
 mod connection;
+mod context;
 mod errands;
 mod ffi;
 mod fork;
@@ -35,6 +38,7 @@ mod lazy;
 mod outgoing;
 mod package;
 mod pulse;
+mod reporter;
 mod server;
 mod spin;
 mod state;
@@ -102,7 +106,9 @@ fn serve(
     };
     let spin = Duration::from_micros(settings.getattr("spin_us")?.extract()?);
     let watcher = watcher::start(Arc::clone(&core), listener.try_clone()?)?;
+    context::Look::install(py, &core)?;
     let served = Server::new(py, &core, sources, spin).serve();
+    context::Look::remove(py)?;
     let ended = server::end(py, &core, watcher);
     served.and(ended)
 }

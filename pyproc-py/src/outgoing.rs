@@ -53,12 +53,23 @@ impl Outgoing {
             match send(socket.as_fd(), &self.bytes[self.sent..], FLAGS) {
                 Ok(count) => self.sent += count,
                 Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                Err(rustix::io::Errno::AGAIN) => {
+                    self.forget_sent();
+                    return Ok(());
+                }
                 Err(error) => return Err(error.into()),
             }
         }
         self.clear();
         Ok(())
+    }
+
+    /// A client that always reads a little would make this grow without end.
+    fn forget_sent(&mut self) {
+        if self.sent > KEPT && self.sent > self.len() {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
     }
 
     pub(crate) fn clear(&mut self) {

@@ -52,6 +52,16 @@ impl Package {
             .collect()
     }
 
+    /// The name of what was exposed after so many others.
+    pub(crate) fn name_of<'py>(
+        &self,
+        py: Python<'py>,
+        place: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let exposed = self.functions.bind(py).values().get_item(place)?;
+        exposed.getattr(intern!(py, "name"))
+    }
+
     /// The names of the functions that a hello lists at this moment, in its order.
     pub(crate) fn table(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         let table: Vec<Bound<'_, PyAny>> = self.table.bind(py).call0()?.extract()?;
@@ -165,18 +175,6 @@ impl Package {
             .call_method0(intern!(py, "Event"))
     }
 
-    /// Calls a function that takes a `cancel_event`, which is to be `event`.
-    pub(crate) fn call_with_event<'py>(
-        &self,
-        call: &Bound<'py, PyAny>,
-        body: &Bound<'py, PyAny>,
-        event: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = call.py();
-        let name = intern!(py, "call_with_event");
-        self.cancel.bind(py).call_method1(name, (call, body, event))
-    }
-
     /// `call`, with `event` as the `cancel_event` of its function.
     pub(crate) fn with_event<'py>(
         &self,
@@ -234,7 +232,7 @@ fn exception<'py>(py: Python<'py>, error: &PyErr) -> Bound<'py, PyAny> {
     error.clone_ref(py).into_value(py).into_bound(py).into_any()
 }
 
-fn partial<'py>(
+pub(crate) fn partial<'py>(
     arguments: Bound<'py, PyTuple>,
     keywords: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {

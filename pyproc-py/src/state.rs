@@ -6,15 +6,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
+use std::mem;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
 
 use pyo3::prelude::*;
 use pyproc_protocol::Version;
 use pyproc_protocol::v2::{Codec, Failure};
 
-use crate::connection::{Call, Cancellations, Connection, Greeting, Waiting};
+use crate::connection::{Call, Cancellations, Client, Connection, Greeting, Known, Waiting};
 use crate::fork;
 use crate::package::Package;
 use crate::pulse::Pulse;
@@ -26,12 +28,18 @@ pub(crate) struct Core {
     pub(crate) pulse: Pulse,
     pub(crate) forks: fork::Count,
     pub(crate) event_loop: OnceLock<Py<PyAny>>,
+    serving: ThreadId,
+    /// The plain function that runs. Only the serving thread looks.
+    pub(crate) function: AtomicUsize,
+    /// Somebody looked at its call, which is in the context variable now.
+    pub(crate) looked: AtomicBool,
     state: Mutex<State>,
     wake: UnixStream,
     woken: AtomicBool,
 }
 
 impl Core {
+    /// A worker whose serving thread is this one.
     pub(crate) fn new(
         package: Package,
         max_frame_size: usize,
@@ -44,10 +52,18 @@ impl Core {
             pulse: Pulse::new(),
             forks: fork::count(),
             event_loop: OnceLock::new(),
+            serving: thread::current().id(),
+            function: AtomicUsize::new(0),
+            looked: AtomicBool::new(false),
             state: Mutex::new(State::new(cancelled)),
             wake,
             woken: AtomicBool::new(false),
         }
+    }
+
+    /// Whether this is the serving thread.
+    pub(crate) fn is_serving(&self) -> bool {
+        thread::current().id() == self.serving
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -126,6 +142,16 @@ pub(crate) struct Running {
     place: Place,
     id: u64,
     event: Option<Arc<Py<PyAny>>>,
+    known: Known,
+}
+
+/// What a connection's turn goes on with.
+pub(crate) struct Next {
+    pub(crate) waiting: Waiting,
+    /// The client wants details of errors.
+    pub(crate) details: bool,
+    /// What ran before; dropped here, without the lock.
+    _before: Option<Running>,
 }
 
 /// A call on the event loop.
@@ -264,32 +290,53 @@ impl State {
     }
 
     /// The next request of a connection, which counts as running from now on.
-    pub(crate) fn start_next(&mut self, place: Place) -> Option<(Waiting, bool)> {
+    pub(crate) fn start_next(&mut self, place: Place) -> Option<Next> {
         let connection = self.get(place)?;
         let waiting = match connection.waiting_concurrent.pop_front() {
             Some(call) => Waiting::Call(call),
             None => connection.waiting.pop_front()?,
         };
-        let details = connection.details;
-        if let Waiting::Call(call) = &waiting {
-            self.running = Some(Running {
+        let details = connection.client.details;
+        let running = match &waiting {
+            Waiting::Call(call) => Some(Running {
                 place,
                 id: call.id,
                 event: None,
-            });
-        }
-        Some((waiting, details))
+                known: call.known.clone(),
+            }),
+            _ => None,
+        };
+        Some(Next {
+            waiting,
+            details,
+            _before: mem::replace(&mut self.running, running),
+        })
     }
 
-    /// Takes out the requests of a connection that the event loop can start at once, and whether
-    /// they want details of errors. They count as running until `have_begun`.
-    pub(crate) fn take_concurrent(&mut self, place: Place) -> (Vec<Call>, bool) {
+    /// What may be known of the plain function's call that runs, if anything.
+    pub(crate) fn known_of_running(&mut self) -> Option<(Known, Client)> {
+        let running = self.running.as_ref()?;
+        let (place, known) = (running.place, running.known.clone());
+        let client = self.client(place);
+        let is_something = client.channel.is_some() || !known.is_nothing();
+        is_something.then_some((known, client))
+    }
+
+    /// What calls need to know of a client.
+    pub(crate) fn client(&mut self, place: Place) -> Client {
+        let connection = self.get(place);
+        connection.map_or_else(Client::default, |connection| connection.client.clone())
+    }
+
+    /// Takes out the requests of a connection that the event loop can start at once, and whose
+    /// they are. They count as running until `have_begun`.
+    pub(crate) fn take_concurrent(&mut self, place: Place) -> (Vec<Call>, Client) {
         let Some(connection) = self.get(place) else {
-            return (Vec::new(), false);
+            return (Vec::new(), Client::default());
         };
         let calls: Vec<Call> = connection.waiting_concurrent.drain(..).collect();
         connection.concurrent += calls.len();
-        (calls, connection.details)
+        (calls, connection.client.clone())
     }
 
     /// So many calls that were taken out have been begun, put back or answered.

@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
@@ -9,16 +10,20 @@ use pyo3::prelude::*;
 use pyproc_protocol::Version;
 use pyproc_protocol::v2::Times;
 
-use crate::answers::{self, Failed, Stopwatch};
-use crate::connection::{Call, Form, Target, Waiting};
-use crate::ffi;
+use crate::answers::{self, Clocks, Failed};
+use crate::connection::{Call, Form, Known, Target, Waiting};
+use crate::context;
 use crate::functions::FunctionId;
 use crate::server::{QUICK, Server, TURN};
-use crate::state::Place;
+use crate::state::{Next, Place};
 use crate::{concurrent, hello};
 
 /// Answers that are kept in memory between turns.
 const KEPT: usize = 256 * 1024;
+
+/// Bytes from which on an argument or a result is freed only after the answers have left, since
+/// that takes long.
+const LARGE: usize = 8 * 1024;
 
 /// What a turn has come to.
 struct Turn<'py> {
@@ -26,6 +31,9 @@ struct Turn<'py> {
     submitted: Vec<concurrent::Prepared<'py>>,
     is_first: bool,
     roused: bool,
+    clocks: Clocks,
+    /// Large values that the functions took and returned.
+    spent: Vec<Bound<'py, PyAny>>,
 }
 
 /// What became of a request.
@@ -43,6 +51,8 @@ impl<'py> Server<'_, 'py> {
             submitted: Vec::new(),
             is_first: true,
             roused: false,
+            clocks: Clocks::default(),
+            spent: Vec::new(),
         };
         let ended = self.run_requests(&mut turn);
         self.core.pulse.end();
@@ -72,7 +82,10 @@ impl<'py> Server<'_, 'py> {
         let mut now = started;
         while now - started < TURN {
             let next = self.core.lock().start_next(turn.place);
-            let Some((waiting, details)) = next else {
+            let Some(Next {
+                waiting, details, ..
+            }) = next
+            else {
                 break;
             };
             match waiting {
@@ -139,6 +152,7 @@ impl<'py> Server<'_, 'py> {
             self.fail(form, id, &name, None, &error)?;
             return Ok(Step::Done);
         };
+        self.core.function.store(function.0, Ordering::Relaxed);
         let (about, plan) = self.functions.get(self.py, function)?;
         if about.concurrent {
             self.begin(turn, call, form, function, plan)?;
@@ -147,14 +161,13 @@ impl<'py> Server<'_, 'py> {
         if !about.quick && !turn.is_first {
             return Ok(Step::Later(call));
         }
-        let cancellable = about.cancellable;
         self.submit(turn)?;
         self.core.pulse.begin();
         if !turn.roused {
             turn.roused = true;
             self.core.pulse.rouse();
         }
-        self.answer(&call, form, function, &plan, cancellable)?;
+        self.answer(turn, &call, form, function, &plan)?;
         let before = mem::replace(now, Instant::now());
         self.functions.get_mut(function).quick = *now - before < QUICK;
         Ok(Step::Done)
@@ -171,33 +184,34 @@ impl<'py> Server<'_, 'py> {
     /// Runs a plain function and writes its answer. Raises what ends the worker.
     fn answer(
         &mut self,
+        turn: &mut Turn<'py>,
         call: &Call,
         form: Form,
         function: FunctionId,
         plan: &Bound<'py, PyAny>,
-        cancellable: bool,
     ) -> PyResult<()> {
         let py = self.py;
         let package = &self.core.package;
         let mut watch = None;
         let result = answers::argument(py, package, &mut self.keys, call.codec, &call.body)
             .and_then(|body| {
-                watch = call.wants_times.then(Stopwatch::start);
-                if cancellable {
-                    let event = package.event(py)?;
-                    let shared = Arc::new(event.clone().unbind());
-                    self.core.lock().set_event(shared);
-                    package.call_with_event(plan, &body, &event)
-                } else {
-                    ffi::call(plan, &body)
+                if call.body.len() >= LARGE {
+                    turn.spent.push(body.clone());
                 }
+                watch = call.wants_times.then(|| turn.clocks.start());
+                self.call(turn.place, &call.known, function, plan, &body)
             });
         let times = watch.map(|watch| watch.times());
+        if self.core.looked.load(Ordering::Relaxed) {
+            self.core.looked.store(false, Ordering::Relaxed);
+            context::forget(py)?;
+        }
         if self.core.forks.has_forked() {
             return Err(package.leave(py, result.as_ref().err()));
         }
+        let start = self.answers.len();
         let written = result.and_then(|result| {
-            answers::success(
+            let written = answers::success(
                 package,
                 form,
                 call.id,
@@ -205,7 +219,11 @@ impl<'py> Server<'_, 'py> {
                 times,
                 &result,
                 &mut self.answers,
-            )
+            );
+            if self.answers.len() - start >= LARGE {
+                turn.spent.push(result);
+            }
+            written
         });
         match written {
             Ok(()) => Ok(()),
@@ -217,6 +235,25 @@ impl<'py> Server<'_, 'py> {
         }
     }
 
+    /// Runs a plain function.
+    fn call(
+        &self,
+        place: Place,
+        known: &Known,
+        function: FunctionId,
+        plan: &Bound<'py, PyAny>,
+        body: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let function = self.functions.about(function);
+        if !function.cancellable {
+            return context::run(self.core, place, known, &function.text, plan, body);
+        }
+        let event = self.core.package.event(self.py)?;
+        let start = self.core.package.with_event(plan.clone(), &event)?;
+        self.core.lock().set_event(Arc::new(event.unbind()));
+        context::run(self.core, place, known, &function.text, &start, body)
+    }
+
     /// Prepares a call of an `async def` function.
     fn begin(
         &mut self,
@@ -226,9 +263,11 @@ impl<'py> Server<'_, 'py> {
         function: FunctionId,
         plan: Bound<'py, PyAny>,
     ) -> PyResult<()> {
+        let client = self.core.lock().client(turn.place);
         let about = self.functions.get_mut(function);
         let id = call.id;
-        match concurrent::prepare(self.core, &mut self.keys, turn.place, call, about, plan) {
+        let keys = &mut self.keys;
+        match concurrent::prepare(self.core, keys, turn.place, &client, call, about, plan) {
             Ok(prepared) => turn.submitted.push(prepared),
             Err(error) => {
                 let name = about.name.clone();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::connection::Connection;
+use crate::connection::{Client, Connection};
 use crate::errands::{Errand, Errands};
 use crate::server;
 use crate::state::{Core, GivenUp, Place};
@@ -90,8 +90,7 @@ fn wait(core: &Core, listener: &OwnedFd) -> (bool, Vec<(Place, PollFlags)>) {
     let mut listens = PollFlags::IN;
     let sockets: Vec<(Place, Arc<OwnedFd>, PollFlags)> = {
         let mut state = core.lock();
-        let draining = state.draining;
-        listens.set(PollFlags::IN, !draining);
+        listens.set(PollFlags::IN, !state.draining);
         let here = state
             .connections()
             .filter(|(_, connection)| !connection.gone);
@@ -99,7 +98,7 @@ fn wait(core: &Core, listener: &OwnedFd) -> (bool, Vec<(Place, PollFlags)>) {
             (
                 place,
                 Arc::clone(&connection.socket),
-                connection.wanted_events(draining),
+                connection.wanted_events(),
             )
         })
         .collect()
@@ -148,18 +147,18 @@ fn serve(core: &Core, place: Place, events: PollFlags, takes_requests: bool) -> 
         }
     }
     // Requests that stay where they are make their connection stop reading in time.
-    let (calls, details, greeting) = if takes_requests {
-        let (calls, details) = state.take_concurrent(place);
+    let (calls, client, greeting) = if takes_requests {
+        let (calls, client) = state.take_concurrent(place);
         let greeting = state.get(place).and_then(Connection::take_greeting);
-        (calls, details, greeting)
+        (calls, client, greeting)
     } else {
-        (Vec::new(), false, None)
+        (Vec::new(), Client::default(), None)
     };
     Errand {
         place,
         given_up,
         calls,
-        details,
+        client,
         greeting,
     }
 }

@@ -7,6 +7,7 @@ import struct
 PATIENCE = 20.0  # seconds after which a test fails
 
 REQUEST, RESPONSE, ERROR, CANCEL, PING, PONG, DRAIN = 0x01, 0x02, 0x03, 0x04, 0x08, 0x09, 0x0A
+TELEMETRY = 0x10
 JSON, MESSAGEPACK, RAW = 0, 1, 2
 
 
@@ -40,13 +41,21 @@ def frame2(kind, id, rest=b"", flags=0, codec=0):
     return frame(struct.pack(">BBBxQ", kind, flags, codec, id) + rest)
 
 
-def request2(id, method, payload=b"null", codec=JSON, times=False):
-    """A request of version 2; the method is an index or a name."""
+def request2(id, method, payload=b"null", codec=JSON, times=False, trace=b"", headers=None):
+    """A request of version 2; the method is an index or a name, the trace has 25 bytes."""
+    flags = 0x10 * times | 0x02 * bool(trace) | 0x08 * bool(headers)
     if isinstance(method, int):
-        return frame2(REQUEST, id, struct.pack(">H", method) + payload, 0x10 * times, codec)
-    name = method.encode()
-    rest = struct.pack(">H", len(name)) + name + payload
-    return frame2(REQUEST, id, rest, 0x01 | 0x10 * times, codec)
+        target = struct.pack(">H", method)
+    else:
+        flags, target = flags | 0x01, _short(method)
+    texts = [_short(text) for header in (headers or {}).items() for text in header]
+    count = struct.pack(">H", len(headers)) if headers else b""
+    return frame2(REQUEST, id, target + trace + count + b"".join(texts) + payload, flags, codec)
+
+
+def _short(text):
+    text = text.encode()
+    return struct.pack(">H", len(text)) + text
 
 
 def hello(id=1, features=("error-details", "cancel"), **extra):
@@ -89,13 +98,19 @@ class Client:
     def receive(self):
         """The next answer, in the shape of version 1 whatever its version is."""
         body = self.receive_body()
-        while body[0] == DRAIN:
+        while body[0] in (DRAIN, TELEMETRY):
             body = self.receive_body()
         return json.loads(body) if body[:1] == b"{" else in_shape_of_version_1(read2(body))
 
     def receive2(self):
         """The next message of version 2."""
         return read2(self.receive_body())
+
+    def records(self):
+        """The records of the next frame, which is one of telemetry."""
+        message = self.receive2()
+        assert message["kind"] == TELEMETRY, message
+        return [json.loads(line) for line in message["payload"].splitlines()]
 
     def receive_all(self, count):
         """`count` responses by their ids."""

@@ -14,17 +14,20 @@ a function's parameters is told at :func:`expose`, what a function may return in
 under "Results".
 """
 
+from pyproc_worker._call import Call, current_call
 from pyproc_worker._errors import Cancelled, EncodeError, InvalidRequest, MethodNotFound
 from pyproc_worker._registry import expose
 from pyproc_worker._run import run_worker
 from pyproc_worker._version import __version__
 
 __all__ = [
+    "Call",
     "Cancelled",
     "EncodeError",
     "InvalidRequest",
     "MethodNotFound",
     "__version__",
+    "current_call",
     "expose",
     "run_worker",
 ]

@@ -5,7 +5,7 @@ request.
 """
 
 import struct
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
 
 from pyproc_worker import _binary, _log, _msgpack
 from pyproc_worker._codec import Codec
@@ -21,12 +21,22 @@ _HEADER = _binary.HEADER.size
 _RESPONSE = _binary.RESPONSE
 
 
+class Runnable(NamedTuple):
+    """What stands in for an exposed function in one call."""
+
+    name: str
+    call: Callable[[Any], Any]
+
+
+Callee = Union[Exposed, Runnable]
+
+
 class Writer(Protocol):
     """Answers the requests that came in one form: a version, and a codec."""
 
     wants_times: bool
 
-    def answer(self, request_id: int, exposed: Exposed, argument: Any) -> bytes:
+    def answer(self, request_id: int, exposed: Callee, argument: Any) -> bytes:
         """Runs a plain function and gives its answer.
 
         Raises nothing but `SystemExit` and `KeyboardInterrupt`.
@@ -58,7 +68,7 @@ class JsonWriter:
         self._maximum = maximum
         self._details = details
 
-    def answer(self, request_id: int, exposed: Exposed, argument: Any) -> bytes:
+    def answer(self, request_id: int, exposed: Callee, argument: Any) -> bytes:
         try:
             encoded = self._encode(exposed.call(argument))
             body = b'{"id":%d,"ok":true,"body":%b}' % (request_id, encoded)
@@ -119,7 +129,7 @@ class BinaryWriter:
         self._encode = encode
         self._maximum = maximum
 
-    def answer(self, request_id: int, exposed: Exposed, argument: Any) -> bytes:
+    def answer(self, request_id: int, exposed: Callee, argument: Any) -> bytes:
         try:
             try:
                 body = self._quick_read(argument)
@@ -185,7 +195,7 @@ class TimedWriter(BinaryWriter):
 
     wants_times = True
 
-    def answer(self, request_id: int, exposed: Exposed, argument: Any) -> bytes:
+    def answer(self, request_id: int, exposed: Callee, argument: Any) -> bytes:
         watch = Stopwatch()
         try:
             result = watch.run(exposed.call, self.read(argument))

@@ -21,6 +21,9 @@ Start = Callable[[Any], Awaitable[Any]]
 
 STOP_LIMIT = 1.0  # seconds that cancelled tasks have to end
 
+on_busy: Optional[Callable[["EventLoopThread"], None]] = None
+"""Called on the event loop's thread when calls begin and none ran before."""
+
 
 class EventLoopThread:
     """Runs any number of calls at once; the thread begins with the first of them.
@@ -105,6 +108,8 @@ class EventLoopThread:
             loop.close()
 
     def _start(self, calls: list[tuple[Token, Start, Any]]) -> None:
+        if on_busy is not None and not self._tasks:
+            on_busy(self)
         for token, start, body in calls:
             try:
                 task = asyncio.ensure_future(start(body), loop=self._loop)

@@ -6,6 +6,7 @@ The numbers are those of SPEC-V2.md in pyproc-protocol.
 import struct
 from typing import NamedTuple, NoReturn, Optional, Union
 
+from pyproc_worker._call import TRACE_SIZE
 from pyproc_worker._errors import BrokenFrame
 from pyproc_worker._frames import Bytes
 from pyproc_worker._messages import MAX_HEADERS, MAX_ID, Cancellation, Ignored, check_headers
@@ -39,23 +40,15 @@ FRAME = struct.Struct(">I" + HEADER.format[1:])
 INDEXED = struct.Struct(HEADER.format + "H")
 """The header and the index of a method."""
 
-_TRACE_SIZE, _DEADLINE_SIZE = 25, 8
+_DEADLINE_SIZE = 8
 
 PAYLOAD_OF_INDEXED = {
     0: INDEXED.size,
-    TRACE: INDEXED.size + _TRACE_SIZE,
+    TRACE: INDEXED.size + TRACE_SIZE,
     DEADLINE: INDEXED.size + _DEADLINE_SIZE,
-    TRACE | DEADLINE: INDEXED.size + _TRACE_SIZE + _DEADLINE_SIZE,
+    TRACE | DEADLINE: INDEXED.size + TRACE_SIZE + _DEADLINE_SIZE,
 }
 """Where the payload of a request begins, by the flags, if the frame need not be taken apart."""
-
-
-class Trace(NamedTuple):
-    """Where the caller stands in a trace."""
-
-    trace_id: bytes
-    span_id: bytes
-    flags: int
 
 
 class BinaryRequest(NamedTuple):
@@ -67,7 +60,8 @@ class BinaryRequest(NamedTuple):
     codec: int
     payload: Bytes
     wants_times: bool = False
-    trace: Optional[Trace] = None
+    trace: Optional[bytes] = None
+    """Trace id, span id and flags, as they came."""
     deadline_ns: Optional[int] = None
     """Nanoseconds that were left when it was sent."""
     headers: Optional[dict[str, str]] = None
@@ -123,17 +117,12 @@ def _request(request_id: int, flags: int, codec: int, parts: "_Parts") -> Binary
         request_id,
         method,
         codec,
-        trace=_trace(parts) if flags & TRACE else None,
+        trace=bytes(parts.take(TRACE_SIZE, "trace context")) if flags & TRACE else None,
         deadline_ns=parts.integer(8, "deadline") if flags & DEADLINE else None,
         headers=_headers(parts) if flags & HEADERS else None,
         payload=parts.take(parts.left, "payload"),
         wants_times=bool(flags & WANTS_TIMES),
     )
-
-
-def _trace(parts: "_Parts") -> Trace:
-    trace = bytes(parts.take(_TRACE_SIZE, "trace context"))
-    return Trace(trace[:16], trace[16:24], trace[24])
 
 
 def _headers(parts: "_Parts") -> dict[str, str]:

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from pyproc_worker._call import Call, run_async
 from pyproc_worker._cancel import call_with_event
 from pyproc_worker._connection import Connection, Waiting
 from pyproc_worker._fork import Forks, leave
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class ConcurrentCall(RunningCall):
     """A request whose function runs on the event loop."""
 
-    __slots__ = ("connection", "method", "watch", "writer")
+    __slots__ = ("_context", "connection", "method", "watch", "writer")
 
     def __init__(
         self,
@@ -29,9 +30,10 @@ class ConcurrentCall(RunningCall):
         size: int,
         cancel: Callable[[RunningCall], None],
     ) -> None:
-        request_id, exposed, _, writer = waiting
+        request_id, exposed, _, writer, context = waiting
         event = threading.Event() if exposed.cancellable else None
         super().__init__(request_id, event, cancel, size)
+        self._context = context
         self.connection = connection
         self.method = exposed.name
         self.writer = writer
@@ -41,6 +43,8 @@ class ConcurrentCall(RunningCall):
         """`start`, with what this call wants beside it."""
         if self._event is not None:
             start = functools.partial(call_with_event, start, event=self._event)
+        if self._context is not None:
+            start = functools.partial(run_async, Call(self.method, *self._context), start)
         return start if self.watch is None else functools.partial(self.watch.run_async, start)
 
 
@@ -79,6 +83,11 @@ class Concurrent:
         if calls:
             thread.submit(calls)
 
+    def look_again(self, connection: Connection) -> None:
+        """Lets the loop see what is left to do for a connection. From any thread."""
+        self.unsettled.append(connection)
+        self._wake()
+
     def stop(self) -> None:
         """Cancels what runs, and ends the thread."""
         if self._thread is not None:
@@ -112,8 +121,7 @@ class Concurrent:
             for call, _ in answers:
                 connection.running.remove(call)
             if connection.outgoing or connection.interest != select.POLLIN:
-                self.unsettled.append(connection)
-                self._wake()
+                self.look_again(connection)
 
 
 def _written(call: ConcurrentCall, result: Any, error: Optional[BaseException]) -> bytes:

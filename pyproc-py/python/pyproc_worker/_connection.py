@@ -3,9 +3,10 @@
 import select
 import socket
 from collections import deque
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from pyproc_worker._answers import Writer
+from pyproc_worker._channel import Channel, close_channel
 from pyproc_worker._errors import BrokenFrame
 from pyproc_worker._frames import Bytes, FrameReader
 from pyproc_worker._outgoing import Outgoing
@@ -16,8 +17,12 @@ READ_SIZE = 128 * 1024
 BUFFER_LIMIT = 1024 * 1024
 """Bytes of requests not started, and of answers not read, beyond which reading pauses."""
 
-Waiting = tuple[int, Exposed, Any, Writer]
-"""A request that has not started: its id, the function, the argument, and who answers it."""
+if TYPE_CHECKING:
+    from pyproc_worker._call import Context
+
+Waiting = tuple[int, Exposed, Any, Writer, "Optional[Context]"]
+"""A request that has not started: its id, the function, the argument, who answers it, and what may
+be known of the call."""
 
 
 class Connection:
@@ -27,7 +32,9 @@ class Connection:
         "_backlog",
         "_frames",
         "_socket",
+        "channel",
         "closed",
+        "context",
         "ended",
         "farewell",
         "fd",
@@ -36,6 +43,7 @@ class Connection:
         "outgoing",
         "owner",
         "pending",
+        "refuses",
         "running",
         "scheduled",
         "table",
@@ -61,6 +69,12 @@ class Connection:
         self.ended = False
         """Nothing more will be read: the client finished, or broke the protocol."""
         self.closed = False
+        self.refuses = False
+        """The worker drains: what is read from now on is not run, but may cancel what runs."""
+        self.channel: Optional[Channel] = None
+        """Takes telemetry to the client, if it asked for any."""
+        self.context: Optional[Context] = None
+        """What is known of each call, if the client takes telemetry."""
         self.greeted = False
         """The client said hello."""
         self.version = 1
@@ -97,6 +111,11 @@ class Connection:
         self.version = 2
         self._frames.accept_version_2()
 
+    def takes_telemetry(self, channel: Channel) -> None:
+        """From now on calls know of the channel."""
+        self.channel = channel
+        self.context = (None, None, channel)
+
     def flush(self) -> None:
         """Sends as much as the client takes. Raises `OSError` if it is gone."""
         if self.farewell and not self.pending and not self.running:
@@ -115,7 +134,7 @@ class Connection:
         """Whether there's nothing left to do for this client."""
         return self.ended and not (self.pending or self.running or self.outgoing)
 
-    def wanted_events(self, draining: bool) -> int:
+    def wanted_events(self) -> int:
         """What to wait for: room for answers, and more requests unless too much waits already."""
         events = select.POLLOUT if self.outgoing else 0
         paused = (
@@ -123,7 +142,7 @@ class Connection:
             or (self.pending and self._backlog > BUFFER_LIMIT)
             or self.running.too_many
         )
-        if not (self.ended or draining or paused):
+        if not (self.ended or paused):
             events |= select.POLLIN
         return events
 
@@ -133,6 +152,8 @@ class Connection:
         self.pending.clear()
         self.outgoing.close()  # first, so that nobody is told of what is cancelled now
         self.running.cancel_all()
+        if self.channel is not None:
+            close_channel(self.channel)
 
     def disown(self) -> None:
         """In a forked process: leaves it all to the parent, and takes no lock that it may hold."""

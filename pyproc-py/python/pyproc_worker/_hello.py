@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from pyproc_worker._channel import FEATURES as TELEMETRY
 from pyproc_worker._errors import InvalidRequest
 from pyproc_worker._registry import Exposed, functions
 from pyproc_worker._simple import takes_whole_body
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 METHOD = "pyproc.hello"
 VERSIONS = (1, 2)
 ERROR_DETAILS = "error-details"
-FEATURES = (ERROR_DETAILS, "cancel")
+FEATURES = (ERROR_DETAILS, "cancel", *TELEMETRY)
 MAX_FUNCTIONS = 4096
 
 
@@ -26,11 +27,16 @@ class Hello:
 
     def __init__(self, features: list[str], agent: str, owner: bool, version: int) -> None:
         self.features = features
-        """Those of its features that this worker understands too."""
+        """Those of its features that are in force."""
         self.agent = agent
         self.owner = owner
         self.version = version
         """The highest that both speak."""
+
+    @property
+    def has_telemetry(self) -> bool:
+        """Whether the client wants any."""
+        return any(name in TELEMETRY for name in self.features)
 
 
 def read_hello(body: Any) -> Hello:
@@ -40,9 +46,11 @@ def read_hello(body: Any) -> Hello:
     common = [version for version in VERSIONS if version in body["versions"]]
     if 1 not in common:
         raise InvalidRequest(f"this worker speaks versions 1 and 2, not {body['versions']!r}")
-    offered = body.get("features")
+    offered, version = body.get("features"), common[-1]
     features = [name for name in FEATURES if type(offered) is list and name in offered]
-    return Hello(features, str(body.get("agent", "")), body.get("owner") is True, common[-1])
+    if version == 1:
+        features = [name for name in features if name not in TELEMETRY]
+    return Hello(features, str(body.get("agent", "")), body.get("owner") is True, version)
 
 
 def introduction(features: list[str], schemas: bool = True, version: int = 1) -> dict[str, Any]:

@@ -4,7 +4,9 @@ import struct
 from typing import Any, Union
 
 from pyproc_worker import _binary, _hello, _log
-from pyproc_worker._answers import JsonWriter, binary_writers, form
+from pyproc_worker._answers import JsonWriter, Writer, binary_writers, form
+from pyproc_worker._call import TRACE_SIZE
+from pyproc_worker._channel import open_channel
 from pyproc_worker._codec import Codec
 from pyproc_worker._concurrent import Concurrent
 from pyproc_worker._connection import Connection, Waiting
@@ -18,6 +20,7 @@ from pyproc_worker._errors import (
 from pyproc_worker._frames import VERSION_1, Bytes, prefix
 from pyproc_worker._messages import MAX_ID, Cancellation, Ignored, RequestLike, Unreadable
 from pyproc_worker._registry import functions, not_found
+from pyproc_worker._reporter import Reporter
 
 _EMPTY = _binary.HEADER.size
 
@@ -34,13 +37,15 @@ class Intake:
         self._detailed = JsonWriter(codec, maximum, details=True)
         self._binary = binary_writers(codec, maximum)
         self._codec = codec
+        self._maximum = maximum
         self._concurrent = concurrent
 
     def receive(self, connection: Connection) -> None:
         """Takes what has arrived. Raises `OSError` if the client is gone."""
         batch = _Batch(connection, self._concurrent)
         try:
-            self._take_frames(connection.read(), batch)
+            take = self._take_cancellations if connection.refuses else self._take_frames
+            take(connection.read(), batch)
             if connection.broken:
                 raise connection.broken
         except BrokenFrame as error:
@@ -60,7 +65,11 @@ class Intake:
                 if exposed is None:
                     self._take_other(batch, message)
                     continue
-                waiting: Waiting = (message.id, exposed, message.body, connection.writer)
+                context = connection.context
+                if message.headers:
+                    context = (message.headers, None, connection.channel)
+                writer: Writer = connection.writer
+                waiting: Waiting = (message.id, exposed, message.body, writer, context)
             else:
                 try:
                     kind, flags, codec, request_id, index = _read_indexed(frame)
@@ -73,11 +82,24 @@ class Intake:
                 if kind != _REQUEST or start > len(frame) or not 0 < request_id <= MAX_ID:
                     self._take_binary(batch, frame)
                     continue
-                waiting = (request_id, exposed, frame[start:], writer)
+                context = connection.context
+                if flags & _TRACE:
+                    context = (None, bytes(frame[_TRACE_START:_TRACE_END]), connection.channel)
+                waiting = (request_id, exposed, frame[start:], writer, context)
             if exposed.concurrent:
                 batch.calls.append((waiting, len(frame)))
             else:
                 pending.append(waiting)
+
+    def _take_cancellations(self, frames: list[Bytes], batch: "_Batch") -> None:
+        """While the worker drains: it takes no requests any more."""
+        for frame in frames:
+            if frame[0] == VERSION_1:
+                message: Any = self._codec.decode(frame)
+            else:
+                message = _binary.read_message(frame)
+            if isinstance(message, Cancellation):
+                batch.cancel(message.id)
 
     # Version 1
 
@@ -95,7 +117,8 @@ class Intake:
             self._say_hello(connection, message)
         else:  # in its turn, since old clients may count on the order
             stand_in = not_found(message.method)
-            connection.pending.append((message.id, stand_in, message.body, connection.writer))
+            waiting = (message.id, stand_in, message.body, connection.writer, None)
+            connection.pending.append(waiting)
 
     def _fail(self, connection: Connection, request_id: int, error: Exception) -> None:
         connection.outgoing.keep(connection.writer.failure(request_id, "", error))
@@ -116,6 +139,9 @@ class Intake:
         if hello.version == 2:
             connection.accept_version_2()
             connection.table = [functions[known["name"]] for known in introduction["functions"]]
+        if hello.has_telemetry:  # what it sends follows the answer, which waits to be sent already
+            reporter = Reporter(connection, self._maximum, self._concurrent.look_again)
+            connection.takes_telemetry(open_channel(hello.features, reporter.send))
         _log.debug(f"hello from {hello.agent or 'an unknown client'}")
 
     def _introduction(self, request_id: int, hello: _hello.Hello) -> tuple[dict[str, Any], bytes]:
@@ -153,7 +179,10 @@ class Intake:
             exposed = connection.table[request.method]
         else:
             exposed = not_found(f"#{request.method}")
-        waiting = (request.id, exposed, request.payload, writer)
+        context = connection.context
+        if request.headers or request.trace:
+            context = (request.headers, request.trace, connection.channel)
+        waiting = (request.id, exposed, request.payload, writer, context)
         if exposed.concurrent:
             batch.calls.append((waiting, size))
         else:
@@ -190,7 +219,7 @@ class _Batch:
         waiting = list(connection.pending)
         connection.pending.clear()
         for position, request in enumerate(waiting):
-            request_id, exposed, _, writer = request
+            request_id, exposed, _, writer, _ = request
             if position < self._cancelled.get(request_id, 0):
                 error = Cancelled("the client cancelled the request before it started")
                 connection.outgoing.keep(writer.failure(request_id, exposed.name, error))
@@ -199,6 +228,8 @@ class _Batch:
 
 
 _read_indexed = _binary.INDEXED.unpack_from
+_TRACE, _TRACE_START = _binary.TRACE, _binary.INDEXED.size
+_TRACE_END = _TRACE_START + TRACE_SIZE
 _PAYLOAD_OF_INDEXED = _binary.PAYLOAD_OF_INDEXED
 _REQUEST, _MUST_UNDERSTAND, _WANTS_TIMES = (
     _binary.REQUEST,

@@ -8,7 +8,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional
+    from typing import Any, Callable, Optional
 
 NAME = "pyproc_worker"
 LEVELS = {
@@ -20,35 +20,68 @@ LEVELS = {
     "INFO": 20,
     "DEBUG": 10,
     "NOTSET": 0,
+    # as the Rust side calls them, which reads the same variable
+    "TRACE": 5,
+    "OFF": 100,
 }
+
+_TARGET = "PYPROC::PYTHON"
 
 
 class _SetUp:
-    level_name = "INFO"
+    level = LEVELS["INFO"]
     of_logging = False
     """`logging` has been given a way out, by the script or here."""
+    forward: "Optional[Callable[[int, str, str], bool]]" = None
+    """Takes level, text and traceback to the client; says whether they left."""
 
 
-def set_up(level_name: str) -> None:
+def set_up(directives: str) -> None:
     """Gives the log a way out and a least level, unless the script has set up `logging`.
 
     Raises `ValueError` for a level that doesn't exist.
     """
-    _SetUp.level_name = level_name
     logging = _loaded()
+    _SetUp.level = _least_level(directives, logging)
     if logging is not None:
-        _set_up(logging)
-    elif level_name not in LEVELS:
-        raise _unknown(level_name)
+        set_up_logging(logging)
 
 
-def _set_up(logging: "Any") -> None:
+def set_up_logging(logging: "Any") -> None:
+    """Gives `logging` a way out, if it has none."""
     _SetUp.of_logging = True
     if not logging.getLogger().handlers:
-        level = logging.getLevelName(_SetUp.level_name)
-        if not isinstance(level, int):
-            raise _unknown(_SetUp.level_name)
-        logging.basicConfig(level=level, stream=sys.stderr)
+        logging.basicConfig(level=_SetUp.level, stream=sys.stderr)
+
+
+def forward_to(forward: "Optional[Callable[[int, str, str], bool]]") -> None:
+    """Where the log goes while `logging` isn't loaded; what does not leave there, and with None
+    all, is written to stderr."""
+    _SetUp.forward = forward
+
+
+def _least_level(directives: str, logging: "Any") -> int:
+    """The level of ``PYPROC_LOG_LEVEL``, in upper case: ``LEVEL,TARGET=LEVEL,...``.
+
+    Of the targets, which are the Rust side's, only that of Python's records counts.
+    """
+    general = own = ""
+    for directive in directives.split(","):
+        target, equals, name = directive.strip().rpartition("=")
+        if not equals:
+            general = name or general
+        elif target.strip() == _TARGET:
+            own = name
+    return _level(own or general or "INFO", directives, logging)
+
+
+def _level(name: str, directives: str, logging: "Any") -> int:
+    level = LEVELS.get(name.strip())
+    if level is None and logging is not None:
+        level = logging.getLevelName(name.strip())  # one of the script's own
+    if not isinstance(level, int):
+        raise ValueError(f"PYPROC_LOG_LEVEL is {directives!r}, which is no level of logging")
+    return level
 
 
 def debug(text: str) -> None:
@@ -66,14 +99,22 @@ def error(text: str, cause: "Optional[BaseException]" = None) -> None:
     _write("ERROR", text, cause)
 
 
-def _write(level: str, text: str, cause: "Optional[BaseException]" = None) -> None:
-    logging = _loaded()
+def _write(level_name: str, text: str, cause: "Optional[BaseException]" = None) -> None:
+    logging, level = _loaded(), LEVELS[level_name]
     if logging is not None:
         if not _SetUp.of_logging:  # it was loaded after `set_up`
-            _set_up(logging)
-        logging.getLogger(NAME).log(LEVELS[level], "%s", text, exc_info=cause)
-    elif LEVELS[level] >= LEVELS[_SetUp.level_name] and sys.stderr is not None:
-        print(f"{level}:{NAME}:{text}{_traceback(cause)}", file=sys.stderr, flush=True)
+            set_up_logging(logging)
+        logging.getLogger(NAME).log(level, "%s", text, exc_info=cause)
+    elif level >= _SetUp.level:
+        _write_without_logging(level_name, text, _traceback(cause))
+
+
+def _write_without_logging(level_name: str, text: str, traceback: str) -> None:
+    if _SetUp.forward is not None and _SetUp.forward(LEVELS[level_name], text, traceback):
+        return
+    if sys.stderr is not None:
+        lines = f"{text}\n{traceback}" if traceback else text
+        print(f"{level_name}:{NAME}:{lines}", file=sys.stderr, flush=True)
 
 
 def _traceback(cause: "Optional[BaseException]") -> str:
@@ -82,12 +123,8 @@ def _traceback(cause: "Optional[BaseException]") -> str:
     import traceback  # not before there's an error: it is large
 
     lines = traceback.format_exception(type(cause), cause, cause.__traceback__)
-    return "\n" + "".join(lines).rstrip("\n")
+    return "".join(lines).rstrip("\n")
 
 
 def _loaded() -> "Any":
     return sys.modules.get("logging")
-
-
-def _unknown(level_name: str) -> ValueError:
-    return ValueError(f"PYPROC_LOG_LEVEL is {level_name!r}, which is no level of logging")

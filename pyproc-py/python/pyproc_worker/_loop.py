@@ -14,7 +14,7 @@ import socket
 import time
 from typing import Optional
 
-from pyproc_worker import _log
+from pyproc_worker import _call, _channel, _log
 from pyproc_worker._codec import Codec
 from pyproc_worker._concurrent import Concurrent
 from pyproc_worker._connection import Connection
@@ -57,6 +57,7 @@ class Loop:
         """Serves until SIGTERM, the owner's end or the parent's, then finishes what it has."""
         Forks.is_child = False
         Forks.in_child.append(self._disown)
+        _call.look = self._turns.calls.find
         try:
             self._serve()
         except BaseException as error:
@@ -66,6 +67,7 @@ class Loop:
                 self._say_goodbye()
             raise
         finally:
+            _call.look = None
             Forks.in_child.remove(self._disown)
             for connection in list(self._connections.values()):
                 connection.close()
@@ -80,6 +82,8 @@ class Loop:
                 raise self._concurrent.end
             if self._turns.run():
                 self._flush_deadline = time.monotonic() + FLUSH_LIMIT
+        if time.monotonic() < self._flush_deadline:  # the clients do read
+            self._say_goodbye()
 
     # Sockets
 
@@ -161,7 +165,7 @@ class Loop:
             return self._close(connection)
         if connection.may_run:
             self._turns.schedule(connection)
-        interest = connection.wanted_events(self._draining)
+        interest = connection.wanted_events()
         if interest != known:
             self._poll.modify(connection.fd, interest)
         connection.interest = interest
@@ -188,10 +192,12 @@ class Loop:
         self._draining = True
         self._flush_deadline = time.monotonic() + FLUSH_LIMIT
         self._listen(False)
+        _channel.drain()
         for connection in list(self._connections.values()):
             if connection.version == 2:
                 connection.outgoing.keep(DRAIN)
             self._serve_connection(connection, 0 if connection.ended else select.POLLIN)
+            connection.refuses = True
 
     def _finished(self) -> bool:
         if not self._draining or self._turns.ready:
@@ -205,10 +211,11 @@ class Loop:
         return not any(connection.pending or connection.outgoing for connection in connections)
 
     def _say_goodbye(self) -> None:
-        """Gives clients a bounded time to read the answers that are ready."""
+        """Gives clients a bounded time to read what is ready."""
+        _channel.drain()
         deadline = time.monotonic() + FLUSH_LIMIT
         for connection in list(self._connections.values()):
-            connection.outgoing.flush_before(deadline)
+            connection.outgoing.finish_before(deadline)
 
     def _is_orphan(self) -> bool:
         parent = self._settings.parent_pid

@@ -1,7 +1,7 @@
 """What a frame of version 1 says: the messages that a worker receives."""
 
 import re
-from typing import Any, Protocol, Union
+from typing import Any, Optional, Protocol, Union
 
 from pyproc_worker._errors import BrokenFrame
 from pyproc_worker._frames import Bytes
@@ -22,17 +22,22 @@ class RequestLike(Protocol):
     def method(self) -> str: ...
     @property
     def body(self) -> Any: ...
+    @property
+    def headers(self) -> Optional[dict[str, str]]: ...
 
 
 class Request:
     """A call, as the codecs build it that have no faster way."""
 
-    __slots__ = ("body", "id", "method")
+    __slots__ = ("body", "headers", "id", "method")
 
-    def __init__(self, id: int, method: str, body: Any) -> None:
+    def __init__(
+        self, id: int, method: str, body: Any, headers: Optional[dict[str, str]] = None
+    ) -> None:
         self.id = id
         self.method = method
         self.body = body
+        self.headers = headers
 
 
 class Cancellation:
@@ -110,7 +115,7 @@ def _request_of(document: Any) -> Request:
     headers = document.get("headers")
     if headers is not None:
         check_headers(_strings(headers))
-    return Request(request_id, method, document.get("body"))
+    return Request(request_id, method, document.get("body"), headers)
 
 
 def _id_of(document: dict[str, Any]) -> int:

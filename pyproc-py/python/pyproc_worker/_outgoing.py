@@ -1,4 +1,9 @@
-"""The frames that leave on one socket. The loop and the event loop's thread both send."""
+"""The frames that leave on one socket. The loop and the event loop's thread both send.
+
+Telemetry may be sent by any thread, and wherever Python happens to run a destructor or a handler
+of signals: also while the same thread is within a method here. So it's only offered then, and
+leaves with what that method sends.
+"""
 
 import contextlib
 import socket
@@ -15,6 +20,7 @@ class Outgoing:
         self._socket = sock
         self._lock = threading.Lock()
         self._waiting = bytearray()
+        self._offered = bytearray()  # what is done with it at once needs no lock
         self._closed = False
 
     def __len__(self) -> int:
@@ -26,28 +32,45 @@ class Outgoing:
         with self._lock:
             if not self._closed:
                 self._waiting += frames
+        if self._offered:
+            self._send_offered()
 
     def send(self, frames: bytes) -> None:
         """Raises `OSError` if the client is gone; it does nothing once this is closed."""
         with self._lock:
-            if self._closed:
-                return
-            if self._waiting:
-                self._waiting += frames
-                return self._flush()
-            sent = self._try_to_send(frames)
-            if sent < len(frames):
-                self._waiting += memoryview(frames)[sent:]
+            if not self._closed:
+                self._send(frames)
+        if self._offered:
+            self._send_offered()
+
+    def offer(self, frame: bytes, limit: int) -> bool:
+        """Sends a frame at once or lets it wait; says whether it does either.
+
+        It does not if more than `limit` bytes would wait. Raises nothing.
+        """
+        waiting = len(self._waiting) + len(self._offered)
+        if self._closed or (waiting and waiting + len(frame) > limit):
+            return False
+        self._offered.extend(frame)
+        self._send_offered()
+        return True
 
     def flush(self) -> None:
         """Sends what waits, as far as the client takes it. Raises `OSError` if it is gone."""
         with self._lock:
             if self._waiting:
                 self._flush()
+        if self._offered:
+            self._send_offered()
 
-    def flush_before(self, deadline: float) -> None:
-        """Waits for the client to take all, until `deadline` of the monotonic clock."""
+    def finish_before(self, deadline: float) -> None:
+        """Waits for the client to take all, until `deadline` of the monotonic clock.
+
+        Nothing is sent afterwards.
+        """
         with self._lock, contextlib.suppress(OSError):
+            self._take_offered()
+            self._closed = True
             self._socket.settimeout(max(0.0, deadline - time.monotonic()))
             self._socket.sendall(self._waiting)
 
@@ -56,12 +79,39 @@ class Outgoing:
         with self._lock:
             self._closed = True
             self._waiting.clear()
+            self._offered.clear()
             self._socket.close()
 
     def abandon(self) -> None:
         """In a forked process: nothing is sent from now on."""
         self._lock = threading.Lock()  # the old one may be held by a thread that isn't here
         self._closed = True
+
+    def _send(self, frames: bytes) -> None:
+        if self._offered:
+            self._take_offered()
+        if self._waiting:
+            self._waiting += frames
+            return self._flush()
+        sent = self._try_to_send(frames)
+        if sent < len(frames):
+            self._waiting += memoryview(frames)[sent:]
+
+    def _take_offered(self) -> None:
+        taken = bytes(self._offered)
+        del self._offered[: len(taken)]  # not what was offered since
+        self._waiting += taken
+
+    def _send_offered(self) -> None:
+        """Sends what was offered, unless somebody else has the lock, who does it then."""
+        while self._offered and not self._closed and self._lock.acquire(blocking=False):
+            try:
+                self._take_offered()
+                self._flush()
+            except OSError:  # the client is gone, which the loop sees too
+                return
+            finally:
+                self._lock.release()
 
     def _flush(self) -> None:
         del self._waiting[: self._try_to_send(self._waiting)]

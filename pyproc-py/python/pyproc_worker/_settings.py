@@ -35,7 +35,11 @@ class Settings:
     `Spin`. 0 sleeps at once."""
 
     log_level: str = "INFO"
-    """``PYPROC_LOG_LEVEL``: a level of `logging`; counts only if the script set up no logging."""
+    """``PYPROC_LOG_LEVEL`` in upper case: a level of `logging`, or what the Rust side's log takes;
+    counts only if the script set up no logging."""
+
+    forward_logs: bool = True
+    """``PYPROC_FORWARD_LOGS``: whether clients that ask for logs get any; 0 or 1."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -47,6 +51,7 @@ class Settings:
         settings.codec = _one_of(environment, "PYPROC_JSON", CODECS)
         settings.core = _one_of(environment, "PYPROC_WORKER_CORE", CORES)
         settings.spin_us = _integer(environment, "PYPROC_SPIN_US", 0) or 0
+        settings.forward_logs = _one_of(environment, "PYPROC_FORWARD_LOGS", ("0", "1")) != "0"
         settings.log_level = (environment.get("PYPROC_LOG_LEVEL") or "INFO").upper()
         return settings
 

@@ -7,7 +7,6 @@ was not quick when it last ran, so that no answer waits behind it.
 """
 
 import contextlib
-import copy
 import functools
 import threading
 import time
@@ -15,8 +14,10 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Callable
 
+from pyproc_worker._answers import Callee, Runnable
 from pyproc_worker._cancel import call_with_event
 from pyproc_worker._connection import Connection, Waiting
+from pyproc_worker._plain_calls import PlainCalls
 from pyproc_worker._running import RunningCall
 
 TURN = 0.00005  # seconds of functions after which answers are sent and sockets looked at
@@ -33,6 +34,7 @@ class Turns:
         wake: Callable[[], None],
     ) -> None:
         self.ready: deque[Connection] = deque()
+        self.calls = PlainCalls()
         self._deliver = deliver
         self._look = look
         """Waits until something happens on the sockets, and sees to it."""
@@ -73,23 +75,29 @@ class Turns:
         pending, clock = connection.pending, time.perf_counter
         started = now = clock()
         while pending and now - started < TURN:
-            request_id, exposed, argument, writer = pending[0]
+            request_id, exposed, argument, writer, context = pending[0]
             if not exposed.quick and now > started:
                 break
             waiting = pending.popleft()
             if exposed.cancellable:
                 answers.append(self._answer_watched(connection, waiting))
                 break
-            answers.append(writer.answer(request_id, exposed, argument))
+            if context is None:
+                answers.append(writer.answer(request_id, exposed, argument))
+            else:
+                callee = self.calls.begin(exposed, context)
+                answers.append(writer.answer(request_id, callee, argument))
+                self.calls.end()
             before, now = now, clock()
             exposed.quick = now - before < QUICK
 
     def _answer_watched(self, connection: Connection, waiting: Waiting) -> bytes:
         """Runs a function that takes a `cancel_event`."""
-        request_id, exposed, argument, writer = waiting
+        request_id, exposed, argument, writer, context = waiting
+        callee: Callee = exposed if context is None else self.calls.begin(exposed, context)
         event = threading.Event()
-        listening = copy.copy(exposed)
-        listening.call = functools.partial(call_with_event, exposed.call, event=event)
+        call = functools.partial(call_with_event, callee.call, event=event)
+        listening = Runnable(callee.name, call)
         running = RunningCall(request_id, event)
         connection.running.add(running)
         try:
@@ -97,6 +105,7 @@ class Turns:
                 return writer.answer(request_id, listening, argument)
         finally:
             connection.running.remove(running)
+            self.calls.end()
 
     @contextlib.contextmanager
     def _watching(self) -> Iterator[None]:

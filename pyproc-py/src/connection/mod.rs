@@ -19,6 +19,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use pyproc_protocol::v2::telemetry::write_frame;
 use pyproc_protocol::v2::{self, Failure, Times};
 use pyproc_protocol::{FrameDecoder, Version};
 use rustix::event::PollFlags;
@@ -26,11 +27,14 @@ use rustix::event::PollFlags;
 pub(crate) use self::form::Form;
 use self::large::Large;
 pub(crate) use self::reading::Cancellations;
-pub(crate) use self::request::{Call, CallBody, Greeting, Listed, Target, Waiting};
+pub(crate) use self::request::{Call, CallBody, Client, Greeting, Known, Listed, Target, Waiting};
 use crate::outgoing::Outgoing;
 
 /// Bytes of requests not finished, and of answers not read, beyond which reading pauses.
 const BUFFER_LIMIT: usize = 1024 * 1024;
+
+/// Bytes of a frame of telemetry before its lines.
+const FRAME_HEAD: usize = 16;
 
 /// A client's socket, which never blocks, and the buffers on both sides of it.
 pub(crate) struct Connection {
@@ -47,8 +51,7 @@ pub(crate) struct Connection {
     version: Version,
     /// The client has said hello.
     greeted: bool,
-    /// The feature error-details is in force.
-    pub(crate) details: bool,
+    pub(crate) client: Client,
     /// The worker exits with this connection.
     pub(crate) owner: bool,
     /// What the hello listed.
@@ -69,6 +72,8 @@ pub(crate) struct Connection {
     pub(crate) ended: bool,
     /// The client is gone altogether.
     pub(crate) gone: bool,
+    /// The worker drains: what is read from now on is not run, but may cancel what runs.
+    pub(crate) refuses: bool,
     /// It has its place among those whose requests are to be run.
     pub(crate) scheduled: bool,
     pub(crate) interest: PollFlags,
@@ -92,7 +97,7 @@ impl Connection {
             backlog: 0,
             version: Version::V1,
             greeted: false,
-            details: false,
+            client: Client::default(),
             owner: false,
             table: Vec::new(),
             concurrent_names,
@@ -104,6 +109,7 @@ impl Connection {
             farewell: None,
             ended: false,
             gone: false,
+            refuses: false,
             scheduled: false,
             interest: PollFlags::empty(),
             reads_less: false,
@@ -130,7 +136,7 @@ impl Connection {
     ) {
         let form = Form {
             version,
-            details: self.details,
+            details: self.client.details,
             max_frame_size: self.max_frame_size,
         };
         form.write_failure(id, times, failure, self.outgoing.end());
@@ -152,6 +158,20 @@ impl Connection {
             self.outgoing.append(&mut farewell);
         }
         self.outgoing.send(&*self.socket)
+    }
+
+    /// Sends lines of telemetry at once or lets them wait; says whether it does either.
+    pub(crate) fn report(&mut self, lines: &[u8]) -> bool {
+        let waiting = self.outgoing.len();
+        if self.gone || (waiting > 0 && waiting + FRAME_HEAD + lines.len() > BUFFER_LIMIT) {
+            return false;
+        }
+        if write_frame(lines, self.max_frame_size, self.outgoing.end()).is_err() {
+            return false;
+        }
+        // The serving thread closes it.
+        self.gone |= self.outgoing.send(&*self.socket).is_err();
+        !self.gone
     }
 
     /// Whether a request waits, and the client reads its answers.
@@ -185,10 +205,10 @@ impl Connection {
     }
 
     /// What to wait for: room for answers, and more requests unless too much waits already.
-    pub(crate) fn wanted_events(&self, draining: bool) -> PollFlags {
+    pub(crate) fn wanted_events(&self) -> PollFlags {
         let mut events = PollFlags::empty();
         events.set(PollFlags::OUT, !self.outgoing.is_empty());
-        events.set(PollFlags::IN, !(self.ended || draining || self.is_paused()));
+        events.set(PollFlags::IN, !(self.ended || self.is_paused()));
         events
     }
 }

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyproc_protocol::v2::{self, Failure, Method};
 use pyproc_protocol::{FrameError, HELLO_METHOD, Hello, Message, Request, Response, Version};
 
-use super::{Call, CallBody, Connection, Greeting, Listed, Target, Waiting};
+use super::{Call, CallBody, Connection, Greeting, Known, Listed, Target, Waiting};
 use crate::ffi;
 
 const READ_SIZE: usize = 128 * 1024;
@@ -101,7 +101,7 @@ impl Connection {
                 let pong = v2::Message::Pong(v2::Pong { id: ping.id });
                 let _ = pong.encode(self.max_frame_size, self.outgoing.end());
             }
-            v2::Message::Drain | v2::Message::Skippable { .. } => {}
+            v2::Message::Drain | v2::Message::Telemetry(_) | v2::Message::Skippable { .. } => {}
             _ => return Err(Broken::unexpected("response")),
         }
         Ok(())
@@ -135,13 +135,16 @@ impl Connection {
     /// What was agreed is in force at once; the answer needs the interpreter.
     fn take_hello(&mut self, request: &Request) {
         self.greeted = true;
+        if self.refuses {
+            return;
+        }
         let id = request.id;
         let waiting = match read_hello(request) {
             Ok((version, hello)) => {
                 self.version = version;
-                self.details = hello.features.error_details;
+                self.client.details = hello.features.error_details;
                 self.owner = hello.owner;
-                let (features, agent) = (hello.features, hello.agent);
+                let (features, agent) = (hello.features.within(version), hello.agent);
                 Waiting::Hello(Greeting {
                     id,
                     version,
@@ -172,11 +175,15 @@ impl Connection {
             target,
             codec: request.body.codec,
             wants_times: request.wants_times,
+            known: Known::new(request.trace, request.headers),
             body: CallBody::Frame(request.body.bytes),
         }
     }
 
     pub(super) fn enqueue(&mut self, call: Call) {
+        if self.refuses {
+            return;
+        }
         match &call.target {
             Target::Name(name) if self.concurrent_names.contains(name) => {
                 self.waiting_concurrent.push_back(call);

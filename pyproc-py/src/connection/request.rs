@@ -1,13 +1,18 @@
 //! What a client wants.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use pyproc_protocol::v2::Codec;
-use pyproc_protocol::{Features, Version};
+use pyproc_protocol::v2::{Codec, TraceContext};
+use pyproc_protocol::{Features, Headers, Version};
 
 use super::large::LARGE;
 use crate::functions::FunctionId;
+
+/// Among the flags of a trace.
+const SAMPLED: u8 = 0x01;
 
 /// What is to be done for a client, in its turn.
 pub(crate) enum Waiting {
@@ -37,7 +42,40 @@ pub(crate) struct Call {
     pub(crate) target: Target,
     pub(crate) codec: Codec,
     pub(crate) wants_times: bool,
+    pub(crate) known: Known,
     pub(crate) body: CallBody,
+}
+
+/// What came with a request besides its body.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    pub(crate) trace: Option<TraceContext>,
+    pub(crate) headers: Option<Arc<Headers>>,
+}
+
+impl Known {
+    pub(super) fn new(trace: Option<TraceContext>, headers: Headers) -> Self {
+        let headers = (!headers.is_empty()).then(|| Arc::new(headers));
+        Self { trace, headers }
+    }
+
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.trace.is_none() && self.headers.is_none()
+    }
+
+    /// Whether what happens in the call is likely to be recorded.
+    pub(crate) fn is_worth_knowing(&self) -> bool {
+        self.headers.is_some() || self.trace.is_some_and(|trace| trace.flags & SAMPLED != 0)
+    }
+}
+
+/// What its calls need to know of a client.
+#[derive(Clone, Default)]
+pub(crate) struct Client {
+    /// The feature error-details is in force.
+    pub(crate) details: bool,
+    /// The `Channel` for telemetry, if it wants any.
+    pub(crate) channel: Option<Arc<Py<PyAny>>>,
 }
 
 pub(crate) enum Target {

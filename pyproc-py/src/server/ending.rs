@@ -9,8 +9,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Server;
 use super::waiting::timespec;
-use crate::concurrent;
 use crate::state::{Core, Place};
+use crate::{concurrent, reporter};
 
 /// What clients have to read the last answers.
 pub(super) const FLUSH_LIMIT: Duration = Duration::from_secs(5);
@@ -22,6 +22,7 @@ impl Server<'_, '_> {
             return Ok(());
         }
         self.flush_deadline = Instant::now() + FLUSH_LIMIT;
+        reporter::drain(self.py)?;
         for place in self.places() {
             let ended = self.with(place, |connection| {
                 connection.say_drain();
@@ -33,6 +34,7 @@ impl Server<'_, '_> {
                 PollFlags::IN
             };
             self.serve_connection(place, events)?;
+            self.with(place, |connection| connection.refuses = true);
         }
         Ok(())
     }
@@ -48,8 +50,9 @@ impl Server<'_, '_> {
         state.is_idle() || (!state.has_concurrent() && Instant::now() > self.flush_deadline)
     }
 
-    /// Gives clients a bounded time to read the answers that are ready.
-    pub(super) fn say_goodbye(&mut self) {
+    /// Gives clients a bounded time to read what is ready.
+    pub(super) fn say_goodbye(&mut self) -> PyResult<()> {
+        reporter::drain(self.py)?;
         let deadline = Instant::now() + FLUSH_LIMIT;
         for place in self.places() {
             while self.sends_on(place) {
@@ -65,6 +68,7 @@ impl Server<'_, '_> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Whether something is left to send to a client that is there.

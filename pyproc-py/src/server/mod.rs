@@ -27,6 +27,7 @@ use crate::connection::Connection;
 use crate::functions::Functions;
 use crate::hello;
 use crate::json::Keys;
+use crate::reporter;
 use crate::spin::Spin;
 use crate::state::{Core, GivenUp, Place, State};
 
@@ -103,10 +104,12 @@ impl<'a, 'py> Server<'a, 'py> {
     /// Serves until SIGTERM, the owner's end or the parent's, then finishes what there is.
     pub(crate) fn serve(&mut self) -> PyResult<()> {
         let ended = self.run();
-        if let Err(error) = &ended
-            && error.is_instance_of::<PySystemExit>(self.py)
-        {
-            self.say_goodbye();
+        let says_goodbye = match &ended {
+            Ok(()) => Instant::now() < self.flush_deadline, // the clients do read
+            Err(error) => error.is_instance_of::<PySystemExit>(self.py),
+        };
+        if says_goodbye {
+            self.say_goodbye()?;
         }
         for place in self.places() {
             self.close(place)?;
@@ -192,7 +195,6 @@ impl<'a, 'py> Server<'a, 'py> {
     /// After anything has happened to a connection: what is to be done for it next.
     pub(crate) fn settle(&mut self, place: Place) -> PyResult<()> {
         let mut state = self.core.lock();
-        let draining = state.draining;
         let Some(connection) = state.get(place) else {
             return Ok(());
         };
@@ -206,7 +208,7 @@ impl<'a, 'py> Server<'a, 'py> {
             self.ready.push_back(place);
         }
         connection.reads_less = connection.is_paused();
-        let interest = connection.wanted_events(draining);
+        let interest = connection.wanted_events();
         if connection.interest != interest {
             connection.interest = interest;
             drop(state);
@@ -221,10 +223,16 @@ impl<'a, 'py> Server<'a, 'py> {
         self.connections.retain(|one| one.place != place);
         self.tell(given_up);
         self.deaf = false;
-        match connection {
-            Some(connection) if connection.owner => self.drain(),
-            _ => Ok(()),
+        let Some(connection) = connection else {
+            return Ok(());
+        };
+        if let Some(channel) = &connection.client.channel {
+            reporter::close(self.py, channel)?;
         }
+        if connection.owner {
+            self.drain()?;
+        }
+        Ok(())
     }
 
     fn tell(&self, given_up: GivenUp) {

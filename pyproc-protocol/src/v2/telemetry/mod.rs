@@ -27,7 +27,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Features;
+use super::encode;
+use crate::{EncodeError, Features};
 
 pub use attributes::{AttributeValue, Attributes};
 pub use ids::{SpanId, TraceId};
@@ -91,6 +92,19 @@ pub fn records(payload: &[u8]) -> impl Iterator<Item = Result<Record, RecordErro
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
         .filter_map(|line| Record::read_line(line).transpose())
+}
+
+/// Appends lines of records to `out` as one frame. On an error `out` is as before.
+///
+/// # Errors
+///
+/// When the frame would be larger than `max_frame_size`.
+pub fn write_frame(
+    lines: &[u8],
+    max_frame_size: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    encode::telemetry(lines, max_frame_size, out)
 }
 
 impl Record {

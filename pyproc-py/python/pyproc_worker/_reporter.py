@@ -1,0 +1,38 @@
+"""Sends telemetry on one connection of the loop in Python."""
+
+import select
+from typing import TYPE_CHECKING, Callable
+
+from pyproc_worker import _binary
+from pyproc_worker._channel import LIMIT, TELEMETRY
+from pyproc_worker._fork import Forks
+
+if TYPE_CHECKING:
+    from pyproc_worker._connection import Connection
+
+
+class Reporter:
+    """What a `Channel` sends by."""
+
+    def __init__(
+        self,
+        connection: "Connection",
+        maximum: int,
+        look_again: Callable[["Connection"], None],
+    ) -> None:
+        self._connection = connection
+        self._maximum = maximum
+        self._look_again = look_again
+
+    def send(self, records: bytes) -> bool:
+        """See `Channel.send`."""
+        size = _binary.HEADER.size + len(records)
+        if size > self._maximum or Forks.is_child:
+            return False
+        connection = self._connection
+        frame = _binary.FRAME.pack(size, TELEMETRY, 0, _binary.JSON, 0) + records
+        if not connection.outgoing.offer(frame, LIMIT):
+            return False
+        if connection.outgoing and not connection.interest & select.POLLOUT:
+            self._look_again(connection)  # so that the rest leaves when there is room
+        return True

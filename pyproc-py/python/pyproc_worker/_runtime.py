@@ -1,0 +1,127 @@
+"""What the interpreter does beside running functions: garbage collection, and the event loop."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+import time
+
+from pyproc_worker._metrics import Gauge, Histogram, registered
+from pyproc_worker._on_import import when_loaded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+
+    from pyproc_worker._asyncio import EventLoopThread
+
+GC_BOUNDS = (0.00001, 0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
+
+LOOK = 1.0
+"""Seconds between measurements of the event loop."""
+
+
+class _GarbageCollection:
+    """Measures how long collections hold up everything else."""
+
+    def __init__(self) -> None:
+        metric = registered(
+            Histogram(
+                "pyproc_worker_gc_pause_seconds",
+                "How long garbage collections took.",
+                ("generation",),
+                GC_BOUNDS,
+            )
+        )
+        self._pauses = [metric.labels(generation) for generation in range(3)]
+        self._started = 0.0
+
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._started = time.perf_counter()
+        else:
+            self._pauses[info["generation"]].observe(time.perf_counter() - self._started)
+
+
+class _EventLoop:
+    """Measures, while async functions run, how late the loop is and how many there are."""
+
+    def __init__(self) -> None:
+        self._lag = registered(
+            Gauge(
+                "pyproc_worker_event_loop_lag_seconds",
+                "How late the event loop of async functions ran what was due; 0 without any.",
+                (),
+                "max",
+            )
+        )
+        self._active = registered(
+            Gauge("pyproc_worker_active_tasks", "Async functions that run.", (), "sum")
+        )
+        self._looking = False
+
+    def on_busy(self, thread: EventLoopThread) -> None:
+        """Called on the loop's thread when a call begins while none ran."""
+        if not self._looking:
+            self._looking = True
+            self._active.set(thread.running)
+            self._look_again(thread)
+
+    def _look_again(self, thread: EventLoopThread) -> None:
+        loop = _running_loop()
+        loop.call_later(LOOK, self._look, thread, loop.time() + LOOK)
+
+    def _look(self, thread: EventLoopThread, due: float) -> None:
+        running = thread.running
+        self._active.set(running)
+        self._lag.set(max(0.0, _running_loop().time() - due) if running else 0)
+        if running:
+            self._look_again(thread)
+        else:
+            self._looking = False
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    import asyncio  # on whose thread this runs
+
+    return asyncio.get_running_loop()
+
+
+class _Watched:
+    wanted = False
+    collections: _GarbageCollection | None = None
+    loop: _EventLoop | None = None
+
+
+def watch() -> None:
+    """From now on it is measured; doing it twice does nothing."""
+    if _Watched.wanted:
+        return
+    _Watched.wanted = True
+    if _Watched.collections is None:
+        _Watched.collections = _GarbageCollection()
+    gc.callbacks.append(_Watched.collections)
+    when_loaded("pyproc_worker._asyncio", _watch_loop)
+
+
+def unwatch() -> None:
+    """Nobody wants to know any more."""
+    if not _Watched.wanted:
+        return
+    _Watched.wanted = False
+    with contextlib.suppress(ValueError):  # somebody has emptied the list
+        gc.callbacks.remove(_Watched.collections)  # type: ignore[arg-type]
+    asyncio_thread = sys.modules.get("pyproc_worker._asyncio")
+    if asyncio_thread is not None:
+        asyncio_thread.on_busy = None  # type: ignore[attr-defined]
+
+
+def _watch_loop() -> None:
+    from pyproc_worker import _asyncio
+
+    if not _Watched.wanted:
+        return
+    if _Watched.loop is None:
+        _Watched.loop = _EventLoop()
+    _asyncio.on_busy = _Watched.loop.on_busy
