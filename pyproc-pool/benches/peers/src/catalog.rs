@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use crate::plan::{Placement, Runtime, Session, Step, Work};
 use anyhow::{Result, bail};
-use pyproc_bench::plan::{Placement, Runtime, Session, Step, Work};
 
 use Placement::{Apart, Free};
 use Runtime::{Blocking, CurrentThread, MultiThread, Python};

@@ -6,8 +6,15 @@
 //! Clients are Rust programs (`pyproc-bench client`), Python programs, or
 //! a Rust module inside of a Python process; all get the session as JSON.
 
+mod catalog;
+mod cli;
+mod client;
 pub mod job;
 pub mod latencies;
 pub mod plan;
 pub mod process;
+mod report;
 pub mod row;
+mod run;
+
+pub use cli::main;

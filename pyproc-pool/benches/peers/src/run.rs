@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use pyproc_bench::{
+use crate::{
     plan::{Placement, Runtime, Session, Step, Work},
     process::memory,
     row::Row,
 };
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     catalog::{self, Client, Selection, Setup},
@@ -177,12 +177,21 @@ impl Run {
                 python
             }
             _ => {
-                let mut client = Command::new(env::current_exe()?);
+                let mut client = Command::new(program(session.work)?);
                 client.arg("client").arg(&json);
                 client
             }
         })
     }
+}
+
+/// This program; with the allocator that takes little, if it is memory that is measured.
+fn program(work: Work) -> Result<PathBuf> {
+    let program = env::current_exe()?;
+    Ok(match work {
+        Work::Idle | Work::Held => program.with_file_name("pyproc-bench-lean"),
+        _ => program,
+    })
 }
 
 /// The cause: what Python or a chain of errors says last.

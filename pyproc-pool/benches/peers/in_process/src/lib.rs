@@ -19,6 +19,10 @@ use pyproc_bench::{
 use pythonize::{depythonize, pythonize};
 use serde_json::Value;
 
+/// As the other Rust clients have it; Python's objects are in Python's own memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The module.
 #[pymodule]
 fn pyproc_bench_in_process(module: &Bound<'_, PyModule>) -> PyResult<()> {

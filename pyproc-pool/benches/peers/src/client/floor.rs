@@ -12,13 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use pyproc_bench::{
+use crate::{
     latencies::Latencies,
     plan::{Placement, Session, Step},
     process::{Sample, place_apart},
     row::Row,
 };
+use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::sched_yield;
 
 /// As many bytes as the frame of `predict({"value": 42})`.

@@ -7,11 +7,11 @@ use std::{
     time::Instant,
 };
 
+use crate::{job::Job, plan::Session, row::Row};
 use anyhow::{Context, Result};
 use bytes::{Buf, BufMut, Bytes};
 use hyper::http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
-use pyproc_bench::{job::Job, plan::Session, row::Row};
 use tokio::net::UnixStream;
 use tonic::{
     Request, Status,

@@ -2,6 +2,7 @@
 
 use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Instant};
 
+use crate::{job::Job, plan::Session, row::Row};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -11,7 +12,6 @@ use hyper::{
     header::HOST,
 };
 use hyper_util::rt::TokioIo;
-use pyproc_bench::{job::Job, plan::Session, row::Row};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{

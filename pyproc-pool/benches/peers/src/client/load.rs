@@ -5,14 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use pyproc_bench::{
+use crate::{
     latencies::Latencies,
     plan::{Placement, Session, Step},
     process::{Sample, place_apart},
     row::Row,
 };
+use anyhow::{Result, bail};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::task::JoinSet;
 
 use super::ticks::Ticks;

@@ -10,11 +10,11 @@ mod ticks;
 
 use std::{process, thread, time::Duration};
 
-use anyhow::{Context, Result, bail};
-use pyproc_bench::{
+use crate::{
     plan::{Runtime, Session},
     row::Row,
 };
+use anyhow::{Context, Result, bail};
 
 use crate::catalog::{self, Client};
 

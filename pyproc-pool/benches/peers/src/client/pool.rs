@@ -7,14 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
-use base64::prelude::{BASE64_STANDARD, Engine};
-use pyproc_bench::{
+use crate::{
     job::{Answer, Job, check_echo},
     plan::{Session, Step},
     process::Sample,
     row::Row,
 };
+use anyhow::{Context as _, Result, bail};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use pyproc_pool::{Pool, WorkerOutput};
 use serde::Serialize;
 use serde_json::Value;

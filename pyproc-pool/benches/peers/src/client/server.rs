@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::process::family;
 use anyhow::{Context, Result, bail};
-use pyproc_bench::process::family;
 
 /// How long a server may take to answer its first call.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -5,11 +5,11 @@ mod verdict;
 
 use std::{fs, path::Path};
 
-use anyhow::{Context, Result};
-use pyproc_bench::{
+use crate::{
     plan::{Placement, Runtime, Work},
     row::Row,
 };
+use anyhow::{Context, Result};
 
 pub(crate) use plot::draw;
 pub(crate) use verdict::print_verdicts;
@@ -161,7 +161,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Row>> {
 /// A row that says nothing yet, for tests.
 #[cfg(test)]
 fn row(peer: &str, work: Work, in_flight: usize) -> Row {
-    use pyproc_bench::plan::{Session, Step};
+    use crate::plan::{Session, Step};
 
     let session = Session {
         peer: peer.into(),

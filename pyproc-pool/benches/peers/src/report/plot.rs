@@ -5,11 +5,11 @@ mod svg;
 
 use std::{fs, path::Path};
 
-use anyhow::{Context, Result};
-use pyproc_bench::{
+use crate::{
     plan::{Placement, Runtime, Work},
     row::Row,
 };
+use anyhow::{Context, Result};
 
 use chart::{Bar, Line};
 use svg::{Anchor, Svg};

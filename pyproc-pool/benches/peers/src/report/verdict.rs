@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use pyproc_bench::{
+use crate::{
     plan::{
         Runtime::{self, CurrentThread, MultiThread},
         Work,
