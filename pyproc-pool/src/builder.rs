@@ -1,14 +1,20 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{Error, Pool, PoolConfig, RestartConfig, WorkerOutput, observe::Observer};
+use pyproc_protocol::Headers;
 
-/// Sets up a [`Pool`] step by step. Each method but [`observer`](Self::observer) sets the
+use crate::{
+    Error, LogLevel, Pool, PoolConfig, RestartConfig, WorkerOutput,
+    observe::Observer,
+    shared::{Attached, Carry},
+};
+
+/// Sets up a [`Pool`] step by step. Each method but [`observer`](Self::observer) and [`carry`](Self::carry) sets the
 /// field of [`PoolConfig`] of the same name; unit, default and limits are documented there.
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct PoolBuilder {
     config: PoolConfig,
-    observer: Option<Arc<dyn Observer>>,
+    attached: Attached,
 }
 
 impl PoolBuilder {
@@ -117,10 +123,48 @@ impl PoolBuilder {
         self
     }
 
-    /// Who is told of each call and of what happens to workers. No setting of [`PoolConfig`]. Default:
+    /// Whether Python's log records come as `tracing` events.
+    pub fn python_logs(mut self, wanted: bool) -> Self {
+        self.config.python_logs = wanted;
+        self
+    }
+
+    /// Events a second that one worker may make of what it writes.
+    pub fn log_rate(mut self, events_per_second: u32) -> Self {
+        self.config.log_rate = events_per_second;
+        self
+    }
+
+    /// Level of the event that says how a call went.
+    pub fn call_log(mut self, level: LogLevel) -> Self {
+        self.config.call_log = level;
+        self
+    }
+
+    /// From which duration on a call is slow.
+    pub fn slow_call(mut self, duration: Duration) -> Self {
+        self.config.slow_call = duration;
+        self
+    }
+
+    /// Adds one who is told of each call and of what happens to workers. No setting of [`PoolConfig`]. Default:
     /// nobody.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = Some(observer);
+        self.attached.observers.push(observer);
+        self
+    }
+
+    /// Adds headers to each call, such as a request id, in the task of its caller and before observers do. No setting
+    /// of [`PoolConfig`]. Default: none. A second `carry` replaces the first.
+    ///
+    /// ```
+    /// # let builder = pyproc_pool::Pool::builder();
+    /// let builder = builder.carry(|headers| {
+    ///     headers.insert("tenant".into(), "acme".into());
+    /// });
+    /// ```
+    pub fn carry(mut self, add: impl Fn(&mut Headers) + Send + Sync + 'static) -> Self {
+        self.attached.carry = Carry(Some(Arc::new(add)));
         self
     }
 
@@ -130,7 +174,7 @@ impl PoolBuilder {
     ///
     /// Those of [`Pool::start`].
     pub async fn start(self) -> Result<Pool, Error> {
-        Pool::start_observed(self.config, self.observer).await
+        Pool::start_with(self.config, self.attached).await
     }
 }
 
@@ -139,7 +183,7 @@ impl From<PoolConfig> for PoolBuilder {
     fn from(config: PoolConfig) -> Self {
         Self {
             config,
-            observer: None,
+            attached: Attached::default(),
         }
     }
 }

@@ -30,8 +30,10 @@ pub(crate) struct Call {
     pub(crate) state: CallState,
     /// It runs beside other calls.
     pub(crate) concurrent: bool,
-    /// Wakes the caller when the call is done.
+    /// Wakes the caller when the call is done, or its deadline has passed.
     pub(crate) waker: Option<Waker>,
+    /// When its caller waits no longer; `None` once that has passed.
+    pub(crate) deadline: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,15 @@ impl CallState {
             worker,
             sent,
             abandoned: false,
+        }
+    }
+
+    /// Whether the caller waits for it, and has no outcome yet.
+    pub(crate) fn is_awaited(&self) -> bool {
+        match self {
+            Self::Queued(..) => true,
+            Self::OnWorker { abandoned, .. } => !abandoned,
+            Self::Done(_) => false,
         }
     }
 }
@@ -130,6 +141,10 @@ impl CallTable {
         call
     }
 
+    pub(crate) fn calls_mut(&mut self) -> impl Iterator<Item = &mut Call> {
+        self.entries.iter_mut().filter_map(|it| it.call.as_mut())
+    }
+
     pub(crate) fn ids(&self) -> impl Iterator<Item = (CallId, &Call)> {
         self.entries
             .iter()
@@ -150,6 +165,7 @@ mod tests {
             state: CallState::on_worker(0, Instant::now()),
             concurrent: false,
             waker: None,
+            deadline: None,
         }
     }
 

@@ -84,19 +84,35 @@ pub struct PoolConfig {
     /// Newest version of the protocol to agree on with workers. Default 2, at least 1. Version 1 is all JSON,
     /// which a person can read, but slower, and carries neither bytes nor deadlines.
     pub max_protocol_version: u32,
-    /// How long a connection's task and an idle worker look again and again for the next message before they sleep. Default zero:
-    /// not at all. At most 1 ms; 50 µs is a good value.
+    /// How long a connection's task and an idle worker look again and again for the next message before they sleep.
+    /// Default zero: not at all. At most 1 ms; 50 µs is a good value.
     ///
     /// A process that sleeps takes some 5 to 50 µs to wake, often longer than the call itself. But a process that looks
-    /// takes a core (on a current-thread runtime, other tasks get their turns between the looks): with fewer free cores than workers and callers everything gets slower. It gives the core up to
-    /// whoever else wants it (`sched_yield`) and stops when looking catches nothing, so that idle pools use no
-    /// processor time. Zero is what to use on fewer than four cores.
+    /// takes a core (on a current-thread runtime, other tasks get their turns between the looks): with fewer free
+    /// cores than workers and callers everything gets slower. It gives the core up to whoever else wants it
+    /// (`sched_yield`) and stops when looking catches nothing, so that idle pools use no processor time. Zero is what
+    /// to use on fewer than four cores.
     #[serde(with = "humantime_serde")]
     pub spin: Duration,
     /// What happens after a worker's death.
     pub restart: RestartConfig,
     /// Where stdout and stderr of workers go.
     pub output: WorkerOutput,
+    /// Whether records of Python's `logging`, and prints of our workers, come as events of target
+    /// `pyproc::python` and `pyproc::output`, with the call that they belong to. Default: yes, if there is a
+    /// `tracing` subscriber when the pool starts; not with [`WorkerOutput::Inherit`].
+    pub python_logs: bool,
+    /// Events a second that one worker may make, on average, of its stdout, of its stderr and of its log records,
+    /// each by its own measure; a second's worth at once. Default 10,000, at least 1. Of what is over, the number is
+    /// said once a second, and a worker that goes on writing line by line is held up: it gets out some 50,000 lines a
+    /// second.
+    pub log_rate: u32,
+    /// Level of the event that says how a call went, in the span of its caller. Default `debug`. Calls that failed or
+    /// were slow have `warn`, unless this is `off`. Bodies are never in it.
+    pub call_log: LogLevel,
+    /// From which duration on a call that succeeded is slow. Default 10 s; zero means never.
+    #[serde(with = "humantime_serde")]
+    pub slow_call: Duration,
 }
 
 /// How a worker is brought back after its death.
@@ -125,12 +141,42 @@ pub struct RestartConfig {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum WorkerOutput {
+    /// `Log` if there is a `tracing` subscriber when the pool starts, else `Inherit`, so that prints are seen in any
+    /// case.
+    #[default]
+    Auto,
     /// To the service's stderr, so that `print` never mixes with the service's stdout.
     /// Workers wait while nobody reads that.
-    #[default]
     Inherit,
     /// Nowhere.
     Discard,
+    /// Line by line into `tracing` events of target `pyproc::output` and level `INFO`. Lines of JSON as logging
+    /// libraries write them have the level that they say; a traceback is one event of level `ERROR`.
+    Log,
+}
+
+impl WorkerOutput {
+    /// What is meant, where there is a subscriber or none.
+    pub(crate) fn resolved(self, subscriber: bool) -> Self {
+        match self {
+            Self::Auto if subscriber => Self::Log,
+            Self::Auto => Self::Inherit,
+            chosen => chosen,
+        }
+    }
+}
+
+/// Level of an event, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "they are what they are called")]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
 }
 
 impl Default for PoolConfig {
@@ -153,6 +199,10 @@ impl Default for PoolConfig {
             spin: Duration::ZERO,
             restart: RestartConfig::default(),
             output: WorkerOutput::default(),
+            python_logs: true,
+            log_rate: 10_000,
+            call_log: LogLevel::Debug,
+            slow_call: Duration::from_secs(10),
         }
     }
 }
@@ -184,8 +234,8 @@ impl PoolConfig {
 
     /// Reads settings from the environment: `PYPROC_` and the field's name in
     /// capitals, such as `PYPROC_MAX_IN_FLIGHT=32`, `PYPROC_START_TIMEOUT=5s`,
-    /// `PYPROC_RESTART_MAX_ATTEMPTS=3` or `PYPROC_EXTERNAL_SOCKETS=/run/a.sock:/run/b.sock`. What is not set, or empty, has
-    /// its default. `args` and `env` cannot be set this way.
+    /// `PYPROC_RESTART_MAX_ATTEMPTS=3` or `PYPROC_EXTERNAL_SOCKETS=/run/a.sock:/run/b.sock`. What is not set, or
+    /// empty, has its default. `args` and `env` cannot be set this way.
     ///
     /// # Errors
     ///
@@ -221,6 +271,7 @@ impl PoolConfig {
             let reason = format!("{:?} is longer than {MAX_SPIN:?}", self.spin);
             return Err(ConfigError::new("spin", reason));
         }
+        in_range("log_rate", self.log_rate as usize, 1, u32::MAX as usize)?;
         no_zero_byte("args", &self.args)?;
         no_zero_byte(
             "env",

@@ -9,7 +9,12 @@ use std::{
 
 use bytes::BytesMut;
 use pyproc_protocol::{Peer, Session};
-use tokio::{io::AsyncWrite, net::UnixStream, task::coop::has_budget_remaining};
+use tokio::{
+    io::AsyncWrite,
+    net::UnixStream,
+    runtime::{Handle, RuntimeFlavor},
+    task::coop::has_budget_remaining,
+};
 use tokio_util::io::poll_read_buf;
 
 use crate::{ProtocolViolation, inbox::Inbox, outbox::Outbox, shared::Shared, spin::Spin};
@@ -32,6 +37,10 @@ pub(crate) struct Connection {
     spin: Spin,
     /// Callers that have their answers and are still to be woken.
     wakers: Vec<Waker>,
+    /// Callers and connection take turns on one thread.
+    one_thread: bool,
+    /// One half of the callers that were answered together has been woken.
+    halved: bool,
 }
 
 /// Why a connection ended.
@@ -73,6 +82,9 @@ impl Connection {
             yielded: false,
             spin: Spin::new(spin),
             wakers: Vec::new(),
+            one_thread: Handle::try_current()
+                .is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::CurrentThread),
+            halved: false,
         }
     }
 
@@ -159,6 +171,8 @@ impl Connection {
     fn deliver(&mut self, shared: &Shared, worker: usize) -> Result<(), ProtocolViolation> {
         let arrived = self.inbox.arrived;
         self.spin.on_catch(|| arrived);
+        self.halved = false;
+        self.pass_on_records(shared, worker);
         let mut scheduler = shared.scheduler();
         if self.inbox.take_drain() {
             scheduler.lane_drains(worker);
@@ -169,12 +183,33 @@ impl Connection {
         self.inbox.take_violation().map_or(Ok(()), Err)
     }
 
-    /// Wakes all callers that have their answers, or of many one half.
+    fn pass_on_records(&mut self, shared: &Shared, worker: usize) {
+        if !self.inbox.records.is_empty() {
+            shared.records.push(worker, self.inbox.records.drain(..));
+        }
+    }
+
+    /// Reads what the worker still reports, until it takes no more requests or is gone. Its answers reach nobody any more.
+    pub(crate) async fn farewell(&mut self, shared: &Shared, worker: usize) {
+        while !self.inbox.has_drain() {
+            let read = poll_fn(|cx| self.poll_read(cx)).await;
+            self.inbox.answers.clear();
+            self.pass_on_records(shared, worker);
+            if read.is_err() || self.inbox.take_violation().is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Wakes all callers that have their answers, or of many one half. Then all the others: where
+    /// callers run on several threads, they are halved again, so that none of those waits.
     fn wake_some(&mut self) {
+        let again = !(self.one_thread && self.halved);
         let share = match self.wakers.len() {
-            count @ MANY.. => count / 2,
+            count @ MANY.. if again => count / 2,
             count => count,
         };
+        self.halved = true;
         self.wakers.drain(..share).for_each(Waker::wake);
     }
 

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{Event, Peer, Session, v2::Answer};
 use rustix::{
     io::Errno,
@@ -16,6 +16,8 @@ pub(crate) struct Inbox {
     session: Session,
     pub(crate) input: BytesMut,
     pub(crate) answers: Vec<Answer>,
+    /// Frames of what the worker reports beside.
+    pub(crate) records: Vec<Bytes>,
     pub(crate) arrived: Instant,
     drain: Drain,
     /// What the worker did wrong after all that is in `answers`.
@@ -42,6 +44,7 @@ impl Inbox {
             session,
             input,
             answers: Vec::new(),
+            records: Vec::new(),
             arrived: Instant::now(),
             drain: Drain::No,
             violation: None,
@@ -59,7 +62,10 @@ impl Inbox {
 
     /// Whether nothing waits to be delivered.
     pub(crate) fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.violation.is_none() && self.drain != Drain::Unknown
+        self.answers.is_empty()
+            && self.records.is_empty()
+            && self.violation.is_none()
+            && self.drain != Drain::Unknown
     }
 
     /// The buffer to read into, with room.
@@ -76,6 +82,7 @@ impl Inbox {
         loop {
             match self.session.receive(&mut self.input) {
                 Ok(Some(Event::Answer(answer))) => self.answers.push(answer),
+                Ok(Some(Event::Telemetry(frame))) => self.records.push(frame),
                 Ok(Some(Event::Drain)) if self.drain == Drain::No => self.drain = Drain::Unknown,
                 Ok(Some(_)) => {}
                 Ok(None) => return,
@@ -85,6 +92,11 @@ impl Inbox {
                 }
             }
         }
+    }
+
+    /// Whether the worker said that it takes no more requests.
+    pub(crate) fn has_drain(&self) -> bool {
+        self.drain != Drain::No
     }
 
     /// Whether the scheduler is to be told, now, that the worker takes no more requests.

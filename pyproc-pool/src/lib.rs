@@ -43,10 +43,16 @@
 //! `block_on` runs, which on the multi-threaded runtime is on a thread of its own and so is woken across
 //! threads.
 //!
-//! Each worker also has two small threads of its own: one waits for the process, one reads its output.
+//! A pool also has a small thread that tells callers when deadlines have passed, and two for each worker: one
+//! waits for the process, one reads its output. Once workers report something beside their answers, one more passes
+//! that on.
 //!
 //! A call that comes alone mostly waits for sleeping processes to wake. [`PoolBuilder::spin`] says how to avoid that,
 //! and what it costs.
+//!
+//! # Logs
+//!
+//! What the pool does, what Python logs and what workers print are `tracing` events; see [`logged`].
 //!
 //! # Features
 //!
@@ -55,38 +61,53 @@
 #![deny(unsafe_code)]
 
 mod builder;
+mod call_log;
 mod call_table;
 mod config;
 mod connection;
+mod deadlines;
 mod depth;
 mod error;
+mod events;
 mod inbox;
 mod lane;
+mod lines;
 mod methods;
 #[cfg(feature = "msgpack")]
 mod msgpack;
+#[doc = include_str!("../LOGS.md")]
+pub mod logged {}
 pub mod observe;
 mod outbox;
 mod outgoing;
 mod pending;
 mod pool;
+mod python_log;
 mod queue;
 mod read;
+mod records;
+mod report;
 mod request;
 mod scheduler;
+mod several;
 mod shared;
 mod socket_dir;
 mod spin;
 mod status;
+mod watch;
 mod worker;
 
 pub use builder::PoolBuilder;
-pub use config::{PoolConfig, RestartConfig, WorkerOutput};
+pub use config::{LogLevel, PoolConfig, RestartConfig, WorkerOutput};
 pub use error::{
     ConfigError, Deadline, DeathCause, DecodeError, Error, ErrorKind, ProtocolViolation,
     RemoteException, StartFailure, StartFailureCause, TimeoutError, WorkerDeath,
 };
-pub use pool::Pool;
+pub use pool::{Pool, WeakPool};
 pub use pyproc_protocol as protocol;
 pub use request::CallRequest;
 pub use status::{Health, ShutdownReport, Stats, WorkerHealth, WorkerState};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

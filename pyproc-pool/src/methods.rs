@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::{cell::Cell, collections::HashMap};
 
 use pyproc_protocol::{FunctionInfo, Peer, Version};
 
@@ -8,6 +8,8 @@ use pyproc_protocol::{FunctionInfo, Peer, Version};
 pub(crate) struct Methods {
     ids: HashMap<Box<str>, MethodId>,
     known: Vec<Method>,
+    /// The one that was looked up last: often the next one, too.
+    latest: Cell<Option<MethodId>>,
 }
 
 /// The pool's number for a function.
@@ -84,7 +86,13 @@ impl Methods {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<MethodId> {
-        self.ids.get(name).copied()
+        let latest = self.latest.get();
+        if latest.is_some_and(|id| &*self.known[id.0 as usize].name == name) {
+            return latest;
+        }
+        let found = self.ids.get(name).copied();
+        self.latest.set(found.or(latest));
+        found
     }
 
     /// What a call that waits keeps of the name that its caller gave.

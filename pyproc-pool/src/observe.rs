@@ -8,7 +8,10 @@ use std::{
 
 use pyproc_protocol::{
     Headers,
-    v2::{Times, TraceContext},
+    v2::{
+        Times, TraceContext,
+        telemetry::{LostRecord, MetricsRecord, SpanRecord},
+    },
 };
 
 use crate::{Error, StartFailure, WorkerDeath};
@@ -16,7 +19,9 @@ use crate::{Error, StartFailure, WorkerDeath};
 /// Watches a pool; see [`PoolBuilder::observer`](crate::PoolBuilder::observer).
 ///
 /// Its methods are called on the paths of calls and workers, and must neither block nor panic: a panic while a call is
-/// watched is the caller's, one about a worker is logged.
+/// watched is the caller's, one about a worker is logged. Only [`record`](Self::record) has a thread of the pool for
+/// itself, and may take a moment: what does not fit into 1 MiB for each worker meanwhile is dropped and counted in
+/// the log.
 ///
 /// ```
 /// use pyproc_pool::observe::{CallEnd, CallObserver, CallStart, Observer};
@@ -49,6 +54,18 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     fn worker(&self, event: &WorkerEvent<'_>) {
         let _ = event;
     }
+
+    /// What workers shall report, as far as they can: those of ours of version 2. Asked once, when the pool starts.
+    /// Default: nothing.
+    fn wants(&self) -> Wants {
+        Wants::default()
+    }
+
+    /// A worker reported something that was wanted. Called on a thread of the pool, for one record after another, in
+    /// the order of the worker, and before its death is told.
+    fn record(&self, from: Reporter, record: WorkerRecord) {
+        let _ = (from, record);
+    }
 }
 
 /// Watches one call. It is told of the end of each call exactly once, whatever becomes of it.
@@ -79,9 +96,13 @@ pub struct Carried<'a> {
     /// The span that the function runs in. To workers of version 1 it is sent as the header `traceparent`, unless
     /// there is one.
     pub trace: Option<TraceContext>,
+    /// The span above that one. Workers of version 1, which do not say when the function ran, get it in place of the
+    /// span in `trace`, which nobody can export then. Default: they get that of `trace`.
+    pub caller_span_id: Option<[u8; 8]>,
     /// The worker shall say when the function ran. Workers of version 1 do not.
     pub times: bool,
-    /// Headers, to which more may be added within the limits of headers.
+    /// Headers: the call's own, those of [`carry`](crate::PoolBuilder::carry), and those of the pool's earlier
+    /// observers. More may be added within the limits of headers.
     pub headers: &'a mut Headers,
 }
 
@@ -126,6 +147,41 @@ pub struct Anatomy {
     pub worker: Duration,
     /// When the function ran, by the worker's clocks, if it was asked and said.
     pub times: Option<Times>,
+}
+
+/// What workers shall report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wants {
+    /// Spans that were made in Python.
+    pub spans: bool,
+    /// Metrics that were made in Python, and those of Python itself.
+    pub metrics: bool,
+}
+
+/// Who reports.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Reporter {
+    /// The worker's slot.
+    pub worker: usize,
+    /// Its process id, if it is known.
+    pub pid: Option<u32>,
+}
+
+/// Something that a worker reported.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most are spans, and none is kept"
+)]
+pub enum WorkerRecord {
+    /// A span that was made in Python and has ended.
+    Span(SpanRecord),
+    /// Metrics, as they stand.
+    Metrics(MetricsRecord),
+    /// What the worker had to drop.
+    Lost(LostRecord),
 }
 
 /// Something that happened to a worker.
@@ -177,95 +233,5 @@ impl WorkerEvent<'_> {
             } => Some(death),
             _ => None,
         }
-    }
-}
-
-/// The observer of one call, if there is one. It is told of the call's end also when the call is
-/// dropped.
-#[derive(Default)]
-pub(crate) struct Watch(Option<Box<Watched>>);
-
-struct Watched {
-    observer: Box<dyn CallObserver>,
-    start: Instant,
-    seen: Seen,
-}
-
-/// What is known of a call so far.
-#[derive(Default)]
-pub(crate) struct Seen {
-    pub(crate) listed: bool,
-    pub(crate) worker: Option<usize>,
-    pub(crate) anatomy: Option<Anatomy>,
-    pub(crate) request_bytes: usize,
-    pub(crate) response_bytes: usize,
-}
-
-impl Watch {
-    pub(crate) fn begin(observer: Option<&dyn Observer>, method: &str, start: Instant) -> Self {
-        let observer = observer.and_then(|it| it.begin(&CallStart { method, start }));
-        Self(observer.map(|observer| {
-            Box::new(Watched {
-                observer,
-                start,
-                seen: Seen::default(),
-            })
-        }))
-    }
-
-    /// Writes down what is known by now.
-    pub(crate) fn note(&mut self, note: impl FnOnce(&mut Seen)) {
-        if let Some(watched) = &mut self.0 {
-            note(&mut watched.seen);
-        }
-    }
-
-    /// What the observer wants to travel with the request.
-    pub(crate) fn carry(&mut self, headers: &mut Headers) -> (Option<TraceContext>, bool) {
-        let Some(watched) = &mut self.0 else {
-            return (None, false);
-        };
-        let mut carried = Carried {
-            trace: None,
-            times: false,
-            headers,
-        };
-        watched.observer.carry(&mut carried);
-        (carried.trace, carried.times)
-    }
-
-    pub(crate) fn end(mut self, outcome: CallOutcome<'_>) {
-        if let CallOutcome::Error(error) = outcome {
-            self.note(|seen| seen.worker = seen.worker.or(error.worker()));
-        }
-        self.tell(outcome);
-    }
-
-    fn tell(&mut self, outcome: CallOutcome<'_>) {
-        let Some(watched) = self.0.take() else {
-            return;
-        };
-        let seen = watched.seen;
-        watched.observer.end(&CallEnd {
-            listed: seen.listed,
-            worker: seen.worker,
-            outcome,
-            duration: watched.start.elapsed(),
-            anatomy: seen.anatomy,
-            request_bytes: seen.request_bytes,
-            response_bytes: seen.response_bytes,
-        });
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.tell(CallOutcome::Abandoned);
-    }
-}
-
-impl fmt::Debug for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Watch").field(&self.0.is_some()).finish()
     }
 }

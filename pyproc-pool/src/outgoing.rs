@@ -17,10 +17,28 @@ pub(crate) struct Outgoing {
 pub(crate) struct Envelope {
     pub(crate) codec: Codec,
     pub(crate) headers: Headers,
-    pub(crate) trace: Option<TraceContext>,
+    pub(crate) trace: Option<Trace>,
     pub(crate) wants_times: bool,
     /// When the caller stops waiting.
     pub(crate) deadline: Instant,
+}
+
+/// What the observer wants the worker to know of the trace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trace {
+    pub(crate) context: TraceContext,
+    /// In place of that in `context` where the worker does not say when the function ran.
+    pub(crate) caller_span_id: Option<[u8; 8]>,
+}
+
+impl Trace {
+    /// The span above that of the execution, if it is known.
+    pub(crate) fn above_execution(self) -> TraceContext {
+        TraceContext {
+            span_id: self.caller_span_id.unwrap_or(self.context.span_id),
+            ..self.context
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -40,7 +58,7 @@ pub(crate) const TRACEPARENT_ROOM: usize = 100;
 impl Envelope {
     /// Adds what a worker of version 1 would otherwise not get to know.
     pub(crate) fn suit_version_1(&mut self) {
-        let Some(trace) = self.trace else {
+        let Some(trace) = self.trace.map(Trace::above_execution) else {
             return;
         };
         let size: usize = self.headers.iter().map(|(k, v)| k.len() + v.len()).sum();
@@ -60,7 +78,7 @@ impl Envelope {
     ) -> RequestHead<'a> {
         RequestHead {
             index,
-            trace: self.trace,
+            trace: self.trace.map(|it| it.context),
             deadline: Some(self.deadline.saturating_duration_since(now)),
             wants_times: self.wants_times,
             codec: self.codec,

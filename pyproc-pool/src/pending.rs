@@ -1,14 +1,14 @@
-use std::{cell::Cell, future::poll_fn, task::Waker};
-
-use tokio::time::{Instant, timeout_at};
+use std::{cell::Cell, future::poll_fn, task::Waker, time::Instant};
 
 use crate::{
     Error,
+    call_log::Completed,
     call_table::{CallId, Outcome},
-    observe::Watch,
+    observe::CallOutcome,
     outgoing::Outgoing,
     scheduler::{Admission, GivenUp},
     shared::Shared,
+    watch::Watch,
 };
 
 /// A call that was taken by the pool. Dropping it gives the call up.
@@ -16,11 +16,16 @@ use crate::{
 pub(crate) struct Pending<'a> {
     shared: &'a Shared,
     id: CallId,
+    method: &'a str,
+    begun: Instant,
     /// The outcome was taken, or the call given up: nothing is left to do.
     over: bool,
     /// It is told of the call's end also when the call is dropped.
     pub(crate) watch: Watch,
 }
+
+/// Bytes of inputs that are written in no time.
+const SMALL: usize = 1024;
 
 /// The deadline passed; with the worker that has the call, if one has.
 pub(crate) struct DeadlinePassed(pub(crate) Option<usize>);
@@ -28,17 +33,23 @@ pub(crate) struct DeadlinePassed(pub(crate) Option<usize>);
 impl<'a> Pending<'a> {
     pub(crate) fn submit(
         shared: &'a Shared,
-        method: &str,
+        method: &'a str,
         request: Outgoing,
         admission: Admission,
+        begun: Instant,
     ) -> Result<Self, Error> {
+        // To write a small input takes no longer than a look at the clock.
+        let is_small = request.payload.as_slice().len() < SMALL;
+        let now = if is_small { begun } else { Instant::now() };
         let mut request = Some(request);
-        let now = std::time::Instant::now();
         let submitted = shared
             .scheduler()
             .submit(method, &mut request, admission, now)?;
         if let Some(writer) = submitted.writer {
             writer.wake();
+        }
+        if submitted.is_urgent {
+            shared.earlier_deadline.notify_one();
         }
         if let Some(buffer) = submitted.buffer {
             give_buffer(buffer);
@@ -46,6 +57,8 @@ impl<'a> Pending<'a> {
         Ok(Self {
             shared,
             id: submitted.id,
+            method,
+            begun,
             over: false,
             watch: Watch::default(),
         })
@@ -55,9 +68,9 @@ impl<'a> Pending<'a> {
     ///
     /// Cancellation safety: a dropped wait gives the call up, its late answer is dropped by
     /// id, and its capacity comes back when the worker answers.
-    pub(crate) async fn outcome(&mut self, deadline: Instant) -> Result<Outcome, DeadlinePassed> {
+    pub(crate) async fn outcome(&mut self) -> Result<Outcome, DeadlinePassed> {
         let outcome = poll_fn(|cx| self.shared.scheduler().poll_outcome(self.id, cx));
-        if let Ok(outcome) = timeout_at(deadline, outcome).await {
+        if let Some(outcome) = outcome.await {
             self.over = true;
             return Ok(outcome);
         }
@@ -82,11 +95,22 @@ impl<'a> Pending<'a> {
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        if !self.over
-            && let GivenUp::OnWorker(worker) = self.give_up("the caller is gone")
-        {
-            self.watch.note(|seen| seen.worker = Some(worker));
+        if self.over {
+            return;
         }
+        let worker = match self.give_up("the caller is gone") {
+            GivenUp::OnWorker(worker) => Some(worker),
+            _ => None,
+        };
+        self.watch.note(|seen| seen.worker = worker);
+        self.shared.call_log.completed(&Completed {
+            method: self.method,
+            worker,
+            start: self.begun,
+            answered: None,
+            outcome: &CallOutcome::Abandoned,
+            watch: &self.watch,
+        });
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{
     future::poll_fn,
     path::PathBuf,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, Weak},
     task::Waker,
     time::{Duration, Instant},
 };
@@ -15,10 +15,10 @@ use tokio::{
 };
 
 use crate::{
-    CallRequest, Error, Health, PoolBuilder, PoolConfig, ShutdownReport, StartFailure, Stats,
-    WorkerHealth,
-    observe::Observer,
-    shared::Shared,
+    CallRequest, ConfigError, Error, Health, PoolBuilder, PoolConfig, ShutdownReport, StartFailure,
+    Stats, WorkerHealth,
+    deadlines::Deadlines,
+    shared::{Attached, Shared},
     socket_dir::SocketDir,
     worker::{Lifecycle, Running, Source, Stop, last_words},
 };
@@ -32,9 +32,24 @@ pub struct Pool {
     handle: Arc<Handle>,
 }
 
+/// A handle that does not keep its pool alive, from [`Pool::downgrade`].
+#[derive(Debug, Clone)]
+pub struct WeakPool {
+    handle: Weak<Handle>,
+}
+
+impl WeakPool {
+    /// The pool, if anybody still has it. Drop it soon: meanwhile it is kept alive.
+    pub fn upgrade(&self) -> Option<Pool> {
+        let handle = self.handle.upgrade()?;
+        Some(Pool { handle })
+    }
+}
+
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
+    _deadlines: Deadlines,
     stop: watch::Sender<Stop>,
     /// One task for each worker, which says whether it had to kill it.
     tasks: Mutex<JoinSet<bool>>,
@@ -64,16 +79,14 @@ impl Pool {
     ///
     /// When the future is dropped, the workers that were started are killed.
     pub async fn start(config: PoolConfig) -> Result<Self, Error> {
-        Self::start_observed(config, None).await
+        Self::start_with(config, Attached::default()).await
     }
 
-    pub(crate) async fn start_observed(
-        config: PoolConfig,
-        observer: Option<Arc<dyn Observer>>,
-    ) -> Result<Self, Error> {
+    pub(crate) async fn start_with(config: PoolConfig, attached: Attached) -> Result<Self, Error> {
         config.validate()?;
         let (sources, socket_dir) = sources(&config)?;
-        let shared = Arc::new(Shared::new(config, observer, sources.len()));
+        let shared = Arc::new(Shared::new(config, attached, sources.len()));
+        let deadlines = Deadlines::watch(Arc::clone(&shared)).map_err(no_thread)?;
         let (stop, on_stop) = watch::channel(Stop::No);
         let starts = sources
             .into_iter()
@@ -92,6 +105,7 @@ impl Pool {
         Ok(Self {
             handle: Arc::new(Handle {
                 shared,
+                _deadlines: deadlines,
                 stop,
                 tasks: Mutex::new(tasks),
                 socket_dir: std::sync::Mutex::new(socket_dir),
@@ -123,10 +137,6 @@ impl Pool {
     /// - [`Error::NoWorkers`] when none is left, [`Error::ShutDown`] after a shutdown;
     /// - [`Error::Remote`] when the function raised, or does not exist;
     /// - [`Error::Encode`] and [`Error::Decode`] when input or result do not fit.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with time enabled.
     ///
     /// # Cancellation safety
     ///
@@ -164,8 +174,8 @@ impl Pool {
     }
 
     /// A call whose input is bytes, which the function gets as `bytes`. They are not copied on their way
-    /// to the worker, which must speak version 2 of the protocol: in a pool that also has older workers, a call that comes
-    /// to one of those fails with [`Error::Encode`].
+    /// to the worker, which must speak version 2 of the protocol: in a pool that also has older workers, a call that
+    /// comes to one of those fails with [`Error::Encode`].
     ///
     /// ```no_run
     /// # async fn example(pool: pyproc_pool::Pool) -> Result<(), pyproc_pool::Error> {
@@ -180,6 +190,13 @@ impl Pool {
         input: impl Into<Bytes>,
     ) -> CallRequest<'a, ()> {
         CallRequest::raw(&self.handle.shared, method, input.into())
+    }
+
+    /// A handle that does not keep the pool alive, for whoever only looks at it now and then.
+    pub fn downgrade(&self) -> WeakPool {
+        WeakPool {
+            handle: Arc::downgrade(&self.handle),
+        }
     }
 
     /// How the workers are, at this moment.
@@ -281,6 +298,11 @@ impl Drop for Handle {
     }
 }
 
+fn no_thread(source: std::io::Error) -> ConfigError {
+    let reason = format!("the system gives no thread to keep it: {source}");
+    ConfigError::new("request_timeout", reason)
+}
+
 fn sources(config: &PoolConfig) -> Result<(Vec<Source>, Option<SocketDir>), Error> {
     if !config.external_sockets.is_empty() {
         let external = |path: &PathBuf| Source::External(path.clone());
@@ -296,10 +318,11 @@ async fn end_all(shared: &Shared) {
     let processes: Vec<_> = shared
         .workers()
         .iter_mut()
-        .filter_map(|it| it.process.take())
+        .enumerate()
+        .filter_map(|(worker, it)| Some((worker, it.process.take()?)))
         .collect();
-    for process in processes {
-        last_words(&process).await;
+    for (worker, process) in processes {
+        last_words(shared, worker, &process).await;
     }
 }
 

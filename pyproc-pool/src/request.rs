@@ -1,4 +1,7 @@
-use std::{io, mem, time::Duration};
+use std::{
+    io, mem,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use pyproc_protocol::{
@@ -6,17 +9,18 @@ use pyproc_protocol::{
     v2::{Body, Codec, Failure},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::Instant;
 
 use crate::{
     Deadline, Error, RemoteException, TimeoutError,
+    call_log::Completed,
     call_table::Answered,
-    observe::{Anatomy, CallOutcome, Watch},
+    observe::CallOutcome,
     outgoing::{Envelope, Outgoing, Payload, TRACEPARENT_ROOM},
     pending::{DeadlinePassed, Pending, take_buffer},
     read,
     scheduler::Admission,
     shared::Shared,
+    watch::Watch,
 };
 
 /// A call with settings of its own, from [`Pool::request`](crate::Pool::request) or
@@ -134,33 +138,45 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         let (shared, method, timeout) = (self.shared, self.method, self.timeout);
         let limit = timeout.unwrap_or(shared.config.request_timeout);
         let deadline = far(now, limit);
-        let watch = Watch::begin(shared.observer.as_deref(), method, now.into_std());
+        let watch = Watch::begin(shared.observer.as_deref(), method, now);
         // Little but the pending call is kept while it is awaited: what this future holds, each call
         // holds.
-        let (outcome, mut watch) = match self.submit(admission, deadline, watch) {
+        let (outcome, mut watch) = match self.submit(admission, now, deadline, watch) {
             Ok(mut pending) => {
-                let outcome = pending.outcome(deadline).await;
+                let outcome = pending.outcome().await;
                 (outcome, mem::take(&mut pending.watch))
             }
             Err((error, watch)) => (Ok(Err(error)), watch),
         };
+        let mut answer = None;
         let result = match outcome {
             Ok(outcome) => outcome.and_then(|answered| {
-                note(&answered, now, &mut watch);
+                watch.on_answer(&answered);
+                answer = Some((answered.worker, answered.received));
                 read(method, result(method, answered)?)
             }),
             Err(passed) => Err(timed_out(method, limit, timeout, passed)),
         };
-        watch.end(match &result {
+        let outcome = match &result {
             Ok(_) => CallOutcome::Success,
             Err(error) => CallOutcome::Error(error),
+        };
+        shared.call_log.completed(&Completed {
+            method,
+            worker: answer.map(|(worker, _)| worker),
+            start: now,
+            answered: answer.map(|(_, received)| received),
+            outcome: &outcome,
+            watch: &watch,
         });
+        watch.end(outcome);
         result
     }
 
     fn submit(
         self,
         admission: Admission,
+        now: Instant,
         deadline: Instant,
         mut watch: Watch,
     ) -> Result<Pending<'a>, (Error, Watch)> {
@@ -169,18 +185,24 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         let submitted = self.prepare(deadline, &mut watch).and_then(|request| {
             let bytes = request.payload.as_slice().len();
             watch.note(|seen| seen.request_bytes = bytes);
-            Pending::submit(shared, method, request, admission)
+            Pending::submit(shared, method, request, admission, now)
         });
         match submitted {
             Ok(mut pending) => {
                 pending.watch = watch;
                 Ok(pending)
             }
-            Err(error) => Err((error, watch)),
+            Err(error) => {
+                shared.log_refusal(&error);
+                Err((error, watch))
+            }
         }
     }
 
     fn prepare(mut self, deadline: Instant, watch: &mut Watch) -> Result<Outgoing, Error> {
+        if let Some(carry) = &self.shared.carry.0 {
+            carry(&mut self.headers);
+        }
         let (trace, wants_times) = watch.carry(&mut self.headers);
         let max = self.shared.config.max_frame_size;
         let mut room = RequestHead::room(self.method, &self.headers, max);
@@ -203,7 +225,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
             headers: self.headers,
             trace,
             wants_times,
-            deadline: deadline.into_std(),
+            deadline,
         };
         Ok(Outgoing { envelope, payload })
     }
@@ -249,19 +271,6 @@ fn timed_out(
         },
         worker: passed.0,
     })
-}
-
-fn note(answered: &Answered, begun: Instant, watch: &mut Watch) {
-    watch.note(|seen| {
-        seen.worker = Some(answered.worker);
-        seen.anatomy = Some(Anatomy {
-            queued: answered.sent.saturating_duration_since(begun.into_std()),
-            worker: answered.received.saturating_duration_since(answered.sent),
-            times: answered.answer.times,
-        });
-        let result = answered.answer.result.as_ref();
-        seen.response_bytes = result.map_or(0, |body| body.bytes.len());
-    });
 }
 
 fn result(method: &str, answered: Answered) -> Result<Body, Error> {

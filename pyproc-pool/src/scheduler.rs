@@ -34,6 +34,9 @@ pub(crate) struct Scheduler {
     spare: Vec<Vec<u8>>,
     /// Who waits for the last answer.
     drained: Vec<Waker>,
+    /// No call that is waited for has an earlier one.
+    next_deadline: Option<Instant>,
+    keeps_deadlines: bool,
     counters: Counters,
 }
 
@@ -77,6 +80,8 @@ pub(crate) struct Submitted {
     pub(crate) buffer: Option<Vec<u8>>,
     /// The connection's task, when it has to be woken.
     pub(crate) writer: Option<Waker>,
+    /// Its deadline is the earliest, and whoever keeps deadlines is to be told.
+    pub(crate) is_urgent: bool,
 }
 
 impl Scheduler {
@@ -91,6 +96,8 @@ impl Scheduler {
             open: true,
             spare: Vec::new(),
             drained: Vec::new(),
+            next_deadline: None,
+            keeps_deadlines: true,
             counters: Counters::default(),
         }
     }
@@ -120,6 +127,7 @@ impl Scheduler {
             // A call is submitted once.
             return Err(Error::ShutDown);
         };
+        let is_urgent = self.heed(call, request.envelope.deadline);
         let sent = self.lanes[worker].send(call, (method, id), request, concurrent, now);
         let (buffer, writer) = sent.map_err(|source| {
             self.calls.remove(call);
@@ -129,6 +137,7 @@ impl Scheduler {
             id: call,
             buffer,
             writer,
+            is_urgent,
         })
     }
 
@@ -143,12 +152,14 @@ impl Scheduler {
             return Err(Error::ShutDown);
         };
         let target = self.methods.hear(method);
+        let deadline = request.envelope.deadline;
         let id = self.enter(CallState::Queued(target, request), concurrent)?;
         self.queue.push(id, concurrent);
         Ok(Submitted {
             id,
             buffer: self.spare.pop(),
             writer: None,
+            is_urgent: self.heed(id, deadline),
         })
     }
 
@@ -174,6 +185,7 @@ impl Scheduler {
             state,
             concurrent,
             waker: None,
+            deadline: None,
         };
         match self.calls.insert(call) {
             Some(id) => Ok(id),
@@ -200,13 +212,21 @@ impl Scheduler {
             .min_by_key(|&worker| self.lanes[worker].load(concurrent))
     }
 
-    /// The outcome of a call, once there is one; the call is forgotten then.
-    pub(crate) fn poll_outcome(&mut self, id: CallId, cx: &mut Context<'_>) -> Poll<Outcome> {
+    /// The outcome of a call, once there is one; the call is forgotten then. `None` when its deadline
+    /// has passed before.
+    pub(crate) fn poll_outcome(
+        &mut self,
+        id: CallId,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Outcome>> {
         let Some(call) = self.calls.get(id) else {
             // Only a future that is polled after it was ready gets here.
-            return Poll::Ready(Err(Error::ShutDown));
+            return Poll::Ready(Some(Err(Error::ShutDown)));
         };
         if !matches!(call.state, CallState::Done(_)) {
+            if call.deadline.is_none() {
+                return Poll::Ready(None);
+            }
             match &mut call.waker {
                 Some(waker) => waker.clone_from(cx.waker()),
                 none => *none = Some(cx.waker().clone()),
@@ -214,9 +234,52 @@ impl Scheduler {
             return Poll::Pending;
         }
         match self.calls.remove(id).map(|call| call.state) {
-            Some(CallState::Done(outcome)) => Poll::Ready(outcome),
-            _ => Poll::Ready(Err(Error::ShutDown)),
+            Some(CallState::Done(outcome)) => Poll::Ready(Some(outcome)),
+            _ => Poll::Ready(Some(Err(Error::ShutDown))),
         }
+    }
+
+    /// Takes a new call's deadline into account: whether it is the earliest of all.
+    fn heed(&mut self, id: CallId, deadline: Instant) -> bool {
+        if let Some(call) = self.calls.get(id) {
+            call.deadline = Some(deadline);
+        }
+        let is_earliest = self.next_deadline.is_none_or(|next| deadline < next);
+        if is_earliest {
+            self.next_deadline = Some(deadline);
+        }
+        is_earliest
+    }
+
+    /// When the next look at the calls is due.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.next_deadline
+    }
+
+    /// Callers whose deadlines have passed by `now` are to be woken.
+    pub(crate) fn pass_deadlines(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
+        self.next_deadline = None;
+        for call in self.calls.calls_mut() {
+            let Some(deadline) = call.deadline.filter(|_| call.state.is_awaited()) else {
+                continue;
+            };
+            if deadline <= now {
+                call.deadline = None;
+                wakers.extend(call.waker.take());
+            } else if self.next_deadline.is_none_or(|next| deadline < next) {
+                self.next_deadline = Some(deadline);
+            }
+        }
+    }
+
+    /// Whether anybody may still make calls.
+    pub(crate) fn keeps_deadlines(&self) -> bool {
+        self.keeps_deadlines
+    }
+
+    /// Nobody makes calls any more.
+    pub(crate) fn forget_deadlines(&mut self) {
+        self.keeps_deadlines = false;
     }
 
     /// The caller waits no longer. A call that a worker has stays on the books until the
@@ -476,19 +539,9 @@ impl Scheduler {
 
     /// Calls whose callers still wait for a worker to answer.
     pub(crate) fn unanswered(&self) -> usize {
-        let waits = |state: &CallState| {
-            matches!(
-                state,
-                CallState::Queued(..)
-                    | CallState::OnWorker {
-                        abandoned: false,
-                        ..
-                    }
-            )
-        };
         self.calls
             .ids()
-            .filter(|(_, call)| waits(&call.state))
+            .filter(|(_, call)| call.state.is_awaited())
             .count()
     }
 

@@ -1,12 +1,21 @@
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fmt,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
+use pyproc_protocol::{Features, Headers};
+
 use crate::{
-    PoolConfig, WorkerState,
-    observe::{Observer, WorkerEvent},
+    Error, PoolConfig, WorkerOutput, WorkerState,
+    call_log::CallLog,
+    events::{self, Subscriber, WorkerNews},
+    lines::Tally,
+    observe::{Observer, Wants, WorkerEvent},
+    records::Records,
+    report::Reports,
     scheduler::{Limits, Scheduler},
+    several::together,
     worker::Process,
 };
 
@@ -15,8 +24,36 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) config: PoolConfig,
     pub(crate) observer: Option<Arc<dyn Observer>>,
+    /// What is wanted of workers.
+    pub(crate) features: Features,
+    pub(crate) records: Records,
+    pub(crate) carry: Carry,
+    pub(crate) call_log: CallLog,
+    pub(crate) subscriber: Subscriber,
+    refused: Mutex<Tally>,
     scheduler: Mutex<Scheduler>,
+    /// A call with an earlier deadline than all others was submitted.
+    pub(crate) earlier_deadline: Condvar,
     workers: Mutex<Vec<Worker>>,
+}
+
+/// What was attached to a pool beside its settings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Attached {
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
+    pub(crate) carry: Carry,
+}
+
+/// What adds headers to each call.
+#[derive(Clone, Default)]
+pub(crate) struct Carry(pub(crate) Option<Arc<AddHeaders>>);
+
+type AddHeaders = dyn Fn(&mut Headers) + Send + Sync;
+
+impl fmt::Debug for Carry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Carry").field(&self.0.is_some()).finish()
+    }
 }
 
 /// What is known of the worker in a slot.
@@ -30,11 +67,19 @@ pub(crate) struct Worker {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        config: PoolConfig,
-        observer: Option<Arc<dyn Observer>>,
-        workers: usize,
-    ) -> Self {
+    pub(crate) fn new(mut config: PoolConfig, attached: Attached, workers: usize) -> Self {
+        let subscriber = Subscriber::here();
+        config.output = config.output.resolved(subscriber.is_there());
+        let observer = together(attached.observers);
+        let features = features(&config, observer.as_deref(), &subscriber);
+        let reports = Reports::new(
+            subscriber.clone(),
+            observer.clone(),
+            features,
+            config.output == WorkerOutput::Log,
+            config.log_rate,
+            workers,
+        );
         let limits = Limits {
             max_in_flight: config.max_in_flight,
             max_queue: config.max_queue,
@@ -48,21 +93,44 @@ impl Shared {
             last_error: None,
         };
         Self {
-            config,
             observer,
+            features,
+            records: Records::new(workers, reports),
+            carry: attached.carry,
+            call_log: CallLog::new(&config),
+            subscriber,
+            refused: Mutex::default(),
+            config,
             scheduler: Mutex::new(Scheduler::new(workers, limits)),
+            earlier_deadline: Condvar::new(),
             workers: Mutex::new((0..workers).map(unborn).collect()),
         }
     }
 
-    /// Tells the observer, if there is one. One that panics must not take the worker's task with it.
+    /// Tells the observer, if there is one.
     pub(crate) fn tell(&self, event: &WorkerEvent<'_>) {
-        let Some(observer) = &self.observer else {
+        if let Some(observer) = &self.observer {
+            self.subscriber.with_guarded(|| observer.worker(event));
+        }
+    }
+
+    /// Logs what happens to a worker.
+    pub(crate) fn log(&self, worker: usize, news: WorkerNews<'_>) {
+        self.subscriber
+            .with_guarded(|| events::worker(worker, news));
+    }
+
+    /// Logs that a call was refused, if that was why it failed, once a second.
+    pub(crate) fn log_refusal(&self, error: &Error) {
+        if !matches!(error, Error::Overloaded { .. }) {
             return;
-        };
-        let told = catch_unwind(AssertUnwindSafe(|| observer.worker(event)));
-        if told.is_err() {
-            tracing::error!(?event, "the pool's observer panicked");
+        }
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.add(1);
+        let rejected = refused.take(Instant::now());
+        drop(refused);
+        if let Some(rejected) = rejected {
+            events::queue_full(error, rejected);
         }
     }
 
@@ -73,8 +141,41 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for `limit`, or without end, but no longer than until an earlier deadline comes.
+    pub(crate) fn wait_for_deadline<'a>(
+        &'a self,
+        scheduler: MutexGuard<'a, Scheduler>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, Scheduler> {
+        match limit {
+            None => self
+                .earlier_deadline
+                .wait(scheduler)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(limit) => {
+                let waited = self.earlier_deadline.wait_timeout(scheduler, limit);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
     /// Not on the path of a call. Take it before the scheduler's lock, if both.
     pub(crate) fn workers(&self) -> MutexGuard<'_, Vec<Worker>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What to ask workers for.
+fn features(
+    config: &PoolConfig,
+    observer: Option<&dyn Observer>,
+    subscriber: &Subscriber,
+) -> Features {
+    let wants = observer.map_or_else(Wants::default, |it| it.wants());
+    let mut features = Features::CALLS;
+    let inherits = config.output == WorkerOutput::Inherit;
+    features.logs = config.python_logs && subscriber.is_there() && !inherits;
+    features.spans = wants.spans;
+    features.metrics = wants.metrics;
+    features
 }

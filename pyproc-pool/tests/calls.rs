@@ -336,3 +336,19 @@ async fn a_call_that_waits_takes_less_than_a_kibibyte_of_its_callers_task() {
     let size = size_of_val(&pool.call::<_, Value>("echo", &1));
     assert!(size <= 1024 - 320, "{size}");
 }
+
+#[test]
+fn a_deadline_passes_also_while_nobody_runs_the_pools_runtime() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let (pools, callers) = (runtime(), runtime());
+    let pool = pools.block_on(odd(1).start()).unwrap();
+    let late = callers.block_on(async {
+        let request = pool.request("echo", &1).timeout(Duration::from_millis(20));
+        request.call::<Value>().await
+    });
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Timeout);
+    pools.block_on(pool.shutdown(LONG));
+}

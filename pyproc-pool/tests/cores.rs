@@ -1,6 +1,4 @@
 //! What only workers of ours can do, with each of their loops and in each version of the protocol.
-//!
-//! `PYPROC_TEST_CORES` names the loops, such as `python,native`; `cargo xtask test` sets it.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,30 +7,22 @@
 
 mod support;
 
-use std::{env, error::Error as _, fs, path::Path, time::Duration};
+use std::{error::Error as _, fs, path::Path, time::Duration};
 
 use bytes::Bytes;
 use pyproc_pool::{Error, Pool};
-use serde_json::{Value, json};
-use support::{Scratch, builder, pids, until};
+use serde_json::Value;
+use support::{Scratch, cores, ours, pids, until};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A pool of each loop, with the newest version to agree on.
 async fn pools(versions: &[u32]) -> Vec<(String, Pool)> {
-    let cores = env::var("PYPROC_TEST_CORES").unwrap_or_else(|_| "python".into());
     let mut pools = Vec::new();
-    for core in cores.split(',') {
+    for core in cores() {
         for &version in versions {
-            let mut builder = builder("cores.py")
-                .workers(1)
+            let builder = ours("cores.py", &core)
                 .max_in_flight(200)
-                .max_protocol_version(version)
-                .env("PYPROC_WORKER_CORE", core);
-            if env::var_os("PYPROC_PYTHON_EXEC").is_none() {
-                // A plain `cargo test`: the sources do, as the package needs no build.
-                let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../pyproc-py/python");
-                builder = builder.env("PYTHONPATH", sources);
-            }
+                .max_protocol_version(version);
             let pool = builder.start().await.unwrap();
             pools.push((format!("{core}, version {version}"), pool));
         }
@@ -177,7 +167,8 @@ async fn bytes_cannot_be_sent_in_version_1_and_results_of_bytes_are_base64_there
 #[tokio::test]
 async fn messagepack_carries_what_json_does() {
     for (name, pool) in pools(&[2]).await {
-        let input = json!({"text": "größe", "list": [1, -2.5, null, true], "deep": {"": [{}]}});
+        let input =
+            serde_json::json!({"text": "größe", "list": [1, -2.5, null, true], "deep": {"": [{}]}});
         let output = pool.request("echo", &input).msgpack().call::<Value>().await;
         assert_eq!(output.unwrap(), input, "{name}");
         let error = pool.request("fail_later", &"gone").msgpack();
@@ -221,16 +212,8 @@ fn used(pid: u32) -> u64 {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn who_spins_answers_all_the_same_and_uses_no_processor_when_idle() {
-    let cores = env::var("PYPROC_TEST_CORES").unwrap_or_else(|_| "python".into());
-    for core in cores.split(',') {
-        let mut spinning = builder("cores.py")
-            .workers(1)
-            .spin(Duration::from_micros(200))
-            .env("PYPROC_WORKER_CORE", core);
-        if env::var_os("PYPROC_PYTHON_EXEC").is_none() {
-            let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../pyproc-py/python");
-            spinning = spinning.env("PYTHONPATH", sources);
-        }
+    for core in cores() {
+        let spinning = ours("cores.py", &core).spin(Duration::from_micros(200));
         let pool = spinning.start().await.unwrap();
         for i in 0..500 {
             assert_eq!(pool.call::<_, u32>("echo", &i).await.unwrap(), i);

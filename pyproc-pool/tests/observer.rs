@@ -150,6 +150,61 @@ async fn a_worker_of_version_1_gets_the_trace_in_a_header() {
     assert!(notes()[1].contains("times: None"));
 }
 
+/// Knows the span above the execution.
+#[derive(Debug)]
+struct Above;
+
+impl Observer for Above {
+    fn begin(&self, _: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+        Some(Box::new(Self))
+    }
+}
+
+impl CallObserver for Above {
+    fn carry(&mut self, carried: &mut Carried<'_>) {
+        assert_eq!(
+            carried.headers["observer"], "here",
+            "the first has had its turn"
+        );
+        carried.caller_span_id = Some([9; 8]);
+        carried.trace = Some(TRACE);
+    }
+
+    fn end(self: Box<Self>, _: &CallEnd<'_>) {}
+}
+
+#[tokio::test]
+async fn several_observers_see_each_call_and_a_worker_of_version_1_gets_the_span_above_the_execution()
+ {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("sidecar.sock");
+    let requests = sidecar::serve(&socket, |request| {
+        Some(Answer::success(request.id, request.body.clone()))
+    });
+    let first = Notes::default();
+    let told = Arc::clone(&first.0);
+    let second = Notes::default();
+    let told_too = Arc::clone(&second.0);
+    let builder = Pool::builder()
+        .external_sockets([&socket])
+        .max_protocol_version(1)
+        .observer(Arc::new(first))
+        .observer(Arc::new(second))
+        .observer(Arc::new(Above));
+    let pool = builder.start().await.unwrap();
+    let _: Value = pool.call("listed", &json!(1)).await.unwrap();
+    let request = requests.recv_timeout(LONG).unwrap();
+    let expected = "00-07070707070707070707070707070707-0909090909090909-01";
+    assert_eq!(request.headers["traceparent"], expected);
+    let told = told.lock().unwrap();
+    assert!(
+        told[0].starts_with("0 ready") && told[1].starts_with("listed: success"),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 2);
+    assert_eq!(*told, *told_too.lock().unwrap());
+}
+
 #[tokio::test]
 async fn the_end_of_every_call_is_told_exactly_once_whatever_becomes_of_it() {
     let (pool, notes) = watched(odd(1).max_in_flight(1).max_queue(0)).await;

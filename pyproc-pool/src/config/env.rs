@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use super::{PoolConfig, WorkerOutput};
+use serde::{Deserialize, de::value::StrDeserializer};
+
+use super::{LogLevel, PoolConfig, WorkerOutput};
 use crate::ConfigError;
 
 impl PoolConfig {
@@ -42,7 +44,11 @@ impl PoolConfig {
         )?;
         env.duration("PYPROC_RESTART_MAX_BACKOFF", &mut restart.max_backoff)?;
         env.parsed("PYPROC_RESTART_MULTIPLIER", &mut restart.multiplier)?;
-        env.parsed("PYPROC_OUTPUT", &mut self.output)
+        env.parsed("PYPROC_OUTPUT", &mut self.output)?;
+        env.parsed("PYPROC_PYTHON_LOGS", &mut self.python_logs)?;
+        env.parsed("PYPROC_LOG_RATE", &mut self.log_rate)?;
+        env.parsed("PYPROC_CALL_LOG", &mut self.call_log)?;
+        env.duration("PYPROC_SLOW_CALL", &mut self.slow_call)
     }
 }
 
@@ -67,7 +73,7 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
     fn duration(&self, name: &str, field: &mut Duration) -> Result<(), ConfigError> {
         // The reader of the serde form, so that both take the same notation.
         let parse = |text: &str| {
-            let text = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text);
+            let text = StrDeserializer::<serde::de::value::Error>::new(text);
             humantime_serde::deserialize(text).map_err(|error| error.to_string())
         };
         self.with(name, field, parse)
@@ -117,9 +123,21 @@ impl FromStr for WorkerOutput {
     type Err = serde::de::value::Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        use serde::{Deserialize, de::value::StrDeserializer};
-        Self::deserialize(StrDeserializer::<Self::Err>::new(text))
+        named(text)
     }
+}
+
+impl FromStr for LogLevel {
+    type Err = serde::de::value::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        named(text)
+    }
+}
+
+/// The variant that serde knows by this name.
+fn named<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, serde::de::value::Error> {
+    T::deserialize(StrDeserializer::<serde::de::value::Error>::new(text))
 }
 
 #[cfg(test)]
@@ -141,6 +159,9 @@ mod tests {
             ("PYPROC_RESTART_MULTIPLIER", "1.5"),
             ("PYPROC_EXTERNAL_SOCKETS", "/run/a.sock:/run/b.sock"),
             ("PYPROC_OUTPUT", "discard"),
+            ("PYPROC_PYTHON_LOGS", "false"),
+            ("PYPROC_CALL_LOG", "info"),
+            ("PYPROC_SLOW_CALL", "1s"),
         ])
         .unwrap();
         assert_eq!(config.workers, 3);
@@ -151,6 +172,9 @@ mod tests {
             ["/run/a.sock", "/run/b.sock"].map(PathBuf::from)
         );
         assert_eq!(config.output, WorkerOutput::Discard);
+        assert!(!config.python_logs);
+        assert_eq!(config.call_log, LogLevel::Info);
+        assert_eq!(config.slow_call, Duration::from_secs(1));
         assert_eq!(config.max_queue, PoolConfig::default().max_queue);
     }
 
@@ -186,6 +210,8 @@ mod tests {
             ("PYPROC_REQUEST_TIMEOUT", "5"),
             ("PYPROC_RESTART_MULTIPLIER", "twice"),
             ("PYPROC_OUTPUT", "loud"),
+            ("PYPROC_CALL_LOG", "verbose"),
+            ("PYPROC_LOG_RATE", "-1"),
         ] {
             let error = applied(&[(name, value)]).unwrap_err();
             assert_eq!(error.field, name);

@@ -79,7 +79,16 @@ fn written(scheduler: &mut Scheduler) -> Vec<u8> {
 }
 
 fn outcome(scheduler: &mut Scheduler, id: CallId) -> Poll<Outcome> {
-    scheduler.poll_outcome(id, &mut Context::from_waker(Waker::noop()))
+    scheduler
+        .poll_outcome(id, &mut Context::from_waker(Waker::noop()))
+        .map(|outcome| outcome.expect("its deadline is far"))
+}
+
+/// How many callers are woken when that much time has passed.
+fn passed(scheduler: &mut Scheduler, time: Duration) -> usize {
+    let mut wakers = Vec::new();
+    scheduler.pass_deadlines(Instant::now() + time, &mut wakers);
+    wakers.len()
 }
 
 #[test]
@@ -114,6 +123,53 @@ fn a_call_that_was_answered_at_its_deadline_keeps_its_answer() {
     answer(&mut scheduler, id.to_wire()).unwrap();
     let given_up = scheduler.give_up(id, "timeout", &mut Vec::new());
     assert!(matches!(given_up, GivenUp::Answered(Ok(_))));
+}
+
+#[test]
+fn only_a_call_with_the_earliest_deadline_is_urgent() {
+    let mut scheduler = ready();
+    let mut is_urgent = |seconds| {
+        let mut request = Some(request(Codec::Json));
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        request.as_mut().unwrap().envelope.deadline = deadline;
+        let submitted = scheduler.submit("m", &mut request, Admission::Queue, Instant::now());
+        submitted.unwrap().is_urgent
+    };
+    assert!(is_urgent(60));
+    assert!(!is_urgent(70));
+    assert!(is_urgent(50), "one that waits in the queue, too");
+}
+
+#[test]
+fn a_passed_deadline_wakes_its_caller_and_none_of_those_that_may_still_wait() {
+    let mut scheduler = ready();
+    let (first, answered, in_queue) = (
+        submit(&mut scheduler).unwrap(),
+        submit(&mut scheduler).unwrap(),
+        submit(&mut scheduler).unwrap(),
+    );
+    for id in [first, answered, in_queue] {
+        assert!(outcome(&mut scheduler, id).is_pending());
+    }
+    answer(&mut scheduler, answered.to_wire()).unwrap();
+    assert_eq!(passed(&mut scheduler, Duration::ZERO), 0);
+    assert!(scheduler.next_deadline().is_some());
+
+    assert_eq!(passed(&mut scheduler, Duration::from_secs(3600)), 2);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(matches!(
+        scheduler.poll_outcome(first, &mut cx),
+        Poll::Ready(None)
+    ));
+    assert!(matches!(
+        scheduler.poll_outcome(in_queue, &mut cx),
+        Poll::Ready(None)
+    ));
+    assert!(matches!(
+        outcome(&mut scheduler, answered),
+        Poll::Ready(Ok(_))
+    ));
+    assert_eq!(scheduler.next_deadline(), None);
 }
 
 #[test]

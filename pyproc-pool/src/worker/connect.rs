@@ -3,7 +3,7 @@
 use std::{io, path::Path, time::Duration};
 
 use bytes::BytesMut;
-use pyproc_protocol::{EncodeError, Event, Hello, Session};
+use pyproc_protocol::{EncodeError, Event, Features, Hello, Session};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -25,13 +25,14 @@ pub(super) async fn connect(
     socket: &Path,
     owner: bool,
     config: &PoolConfig,
+    features: Features,
     last_error: &mut Option<io::Error>,
 ) -> Result<Connection, Cause> {
     let stream = open(socket, last_error).await?;
     if owner {
         check_peer(&stream, socket)?;
     }
-    handshake(stream, socket, owner, config).await
+    handshake(stream, socket, owner, config, features).await
 }
 
 /// Tries until the worker listens; the caller sets the limit.
@@ -76,9 +77,11 @@ async fn handshake(
     socket: &Path,
     owner: bool,
     config: &PoolConfig,
+    features: Features,
 ) -> Result<Connection, Cause> {
     let hello = Hello {
         owner,
+        features,
         versions: (1..=config.max_protocol_version).collect(),
         ..Hello::new(AGENT)
     };

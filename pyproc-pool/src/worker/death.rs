@@ -8,6 +8,8 @@ use super::Process;
 use crate::{
     DeathCause, Error, WorkerDeath,
     connection::{Closed, Connection},
+    events::WorkerNews,
+    shared::Shared,
 };
 
 /// How long a worker that closed its connection may take to end by itself: an interpreter has things
@@ -22,6 +24,7 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Ends what is left of a worker, and makes the error for each call that it had.
 pub(super) async fn explain(
+    shared: &Shared,
     worker: usize,
     process: Option<Arc<Process>>,
     connection: Connection,
@@ -30,7 +33,7 @@ pub(super) async fn explain(
     let cause = match closed {
         Closed::Violation(violation) => {
             if let Some(process) = &process {
-                last_words(process).await;
+                last_words(shared, worker, process).await;
             }
             let source = Arc::new(violation);
             return Box::new(move || Error::Protocol {
@@ -43,18 +46,25 @@ pub(super) async fn explain(
     };
     // A worker that waits for its client to hang up sees it do so.
     drop(connection);
-    let death = Arc::new(autopsy(worker, process.as_deref(), cause).await);
+    let death = Arc::new(autopsy(shared, worker, process.as_deref(), cause).await);
     Box::new(move || Error::WorkerDied(Arc::clone(&death)))
 }
 
-async fn autopsy(worker: usize, process: Option<&Process>, mut cause: DeathCause) -> WorkerDeath {
+async fn autopsy(
+    shared: &Shared,
+    worker: usize,
+    process: Option<&Process>,
+    mut cause: DeathCause,
+) -> WorkerDeath {
     let mut output = String::new();
     if let Some(process) = process {
         if let Some(status) = own_end(process).await {
             cause = DeathCause::Exited(status);
         }
-        last_words(process).await;
-        output = process.output().tail();
+        last_words(shared, worker, process).await;
+        // What it printed may be among its records.
+        shared.records.settled().await;
+        output = process.tail().text();
     }
     WorkerDeath {
         worker,
@@ -70,10 +80,10 @@ pub(super) async fn own_end(process: &Process) -> Option<ExitStatus> {
 }
 
 /// Kills what is left of the process and waits until its end is known and its output read.
-pub(crate) async fn last_words(process: &Process) {
+pub(crate) async fn last_words(shared: &Shared, worker: usize, process: &Process) {
     process.kill();
     if timeout(TO_DIE, process.exited()).await.is_err() {
-        tracing::error!(pid = process.pid(), "a killed process does not end");
+        shared.log(worker, WorkerNews::Undead { pid: process.pid() });
         return;
     }
     let _ = timeout(LAST_WORDS, process.output().ended()).await;

@@ -16,11 +16,13 @@ use super::{
     Process,
     connect::connect,
     death::{self, last_words, left_running},
+    sink::Destination,
 };
 use crate::{
-    StartFailure, StartFailureCause as Cause, WorkerState,
+    StartFailure, StartFailureCause as Cause, WorkerOutput, WorkerState,
     connection::{Closed, Connection},
     error::chain,
+    events::WorkerNews,
     observe::WorkerEvent,
     shared::Shared,
 };
@@ -166,15 +168,16 @@ impl Lifecycle {
         process: &mut Option<Arc<Process>>,
         last_error: &mut Option<io::Error>,
     ) -> Result<Connection, Cause> {
-        let config = &self.shared.config;
+        let (config, features) = (&self.shared.config, self.shared.features);
         if let Source::External(_) = self.source {
-            return connect(socket, false, config, last_error).await;
+            return connect(socket, false, config, features, last_error).await;
         }
         let spawned = process.insert(Arc::new(self.spawn(socket).await?));
+        self.log(WorkerNews::Started { pid: spawned.pid() });
         self.with_worker(|it| it.process = Some(Arc::clone(spawned)));
         tokio::select! {
             biased;
-            result = connect(socket, true, config, last_error) => result,
+            result = connect(socket, true, config, features, last_error) => result,
             status = spawned.exited() => Err(Cause::Exited(status)),
         }
     }
@@ -189,11 +192,16 @@ impl Lifecycle {
             .as_ref()
             .map(|it| it.pid())
             .or(connection.peer_pid());
-        tracing::info!(worker = self.worker, pid, "worker is ready");
+        let restarted = self.incarnation > 1;
+        let mut restarts = u64::from(restarted);
         self.with_worker(|it| {
             it.pid = pid;
             it.state = WorkerState::Ready;
+            restarts += it.restarts;
         });
+        self.log(WorkerNews::Ready { pid, restarts });
+        let tail = process.as_ref().map(|it| it.tail().clone());
+        self.shared.records.begin(self.worker, pid, tail);
         let now = std::time::Instant::now();
         let wakers = self
             .shared
@@ -203,7 +211,7 @@ impl Lifecycle {
         self.shared.tell(&WorkerEvent::Ready {
             worker: self.worker,
             pid,
-            restarted: self.incarnation > 1,
+            restarted,
         });
     }
 
@@ -222,12 +230,26 @@ impl Lifecycle {
         if let Some(dir) = &config.working_dir {
             command.current_dir(dir);
         }
-        Process::spawn(command, config.output)
+        Process::spawn(command, self.destination())
             .await
             .map_err(|source| Cause::Spawn {
                 program: config.python_exec.clone(),
                 source,
             })
+    }
+
+    fn destination(&self) -> Destination {
+        let shared = &self.shared;
+        match shared.config.output {
+            WorkerOutput::Discard => Destination::Nowhere,
+            WorkerOutput::Log => Destination::Log {
+                worker: self.worker,
+                subscriber: shared.subscriber.clone(),
+                rate: shared.config.log_rate,
+            },
+            // What `Auto` means was decided at the start.
+            WorkerOutput::Inherit | WorkerOutput::Auto => Destination::Stderr,
+        }
     }
 
     /// A worker that never became ready.
@@ -239,10 +261,11 @@ impl Lifecycle {
             {
                 cause = Cause::Exited(status);
             }
-            last_words(process).await;
+            last_words(&self.shared, self.worker, process).await;
         }
         self.forget_process();
         let failure = self.failure(cause, process.as_deref());
+        self.log(WorkerNews::NotStarted(&failure));
         self.shared.tell(&WorkerEvent::StartFailed {
             worker: self.worker,
             failure: &failure,
@@ -254,7 +277,7 @@ impl Lifecycle {
         StartFailure {
             worker: self.worker,
             cause,
-            output: process.map_or_else(String::new, |it| it.output().tail()),
+            output: process.map_or_else(String::new, |it| it.tail().text()),
         }
     }
 
@@ -262,9 +285,18 @@ impl Lifecycle {
     async fn bury(&mut self, running: Running, closed: Closed) {
         self.set_state(WorkerState::Restarting);
         self.shared.scheduler().lane_down(self.worker);
-        let error = death::explain(self.worker, running.process, running.connection, closed).await;
+        let error = death::explain(
+            &self.shared,
+            self.worker,
+            running.process,
+            running.connection,
+            closed,
+        )
+        .await;
         self.forget_process();
+        self.shared.records.settled().await;
         let death = error();
+        self.log(WorkerNews::Died(&death));
         self.note_failure(&death);
         let wakers = self.shared.scheduler().fail_lane(self.worker, error);
         wakers.into_iter().for_each(Waker::wake);
@@ -278,13 +310,14 @@ impl Lifecycle {
     async fn see_off(&mut self, running: Running) {
         self.set_state(WorkerState::Restarting);
         self.shared.scheduler().lane_down(self.worker);
-        tracing::info!(worker = self.worker, "worker takes no more calls");
         drop(running.connection);
         if let Some(process) = running.process {
             death::own_end(&process).await;
-            last_words(&process).await;
+            last_words(&self.shared, self.worker, &process).await;
         }
         self.forget_process();
+        self.shared.records.settled().await;
+        self.log(WorkerNews::Drained);
         self.shared.tell(&WorkerEvent::Drained {
             worker: self.worker,
         });
@@ -329,10 +362,7 @@ impl Lifecycle {
     }
 
     fn give_up(&self, failure: StartFailure) {
-        tracing::error!(
-            worker = self.worker,
-            "worker is given up after too many failed starts"
-        );
+        self.log(WorkerNews::GivenUp);
         self.leave(Some(Arc::new(failure)));
     }
 
@@ -347,13 +377,13 @@ impl Lifecycle {
         let wakers = self.shared.scheduler().lane_gone(self.worker, failure);
         wakers.into_iter().for_each(Waker::wake);
         if before != WorkerState::Stopped {
+            self.log(WorkerNews::Stopped);
             self.shared.tell(&WorkerEvent::Stopped { worker });
         }
     }
 
     fn note_failure(&self, error: &(dyn std::error::Error + 'static)) {
         let error = chain(error);
-        tracing::warn!(worker = self.worker, error, "worker failed");
         self.with_worker(|it| it.last_error = Some(error));
     }
 
@@ -361,22 +391,52 @@ impl Lifecycle {
     async fn end_unborn(&self) {
         let process = self.shared.workers()[self.worker].process.take();
         if let Some(process) = process {
-            last_words(&process).await;
+            last_words(&self.shared, self.worker, &process).await;
         }
     }
 
     /// The pool stops: ends the worker, by force if need be, which is what is returned.
     async fn end(&self, running: Running) -> bool {
         self.shared.scheduler().lane_down(self.worker);
-        drop(running.connection);
-        let stop = *self.stop.borrow();
-        let mut killed = false;
-        if let (Some(process), Stop::Within(grace)) = (running.process, stop) {
-            process.terminate();
-            killed = timeout(grace, process.exited()).await.is_err();
-            last_words(&process).await;
-        }
+        let Stop::Within(grace) = *self.stop.borrow() else {
+            return false;
+        };
+        let killed = match running.process {
+            Some(process) => self.terminate(&process, running.connection, grace).await,
+            None => {
+                self.hear_out(running.connection).await;
+                false
+            }
+        };
+        self.shared.records.settled().await;
         killed
+    }
+
+    async fn terminate(
+        &self,
+        process: &Process,
+        mut connection: Connection,
+        grace: Duration,
+    ) -> bool {
+        process.terminate();
+        let ended = async {
+            tokio::select! {
+                () = connection.farewell(&self.shared, self.worker) => {}
+                _ = process.exited() => {}
+            }
+            // A worker that waits for its client to hang up sees it do so.
+            drop(connection);
+            process.exited().await;
+        };
+        let killed = timeout(grace, ended).await.is_err();
+        last_words(&self.shared, self.worker, process).await;
+        killed
+    }
+
+    /// Somebody else's worker goes on, so only what has arrived is read.
+    async fn hear_out(&self, mut connection: Connection) {
+        let farewell = connection.farewell(&self.shared, self.worker);
+        let _ = timeout(Duration::ZERO, farewell).await;
     }
 
     fn forget_process(&self) {
@@ -388,6 +448,10 @@ impl Lifecycle {
 
     fn set_state(&self, state: WorkerState) {
         self.with_worker(|it| it.state = state);
+    }
+
+    fn log(&self, news: WorkerNews<'_>) {
+        self.shared.log(self.worker, news);
     }
 
     fn with_worker(&self, change: impl FnOnce(&mut crate::shared::Worker)) {

@@ -1,43 +1,46 @@
 use std::{
-    collections::VecDeque,
-    io::{self, PipeReader, PipeWriter, Read, Write},
-    sync::{Arc, Mutex, PoisonError},
+    io::{self, PipeReader, PipeWriter},
+    mem::MaybeUninit,
     thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
 use tokio::sync::watch;
 
-use crate::WorkerOutput;
+use super::{
+    flood::BUFFER,
+    source::{Next, Source},
+    tail::Tail,
+};
 
 /// What a worker wrote to stdout and stderr: the last of it is kept, all of it is
 /// passed on.
 #[derive(Debug)]
 pub(crate) struct Output {
-    tail: Arc<Mutex<VecDeque<u8>>>,
+    tail: Tail,
     end: watch::Receiver<()>,
     /// Closed on drop, which ends the thread, also when a child that the worker left behind holds
     /// on to its output.
     _stop: PipeWriter,
 }
 
-const TAIL: usize = 16 * 1024;
-
 impl Output {
-    /// Reads `pipe` on a thread of its own, because the service's stderr may block.
-    pub(crate) fn collect(pipe: PipeReader, to: WorkerOutput) -> io::Result<Self> {
-        let tail = Arc::new(Mutex::new(VecDeque::new()));
+    /// Reads `sources` on a thread of its own, because where it goes may block.
+    pub(super) fn collect(mut sources: Vec<Source>) -> io::Result<Self> {
+        let tail = Tail::default();
         let (at_end, end) = watch::channel(());
-        let kept = Arc::clone(&tail);
+        let kept = tail.clone();
         let (stopped, stop) = io::pipe()?;
         thread::Builder::new()
             .name("pyproc-output".into())
-            .stack_size(64 * 1024)
+            .stack_size(512 * 1024)
             .spawn(move || {
-                copy(pipe, &stopped, to, &kept);
+                copy(&mut sources, &stopped, &kept);
+                sources.iter_mut().for_each(Source::end);
                 drop(at_end);
             })?;
         Ok(Self {
@@ -54,72 +57,84 @@ impl Output {
     }
 
     /// The last of what arrived so far.
-    pub(crate) fn tail(&self) -> String {
-        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes: Vec<u8> = tail.iter().copied().collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+    pub(super) fn tail(&self) -> &Tail {
+        &self.tail
     }
 }
 
-fn copy(mut pipe: PipeReader, stop: &PipeReader, to: WorkerOutput, kept: &Mutex<VecDeque<u8>>) {
-    let mut buffer = [0; 4096];
-    while wait_for(&pipe, stop) {
-        match pipe.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(n) => {
-                keep(
-                    &mut kept.lock().unwrap_or_else(PoisonError::into_inner),
-                    &buffer[..n],
-                );
-                if to == WorkerOutput::Inherit {
-                    // A service without stderr has nobody to tell.
-                    let _ = io::stderr().write_all(&buffer[..n]);
-                }
+/// Until all pipes are closed, or nobody wants it any more.
+fn copy(sources: &mut Vec<Source>, stop: &PipeReader, kept: &Tail) {
+    let mut buffer = Box::new([MaybeUninit::uninit(); BUFFER]);
+    while !sources.is_empty() {
+        let deadline = sources.iter().filter_map(Source::deadline).min();
+        let Some(ready) = wait(sources.iter().map(|it| &it.pipe), stop, deadline) else {
+            return;
+        };
+        let (mut ready, mut pause) = (ready.into_iter(), None);
+        sources.retain_mut(|source| {
+            let ready = ready.next().unwrap_or(PollFlags::empty());
+            let next = match ready.is_empty() {
+                true => Next::Read,
+                false => source.read(&mut buffer, kept),
+            };
+            source.tick();
+            match next {
+                Next::Read => {}
+                // What a process wrote that has ended is all there is.
+                Next::Pause(_) if ready.contains(PollFlags::HUP) => {}
+                Next::Pause(length) => pause = pause.max(Some(length)),
+                Next::End => source.end(),
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
+            next != Next::End
+        });
+        let Some(pause) = pause else {
+            continue;
+        };
+        if wait([], stop, Some(Instant::now() + pause)).is_none() {
+            return;
         }
     }
 }
 
-/// Waits for output; false when nobody wants it any more.
-fn wait_for(pipe: &PipeReader, stop: &PipeReader) -> bool {
-    let mut fds = [
-        PollFd::new(pipe, PollFlags::IN),
-        PollFd::new(stop, PollFlags::IN),
-    ];
-    while let Err(Errno::INTR) = poll(&mut fds, None) {}
-    fds[1].revents().is_empty()
+/// Waits for output or until `deadline`, and says of each pipe what is there; `None` when nobody wants it any more.
+fn wait<'a>(
+    pipes: impl IntoIterator<Item = &'a PipeReader>,
+    stop: &PipeReader,
+    deadline: Option<Instant>,
+) -> Option<Vec<PollFlags>> {
+    let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
+    fds.extend(
+        pipes
+            .into_iter()
+            .map(|pipe| PollFd::new(pipe, PollFlags::IN)),
+    );
+    let rest = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+    while let Err(Errno::INTR) = poll(&mut fds, deadline.map(rest).map(timespec).as_ref()) {}
+    let ready: Vec<_> = fds.iter().map(PollFd::revents).collect();
+    ready[0].is_empty().then(|| ready[1..].to_vec())
 }
 
-fn keep(tail: &mut VecDeque<u8>, bytes: &[u8]) {
-    tail.extend(bytes);
-    let excess = tail.len().saturating_sub(TAIL);
-    tail.drain(..excess);
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::io::Write;
 
-    #[test]
-    fn the_tail_is_bounded_and_holds_the_last_bytes() {
-        let mut tail = VecDeque::new();
-        for _ in 0..100 {
-            keep(&mut tail, &[b'x'; 1000]);
-        }
-        keep(&mut tail, b"end");
-        assert_eq!(tail.len(), TAIL);
-        assert!(tail.iter().copied().rev().take(3).eq(*b"dne"));
-    }
+    use super::*;
+    use crate::worker::sink::Sink;
 
     #[tokio::test]
     async fn all_that_was_written_is_kept_when_the_pipe_is_closed() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let output = Output::collect(reader, WorkerOutput::Discard).unwrap();
+        let output = Output::collect(vec![Source::new(reader, Sink::Nowhere)]).unwrap();
         writer.write_all(b"last words \xff").unwrap();
         drop(writer);
         output.ended().await;
-        assert_eq!(output.tail(), "last words \u{fffd}");
+        assert_eq!(output.tail().text(), "last words \u{fffd}");
     }
 }

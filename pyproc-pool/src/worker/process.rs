@@ -11,8 +11,7 @@ use rustix::{
 };
 use tokio::sync::{oneshot, watch};
 
-use super::{output::Output, parent_death};
-use crate::WorkerOutput;
+use super::{output::Output, parent_death, sink::Destination, tail::Tail};
 
 /// A worker's process and everything that it starts. Killed on drop.
 #[derive(Debug)]
@@ -38,15 +37,11 @@ struct KillOnDrop(Group);
 impl Process {
     /// Starts `command` as the leader of a process group of its own, so that neither a Ctrl-C
     /// at the service's terminal nor a left-over child escapes the pool.
-    pub(crate) async fn spawn(mut command: Command, to: WorkerOutput) -> io::Result<Self> {
+    pub(crate) async fn spawn(mut command: Command, to: Destination) -> io::Result<Self> {
         use std::os::unix::process::CommandExt;
 
-        let (reader, writer) = io::pipe()?;
-        command
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
-            .stderr(writer)
-            .process_group(0);
+        command.stdin(Stdio::null()).process_group(0);
+        let pipes = to.attach(&mut command)?;
         parent_death::kill_with_parent(&mut command);
 
         let (started, on_start) = oneshot::channel();
@@ -62,7 +57,7 @@ impl Process {
         Ok(Self {
             group,
             exit,
-            output: Output::collect(reader, to)?,
+            output: Output::collect(pipes)?,
         })
     }
 
@@ -90,7 +85,12 @@ impl Process {
         }
     }
 
-    pub(crate) fn output(&self) -> &Output {
+    /// The last of what it said.
+    pub(crate) fn tail(&self) -> &Tail {
+        self.output.tail()
+    }
+
+    pub(super) fn output(&self) -> &Output {
         &self.output
     }
 }

@@ -31,6 +31,25 @@ pub fn odd(workers: usize) -> PoolBuilder {
     builder("odd.py").workers(workers)
 }
 
+/// The loops of our worker to test with, such as `python,native` in `PYPROC_TEST_CORES`; `cargo xtask test` sets it.
+pub fn cores() -> Vec<String> {
+    let cores = env::var("PYPROC_TEST_CORES").unwrap_or_else(|_| "python".into());
+    cores.split(',').map(str::to_owned).collect()
+}
+
+/// A worker of ours with this loop.
+pub fn ours(name: &str, core: &str) -> PoolBuilder {
+    let builder = builder(name).workers(1).env("PYPROC_WORKER_CORE", core);
+    match env::var_os("PYPROC_PYTHON_EXEC") {
+        Some(_) => builder,
+        // A plain `cargo test`: the sources do, as the package needs no build.
+        None => {
+            let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../pyproc-py/python");
+            builder.env("PYTHONPATH", sources)
+        }
+    }
+}
+
 pub fn builder(name: &str) -> PoolBuilder {
     Pool::builder()
         .python_exec(python())

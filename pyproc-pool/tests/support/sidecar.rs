@@ -13,7 +13,7 @@ use std::{
 use bytes::BytesMut;
 use pyproc_pool::protocol::{
     DEFAULT_MAX_FRAME_SIZE, Features, FunctionInfo, WorkerEvent, WorkerInfo, WorkerSession,
-    v2::{Answer, Request},
+    v2::{Answer, Request, telemetry::Record},
 };
 
 /// Serves one connection with `respond`, and passes on the requests that came.
@@ -21,34 +21,72 @@ pub fn serve(
     socket: &Path,
     respond: impl Fn(&Request) -> Option<Answer> + Send + 'static,
 ) -> Receiver<Request> {
+    serve_reporting(socket, move |request| Reply {
+        answer: respond(request),
+        ..Reply::default()
+    })
+}
+
+/// What a worker says to a request.
+#[derive(Default)]
+pub struct Reply {
+    /// Before the answer.
+    pub records: Vec<Record>,
+    pub answer: Option<Answer>,
+    /// After the answer.
+    pub hang_up: bool,
+}
+
+impl Reply {
+    pub fn echo(request: &Request, records: Vec<Record>) -> Self {
+        Self {
+            records,
+            answer: Some(Answer::success(request.id, request.body.clone())),
+            hang_up: false,
+        }
+    }
+}
+
+/// The same with what the worker reports, as far as its client wants it. It serves one connection after another.
+pub fn serve_reporting(
+    socket: &Path,
+    reply: impl Fn(&Request) -> Reply + Send + 'static,
+) -> Receiver<Request> {
     let listener = UnixListener::bind(socket).unwrap();
     let (seen, requests) = channel();
     thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        conversation(stream, |request| {
-            let answer = respond(&request);
-            // The test may have seen enough.
-            let _ = seen.send(request);
-            answer
-        });
+        for stream in listener.incoming() {
+            conversation(stream.unwrap(), |request| {
+                let reply = reply(&request);
+                // The test may have seen enough.
+                let _ = seen.send(request);
+                reply
+            });
+        }
     });
     requests
 }
 
-fn conversation(mut stream: UnixStream, mut respond: impl FnMut(Request) -> Option<Answer>) {
+fn conversation(mut stream: UnixStream, mut reply: impl FnMut(Request) -> Reply) {
     let mut session = WorkerSession::new(info(), DEFAULT_MAX_FRAME_SIZE);
     let (mut input, mut output) = (BytesMut::new(), Vec::new());
     let mut buffer = [0; 4096];
+    let mut hang_up = false;
     loop {
         while let Some(event) = session.receive(&mut input, &mut output).unwrap() {
             let WorkerEvent::Request { version, request } = event else {
                 continue;
             };
-            if let Some(answer) = respond(request) {
+            let reply = reply(request);
+            for record in &reply.records {
+                session.report(record, &mut output).unwrap();
+            }
+            if let Some(answer) = reply.answer {
                 session.respond(version, answer, &mut output).unwrap();
             }
+            hang_up |= reply.hang_up;
         }
-        if stream.write_all(&std::mem::take(&mut output)).is_err() {
+        if stream.write_all(&std::mem::take(&mut output)).is_err() || hang_up {
             return;
         }
         match stream.read(&mut buffer) {

@@ -56,6 +56,21 @@ def wait_for_file(conn, id, body):
     answer(conn, id, "seen")
 
 
+def say(conn, id, body):
+    """Writes the texts that the body names by file descriptor, so often as `times` says."""
+    for fd in ("1", "2"):
+        text = body.get(fd, "").encode() * body.get("times", 1)
+        while text:
+            text = text[os.write(int(fd), text) :]
+    answer(conn, id, None)
+
+
+def say_and_die(conn, id, body):
+    """Writes the body to stderr and is gone."""
+    os.write(2, body.encode())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def unknown_id(conn, id, body):
     answer(conn, id + 12345, "surprise")
 

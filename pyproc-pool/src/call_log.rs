@@ -1,0 +1,133 @@
+//! The event that says how a call went, in the span of its caller.
+
+use std::time::{Duration, Instant};
+
+use tracing::Level;
+
+use crate::{
+    Error, LogLevel, PoolConfig, error::chain, events::event_at, observe::CallOutcome, watch::Watch,
+};
+
+/// Which calls are worth which level.
+#[derive(Debug)]
+pub(crate) struct CallLog {
+    level: Option<Level>,
+    slow: Option<Duration>,
+}
+
+/// A call that is over.
+pub(crate) struct Completed<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) worker: Option<usize>,
+    pub(crate) start: Instant,
+    /// When the answer arrived.
+    pub(crate) answered: Option<Instant>,
+    pub(crate) outcome: &'a CallOutcome<'a>,
+    /// Knows the call's span, if it has one.
+    pub(crate) watch: &'a Watch,
+}
+
+impl CallLog {
+    pub(crate) fn new(config: &PoolConfig) -> Self {
+        Self {
+            level: config.call_log.into(),
+            slow: Some(config.slow_call).filter(|slow| !slow.is_zero()),
+        }
+    }
+
+    /// For a call that went well this is no more than comparing times that are known already, if nobody listens.
+    #[inline]
+    pub(crate) fn completed(&self, call: &Completed<'_>) {
+        let Some(level) = self.level else {
+            return;
+        };
+        let level = match call.outcome {
+            CallOutcome::Success if self.is_slow(call) => level.min(Level::WARN),
+            CallOutcome::Error(error) if is_alarming(error) => level.min(Level::WARN),
+            _ => level,
+        };
+        if level <= tracing::level_filters::LevelFilter::current() {
+            say(level, call);
+        }
+    }
+
+    fn is_slow(&self, call: &Completed<'_>) -> bool {
+        let (Some(slow), Some(answered)) = (self.slow, call.answered) else {
+            return false;
+        };
+        answered.saturating_duration_since(call.start) >= slow
+    }
+}
+
+/// Calls are refused by the thousand when the pool is full, which has an event of its own.
+fn is_alarming(error: &Error) -> bool {
+    !matches!(error, Error::Overloaded { .. } | Error::ShutDown)
+}
+
+#[cold]
+fn say(level: Level, call: &Completed<'_>) {
+    let error = match call.outcome {
+        CallOutcome::Error(error) => Some(*error),
+        CallOutcome::Success | CallOutcome::Abandoned => None,
+    };
+    let worker = call.worker.or(error.and_then(Error::worker));
+    let status = match call.outcome {
+        CallOutcome::Success => "success",
+        CallOutcome::Abandoned => "abandoned",
+        CallOutcome::Error(error) => status(error),
+    };
+    let span = call.watch.span();
+    event_at!(
+        level,
+        target: "pyproc::pool",
+        function_name = call.method,
+        worker_id = worker,
+        status,
+        duration_ms = call.start.elapsed().as_secs_f64() * 1e3,
+        error = error.map(text),
+        exception = error.and_then(traceback),
+        trace_id = span.map(|it| hex(&it.trace_id)),
+        span_id = span.map(|it| hex(&it.span_id)),
+        trace_flags = span.map(|it| hex(&[it.flags])),
+        "call completed"
+    );
+}
+
+fn status(error: &Error) -> &'static str {
+    match error {
+        Error::Remote(_) => "error",
+        other => other.kind().as_str(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What readers of bodies say may quote them.
+fn text(error: &Error) -> String {
+    match error {
+        Error::Encode { .. } | Error::Decode { .. } => error.to_string(),
+        other => chain(other),
+    }
+}
+
+fn traceback(error: &Error) -> Option<&str> {
+    match error {
+        Error::Remote(exception) => exception.traceback.as_deref(),
+        _ => None,
+    }
+}
+
+impl From<LogLevel> for Option<Level> {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Off => None,
+            LogLevel::Error => Some(Level::ERROR),
+            LogLevel::Warn => Some(Level::WARN),
+            LogLevel::Info => Some(Level::INFO),
+            LogLevel::Debug => Some(Level::DEBUG),
+            LogLevel::Trace => Some(Level::TRACE),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Who tells callers that their deadlines have passed: one thread of the pool's own. A timer of the
+//! runtime for each call would cost a seventh of all that a call costs its service, and callers
+//! would need a runtime.
+
+use std::{
+    io,
+    sync::Arc,
+    task::Waker,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::shared::Shared;
+
+/// Ends the thread when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Deadlines {
+    shared: Arc<Shared>,
+}
+
+/// Between two looks at the calls, if deadlines follow each other closely.
+const REST: Duration = Duration::from_millis(1);
+
+impl Deadlines {
+    pub(crate) fn watch(shared: Arc<Shared>) -> io::Result<Self> {
+        let watched = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("pyproc-deadlines".into())
+            .stack_size(256 * 1024)
+            .spawn(move || run(&watched))?;
+        Ok(Self { shared })
+    }
+}
+
+impl Drop for Deadlines {
+    fn drop(&mut self) {
+        self.shared.scheduler().forget_deadlines();
+        self.shared.earlier_deadline.notify_one();
+    }
+}
+
+fn run(shared: &Shared) {
+    let mut wakers = Vec::new();
+    let mut scheduler = shared.scheduler();
+    while scheduler.keeps_deadlines() {
+        let now = Instant::now();
+        let next = scheduler.next_deadline();
+        let left = next.map(|next| next.saturating_duration_since(now));
+        if left != Some(Duration::ZERO) {
+            scheduler = shared.wait_for_deadline(scheduler, left);
+            continue;
+        }
+        scheduler.pass_deadlines(now, &mut wakers);
+        drop(scheduler);
+        wakers.drain(..).for_each(Waker::wake);
+        thread::sleep(REST);
+        scheduler = shared.scheduler();
+    }
+}

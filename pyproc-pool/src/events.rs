@@ -1,0 +1,121 @@
+//! The pool's own events, of target `pyproc::pool`; LOGS.md lists them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tracing::{Dispatch, dispatcher, subscriber::NoSubscriber};
+
+use crate::{Error, StartFailure, error::chain};
+
+/// An event whose level is known only at run time: each level is a callsite of its own.
+macro_rules! event_at {
+    ($level:expr, $($event:tt)*) => {
+        match $level {
+            tracing::Level::ERROR => tracing::error!($($event)*),
+            tracing::Level::WARN => tracing::warn!($($event)*),
+            tracing::Level::INFO => tracing::info!($($event)*),
+            tracing::Level::DEBUG => tracing::debug!($($event)*),
+            tracing::Level::TRACE => tracing::trace!($($event)*),
+        }
+    };
+}
+pub(crate) use event_at;
+
+/// The subscriber that was in force where the pool was started. Its threads and tasks tell it, and not just the
+/// global one, what happens.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscriber(Option<Dispatch>);
+
+impl Subscriber {
+    pub(crate) fn here() -> Self {
+        let there = dispatcher::get_default(|it| (!it.is::<NoSubscriber>()).then(|| it.clone()));
+        Self(there)
+    }
+
+    /// Whether there was any.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Runs `tell` with it. Where there was none, one that was set globally since will do.
+    pub(crate) fn with<T>(&self, tell: impl FnOnce() -> T) -> T {
+        match &self.0 {
+            Some(dispatch) => dispatcher::with_default(dispatch, tell),
+            None => tell(),
+        }
+    }
+
+    /// Runs foreign code, that of subscribers or observers, which must not take a thread or task of the pool with it.
+    pub(crate) fn with_guarded(&self, tell: impl FnOnce()) {
+        self.with(|| {
+            if catch_unwind(AssertUnwindSafe(tell)).is_err() {
+                // Whoever panicked may do so again.
+                let _ = catch_unwind(|| tracing::error!(target: "pyproc::pool", "an observer or subscriber panicked"));
+            }
+        });
+    }
+}
+
+/// What happens to the worker in a slot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WorkerNews<'a> {
+    Started { pid: u32 },
+    Ready { pid: Option<u32>, restarts: u64 },
+    Died(&'a Error),
+    NotStarted(&'a StartFailure),
+    GivenUp,
+    Drained,
+    Stopped,
+    Undead { pid: u32 },
+}
+
+pub(crate) fn worker(worker_id: usize, news: WorkerNews<'_>) {
+    match news {
+        WorkerNews::Started { pid } => {
+            tracing::debug!(target: "pyproc::pool", worker_id, pid, "worker started");
+        }
+        WorkerNews::Ready { pid, restarts: 0 } => {
+            tracing::info!(target: "pyproc::pool", worker_id, pid, "worker ready");
+        }
+        WorkerNews::Ready { pid, restarts } => {
+            tracing::info!(target: "pyproc::pool", worker_id, pid, restarts, "worker restarted");
+        }
+        WorkerNews::Died(error) => {
+            let (kind, error) = (error.kind().as_str(), chain(error));
+            tracing::warn!(target: "pyproc::pool", worker_id, reason = kind, error, "worker died");
+        }
+        WorkerNews::NotStarted(failure) => {
+            let error = chain(failure);
+            tracing::warn!(target: "pyproc::pool", worker_id, error, "worker did not start");
+        }
+        WorkerNews::GivenUp => {
+            tracing::error!(target: "pyproc::pool", worker_id, "worker given up after too many failed starts");
+        }
+        WorkerNews::Drained => {
+            tracing::info!(target: "pyproc::pool", worker_id, "worker drained");
+        }
+        WorkerNews::Stopped => {
+            tracing::info!(target: "pyproc::pool", worker_id, "worker stopped");
+        }
+        WorkerNews::Undead { pid } => {
+            tracing::error!(target: "pyproc::pool", worker_id, pid, "a killed process does not end");
+        }
+    }
+}
+
+pub(crate) fn queue_full(error: &Error, rejected: u64) {
+    if let Error::Overloaded {
+        ready,
+        in_flight,
+        queued,
+    } = error
+    {
+        tracing::warn!(
+            target: "pyproc::pool",
+            rejected,
+            queued,
+            in_flight,
+            ready_workers = ready,
+            "queue full"
+        );
+    }
+}

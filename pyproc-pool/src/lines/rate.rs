@@ -1,0 +1,111 @@
+//! How much may be said.
+
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
+
+/// A token bucket: so many a second on average, and a second's worth at once.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    per_second: f64,
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Rate {
+    pub(crate) fn new(per_second: u32, now: Instant) -> Self {
+        let per_second = f64::from(per_second);
+        Self {
+            per_second,
+            tokens: per_second,
+            filled: now,
+        }
+    }
+
+    /// Whether one more is within the rate.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        let has_one = !self.is_empty(now);
+        if has_one {
+            self.tokens -= 1.0;
+        }
+        has_one
+    }
+
+    /// Whether one more would be beyond the rate.
+    pub(crate) fn is_empty(&mut self, now: Instant) -> bool {
+        let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.filled = now;
+        self.tokens = (self.tokens + elapsed * self.per_second).min(self.per_second);
+        self.tokens < 1.0
+    }
+}
+
+/// Counts what happens too often for an event each, which comes once a second instead.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    said: Option<Instant>,
+    count: u64,
+}
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Tally {
+    pub(crate) fn add(&mut self, count: u64) {
+        self.count = self.count.saturating_add(count);
+    }
+
+    /// When there is something to say.
+    pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
+        (self.count > 0).then(|| self.said.map_or(now, |said| said + PAUSE))
+    }
+
+    /// The count since the last event, if it is time for another.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<u64> {
+        if self.due(now)? > now {
+            return None;
+        }
+        self.take_all(now)
+    }
+
+    /// The same at the end, when it is always time.
+    pub(crate) fn take_all(&mut self, now: Instant) -> Option<u64> {
+        if self.count == 0 {
+            return None;
+        }
+        self.said = Some(now);
+        Some(mem::take(&mut self.count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_is_available_at_once_and_then_comes_back_in_a_second() {
+        let begin = Instant::now();
+        let mut rate = Rate::new(100, begin);
+        let taken = |rate: &mut Rate, at| (0..1000).filter(|_| rate.take(at)).count();
+        assert_eq!(taken(&mut rate, begin), 100);
+        assert_eq!(taken(&mut rate, begin), 0);
+        assert_eq!(taken(&mut rate, begin + Duration::from_millis(500)), 50);
+        assert_eq!(taken(&mut rate, begin + Duration::from_secs(60)), 100);
+    }
+
+    #[test]
+    fn what_happens_often_is_said_once_a_second_with_its_count() {
+        let (mut tally, now) = (Tally::default(), Instant::now());
+        let later = |millis| now + Duration::from_millis(millis);
+        assert_eq!((tally.due(now), tally.take(now)), (None, None));
+        tally.add(1);
+        assert_eq!(tally.take(now), Some(1));
+        tally.add(5);
+        assert_eq!(tally.due(now), Some(later(1000)));
+        assert_eq!(tally.take(later(999)), None);
+        tally.add(2);
+        assert_eq!(tally.take(later(1000)), Some(7));
+        tally.add(3);
+        assert_eq!(tally.take_all(later(1001)), Some(3));
+    }
+}

@@ -1,0 +1,111 @@
+//! Bytes as they arrive, split into lines.
+
+use super::LONGEST;
+
+/// Keeps the line that is not complete yet.
+#[derive(Debug, Default)]
+pub(crate) struct Splitter {
+    partial: Vec<u8>,
+    /// The rest of this line is left out: it is too long, or its beginning was said already.
+    skipping: bool,
+}
+
+/// What is said of a line that is too long.
+const CUT: &str = "... (cut)";
+
+impl Splitter {
+    /// Calls `line` with each line that `bytes` complete, without its end.
+    pub(crate) fn feed(&mut self, bytes: &[u8], mut line: impl FnMut(&str)) {
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (piece, after) = (&rest[..end], &rest[end + 1..]);
+            rest = after;
+            if self.skipping {
+                self.skipping = false;
+            } else if self.partial.is_empty() && piece.len() <= LONGEST {
+                say(piece, "", &mut line);
+            } else if self.keep(piece) {
+                say(&self.partial, "", &mut line);
+            } else {
+                say(&self.partial, CUT, &mut line);
+            }
+            self.partial.clear();
+        }
+        if !self.skipping && !self.keep(rest) {
+            say(&self.partial, CUT, &mut line);
+            self.partial.clear();
+            self.skipping = true;
+        }
+        self.partial.shrink_to(LONGEST);
+    }
+
+    /// Whether a line waits for its end.
+    pub(crate) fn has_partial(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
+    /// The line that has no end, as one of its own.
+    pub(crate) fn flush(&mut self, mut line: impl FnMut(&str)) {
+        if self.has_partial() {
+            say(&self.partial, "", &mut line);
+            self.partial.clear();
+        }
+    }
+
+    /// False if it was too much.
+    fn keep(&mut self, piece: &[u8]) -> bool {
+        let room = LONGEST - self.partial.len();
+        self.partial
+            .extend_from_slice(&piece[..piece.len().min(room)]);
+        piece.len() <= room
+    }
+}
+
+fn say(bytes: &[u8], suffix: &str, line: &mut impl FnMut(&str)) {
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    let text = String::from_utf8_lossy(bytes);
+    match suffix {
+        "" => line(&text),
+        suffix => line(&format!("{text}{suffix}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(pieces: &[&[u8]]) -> Vec<String> {
+        let (mut splitter, mut lines) = (Splitter::default(), Vec::new());
+        for piece in pieces {
+            splitter.feed(piece, |line| lines.push(line.to_owned()));
+        }
+        splitter.flush(|line| lines.push(line.to_owned()));
+        assert!(!splitter.has_partial());
+        lines
+    }
+
+    #[test]
+    fn lines_are_the_same_however_they_arrive() {
+        let text = b"one\r\n\ntwo \xff\nthree";
+        let expected = ["one", "", "two \u{fffd}", "three"];
+        assert_eq!(lines(&[text]), expected);
+        let bytes: Vec<&[u8]> = text.chunks(1).collect();
+        assert_eq!(lines(&bytes), expected);
+        for middle in 0..text.len() {
+            assert_eq!(lines(&[&text[..middle], &text[middle..]]), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_and_the_next_is_whole() {
+        let longest = vec![b'x'; LONGEST];
+        let whole = String::from_utf8(longest.clone()).unwrap();
+        assert_eq!(lines(&[&longest, b"\nnext\n"]), [whole.as_str(), "next"]);
+        let cut = format!("{whole}{CUT}");
+        let expected = [cut.as_str(), "next"];
+        assert_eq!(lines(&[&longest, b"y\nnext\n"]), expected);
+        assert_eq!(lines(&[&longest, b"y", &longest, b"\nnext\n"]), expected);
+        let long = [&longest[..], b"yyy\nnext\n"].concat();
+        assert_eq!(lines(&[&long]), expected);
+    }
+}

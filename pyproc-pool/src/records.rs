@@ -1,0 +1,265 @@
+//! What workers report beside answers: from their connections to a thread of the pool's own, which may
+//! take its time.
+
+use std::{
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::{sync::watch, time::timeout};
+
+use crate::{report::Reports, worker::Tail};
+
+/// The way in, for connections; the thread ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Records {
+    queue: Arc<Queue>,
+    /// Who gets what arrives; taken by the thread, which begins with the first frame.
+    reports: Mutex<Option<Reports>>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    arrival: Condvar,
+    /// How many batches have been handled, for those who wait for that.
+    handled: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    workers: Vec<Inbound>,
+    /// Number of the batch that is being collected.
+    batch: u64,
+    /// The thread is to be woken.
+    asleep: bool,
+    /// Somebody waits for the thread.
+    hurry: bool,
+    closed: bool,
+}
+
+/// What one worker has sent and nobody has looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Inbound {
+    pub(crate) pid: Option<u32>,
+    /// Where the last of what it said is kept.
+    pub(crate) tail: Option<Tail>,
+    /// Lines, as in the frames.
+    pub(crate) records: Vec<u8>,
+    /// Frames that there was no room for.
+    pub(crate) dropped: u64,
+}
+
+/// What may wait for each worker, unless one frame alone is larger.
+const ROOM: usize = 1024 * 1024;
+
+/// Memory that is kept for the next batch.
+const KEPT: usize = 64 * 1024;
+
+/// How long the thread collects before it looks again, as waking it costs those who wake it.
+const NAP: Duration = Duration::from_millis(1);
+
+/// How long a worker's end may wait for the last of its records.
+const LAST_RECORDS: Duration = Duration::from_millis(500);
+
+impl Records {
+    pub(crate) fn new(workers: usize, reports: Reports) -> Self {
+        let waiting = Waiting {
+            workers: (0..workers).map(|_| Inbound::default()).collect(),
+            batch: 0,
+            asleep: false,
+            hurry: false,
+            closed: false,
+        };
+        let queue = Queue {
+            waiting: Mutex::new(waiting),
+            arrival: Condvar::new(),
+            handled: watch::Sender::new(0),
+        };
+        Self {
+            queue: Arc::new(queue),
+            reports: Mutex::new(Some(reports)),
+        }
+    }
+
+    /// Another process reports for this worker from now on.
+    pub(crate) fn begin(&self, worker: usize, pid: Option<u32>, tail: Option<Tail>) {
+        let inbound = &mut self.queue.lock().workers[worker];
+        inbound.pid = pid;
+        inbound.tail = tail;
+    }
+
+    /// Takes frames. Never waits: what there is no room for is dropped and counted.
+    pub(crate) fn push(&self, worker: usize, frames: impl Iterator<Item = Bytes>) {
+        let mut waiting = self.queue.lock();
+        let inbound = &mut waiting.workers[worker];
+        frames.for_each(|frame| inbound.push(&frame));
+        if mem::take(&mut waiting.asleep) {
+            drop(waiting);
+            self.queue.arrival.notify_one();
+            return;
+        }
+        drop(waiting);
+        self.start_thread();
+    }
+
+    fn start_thread(&self) {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(reports) = reports.take() else {
+            return;
+        };
+        let queue = Arc::clone(&self.queue);
+        let subscriber = reports.subscriber.clone();
+        let started = thread::Builder::new()
+            .name("pyproc-records".into())
+            .stack_size(1024 * 1024)
+            .spawn(move || run(&queue, reports));
+        if let Err(error) = started {
+            subscriber.with_guarded(
+                || tracing::error!(target: "pyproc::pool", %error, "no thread for what workers report"),
+            );
+        }
+    }
+
+    /// Waits until all that has arrived so far was told, but not for long.
+    pub(crate) async fn settled(&self) {
+        let mut handled = self.queue.handled.subscribe();
+        let batch = {
+            let mut waiting = self.queue.lock();
+            if waiting.batch == 0 && waiting.workers.iter().all(Inbound::is_empty) {
+                return;
+            }
+            waiting.hurry = true;
+            waiting.asleep = false;
+            waiting.batch
+        };
+        self.queue.arrival.notify_one();
+        let _ = timeout(LAST_RECORDS, handled.wait_for(|handled| *handled > batch)).await;
+    }
+}
+
+impl Drop for Records {
+    fn drop(&mut self) {
+        self.queue.lock().closed = true;
+        self.queue.arrival.notify_one();
+    }
+}
+
+impl Inbound {
+    fn push(&mut self, frame: &[u8]) {
+        if !self.records.is_empty() && self.records.len() + frame.len() > ROOM {
+            self.dropped += 1;
+            return;
+        }
+        self.records.extend_from_slice(frame);
+        if !frame.ends_with(b"\n") {
+            self.records.push(b'\n');
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.dropped == 0
+    }
+
+    /// To be filled again.
+    fn clear(&mut self) {
+        self.records.clear();
+        self.records.shrink_to(KEPT);
+        self.dropped = 0;
+    }
+
+    /// Takes what has arrived, and leaves empty memory.
+    fn swap(&mut self, empty: &mut Self) {
+        mem::swap(self, empty);
+        self.pid = empty.pid;
+        self.tail.clone_from(&empty.tail);
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for what has arrived, or until `deadline`, and takes it. Returns whether somebody waits for the thread,
+    /// and whether it was the last.
+    fn take(&self, batch: &mut [Inbound], deadline: Option<Instant>) -> Taken {
+        let mut waiting = self.lock();
+        while !waiting.is_worth_a_look() {
+            waiting.asleep = true;
+            let rest = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+            waiting = match rest {
+                None => self.wait(waiting),
+                Some(Duration::ZERO) => break,
+                Some(rest) => self.wait_for(waiting, rest),
+            };
+        }
+        waiting.asleep = false;
+        for (worker, empty) in waiting.workers.iter_mut().zip(batch) {
+            worker.swap(empty);
+        }
+        waiting.batch += 1;
+        Taken {
+            number: waiting.batch,
+            all: mem::take(&mut waiting.hurry) || waiting.closed,
+            last: waiting.closed,
+        }
+    }
+
+    /// Lets more arrive, unless somebody waits.
+    fn nap(&self) {
+        let waiting = self.lock();
+        if !waiting.hurry && !waiting.closed {
+            drop(self.wait_for(waiting, NAP));
+        }
+    }
+
+    fn wait<'a>(&self, waiting: MutexGuard<'a, Waiting>) -> MutexGuard<'a, Waiting> {
+        let woken = self.arrival.wait(waiting);
+        woken.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for<'a>(
+        &self,
+        waiting: MutexGuard<'a, Waiting>,
+        limit: Duration,
+    ) -> MutexGuard<'a, Waiting> {
+        let woken = self.arrival.wait_timeout(waiting, limit);
+        woken.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+impl Waiting {
+    fn is_worth_a_look(&self) -> bool {
+        self.hurry || self.closed || self.workers.iter().any(|it| !it.is_empty())
+    }
+}
+
+struct Taken {
+    number: u64,
+    /// Nothing is to be held back.
+    all: bool,
+    last: bool,
+}
+
+fn run(queue: &Queue, mut reports: Reports) {
+    let workers = queue.lock().workers.len();
+    let mut batch: Vec<_> = (0..workers).map(|_| Inbound::default()).collect();
+    let mut deadline = None;
+    loop {
+        let taken = queue.take(&mut batch, deadline);
+        for (worker, inbound) in batch.iter_mut().enumerate() {
+            reports.take(worker, inbound);
+            inbound.clear();
+        }
+        deadline = reports.after_batch(taken.all);
+        queue.handled.send_replace(taken.number);
+        if taken.last {
+            return;
+        }
+        queue.nap();
+    }
+}

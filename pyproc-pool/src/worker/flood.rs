@@ -1,0 +1,176 @@
+//! How a worker that writes more than may be said is kept from taking the processor from the others.
+
+use std::{mem, time::Duration};
+
+/// What has arrived since the last pause.
+///
+/// To be woken for each line costs both sides, so that a flood is read now and then only. To write each line with a
+/// system call of its own costs the worker even more, which is held up then: it gets out some 50,000 lines a second.
+/// Who writes many lines at once gets out a million.
+#[derive(Debug)]
+pub(super) struct Flood {
+    on: bool,
+    /// So often in a row the worker wrote many lines at once.
+    coarse: u32,
+    /// All that was there has been read, so that the next piece is what the worker writes at once.
+    emptied: bool,
+    lines: usize,
+    bytes: usize,
+    pauses: u32,
+}
+
+/// From so many lines at once on, writing them costs little.
+const COARSE: usize = 400;
+
+/// So often it must have been seen: to be woken late looks alike.
+const SURE: u32 = 8;
+
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// After so many pauses it is looked whether the worker writes more at once by now.
+const PROBE: u32 = 100;
+
+/// The most between two pauses.
+const FINE_LINES: usize = 500;
+const COARSE_LINES: usize = 10_000;
+const BYTES: usize = 1024 * 1024;
+
+/// The most to be read at once.
+pub(super) const BUFFER: usize = 64 * 1024;
+const SIP: usize = 4 * 1024;
+
+impl Flood {
+    pub(super) fn new() -> Self {
+        Self {
+            on: false,
+            coarse: 0,
+            emptied: false,
+            lines: 0,
+            bytes: 0,
+            pauses: 0,
+        }
+    }
+
+    /// How much to read at once.
+    pub(super) fn appetite(&self) -> usize {
+        match self.on && !self.takes_much() {
+            true => SIP,
+            false => BUFFER,
+        }
+    }
+
+    pub(super) fn is_coarse(&self) -> bool {
+        self.coarse >= SURE
+    }
+
+    fn takes_much(&self) -> bool {
+        self.is_coarse() || self.pauses.is_multiple_of(PROBE)
+    }
+
+    /// After a piece of so many lines and bytes, `over` the rate or not, has been read; `emptied` says that it was
+    /// all there was. Returns how long to wait before the next.
+    pub(super) fn on_piece(
+        &mut self,
+        lines: usize,
+        bytes: usize,
+        over: bool,
+        emptied: bool,
+    ) -> Option<Duration> {
+        let is_written_at_once = mem::replace(&mut self.emptied, emptied);
+        if is_written_at_once {
+            self.coarse = match lines >= COARSE {
+                true => self.coarse.saturating_add(1),
+                false => 0,
+            };
+        }
+        self.on = over;
+        self.lines += lines;
+        self.bytes += bytes;
+        let is_known = is_written_at_once && (self.is_coarse() || self.coarse == 0);
+        if over && !is_known && !self.has_enough() {
+            return None;
+        }
+        (self.lines, self.bytes) = (0, 0);
+        if !over {
+            return None;
+        }
+        self.emptied = false;
+        self.pauses = self.pauses.wrapping_add(1);
+        Some(PAUSE)
+    }
+
+    fn has_enough(&self) -> bool {
+        let most = match self.takes_much() {
+            true => COARSE_LINES,
+            false => FINE_LINES,
+        };
+        self.lines >= most || self.bytes >= BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stays_within_the_rate_is_never_held_up() {
+        let mut flood = Flood::new();
+        for _ in 0..1000 {
+            assert_eq!(flood.on_piece(1000, BUFFER, false, false), None);
+        }
+        assert_eq!(flood.appetite(), BUFFER);
+    }
+
+    /// Lines that are read until the next pause, from a pipe that is always full.
+    fn until_pause(flood: &mut Flood) -> usize {
+        let mut lines = 0;
+        loop {
+            let bytes = flood.appetite();
+            lines += bytes / 20;
+            if flood.on_piece(bytes / 20, bytes, true, false).is_some() {
+                return lines;
+            }
+        }
+    }
+
+    #[test]
+    fn who_writes_line_by_line_is_held_up_early() {
+        let mut flood = Flood::new();
+        flood.on_piece(1, 20, false, true);
+        assert_eq!(flood.on_piece(1, 20, true, true), Some(PAUSE));
+        for _ in 0..PROBE - 1 {
+            let lines = until_pause(&mut flood);
+            assert!(lines < 1000, "{lines}");
+        }
+        let lines = until_pause(&mut flood);
+        assert!((10_000..20_000).contains(&lines), "a probe: {lines}");
+    }
+
+    #[test]
+    fn who_writes_many_lines_at_once_is_held_up_only_after_ten_thousand() {
+        let mut flood = Flood::new();
+        for _ in 0..=SURE {
+            flood.on_piece(1000, 20_000, false, true);
+        }
+        assert!(flood.is_coarse());
+        until_pause(&mut flood);
+        for _ in 0..2 * PROBE {
+            let lines = until_pause(&mut flood);
+            assert!((10_000..20_000).contains(&lines), "{lines}");
+        }
+        // With one write line by line that is over.
+        flood.on_piece(1000, 20_000, true, true);
+        flood.on_piece(1, 20, true, true);
+        assert!(!flood.is_coarse());
+    }
+
+    #[test]
+    fn what_gathered_in_a_pause_was_not_written_at_once() {
+        let mut flood = Flood::new();
+        for _ in 0..100 {
+            until_pause(&mut flood);
+            assert_eq!(flood.on_piece(200, 4000, true, true), None);
+            assert_eq!(flood.on_piece(1, 20, true, true), Some(PAUSE));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! One pipe that a worker writes to.
+
+use std::{
+    io::PipeReader,
+    mem::MaybeUninit,
+    time::{Duration, Instant},
+};
+
+use rustix::io::{Errno, read};
+
+use super::{
+    flood::{BUFFER, Flood},
+    sink::Sink,
+    tail::Tail,
+};
+
+/// The pipe, and where that goes which comes through it.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) pipe: PipeReader,
+    sink: Sink,
+    /// It has been given more room.
+    wide: bool,
+}
+
+/// Where bytes are read to. What is not used of it takes no memory.
+pub(super) type Buffer = [MaybeUninit<u8>; BUFFER];
+
+/// What is to be done with a source after it was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Read,
+    /// Wait before it is read again.
+    Pause(Duration),
+    End,
+}
+
+impl Source {
+    pub(super) fn new(pipe: PipeReader, sink: Sink) -> Self {
+        Self {
+            pipe,
+            sink,
+            wide: false,
+        }
+    }
+
+    /// Reads what is there, which must be something, or the end.
+    pub(super) fn read(&mut self, buffer: &mut Buffer, kept: &Tail) -> Next {
+        let appetite = self.sink.flood().map_or(BUFFER, Flood::appetite);
+        let bytes = match read(&self.pipe, &mut buffer[..appetite]) {
+            Ok(([], _)) => return Next::End,
+            Ok((bytes, _)) => &*bytes,
+            Err(Errno::INTR) => return Next::Read,
+            Err(_) => return Next::End,
+        };
+        kept.keep(bytes);
+        match self.sink.take(bytes, bytes.len() < appetite) {
+            Some(pause) => {
+                self.widen();
+                Next::Pause(pause)
+            }
+            None => Next::Read,
+        }
+    }
+
+    /// When to call [`tick`](Self::tick) if nothing arrives.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.sink.deadline()
+    }
+
+    /// Passes on what was held back for long enough.
+    pub(super) fn tick(&mut self) {
+        self.sink.tick();
+    }
+
+    /// Passes on all that was held back.
+    pub(super) fn end(&mut self) {
+        self.sink.end();
+    }
+
+    /// Lets a worker that writes many lines at once write more of them between two looks. It is no matter if the system
+    /// does not.
+    fn widen(&mut self) {
+        let coarse = self.sink.flood().is_some_and(Flood::is_coarse);
+        #[cfg(target_os = "linux")]
+        if coarse && !self.wide {
+            let _ = rustix::pipe::fcntl_setpipe_size(&self.pipe, 1024 * 1024);
+        }
+        self.wide |= coarse;
+    }
+}

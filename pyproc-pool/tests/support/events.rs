@@ -1,0 +1,149 @@
+//! A subscriber that keeps what it is told.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+    span,
+    subscriber::DefaultGuard,
+};
+
+/// An event as it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    pub target: String,
+    pub level: Level,
+    /// Name of the span that it was told in.
+    pub span: Option<&'static str>,
+    /// Its fields as text, the message among them.
+    pub fields: BTreeMap<&'static str, String>,
+}
+
+impl Told {
+    pub fn message(&self) -> &str {
+        &self.fields["message"]
+    }
+
+    /// All fields but those that differ from run to run.
+    pub fn fields_without(&self, names: &[&str]) -> BTreeMap<&'static str, String> {
+        let mut fields = self.fields.clone();
+        fields.retain(|name, _| !names.contains(name));
+        fields
+    }
+}
+
+/// What was told since the subscriber was set up.
+#[derive(Debug, Clone, Default)]
+pub struct Events(Arc<Mutex<Vec<Told>>>);
+
+impl Events {
+    /// Those of one target so far, in their order.
+    pub fn of(&self, target: &str) -> Vec<Told> {
+        let told = self.0.lock().unwrap();
+        told.iter()
+            .filter(|it| it.target == target)
+            .cloned()
+            .collect()
+    }
+
+    pub fn messages(&self, target: &str) -> Vec<String> {
+        let message = |told: &Told| told.message().to_owned();
+        self.of(target).iter().map(message).collect()
+    }
+
+    /// All messages of pool and workers in their order.
+    pub fn all_messages(&self) -> Vec<String> {
+        let told = self.0.lock().unwrap();
+        told.iter().map(|it| it.message().to_owned()).collect()
+    }
+
+    pub fn has(&self, message: &str) -> bool {
+        self.all_messages().iter().any(|it| it == message)
+    }
+}
+
+/// Keeps what this thread, and the pools that it starts, tell at this level and above.
+pub fn listen(level: Level) -> (Events, DefaultGuard) {
+    let events = Events::default();
+    let listener = Listener {
+        level,
+        events: events.clone(),
+        spans: Mutex::default(),
+    };
+    (events, tracing::subscriber::set_default(listener))
+}
+
+struct Listener {
+    level: Level,
+    events: Events,
+    spans: Mutex<Spans>,
+}
+
+/// Spans are entered and left on one thread here.
+#[derive(Default)]
+struct Spans {
+    names: Vec<&'static str>,
+    entered: Vec<span::Id>,
+}
+
+impl Subscriber for Listener {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let is_ours = metadata.target().starts_with("pyproc::") || metadata.is_span();
+        is_ours && *metadata.level() <= self.level
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level.into())
+    }
+
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        let mut spans = self.spans.lock().unwrap();
+        spans.names.push(span.metadata().name());
+        span::Id::from_u64(spans.names.len() as u64)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let spans = self.spans.lock().unwrap();
+        let current = spans.entered.last();
+        self.events.0.lock().unwrap().push(Told {
+            target: event.metadata().target().into(),
+            level: *event.metadata().level(),
+            span: current.map(|id| spans.names[id.into_u64() as usize - 1]),
+            fields: fields.0,
+        });
+    }
+
+    fn enter(&self, span: &span::Id) {
+        self.spans.lock().unwrap().entered.push(span.clone());
+    }
+
+    fn exit(&self, _: &span::Id) {
+        self.spans.lock().unwrap().entered.pop();
+    }
+}
+
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, String>);
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+}

@@ -1,0 +1,36 @@
+"""A worker of ours that has things to tell beside its answers."""
+
+import logging
+import os
+import signal
+import sys
+
+from pyproc_worker import expose, run_worker, telemetry
+
+calls = telemetry.counter("telling_calls_total", "Calls that were counted.")
+
+
+@expose
+def log(req):
+    logging.getLogger("shop.cart").warning("low", extra={"left": 3})
+
+
+@expose
+def say(req):
+    print("said")
+
+
+@expose
+def count(req):
+    calls.inc()
+
+
+@expose
+def say_and_die(req):
+    print("about to die")
+    logging.getLogger("shop").error("the last record")
+    sys.stderr.write("the last line\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+run_worker()
