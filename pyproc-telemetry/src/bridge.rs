@@ -4,18 +4,28 @@ use std::{fmt, sync::Arc};
 
 use pyproc_pool::{
     PoolBuilder,
-    observe::{CallEnd, CallObserver, CallStart, Carried, Observer, WorkerEvent},
+    observe::{
+        CallEnd, CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerEvent,
+        WorkerRecord,
+    },
+    protocol::v2::telemetry::SpanRecord,
 };
 
-use self::span::CallSpan;
-use crate::{PoolMetrics, Tracer, metrics::calls::Counted};
+use self::{span::CallSpan, worker_resources::WorkerResources};
+use crate::{PoolMetrics, Tracer, export::Ended, metrics::calls::Counted, pipeline::Pipeline};
 
 mod failure;
+mod record;
 mod span;
+mod worker_resources;
+mod worker_span;
+
+pub(crate) use failure::clipped;
 
 /// Attaches tracing and metrics to a pool.
 ///
-/// Each method sets the pool's one observer; the last one counts. [`with_telemetry`](Self::with_telemetry) attaches both.
+/// Each method adds an observer to the pool. [`with_telemetry`](Self::with_telemetry) attaches both as one, which costs a call less, and lets
+/// metrics have exemplars.
 pub trait PoolBuilderExt: Sized {
     /// Traces the pool's calls.
     ///
@@ -82,6 +92,7 @@ pub struct Telemetry {
     /// Shared, as each call keeps it.
     tracer: Option<Arc<Tracer>>,
     metrics: Option<PoolMetrics>,
+    resources: Arc<WorkerResources>,
 }
 
 impl Telemetry {
@@ -97,6 +108,24 @@ impl Telemetry {
     pub fn metrics(mut self, metrics: &PoolMetrics) -> Self {
         self.metrics = Some(metrics.clone());
         self
+    }
+
+    /// A span that was made in a worker goes the way of all spans.
+    fn import(&self, from: Reporter, mut span: SpanRecord) {
+        let Some(pipeline) = self.pipeline() else {
+            return;
+        };
+        let given = span.resource.take();
+        let resource = given.map(|given| self.resources.of(from, given, pipeline.resource()));
+        let pid = from.pid.filter(|_| resource.is_none());
+        match worker_span::ended(span, pid, pipeline.limits()) {
+            Some(span) => pipeline.imported(Ended { span, resource }),
+            None => pipeline.malformed(),
+        }
+    }
+
+    fn pipeline(&self) -> Option<&Pipeline> {
+        self.tracer.as_ref()?.pipeline()
     }
 
     fn is_empty(&self) -> bool {
@@ -121,6 +150,34 @@ impl Observer for Telemetry {
     fn worker(&self, event: &WorkerEvent<'_>) {
         if let Some(metrics) = &self.metrics {
             metrics.worker(event);
+        }
+    }
+
+    fn wants(&self) -> Wants {
+        let tracer = self.tracer.as_ref();
+        Wants {
+            spans: tracer.is_some_and(|it| it.takes_records()),
+            metrics: self.metrics.is_some(),
+        }
+    }
+
+    fn record(&self, from: Reporter, record: WorkerRecord) {
+        match record {
+            WorkerRecord::Span(span) => self.import(from, span),
+            WorkerRecord::Metrics(report) => {
+                if let Some(metrics) = &self.metrics {
+                    metrics.report(from.worker, report);
+                }
+            }
+            WorkerRecord::Lost(lost) => {
+                if let Some(pipeline) = self.pipeline() {
+                    pipeline.lost_in_worker(lost.spans);
+                }
+                if let Some(metrics) = &self.metrics {
+                    metrics.lost(lost);
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -84,7 +84,7 @@ impl ProviderBuilder {
     /// The collector's address.
     pub fn endpoint(mut self, address: impl Into<String>) -> Self {
         self.config.otlp.endpoint = Some(address.into());
-        self.config.otlp.traces_endpoint = None;
+        self.config.otlp.exact_endpoint = None;
         self
     }
 
@@ -153,10 +153,12 @@ impl ProviderBuilder {
 
     /// Hands spans to an exporter made for the OpenTelemetry SDK instead, through the same queue. It runs on
     /// a thread without a runtime, and should have limits of its own: it is not told how long it may take.
-    pub fn exporter(mut self, mut exporter: impl SpanExporter + 'static) -> Self {
+    pub fn exporter(mut self, exporter: impl SpanExporter + 'static) -> Self {
         self.destination = Destination::Custom(Box::new(move |config| {
-            exporter.set_resource(&resource(config));
-            start_queue(SdkExporter(exporter), queue_config(config))
+            start_queue(
+                SdkExporter::new(exporter, resource(config)),
+                queue_config(config),
+            )
         }));
         self
     }
@@ -176,7 +178,7 @@ impl ProviderBuilder {
         let pipeline = match config.enabled {
             true => {
                 let sink = sink(&config, destination, &mut warnings)?;
-                Some(Pipeline::new(config.tail_sampling, sink))
+                Some(Pipeline::new(&config, sink))
             }
             false => None,
         };
@@ -238,13 +240,13 @@ fn otlp(config: &Config, endpoint: Endpoint) -> Result<Arc<dyn Sink>, StartError
     let (queue, resource) = (queue_config(config), resource(config));
     match config.otlp.protocol {
         OtlpProtocol::HttpProtobuf => {
-            let exporter = HttpExporter::new(endpoint, &config.otlp, &resource)?;
+            let exporter = HttpExporter::new(endpoint, &config.otlp, resource)?;
             start_queue(exporter, queue)
         }
         #[cfg(feature = "grpc")]
         OtlpProtocol::Grpc => {
             let exporter =
-                crate::export::grpc::GrpcExporter::new(endpoint, &config.otlp, &resource)?;
+                crate::export::grpc::GrpcExporter::new(endpoint, &config.otlp, resource)?;
             start_queue(exporter, queue)
         }
         #[cfg(not(feature = "grpc"))]

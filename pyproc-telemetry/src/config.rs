@@ -13,10 +13,12 @@ mod env;
 mod headers;
 mod sections;
 
-pub use choices::{Compression, ExporterType, OtlpProtocol, PropagatorType, SamplerType};
+pub use choices::{
+    Compression, ExporterType, MetricsExporterType, OtlpProtocol, PropagatorType, SamplerType,
+};
 pub(crate) use endpoint::Endpoint;
 pub use headers::Headers;
-pub use sections::{BatchConfig, OtlpConfig, SpanLimits, TailSampling};
+pub use sections::{BatchConfig, MetricsConfig, OtlpConfig, SpanLimits, TailSampling};
 
 /// All settings of tracing, with their defaults.
 ///
@@ -46,7 +48,7 @@ pub use sections::{BatchConfig, OtlpConfig, SpanLimits, TailSampling};
 pub struct Config {
     /// The service's name in traces. Default `unknown_service`. Must not be empty.
     pub service_name: String,
-    /// Whether spans are made at all. Default `false`: tracing is opt-in. Without it
+    /// Whether spans are made and metrics sent at all. Default `false`: tracing is opt-in. Without it
     /// everything is a no-op that lets the caller's trace context through.
     pub enabled: bool,
     /// Where spans go. Default OTLP.
@@ -64,6 +66,8 @@ pub struct Config {
     pub propagators: Option<Vec<PropagatorType>>,
     /// The collector, for the exporters `otlp` and `jaeger`.
     pub otlp: OtlpConfig,
+    /// Metrics that are sent to a collector.
+    pub metrics: MetricsConfig,
     /// Spans waiting to be exported.
     pub batch: BatchConfig,
     /// How much one span may hold.
@@ -87,6 +91,7 @@ impl Default for Config {
             tail_sampling: None,
             propagators: None,
             otlp: OtlpConfig::default(),
+            metrics: MetricsConfig::default(),
             batch: BatchConfig::default(),
             span_limits: SpanLimits::default(),
             resource_attributes: BTreeMap::new(),
@@ -104,7 +109,7 @@ impl Config {
     pub fn from_deserializer<'de, D: Deserializer<'de>>(source: D) -> Result<Self, ConfigError> {
         let config: Self = serde_path_to_error::deserialize(source).map_err(|error| {
             let field = error.path().to_string();
-            let reason = match field.starts_with("otlp.headers") {
+            let reason = match field.contains("otlp.headers") {
                 true => headers::SHAPE.to_owned(),
                 false => error.inner().to_string(),
             };
@@ -151,16 +156,22 @@ impl Config {
         if let Some(tail) = &self.tail_sampling {
             check("tail_sampling.max_subtrees", positive(tail.max_subtrees))?;
         }
-        let otlp = &self.otlp;
-        if let Some(address) = &otlp.endpoint {
-            check("otlp.endpoint", Endpoint::parse_base(address))?;
+        let metrics = self.metrics.otlp.as_ref();
+        let metrics = metrics.map(|otlp| ("metrics.otlp", otlp));
+        for (section, otlp) in [("otlp", &self.otlp)].into_iter().chain(metrics) {
+            let field = |name| format!("{section}.{name}");
+            if let Some(address) = &otlp.endpoint {
+                check(&field("endpoint"), Endpoint::parse_base(address))?;
+            }
+            if let Some(address) = &otlp.exact_endpoint {
+                check(&field("exact_endpoint"), Endpoint::parse(address))?;
+            }
+            check(&field("protocol"), available_protocol(otlp.protocol))?;
+            check(&field("headers"), otlp.headers.check())?;
+            check(&field("timeout"), longer_than_zero(otlp.timeout))?;
         }
-        if let Some(address) = &otlp.traces_endpoint {
-            check("otlp.traces_endpoint", Endpoint::parse(address))?;
-        }
-        check("otlp.protocol", available_protocol(otlp.protocol))?;
-        check("otlp.headers", otlp.headers.check())?;
-        check("otlp.timeout", longer_than_zero(otlp.timeout))?;
+        check("metrics.interval", longer_than_zero(self.metrics.interval))?;
+        check("metrics.timeout", longer_than_zero(self.metrics.timeout))?;
         check("batch.max_queue_size", positive(self.batch.max_queue_size))?;
         check(
             "batch.max_export_batch_size",
@@ -171,6 +182,12 @@ impl Config {
             longer_than_zero(self.batch.export_timeout),
         )?;
         check("shutdown_timeout", longer_than_zero(self.shutdown_timeout))
+    }
+
+    /// The collector of metrics.
+    pub(crate) fn metrics_otlp(&self) -> OtlpConfig {
+        let own = self.metrics.otlp.clone();
+        own.unwrap_or_else(|| self.otlp.without_exact_endpoint())
     }
 
     /// The propagators in effect.

@@ -39,14 +39,14 @@ pub enum StartError {
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Why spans did not reach their destination.
+/// Why spans or metrics did not reach their destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExportError {
     /// What went wrong, with its causes, in one line.
     pub reason: String,
-    /// The destination answered, and refused the spans for good. Otherwise it was not there, too slow
-    /// or overloaded until the time for a batch was over.
+    /// The destination answered, and refused them for good. Otherwise it was not there, too slow
+    /// or overloaded until the time was over.
     pub refused: bool,
 }
 
@@ -86,7 +86,7 @@ pub struct FlushError {
     /// What the exporter said last, if it failed.
     pub source: Option<ExportError>,
     /// All counts at the end.
-    pub stats: ExportStats,
+    pub stats: Box<ExportStats>,
 }
 
 impl fmt::Display for FlushError {

@@ -15,12 +15,13 @@ mod provider;
 mod sampler;
 mod tail;
 mod tracer;
+mod waiting;
 
 pub use bridge::{PoolBuilderExt, Telemetry};
 pub use builder::ProviderBuilder;
 pub use config::{
-    BatchConfig, Compression, Config, ExporterType, Headers, OtlpConfig, OtlpProtocol,
-    PropagatorType, SamplerType, SpanLimits, TailSampling,
+    BatchConfig, Compression, Config, ExporterType, Headers, MetricsConfig, MetricsExporterType,
+    OtlpConfig, OtlpProtocol, PropagatorType, SamplerType, SpanLimits, TailSampling,
 };
 pub use error::{ConfigError, ExportError, FlushError, StartError};
 pub use export::{ExportStats, memory::MemorySpans};
@@ -28,6 +29,8 @@ pub use metrics::{
     ExemplarSlot, Exemplars, MetricsFormat, PoolMetrics, PoolMetricsBuilder, PoolWatch,
     register_pipeline, render_metrics,
 };
+#[cfg(feature = "otlp-metrics")]
+pub use metrics::{MetricsExportStats, MetricsExporter};
 pub use opentelemetry;
 pub use prometheus;
 pub use propagation::Propagator;

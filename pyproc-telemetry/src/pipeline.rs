@@ -3,48 +3,150 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use opentelemetry::{
     Context,
-    trace::{Span as _, TraceContextExt},
+    trace::{Span as _, SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags},
 };
 use opentelemetry_sdk::{
+    Resource,
     error::OTelSdkResult,
-    trace::{Span, SpanData, SpanProcessor},
+    trace::{
+        IdGenerator, RandomIdGenerator, SamplingDecision, ShouldSample, Span, SpanData,
+        SpanProcessor,
+    },
 };
 
-use crate::{ExportStats, FlushError, TailSampling, export::Sink, tail::Tail};
+use crate::{
+    Config, ExportStats, FlushError, SpanLimits,
+    export::{Ended, Item, Later, Sink},
+    provider::resource,
+    sampler,
+    tail::Tail,
+};
 
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     tail: Option<Tail>,
     sink: Arc<dyn Sink>,
     closed: AtomicBool,
+    resource: Resource,
+    limits: SpanLimits,
+    lost_in_worker: AtomicU64,
+    malformed: AtomicU64,
+    sampler: Box<dyn ShouldSample>,
+}
+
+/// A span that has begun.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) context: SpanContext,
+    /// Invalid: there is none.
+    pub(crate) parent: SpanId,
+    pub(crate) parent_is_remote: bool,
+    /// Otherwise only its context counts.
+    pub(crate) records: bool,
 }
 
 impl Pipeline {
-    pub(crate) fn new(tail: Option<TailSampling>, sink: Arc<dyn Sink>) -> Self {
+    pub(crate) fn new(config: &Config, sink: Arc<dyn Sink>) -> Self {
+        let tail = config.tail_sampling;
         Self {
             tail: tail.map(|config| Tail::new(config, Arc::clone(&sink))),
             sink,
             closed: AtomicBool::new(false),
+            resource: resource(config),
+            limits: config.span_limits,
+            lost_in_worker: AtomicU64::new(0),
+            malformed: AtomicU64::new(0),
+            sampler: sampler::head(config),
         }
+    }
+
+    /// Of the service itself.
+    pub(crate) fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    pub(crate) fn limits(&self) -> &SpanLimits {
+        &self.limits
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// Starts a span below what is current, without the SDK, whose spans cost a call several times as much. `None`: there is nothing
+    /// to be made, as the span would be one of telemetry itself.
+    pub(crate) fn begin(&self, name: &str, kind: &SpanKind, parent: &Context) -> Option<Begun> {
+        if parent.is_telemetry_suppressed() {
+            return None;
+        }
+        let above = parent.span();
+        // The SDK takes an invalid parent for a parent, and makes a span without a trace.
+        let above = Some(above.span_context()).filter(|it| it.is_valid());
+        let ids = RandomIdGenerator::default();
+        let trace = above.map_or_else(|| ids.new_trace_id(), SpanContext::trace_id);
+        let given = above.map(|_| parent);
+        let sampled = self
+            .sampler
+            .should_sample(given, trace, name, kind, &[], &[]);
+        let records = sampled.decision != SamplingDecision::Drop;
+        let flags = above.map_or_else(TraceFlags::default, SpanContext::trace_flags);
+        let flags = match records {
+            true => flags.with_sampled(sampled.decision == SamplingDecision::RecordAndSample),
+            false => TraceFlags::default(),
+        };
+        let id = ids.new_span_id();
+        let context = SpanContext::new(trace, id, flags, false, sampled.trace_state);
+        let none = SpanContext::empty_context();
+        let above = above.unwrap_or(&none);
+        if let Some(tail) = self.tail.as_ref().filter(|_| records) {
+            tail.started(&context, above);
+        }
+        Some(Begun {
+            context,
+            parent: above.span_id(),
+            parent_is_remote: above.is_remote(),
+            records,
+        })
+    }
+
+    /// Takes the spans of a call, which began here.
+    pub(crate) fn finished(&self, call: impl Later + 'static, sampled: bool) {
+        let call = Box::new(call);
+        match &self.tail {
+            None if sampled => self.sink.accept(Item::Later(call)),
+            None => {}
+            // It needs to see them.
+            Some(tail) => call.spans().into_iter().for_each(|span| tail.ended(span)),
+        }
+    }
+
     pub(crate) fn ended(&self, span: SpanData) {
         match &self.tail {
             Some(tail) => tail.ended(span),
-            None if span.span_context.is_sampled() => self.sink.accept(span),
+            None if span.span_context.is_sampled() => self.sink.accept(span.into()),
             None => {}
         }
+    }
+
+    /// Takes a sampled span of a worker.
+    pub(crate) fn imported(&self, span: Ended) {
+        self.sink.accept(Item::Span(Box::new(span)));
+    }
+
+    /// A worker sent a span that cannot be.
+    pub(crate) fn malformed(&self) {
+        self.malformed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lost_in_worker(&self, spans: u64) {
+        self.lost_in_worker.fetch_add(spans, Ordering::Relaxed);
     }
 
     pub(crate) fn flush(&self, limit: Duration) -> Result<(), FlushError> {
@@ -57,12 +159,24 @@ impl Pipeline {
         if let Some(tail) = &self.tail {
             tail.finish();
         }
-        self.sink.close(limit)
+        match self.sink.close(limit) {
+            Ok(stats) => Ok(self.with_own(stats)),
+            Err(error) => Err(FlushError {
+                stats: self.with_own(*error.stats).into(),
+                ..error
+            }),
+        }
     }
 
     pub(crate) fn stats(&self) -> ExportStats {
-        let stats = self.sink.stats();
+        self.with_own(self.sink.stats())
+    }
+
+    /// With what never came to the sink.
+    fn with_own(&self, stats: ExportStats) -> ExportStats {
         ExportStats {
+            lost_in_worker: self.lost_in_worker.load(Ordering::Relaxed),
+            malformed: self.malformed.load(Ordering::Relaxed),
             evicted: self.tail.as_ref().map_or(0, Tail::evicted),
             ..stats
         }
@@ -98,7 +212,7 @@ impl SpanProcessor for Processor {
 pub(crate) struct Nowhere;
 
 impl Sink for Nowhere {
-    fn accept(&self, _span: SpanData) {}
+    fn accept(&self, _item: Item) {}
 
     fn flush(&self, _limit: Duration) -> Result<(), FlushError> {
         Ok(())

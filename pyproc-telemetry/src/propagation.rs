@@ -18,6 +18,8 @@ use self::{
 };
 use crate::PropagatorType;
 
+const BAGGAGE: &str = "baggage";
+
 mod b3;
 mod carrier;
 mod ids;
@@ -95,7 +97,10 @@ impl Propagator {
     /// Adds to a request for a worker what its frame has no place for: the state of the trace, baggage, and formats other than W3C's.
     /// Mostly there is none of it, and this costs next to nothing.
     pub(crate) fn add_to(&self, headers: &mut Headers, span: &SpanContext) {
-        let context = Context::current();
+        Context::map_current(|context| self.add_below(context, headers, span));
+    }
+
+    fn add_below(&self, context: &Context, headers: &mut Headers, span: &SpanContext) {
         for format in self.formats.iter() {
             let carrier = &mut Room::of(headers);
             match format.name {
@@ -105,7 +110,7 @@ impl Propagator {
                     }
                 }
                 PropagatorType::Baggage if context.baggage().is_empty() => {}
-                PropagatorType::Baggage => format.propagator.inject_context(&context, carrier),
+                PropagatorType::Baggage => add_baggage(format, context, headers),
                 _ => {
                     let context = context.with_remote_span_context(span.clone());
                     format.propagator.inject_context(&context, carrier);
@@ -152,6 +157,37 @@ impl TextMapPropagator for Propagator {
     fn fields(&self) -> FieldIter<'_> {
         FieldIter::new(&self.fields)
     }
+}
+
+/// Baggage goes beside what the caller, or the pool's hook for headers, set already, which wins where both have a name.
+fn add_baggage(format: &Format, context: &Context, headers: &mut Headers) {
+    let Some(given) = headers.get(BAGGAGE).cloned() else {
+        return format
+            .propagator
+            .inject_context(context, &mut Room::of(headers));
+    };
+    let mut ours = Headers::new();
+    format
+        .propagator
+        .inject_context(context, &mut Room::of(&mut ours));
+    let name = |member: &str| {
+        member
+            .split(['=', ';'])
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
+    let known: Vec<_> = given.split(',').map(name).collect();
+    let ours = ours.remove(BAGGAGE).unwrap_or_default();
+    let new = ours
+        .split(',')
+        .filter(|member| !known.contains(&name(member)));
+    let members: Vec<_> = given.split(',').chain(new).collect();
+    let merged = members.join(",");
+    headers.remove(BAGGAGE);
+    Room::of(headers).set(BAGGAGE, merged);
+    headers.entry(BAGGAGE.into()).or_insert(given);
 }
 
 fn format(name: PropagatorType) -> Format {

@@ -1,6 +1,5 @@
-use std::{fmt, sync::Arc, thread, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use futures_channel::oneshot;
 use opentelemetry::{InstrumentationScope, KeyValue, global, trace::TracerProvider};
 use opentelemetry_sdk::{
     Resource,
@@ -11,6 +10,7 @@ use crate::{
     Config, ExportStats, FlushError, Propagator, ProviderBuilder, StartError, Tracer,
     pipeline::{Pipeline, Processor},
     sampler,
+    waiting::on_thread,
 };
 
 /// Makes tracers, and owns what exports their spans.
@@ -261,23 +261,4 @@ pub(crate) fn resource(config: &Config) -> Resource {
             KeyValue::new("telemetry.distro.version", env!("CARGO_PKG_VERSION")),
         ])
         .build()
-}
-
-/// Waits on a thread of its own, so that no runtime is blocked and none is needed.
-async fn on_thread<T: Send + 'static>(
-    pipeline: &Arc<Pipeline>,
-    limit: Duration,
-    work: fn(&Pipeline, Duration) -> T,
-) -> T {
-    let (sender, receiver) = oneshot::channel();
-    let theirs = Arc::clone(pipeline);
-    let spawned = thread::Builder::new()
-        .name("pyproc-flush".into())
-        .spawn(move || sender.send(work(&theirs, limit)).is_ok());
-    drop(spawned);
-    match receiver.await {
-        Ok(result) => result,
-        // The system gave no thread: better to block than to lose spans.
-        Err(oneshot::Canceled) => work(pipeline, limit),
-    }
 }

@@ -58,7 +58,7 @@ impl Tail {
     /// A span has ended, here or elsewhere.
     pub(crate) fn ended(&self, span: SpanData) {
         if span.span_context.is_sampled() {
-            self.next.accept(span);
+            self.next.accept(span.into());
             return;
         }
         let kept = self.held().ended(span, &self.rule);
@@ -73,7 +73,7 @@ impl Tail {
 
     fn pass_on(&self, spans: Vec<SpanData>) {
         for span in spans {
-            self.next.accept(sampled(span));
+            self.next.accept(sampled(span).into());
         }
     }
 

@@ -68,6 +68,10 @@ impl Tracer {
         self.own.is_some()
     }
 
+    pub(crate) fn pipeline(&self) -> Option<&Pipeline> {
+        self.own.as_ref().map(|own| &*own.pipeline)
+    }
+
     pub(crate) fn scope(&self) -> Option<&InstrumentationScope> {
         self.own.as_ref().map(|own| &own.scope)
     }

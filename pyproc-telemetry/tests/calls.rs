@@ -411,6 +411,24 @@ async fn a_context_passes_when_tracing_is_disabled() {
 }
 
 #[tokio::test]
+async fn baggage_goes_beside_that_of_the_pools_hook() {
+    let (provider, _) = provider();
+    let hooked = |builder: PoolBuilder| {
+        builder.carry(|headers| {
+            headers.insert("baggage".into(), "request_id=r-1, tenant=hook".into());
+        })
+    };
+    let rig = Rig::with(hooked, provider.tracer("t"), |request| echo(request, RAN)).await;
+    let tenant = KeyValue::new("tenant", "acme");
+    let context = Context::new().with_baggage([tenant, KeyValue::new("user", "u-7")]);
+    let guard = context.attach();
+    rig.call().await.unwrap();
+    drop(guard);
+    let sent = rig.request().headers["baggage"].clone();
+    assert_eq!(sent, "request_id=r-1, tenant=hook,user=u-7");
+}
+
+#[tokio::test]
 async fn baggage_and_other_formats_travel_as_headers_and_the_callers_own_stay() {
     let spans = MemorySpans::default();
     let provider = Provider::builder()

@@ -211,7 +211,7 @@ fn counts_are_exact_whatever_the_collector_does() {
     });
     let stats = match provider.shutdown_blocking() {
         Ok(stats) => stats,
-        Err(error) => error.stats,
+        Err(error) => *error.stats,
     };
     assert_eq!(stats.ended(), 4 * 50 * 50);
     assert_eq!(stats.waiting, 0);

@@ -86,7 +86,7 @@ fn a_trace_arrives_with_all_that_was_recorded() {
     assert_eq!(taken[0].path, "/v1/traces");
     assert_eq!(taken[0].headers["x-api-key"], "s3cret");
     assert_eq!(taken[0].headers["content-type"], "application/x-protobuf");
-    let resource = &taken[0].request.resource_spans[0];
+    let resource = &taken[0].request().resource_spans[0];
     let about = &resource.resource.as_ref().unwrap().attributes;
     assert_eq!(text(about, "service.name").unwrap(), "shop");
     assert_eq!(text(about, "deployment.environment.name").unwrap(), "test");
@@ -139,7 +139,7 @@ fn batches_are_as_large_as_set_and_share_a_connection() {
     let taken = collector.taken();
     let sizes = taken
         .into_iter()
-        .map(|it| support::spans([it.request]).len());
+        .map(|it| support::spans([it.request()]).len());
     let sizes: Vec<_> = sizes.collect();
     assert_eq!(sizes.iter().sum::<usize>(), 10);
     assert!(sizes.iter().all(|size| *size <= 4), "{sizes:?}");
@@ -336,7 +336,7 @@ fn settings_made_in_code_hold_whatever_the_environment_says() {
     provider.tracer("t").start("s").end();
     provider.shutdown_blocking().unwrap();
     let received = &collector.taken()[0];
-    assert_eq!(received.request.resource_spans.len(), 1);
+    assert_eq!(received.request().resource_spans.len(), 1);
     assert!(!received.headers.contains_key("content-encoding"));
     assert!(!received.headers.contains_key("x-other"));
 }

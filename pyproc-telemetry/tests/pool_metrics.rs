@@ -210,6 +210,38 @@ async fn gauges_show_the_pool_at_each_scrape() {
 }
 
 #[tokio::test]
+async fn a_watch_does_not_keep_its_pool_alive() {
+    let (sockets, registry) = (Sockets::new(), Registry::new());
+    let metrics = PoolMetrics::register(&registry).unwrap();
+    let builder = served(&sockets, |request| echo(request, RAN));
+    let pool = builder.with_metrics(&metrics).start().await.unwrap();
+    let _watch = metrics.watch(&pool);
+    assert_eq!(value(&registry, "pyproc_pool_capacity"), Some(1.0));
+    let weak = pool.downgrade();
+    drop(pool);
+    assert!(weak.upgrade().is_none());
+    assert_eq!(value(&registry, "pyproc_pool_capacity"), None);
+}
+
+#[tokio::test]
+async fn a_tracer_and_metrics_that_are_attached_apart_both_see_a_call() {
+    let (sockets, registry) = (Sockets::new(), Registry::new());
+    let metrics = PoolMetrics::register(&registry).unwrap();
+    let spans = MemorySpans::default();
+    let provider = Provider::builder().enabled(true).in_memory(&spans);
+    let provider = provider.start().unwrap();
+    let builder = served(&sockets, |request| echo(request, RAN));
+    let builder = builder
+        .with_tracer(provider.tracer("t"))
+        .with_metrics(&metrics);
+    let pool = builder.start().await.unwrap();
+    pool.call::<_, Value>("listed", &1).await.unwrap();
+    assert_eq!(spans.finished().len(), 2);
+    let requests = r#"pyproc_requests_total{function_name="listed",status="success"}"#;
+    assert_eq!(value(&registry, requests), Some(1.0));
+}
+
+#[tokio::test]
 async fn a_watch_that_ends_leaves_a_later_one_alone() {
     let (sockets, registry) = (Sockets::new(), Registry::new());
     let metrics = PoolMetrics::register(&registry).unwrap();

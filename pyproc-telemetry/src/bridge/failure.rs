@@ -11,17 +11,18 @@ use crate::error::chain;
 const MAX_MESSAGE: usize = 4 * 1024;
 const MAX_STACK: usize = 16 * 1024;
 
-pub(super) struct Failure<'a> {
+#[derive(Debug)]
+pub(super) struct Failure {
     /// As `error.type`: the exception's name, or the kind of error.
-    name: Cow<'a, str>,
+    name: Cow<'static, str>,
     message: String,
-    stack: Option<&'a str>,
+    stack: Option<String>,
     /// It happened in the function.
     pub(super) is_remote: bool,
 }
 
-impl<'a> Failure<'a> {
-    pub(super) fn of(outcome: &CallOutcome<'a>) -> Option<Self> {
+impl Failure {
+    pub(super) fn of(outcome: &CallOutcome<'_>) -> Option<Self> {
         match outcome {
             CallOutcome::Success => None,
             CallOutcome::Abandoned => Some(Self {
@@ -32,14 +33,14 @@ impl<'a> Failure<'a> {
             }),
             CallOutcome::Error(Error::Remote(exception)) => Some(Self {
                 name: match &exception.type_name {
-                    Some(name) => clipped(name, MAX_MESSAGE).into(),
+                    Some(name) => clipped(name, MAX_MESSAGE).to_owned().into(),
                     None => "remote".into(),
                 },
                 message: clipped(&exception.message, MAX_MESSAGE).to_owned(),
                 stack: exception
                     .traceback
                     .as_deref()
-                    .map(|text| last(text, MAX_STACK)),
+                    .map(|text| last(text, MAX_STACK).to_owned()),
                 is_remote: true,
             }),
             CallOutcome::Error(error) => Some(Self {
@@ -51,8 +52,8 @@ impl<'a> Failure<'a> {
         }
     }
 
-    pub(super) fn name(&self) -> String {
-        self.name.clone().into_owned()
+    pub(super) fn name(&self) -> Cow<'static, str> {
+        self.name.clone()
     }
 
     pub(super) fn status(&self) -> Status {
@@ -68,14 +69,14 @@ impl<'a> Failure<'a> {
             KeyValue::new("exception.type", self.name()),
             KeyValue::new("exception.message", self.message.clone()),
         ];
-        let stack = self.stack.map(str::to_owned);
+        let stack = self.stack.clone();
         event.extend(stack.map(|stack| KeyValue::new("exception.stacktrace", stack)));
         event
     }
 }
 
 /// The beginning of a text.
-pub(super) fn clipped(text: &str, max: usize) -> &str {
+pub(crate) fn clipped(text: &str, max: usize) -> &str {
     let mut end = max.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;

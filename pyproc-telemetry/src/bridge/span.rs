@@ -1,28 +1,29 @@
-//! The spans of one call.
+//! The span of one call, while it lasts.
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use opentelemetry::{
-    Context, KeyValue,
-    trace::{
-        Event, Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt,
-        Tracer as _,
-    },
+    Context,
+    trace::{Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, TraceContextExt, Tracer as _},
 };
-use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use pyproc_pool::{
     observe::{CallEnd, CallStart, Carried},
     protocol::v2::TraceContext,
 };
 
-use super::failure::{Failure, clipped};
-use crate::{Span, Tracer};
-
-const CALL: &str = "pyproc.pool.call";
-const EXECUTE: &str = "pyproc.worker.execute";
+use super::{
+    clipped,
+    failure::Failure,
+    record::{CALL, Record, Window},
+};
+use crate::{
+    Span, Tracer,
+    pipeline::{Begun, Pipeline},
+};
 
 /// Names come from callers.
 const MAX_NAME: usize = 256;
@@ -35,7 +36,9 @@ pub(super) enum CallSpan {
 }
 
 pub(super) struct Recording {
-    span: Span,
+    begun: Begun,
+    /// Of somebody else's provider, which takes no spans that were made without it.
+    foreign: Option<Span>,
     tracer: Arc<Tracer>,
     function: String,
     start: SystemTime,
@@ -48,13 +51,51 @@ pub(super) struct Recording {
 impl CallSpan {
     /// Starts a span in the caller's context. Attributes come at the end: most spans are not sampled.
     pub(super) fn start(tracer: &Arc<Tracer>, call: &CallStart<'_>) -> Option<Self> {
-        let parent = Context::current();
-        let span = tracer.build_with_context(builder(CALL, SpanKind::Client), &parent);
-        if span.is_recording() {
-            let recording = Recording::new(span, Arc::clone(tracer), call);
-            return Some(Self::Recording(Box::new(recording)));
+        match tracer.pipeline().filter(|it| !it.is_closed()) {
+            // Nothing in there makes another context current, which a look at this one forbids.
+            Some(pipeline) => {
+                Context::map_current(|parent| Self::own(pipeline, tracer, call, parent))
+            }
+            None => Self::foreign(tracer, call, &Context::current()),
         }
-        let context = span.span_context();
+    }
+
+    fn own(
+        pipeline: &Pipeline,
+        tracer: &Arc<Tracer>,
+        call: &CallStart<'_>,
+        parent: &Context,
+    ) -> Option<Self> {
+        match pipeline.begin(CALL, &SpanKind::Client, parent) {
+            Some(begun) if begun.records => {
+                let id = RandomIdGenerator::default().new_span_id();
+                let inner = with_id(&begun.context, id);
+                let recording = Recording::new(begun, None, inner, tracer, call);
+                Some(Self::Recording(Box::new(recording)))
+            }
+            Some(begun) => Some(Self::PassingOn(begun.context, Arc::clone(tracer))),
+            None => Self::passing_on(parent.span().span_context(), tracer),
+        }
+    }
+
+    fn foreign(tracer: &Arc<Tracer>, call: &CallStart<'_>, parent: &Context) -> Option<Self> {
+        let builder = SpanBuilder::from_name(CALL).with_kind(SpanKind::Client);
+        let span = tracer.build_with_context(builder, parent);
+        let context = span.span_context().clone();
+        if !span.is_recording() {
+            return Self::passing_on(&context, tracer);
+        }
+        let begun = Begun {
+            context: context.clone(),
+            parent: SpanId::INVALID,
+            parent_is_remote: false,
+            records: true,
+        };
+        let recording = Recording::new(begun, Some(span), context, tracer, call);
+        Some(Self::Recording(Box::new(recording)))
+    }
+
+    fn passing_on(context: &SpanContext, tracer: &Arc<Tracer>) -> Option<Self> {
         context
             .is_valid()
             .then(|| Self::PassingOn(context.clone(), Arc::clone(tracer)))
@@ -64,7 +105,7 @@ impl CallSpan {
     pub(super) fn sampled(&self) -> Option<&SpanContext> {
         match self {
             Self::PassingOn(..) => None,
-            Self::Recording(it) => Some(it.span.span_context()).filter(|it| it.is_sampled()),
+            Self::Recording(it) => Some(&it.begun.context).filter(|it| it.is_sampled()),
         }
     }
 
@@ -79,6 +120,10 @@ impl CallSpan {
             span_id: inner.span_id().to_bytes(),
             flags: inner.trace_flags().to_u8(),
         });
+        if let Self::Recording(it) = self {
+            // What cannot say when the function ran has no span for it, so what is below hangs below the call.
+            carried.caller_span_id = Some(it.begun.context.span_id().to_bytes());
+        }
         tracer.propagator().add_to(carried.headers, inner);
     }
 
@@ -90,151 +135,45 @@ impl CallSpan {
 }
 
 impl Recording {
-    fn new(span: Span, tracer: Arc<Tracer>, call: &CallStart<'_>) -> Self {
-        let context = span.span_context();
-        let inner = match tracer.takes_records() {
-            true => with_id(context, RandomIdGenerator::default().new_span_id()),
-            false => context.clone(),
-        };
+    fn new(
+        begun: Begun,
+        foreign: Option<Span>,
+        inner: SpanContext,
+        tracer: &Arc<Tracer>,
+        call: &CallStart<'_>,
+    ) -> Self {
         // In this order a pause between the two shortens the span, and does not push it beyond its parent's end.
         let start = SystemTime::now();
         Self {
+            begun,
+            foreign,
             inner,
-            span,
-            tracer,
+            tracer: Arc::clone(tracer),
             function: clipped(call.method, MAX_NAME).to_owned(),
             start,
             offset: call.start.elapsed(),
         }
     }
 
-    fn end(mut self, end: &CallEnd<'_>) {
-        let failure = Failure::of(&end.outcome);
-        let finish = self.start + end.duration.saturating_sub(self.offset);
-        let mut attributes = self.attributes(end.worker);
-        // First, as the end of a local root decides on all below it.
-        if let Some(window) = Window::of(end, self.start, self.offset) {
-            window.describe(&mut attributes);
-            if window.executed.is_some() {
-                let remote = failure.as_ref().filter(|it| it.is_remote);
-                self.record_execution(&window, end.worker, remote);
-            }
-        }
-        if let Some(failure) = &failure {
-            attributes.push(KeyValue::new("error.type", failure.name()));
-            self.span.set_status(failure.status());
-            let event = failure.event();
-            self.span
-                .add_event_with_timestamp("exception", finish, event);
-        }
-        self.span.set_attributes(attributes);
-        self.span.end_with_timestamp(finish);
-    }
-
-    fn attributes(&self, worker: Option<usize>) -> Vec<KeyValue> {
-        let mut attributes = Vec::with_capacity(8);
-        attributes.push(KeyValue::new("rpc.system.name", "pyproc"));
-        attributes.push(KeyValue::new("function_name", self.function.clone()));
-        attributes.push(KeyValue::new("rpc.method", self.function.clone()));
-        let worker = worker.and_then(|worker| i64::try_from(worker).ok());
-        attributes.extend(worker.map(|worker| KeyValue::new("worker_id", worker)));
-        attributes
-    }
-
-    fn record_execution(
-        &self,
-        window: &Window,
-        worker: Option<usize>,
-        failure: Option<&Failure<'_>>,
-    ) {
-        let Some((start, finish)) = window.executed else {
-            return;
+    fn end(self, end: &CallEnd<'_>) {
+        let sampled = self.begun.context.is_sampled();
+        let record = Record {
+            window: Window::of(end, self.start, self.offset),
+            finish: self.start + end.duration.saturating_sub(self.offset),
+            failure: Failure::of(&end.outcome),
+            worker: end.worker.and_then(|worker| i64::try_from(worker).ok()),
+            scope: self.tracer.scope().cloned().unwrap_or_default(),
+            begun: self.begun,
+            inner: self.inner,
+            function: self.function,
+            start: self.start,
         };
-        let mut attributes = self.attributes(worker);
-        attributes.extend(failure.map(|it| KeyValue::new("error.type", it.name())));
-        let status = failure.map_or(Status::Unset, Failure::status);
-        let event = failure.map(|it| Event::new("exception", finish, it.event(), 0));
-        match self.tracer.scope() {
-            Some(scope) => {
-                let mut events = SpanEvents::default();
-                events.events.extend(event);
-                self.tracer.record(SpanData {
-                    span_context: self.inner.clone(),
-                    parent_span_id: self.span.span_context().span_id(),
-                    parent_span_is_remote: false,
-                    span_kind: SpanKind::Server,
-                    name: EXECUTE.into(),
-                    start_time: start,
-                    end_time: finish,
-                    attributes,
-                    dropped_attributes_count: 0,
-                    events,
-                    links: SpanLinks::default(),
-                    status,
-                    instrumentation_scope: scope.clone(),
-                });
-            }
-            // Somebody else's provider chooses the id, so what is below it in Python is below the call.
-            None => {
-                let parent = Context::new().with_remote_span_context(self.inner.clone());
-                let builder = builder(EXECUTE, SpanKind::Server)
-                    .with_start_time(start)
-                    .with_attributes(attributes)
-                    .with_events(event.into_iter().collect());
-                let mut span = self.tracer.build_with_context(builder, &parent);
-                span.set_status(status);
-                span.end_with_timestamp(finish);
-            }
+        match (self.foreign, self.tracer.pipeline()) {
+            (Some(span), _) => record.give_to(&self.tracer, span),
+            (None, Some(pipeline)) => pipeline.finished(record, sampled),
+            (None, None) => {}
         }
     }
-}
-
-/// When what happened to a call that was answered.
-struct Window {
-    queued: Duration,
-    /// On the way, and waiting in the worker; `None` if the worker does not say when the function ran.
-    transport: Option<Duration>,
-    executed: Option<(SystemTime, SystemTime)>,
-}
-
-impl Window {
-    /// The worker's clock is this host's, but one of the two may have been set: the execution is then moved to where it
-    /// must have been, between sending and answer.
-    fn of(end: &CallEnd<'_>, start: SystemTime, offset: Duration) -> Option<Self> {
-        let anatomy = end.anatomy?;
-        let sent = start + anatomy.queued.saturating_sub(offset);
-        let Some(times) = anatomy.times else {
-            return Some(Self {
-                queued: anatomy.queued,
-                transport: None,
-                executed: None,
-            });
-        };
-        let ran = times.duration.min(anatomy.worker);
-        let transport = anatomy.worker - ran;
-        let began = UNIX_EPOCH.checked_add(times.start).unwrap_or(sent);
-        let began = began.clamp(sent, sent + transport);
-        Some(Self {
-            queued: anatomy.queued,
-            transport: Some(transport),
-            executed: Some((began, began + ran)),
-        })
-    }
-
-    fn describe(&self, attributes: &mut Vec<KeyValue>) {
-        let seconds = |name, time: Duration| KeyValue::new(name, time.as_secs_f64());
-        attributes.push(seconds("pyproc.queue.seconds", self.queued));
-        let transport = self.transport;
-        attributes.extend(transport.map(|time| seconds("pyproc.transport.seconds", time)));
-        if let Some((began, finish)) = self.executed {
-            let ran = finish.duration_since(began).unwrap_or_default();
-            attributes.push(seconds("pyproc.execute.seconds", ran));
-        }
-    }
-}
-
-fn builder(name: &'static str, kind: SpanKind) -> SpanBuilder {
-    SpanBuilder::from_name(name).with_kind(kind)
 }
 
 fn with_id(context: &SpanContext, id: SpanId) -> SpanContext {

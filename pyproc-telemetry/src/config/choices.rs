@@ -18,6 +18,19 @@ pub enum ExporterType {
     None,
 }
 
+/// Where metrics go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum MetricsExporterType {
+    /// The OpenTelemetry protocol, to a collector or any backend that speaks it.
+    #[default]
+    Otlp,
+    /// Nowhere: they are only there for `/metrics`, which is what `prometheus` means, too.
+    #[serde(alias = "prometheus")]
+    None,
+}
+
 /// Who decides whether a trace is sampled. The names are those of `OTEL_TRACES_SAMPLER`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[non_exhaustive]
@@ -81,6 +94,6 @@ pub enum Compression {
     /// Not at all.
     #[default]
     None,
-    /// Gzip; needs the feature of that name.
+    /// Gzip.
     Gzip,
 }

@@ -1,6 +1,6 @@
 //! Addresses of collectors.
 
-use super::{Config, ExporterType, OtlpProtocol};
+use super::{Config, ExporterType, OtlpConfig, OtlpProtocol};
 
 /// Where requests go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) struct Endpoint {
 }
 
 const TRACES: &str = "/v1/traces";
+#[cfg(feature = "otlp-metrics")]
+const METRICS: &str = "/v1/metrics";
 
 /// Ports on which old collectors of Jaeger took what OTLP has replaced.
 const OLD_JAEGER_PORTS: [u16; 2] = [14268, 14250];
@@ -47,28 +49,46 @@ impl Endpoint {
         }
     }
 
-    /// The collector in effect, and what should be said about the choice.
+    /// The collector of traces in effect, and what should be said about the choice.
     pub(crate) fn of(config: &Config) -> Result<(Self, Option<String>), String> {
-        let grpc = config.otlp.protocol == OtlpProtocol::Grpc;
-        if let Some(address) = &config.otlp.traces_endpoint {
+        if let Some(address) = &config.otlp.exact_endpoint {
             return Self::parse(address).map(|endpoint| (endpoint, None));
         }
-        let port = if grpc { 4317 } else { 4318 };
-        let mut endpoint = match &config.otlp.endpoint {
-            Some(address) => Self::parse_base(address)?,
-            None => Self::parse(&format!("http://localhost:{port}"))?,
-        };
+        let mut endpoint = Self::base(&config.otlp)?;
         let is_jaeger = config.exporter_type == ExporterType::Jaeger;
+        let port = default_port(&config.otlp);
         let old = is_jaeger.then(|| endpoint.leave_old_jaeger(port)).flatten();
-        if !grpc && !endpoint.path.ends_with(TRACES) {
-            endpoint.path = format!("{}{TRACES}", endpoint.path.trim_end_matches('/'));
-        }
+        endpoint.append(TRACES, &config.otlp);
         let warning = old.map(|old| {
             format!(
                 "{old} is an address of Jaeger's old protocol; spans go as OTLP to {endpoint}, which Jaeger takes since 1.35"
             )
         });
         Ok((endpoint, warning))
+    }
+
+    /// The collector of metrics in effect.
+    #[cfg(feature = "otlp-metrics")]
+    pub(crate) fn of_metrics(otlp: &OtlpConfig) -> Result<Self, String> {
+        if let Some(address) = &otlp.exact_endpoint {
+            return Self::parse(address);
+        }
+        let mut endpoint = Self::base(otlp)?;
+        endpoint.append(METRICS, otlp);
+        Ok(endpoint)
+    }
+
+    fn base(otlp: &OtlpConfig) -> Result<Self, String> {
+        match &otlp.endpoint {
+            Some(address) => Self::parse_base(address),
+            None => Self::parse(&format!("http://localhost:{}", default_port(otlp))),
+        }
+    }
+
+    fn append(&mut self, path: &str, otlp: &OtlpConfig) {
+        if otlp.protocol != OtlpProtocol::Grpc && !self.path.ends_with(path) {
+            self.path = format!("{}{path}", self.path.trim_end_matches('/'));
+        }
     }
 
     /// Jaeger's own protocol is gone; its old addresses lead to the port that speaks OTLP. Returns the old one.
@@ -103,6 +123,13 @@ impl std::fmt::Display for Endpoint {
         let scheme = if self.tls { "https" } else { "http" };
         let path = self.path.split('?').next().unwrap_or_default();
         write!(f, "{scheme}://{}{path}", self.authority())
+    }
+}
+
+fn default_port(otlp: &OtlpConfig) -> u16 {
+    match otlp.protocol {
+        OtlpProtocol::Grpc => 4317,
+        OtlpProtocol::HttpProtobuf => 4318,
     }
 }
 
@@ -164,7 +191,6 @@ fn checked_path(path: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OtlpConfig;
 
     fn resolved(exporter: ExporterType, otlp: OtlpConfig) -> (String, Option<String>) {
         let config = Config {
@@ -196,7 +222,7 @@ mod tests {
             assert_eq!(resolved(ExporterType::Otlp, base(address)).0, url);
         }
         let full = OtlpConfig {
-            traces_endpoint: Some("http://c/ingest?x=1".into()),
+            exact_endpoint: Some("http://c/ingest?x=1".into()),
             ..base("http://other")
         };
         let config = Config {

@@ -12,6 +12,8 @@ use super::{
 };
 use crate::ConfigError;
 
+const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+
 impl Config {
     /// Overrides each field whose variable `lookup` finds. What comes later wins.
     pub(super) fn apply(
@@ -22,7 +24,7 @@ impl Config {
         self.apply_identity(&env)?;
         self.apply_exporter(&env)?;
         self.apply_sampling(&env)?;
-        self.otlp.apply(&env)?;
+        self.apply_collectors(&env)?;
         if self.exporter_type == ExporterType::Jaeger {
             self.otlp
                 .set_endpoint(env.text("OTEL_EXPORTER_JAEGER_ENDPOINT", base_address)?);
@@ -60,6 +62,26 @@ impl Config {
         for variable in ["OTEL_TRACES_EXPORTER", "PYPROC_TELEMETRY_EXPORTER_TYPE"] {
             env.set(variable, &mut self.exporter_type, choice)?;
         }
+        Ok(())
+    }
+
+    /// The general variables mean both collectors, that of traces and that of metrics.
+    fn apply_collectors(&mut self, env: &impl Source) -> Result<(), ConfigError> {
+        let mut metrics = self.metrics_otlp();
+        metrics.apply(env, "METRICS")?;
+        self.otlp.apply(env, "TRACES")?;
+        if self.metrics.otlp.is_some() || metrics != self.otlp.without_exact_endpoint() {
+            self.metrics.otlp = Some(metrics);
+        }
+        let metrics = &mut self.metrics;
+        env.set("OTEL_METRICS_EXPORTER", &mut metrics.exporter_type, choice)?;
+        env.set(
+            "OTEL_METRIC_EXPORT_INTERVAL",
+            &mut metrics.interval,
+            timeout,
+        )?;
+        env.set("OTEL_METRIC_EXPORT_TIMEOUT", &mut metrics.timeout, timeout)?;
+        env.text(TEMPORALITY, temporality)?;
         Ok(())
     }
 
@@ -105,14 +127,16 @@ impl Config {
 }
 
 impl OtlpConfig {
-    fn apply(&mut self, env: &impl Source) -> Result<(), ConfigError> {
+    /// From the general variables, and from those for one kind of telemetry.
+    fn apply(&mut self, env: &impl Source, kind: &str) -> Result<(), ConfigError> {
+        let own = format!("OTEL_EXPORTER_OTLP_{kind}");
         self.set_endpoint(env.text("OTEL_EXPORTER_OTLP_ENDPOINT", base_address)?);
         env.set_some(
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-            &mut self.traces_endpoint,
+            &format!("{own}_ENDPOINT"),
+            &mut self.exact_endpoint,
             address,
         )?;
-        for prefix in ["OTEL_EXPORTER_OTLP", "OTEL_EXPORTER_OTLP_TRACES"] {
+        for prefix in ["OTEL_EXPORTER_OTLP", &own] {
             let name = |what: &str| format!("{prefix}_{what}");
             env.set(&name("PROTOCOL"), &mut self.protocol, |text| {
                 choice(text).and_then(available_protocol)
@@ -133,7 +157,7 @@ impl OtlpConfig {
     fn set_endpoint(&mut self, address: Option<String>) {
         if address.is_some() {
             self.endpoint = address;
-            self.traces_endpoint = None;
+            self.exact_endpoint = None;
         }
     }
 }
@@ -203,6 +227,14 @@ fn choice<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let name = text.to_ascii_lowercase();
     let name = StrDeserializer::<serde::de::value::Error>::new(&name);
     T::deserialize(name).map_err(|error| error.to_string())
+}
+
+/// Counters are sent as totals; nothing else can be asked for.
+fn temporality(text: &str) -> Result<(), String> {
+    match text.to_ascii_lowercase().as_str() {
+        "cumulative" => Ok(()),
+        _ => Err(format!("{text:?} is not cumulative, which is all there is")),
+    }
 }
 
 fn flag(text: &str) -> Result<bool, String> {

@@ -2,7 +2,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Compression, Headers, OtlpProtocol, endpoint::without_secrets};
+use super::{Compression, Headers, MetricsExporterType, OtlpProtocol, endpoint::without_secrets};
 
 /// Keeps unsampled work that failed or was slow.
 ///
@@ -35,12 +35,12 @@ pub struct TailSampling {
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OtlpConfig {
-    /// The collector's address, to which `/v1/traces` is appended for HTTP. Default `http://localhost:4318`, for gRPC
+    /// The collector's address, to which `/v1/traces` or `/v1/metrics` is appended for HTTP. Default `http://localhost:4318`, for gRPC
     /// `http://localhost:4317`.
     /// `https` needs the feature `tls`.
     pub endpoint: Option<String>,
-    /// The full address for traces, used as it is, instead of `endpoint`. Default: none.
-    pub traces_endpoint: Option<String>,
+    /// The full address, used as it is, instead of `endpoint`. Default: none.
+    pub exact_endpoint: Option<String>,
     /// HTTP, or with the feature `grpc` gRPC. Default HTTP.
     pub protocol: OtlpProtocol,
     /// Sent with each request, such as an API key. Default: none. Never shown.
@@ -52,6 +52,23 @@ pub struct OtlpConfig {
     pub compression: Compression,
     /// A file with the certificates, in PEM, to trust instead of the system's. Default: none.
     pub certificate: Option<PathBuf>,
+}
+
+/// Metrics that are sent to a collector: what [`MetricsExporter`](crate::MetricsExporter) does, which needs the
+/// feature `otlp-metrics`. `/metrics` works without.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Where they go. Default OTLP.
+    pub exporter_type: MetricsExporterType,
+    /// The collector. Default: that of traces, save for its `exact_endpoint`.
+    pub otlp: Option<OtlpConfig>,
+    /// From one report to the next. Default 60 s.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// How long one report may take, if the collector's `timeout` is not shorter. Default 30 s.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
 }
 
 /// Spans waiting to be exported.
@@ -98,7 +115,7 @@ impl Default for OtlpConfig {
     fn default() -> Self {
         Self {
             endpoint: None,
-            traces_endpoint: None,
+            exact_endpoint: None,
             protocol: OtlpProtocol::default(),
             headers: Headers::default(),
             timeout: Duration::from_secs(10),
@@ -108,12 +125,33 @@ impl Default for OtlpConfig {
     }
 }
 
+impl OtlpConfig {
+    /// The same collector for another kind of telemetry.
+    pub(super) fn without_exact_endpoint(&self) -> Self {
+        Self {
+            exact_endpoint: None,
+            ..self.clone()
+        }
+    }
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self {
+            exporter_type: MetricsExporterType::default(),
+            otlp: None,
+            interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
 impl fmt::Debug for OtlpConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |address: &Option<String>| address.as_deref().map(without_secrets);
         f.debug_struct("OtlpConfig")
             .field("endpoint", &shown(&self.endpoint))
-            .field("traces_endpoint", &shown(&self.traces_endpoint))
+            .field("exact_endpoint", &shown(&self.exact_endpoint))
             .field("protocol", &self.protocol)
             .field("headers", &self.headers)
             .field("timeout", &self.timeout)

@@ -72,7 +72,7 @@ fn no_secret_shows_in_debug_or_in_an_error() {
         "s3cret@c?s3cret",
     ] {
         config.otlp.endpoint = Some(address.into());
-        config.otlp.traces_endpoint = Some(address.into());
+        config.otlp.exact_endpoint = Some(address.into());
         let shown = format!("{config:?}");
         assert!(!shown.contains("s3cret"), "{shown}");
     }

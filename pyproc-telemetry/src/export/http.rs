@@ -14,26 +14,32 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
     Compression as Wanted, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
 };
-use opentelemetry_sdk::{
-    Resource,
-    trace::{SpanData, SpanExporter as _},
-};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use opentelemetry_sdk::Resource;
+use prost::Message;
 
-use super::{Exporter, Pause, http_client::HttpTransport, otlp::send_until};
+use super::{
+    Ended, Exporter, Pause,
+    http_client::HttpTransport,
+    otlp::{refused, send_until},
+    resources::send_by_resource,
+    sdk::Told,
+};
 use crate::{
     Compression, ConfigError, ExportError, OtlpConfig, StartError, config::Endpoint, error::chain,
 };
 
 pub(crate) struct HttpExporter {
-    requests: SpanExporter,
+    requests: Told<SpanExporter>,
     carrier: Carrier,
+    resource: Arc<Resource>,
 }
 
 impl HttpExporter {
     pub(crate) fn new(
         endpoint: Endpoint,
         config: &OtlpConfig,
-        resource: &Resource,
+        resource: Resource,
     ) -> Result<Self, StartError> {
         let address = endpoint.to_string();
         let carrier = Carrier(Arc::new(Mutex::new(Trip {
@@ -42,29 +48,32 @@ impl HttpExporter {
             pause: Pause::default(),
             outcome: None,
         })));
-        let mut requests = requests(carrier.clone(), address, config)
+        let requests = requests(carrier.clone(), address, config)
             .map_err(|error| ConfigError::new("otlp.endpoint", chain(&error)))?;
-        requests.set_resource(resource);
-        Ok(Self { requests, carrier })
+        let resource = Arc::new(resource);
+        Ok(Self {
+            requests: Told::new(requests, Arc::clone(&resource)),
+            carrier,
+            resource,
+        })
     }
 }
 
 impl Exporter for HttpExporter {
     fn export(
         &mut self,
-        batch: Vec<SpanData>,
+        batch: Vec<Ended>,
         deadline: Instant,
         pause: &Pause,
     ) -> Result<u64, ExportError> {
-        let mut trip = self.carrier.lock();
-        (trip.deadline, trip.pause, trip.outcome) = (deadline, pause.clone(), None);
-        drop(trip);
-        let result = futures_executor::block_on(self.requests.export(batch));
-        match (self.carrier.lock().outcome.take(), result) {
-            (Some(outcome), _) => outcome,
-            (None, Err(error)) => Err(ExportError::refused(chain(&error))),
-            (None, Ok(())) => Ok(0),
-        }
+        let Self {
+            requests,
+            carrier,
+            resource,
+        } = self;
+        send_by_resource(batch, resource, |resource, spans| {
+            carrier.carry(deadline, pause, || requests.export(resource, spans))
+        })
     }
 }
 
@@ -110,6 +119,24 @@ struct Trip {
 }
 
 impl Carrier {
+    /// Makes a request by `export`, and says what became of it.
+    fn carry(
+        &self,
+        deadline: Instant,
+        pause: &Pause,
+        export: impl FnOnce() -> Result<(), ExportError>,
+    ) -> Result<u64, ExportError> {
+        let mut trip = self.lock();
+        (trip.deadline, trip.pause, trip.outcome) = (deadline, pause.clone(), None);
+        drop(trip);
+        let result = export();
+        match (self.lock().outcome.take(), result) {
+            (Some(outcome), _) => outcome,
+            (None, Err(error)) => Err(ExportError::refused(error.reason)),
+            (None, Ok(())) => Ok(0),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Trip> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,7 +156,9 @@ impl HttpClient for Carrier {
         let compressed = request.headers().contains_key("content-encoding");
         let outcome = transport
             .body(request.into_body(), compressed)
-            .and_then(|body| send_until(*deadline, pause, || transport.send(&body, *deadline)));
+            .and_then(|body| send_until(*deadline, pause, || transport.send(&body, *deadline)))
+            // What it says beside its success is not worth losing the success for.
+            .map(|body| refused(ExportTraceServiceResponse::decode(&*body).unwrap_or_default()));
         let result = outcome.clone();
         trip.outcome = Some(outcome);
         result

@@ -10,9 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use flate2::read::GzDecoder;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use prost::Message;
+use flate2::{
+    Compression as Level,
+    read::{GzDecoder, GzEncoder},
+};
 
 use self::response::Response;
 use super::otlp::Failure;
@@ -116,30 +117,25 @@ impl HttpTransport {
 
     /// The body as the settings want it.
     pub(crate) fn body(&self, body: Bytes, compressed: bool) -> Result<Bytes, ExportError> {
-        if self.gzip || !compressed {
+        if self.gzip == compressed {
             return Ok(body);
         }
-        let mut plain = Vec::new();
-        GzDecoder::new(&*body)
-            .read_to_end(&mut plain)
-            .map_err(|error| ExportError::refused(self.because(&error)))?;
-        Ok(plain.into())
+        let mut changed = Vec::new();
+        let read = match compressed {
+            true => GzDecoder::new(&*body).read_to_end(&mut changed),
+            false => GzEncoder::new(&*body, Level::default()).read_to_end(&mut changed),
+        };
+        read.map_err(|error| ExportError::refused(self.because(&error)))?;
+        Ok(changed.into())
     }
 
-    /// Sends it, and gives up at `deadline`.
-    pub(crate) fn send(
-        &mut self,
-        body: &[u8],
-        deadline: Instant,
-    ) -> Result<ExportTraceServiceResponse, Failure> {
+    /// Sends it, and gives up at `deadline`. Returns the body of a successful answer.
+    pub(crate) fn send(&mut self, body: &[u8], deadline: Instant) -> Result<Vec<u8>, Failure> {
         let response = self
             .exchange(body, deadline)
             .map_err(|error| ExportError::unreachable(self.because(&error)))?;
         match response.status {
-            // What it says beside its success is not worth losing the success for.
-            200..=299 => {
-                Ok(ExportTraceServiceResponse::decode(&*response.body).unwrap_or_default())
-            }
+            200..=299 => Ok(response.body),
             // Those that the protocol wants tried again.
             status @ (429 | 502 | 503 | 504) => Err(Failure {
                 error: ExportError::unreachable(format!("{} answered {status}", self.endpoint)),

@@ -6,7 +6,7 @@ use std::{
 
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{ExportStats, Sink};
+use super::{ExportStats, Item, Sink};
 use crate::FlushError;
 
 /// Keeps sampled spans in memory, for tests. A span is there as soon as it has ended.
@@ -48,13 +48,16 @@ impl MemorySpans {
 }
 
 impl Sink for MemorySpans {
-    fn accept(&self, span: SpanData) {
+    fn accept(&self, item: Item) {
+        let count = item.count() as u64;
         let mut state = self.lock();
         if state.closed {
-            state.stats.shut_down += 1;
+            state.stats.shut_down += count;
         } else {
-            state.stats.exported += 1;
-            state.spans.push(span);
+            state.stats.exported += count;
+            state
+                .spans
+                .extend(item.spans().into_iter().map(|it| it.span));
         }
     }
 

@@ -3,20 +3,27 @@
 //! Everything that a span passes is a [`Sink`]. A queue hands batches to an [`Exporter`], which
 //! may block: it runs on a thread of its own.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use opentelemetry_sdk::trace::SpanData;
+use opentelemetry_sdk::{Resource, trace::SpanData};
 
 use crate::{ExportError, FlushError};
 
 #[cfg(feature = "grpc")]
 pub(crate) mod grpc;
+#[cfg(feature = "grpc")]
+pub(crate) mod grpc_client;
 pub(crate) mod http;
-mod http_client;
+pub(crate) mod http_client;
 pub(crate) mod memory;
-mod otlp;
+pub(crate) mod otlp;
 mod pause;
 pub(crate) mod queue;
+pub(crate) mod rarely;
+mod resources;
 pub(crate) mod sdk;
 mod stats;
 pub(crate) mod stdout;
@@ -24,10 +31,65 @@ pub(crate) mod stdout;
 pub(crate) use pause::Pause;
 pub use stats::ExportStats;
 
+/// A span that has ended, on its way.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) span: SpanData,
+    /// Where it was made. `None`: in this service itself.
+    pub(crate) resource: Option<Arc<Resource>>,
+}
+
+/// What a sink takes.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Span(Box<Ended>),
+    /// Spans that are written down where it costs no call time.
+    Later(Box<dyn Later>),
+}
+
+/// What spans are made of, once somebody has the time.
+pub(crate) trait Later: Send + std::fmt::Debug {
+    /// How many it will be.
+    fn count(&self) -> usize;
+
+    fn spans(self: Box<Self>) -> Vec<SpanData>;
+}
+
+impl Item {
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Span(_) => 1,
+            Self::Later(later) => later.count(),
+        }
+    }
+
+    pub(crate) fn spans(self) -> Vec<Ended> {
+        match self {
+            Self::Span(span) => vec![*span],
+            Self::Later(later) => later.spans().into_iter().map(Ended::from).collect(),
+        }
+    }
+}
+
+impl From<SpanData> for Ended {
+    fn from(span: SpanData) -> Self {
+        Self {
+            span,
+            resource: None,
+        }
+    }
+}
+
+impl From<SpanData> for Item {
+    fn from(span: SpanData) -> Self {
+        Self::Span(Box::new(span.into()))
+    }
+}
+
 /// Takes ended spans.
 pub(crate) trait Sink: Send + Sync + std::fmt::Debug {
-    /// Takes a sampled span. Never waits for a destination.
-    fn accept(&self, span: SpanData);
+    /// Takes sampled spans. Never waits for a destination.
+    fn accept(&self, item: Item);
 
     /// Waits until all spans taken so far have been dealt with.
     fn flush(&self, limit: Duration) -> Result<(), FlushError>;
@@ -44,11 +106,18 @@ pub(crate) trait Exporter: Send {
     /// its spans the destination refused.
     fn export(
         &mut self,
-        batch: Vec<SpanData>,
+        batch: Vec<Ended>,
         deadline: Instant,
         pause: &Pause,
     ) -> Result<u64, ExportError>;
 
     /// Called after the last batch.
     fn close(&mut self) {}
+}
+
+/// When a limit ends; one beyond all times ends after any process.
+pub(crate) fn after(limit: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(limit.min(FAR)).unwrap_or(now)
 }

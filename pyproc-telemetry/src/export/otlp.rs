@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 
-use super::Pause;
+use super::{Pause, rarely::Rarely};
 use crate::ExportError;
 
 /// Between the first two attempts. Doubles each time, up to the longest; each is shortened
@@ -29,16 +29,16 @@ impl From<ExportError> for Failure {
     }
 }
 
-/// Sends a request until it arrives, is refused, or no time is left. Returns how many spans the collector refused.
-pub(crate) fn send_until(
+/// Sends a request until it arrives, is refused, or no time is left.
+pub(crate) fn send_until<T>(
     deadline: Instant,
     pause: &Pause,
-    mut send: impl FnMut() -> Result<ExportTraceServiceResponse, Failure>,
-) -> Result<u64, ExportError> {
+    mut send: impl FnMut() -> Result<T, Failure>,
+) -> Result<T, ExportError> {
     let mut wait = FIRST_WAIT;
     loop {
         let failure = match send() {
-            Ok(response) => return Ok(refused(response)),
+            Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
         let jittered = wait.mul_f64(1.0 - fastrand::f64() / 2.0);
@@ -52,14 +52,18 @@ pub(crate) fn send_until(
     }
 }
 
-fn refused(response: ExportTraceServiceResponse) -> u64 {
+/// How many spans of a request that arrived were refused.
+pub(super) fn refused(response: ExportTraceServiceResponse) -> u64 {
     let Some(partial) = response.partial_success else {
         return 0;
     };
-    if partial.rejected_spans > 0 || !partial.error_message.is_empty() {
+    static SAID: Rarely = Rarely::new();
+    let worth_a_line = partial.rejected_spans > 0 || !partial.error_message.is_empty();
+    if worth_a_line && let Some(times) = SAID.happened() {
         tracing::warn!(
             refused = partial.rejected_spans,
             message = partial.error_message,
+            times,
             "the collector did not take all spans"
         );
     }

@@ -10,10 +10,9 @@ use std::{
 };
 
 use opentelemetry::Context;
-use opentelemetry_sdk::trace::SpanData;
 
 use self::state::{News, State, Step};
-use super::{ExportStats, Exporter, Pause, Sink};
+use super::{Ended, ExportStats, Exporter, Item, Pause, Sink, after, rarely::Rarely};
 use crate::{ExportError, FlushError, StartError};
 
 mod state;
@@ -46,6 +45,9 @@ struct Shared {
     /// Something has been dealt with.
     settled: Condvar,
     pause: Pause,
+    failing: Rarely,
+    works: Rarely,
+    full: Rarely,
 }
 
 impl Queue {
@@ -59,6 +61,9 @@ impl Queue {
             work: Condvar::new(),
             settled: Condvar::new(),
             pause: Pause::default(),
+            failing: Rarely::new(),
+            works: Rarely::new(),
+            full: Rarely::new(),
         });
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new()
@@ -85,22 +90,26 @@ impl Queue {
 }
 
 impl Sink for Queue {
-    fn accept(&self, span: SpanData) {
+    fn accept(&self, item: Item) {
+        let count = item.count();
         let mut state = self.shared.lock();
+        let waiting = state.stats.waiting + count as u64;
         if state.closing.is_some() {
-            state.stats.shut_down += 1;
-        } else if state.stats.waiting >= self.shared.config.max_waiting as u64 {
-            state.stats.queue_full += 1;
+            state.stats.shut_down += count as u64;
+        } else if waiting > self.shared.config.max_waiting as u64 {
+            state.stats.queue_full += count as u64;
         } else {
-            state.stats.waiting += 1;
-            state.queued.push(span);
-            let queued = state.queued.len();
-            if queued == 1 {
+            state.stats.waiting = waiting;
+            let before = state.queued_spans;
+            state.queued_spans += count;
+            state.queued.push(item);
+            if before == 0 {
                 state.since = Some(Instant::now());
             }
             drop(state);
             // The first starts the clock; a full batch goes at once.
-            if queued == 1 || queued == self.shared.config.batch {
+            let batch = self.shared.config.batch;
+            if before == 0 || (before < batch && batch <= before + count) {
                 self.shared.work.notify_one();
             }
         }
@@ -165,12 +174,37 @@ impl Sink for Queue {
     }
 }
 
+/// What the thread has taken from the queue.
+#[derive(Default)]
+struct Taken {
+    items: vec::IntoIter<Item>,
+    /// Of the last item, what did not fit into a batch.
+    rest: vec::IntoIter<Ended>,
+}
+
+impl Taken {
+    fn is_empty(&self) -> bool {
+        self.items.len() == 0 && self.rest.len() == 0
+    }
+
+    fn batch(&mut self, size: usize) -> Vec<Ended> {
+        let mut batch: Vec<_> = self.rest.by_ref().take(size).collect();
+        while batch.len() < size
+            && let Some(item) = self.items.next()
+        {
+            self.rest = item.spans().into_iter();
+            batch.extend(self.rest.by_ref().take(size - batch.len()));
+        }
+        batch
+    }
+}
+
 impl Shared {
     /// The thread's life.
     fn run(&self, mut exporter: impl Exporter) {
         // What the exporter's libraries trace must not become spans that are exported in turn.
         let _suppressed = Context::enter_telemetry_suppressed_scope();
-        let mut taken = Vec::new().into_iter();
+        let mut taken = Taken::default();
         while let Some((batch, deadline)) = self.next_batch(&mut taken) {
             let count = batch.len() as u64;
             let export = || exporter.export(batch, deadline, &self.pause);
@@ -185,9 +219,9 @@ impl Shared {
     }
 
     /// Waits until there is reason to send. `None`: this was all.
-    fn next_batch(&self, taken: &mut vec::IntoIter<SpanData>) -> Option<(Vec<SpanData>, Instant)> {
+    fn next_batch(&self, taken: &mut Taken) -> Option<(Vec<Ended>, Instant)> {
         let mut state = self.lock();
-        if taken.len() == 0 {
+        if taken.is_empty() {
             loop {
                 let wait = match state.next_step(&self.config) {
                     Step::Send => break,
@@ -206,7 +240,8 @@ impl Shared {
                 };
             }
             // All at once, so that the lock is not held while spans move.
-            *taken = std::mem::take(&mut state.queued).into_iter();
+            taken.items = std::mem::take(&mut state.queued).into_iter();
+            state.queued_spans = 0;
             state.since = None;
         } else if state.closed {
             return None;
@@ -214,8 +249,7 @@ impl Shared {
         let deadline = after(self.config.timeout);
         let deadline = state.closing.map_or(deadline, |end| end.min(deadline));
         drop(state);
-        let batch = taken.by_ref().take(self.config.batch).collect();
-        Some((batch, deadline))
+        Some((taken.batch(self.config.batch), deadline))
     }
 
     fn settle(&self, count: u64, result: Result<u64, ExportError>) {
@@ -230,11 +264,22 @@ impl Shared {
         match news {
             News::None => {}
             News::Failing(error) => {
-                tracing::warn!(%error, "trace export fails; spans are being lost")
+                if let Some(times) = self.failing.happened() {
+                    tracing::warn!(%error, times, "trace export fails; spans are being lost");
+                }
             }
-            News::Works => tracing::info!("trace export works again"),
+            News::Works => {
+                if let Some(times) = self.works.happened() {
+                    tracing::info!(times, "trace export works again");
+                }
+            }
             News::Full => {
-                tracing::warn!("too many spans are waiting for export; some are being lost")
+                if let Some(times) = self.full.happened() {
+                    tracing::warn!(
+                        times,
+                        "too many spans are waiting for export; some are being lost"
+                    );
+                }
             }
         }
     }
@@ -255,13 +300,6 @@ impl Shared {
         let woken = self.settled.wait_timeout(state, left);
         woken.unwrap_or_else(PoisonError::into_inner).0
     }
-}
-
-/// When a limit ends; one beyond all times ends after any process.
-fn after(limit: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-    let now = Instant::now();
-    now.checked_add(limit.min(FAR)).unwrap_or(now)
 }
 
 impl fmt::Debug for Queue {

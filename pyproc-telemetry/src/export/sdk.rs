@@ -1,33 +1,78 @@
 //! Any exporter made for the OpenTelemetry SDK.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{SpanData, SpanExporter},
+};
 
-use super::{Exporter, Pause};
+use super::{Ended, Exporter, Pause, resources::send_by_resource};
 use crate::{ExportError, error::chain};
 
 /// For the last words of an exporter; nobody waits for them beyond the limit of the shutdown.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-pub(crate) struct SdkExporter<E>(pub(crate) E);
+pub(crate) struct SdkExporter<E> {
+    exporter: Told<E>,
+    own: Arc<Resource>,
+}
+
+/// An exporter, and the resource that it was told last.
+pub(super) struct Told<E> {
+    exporter: E,
+    resource: Arc<Resource>,
+}
+
+impl<E: SpanExporter> SdkExporter<E> {
+    pub(crate) fn new(exporter: E, own: Resource) -> Self {
+        let own = Arc::new(own);
+        Self {
+            exporter: Told::new(exporter, Arc::clone(&own)),
+            own,
+        }
+    }
+}
 
 impl<E: SpanExporter> Exporter for SdkExporter<E> {
     /// Its own limits apply: the SDK's interface has no deadline.
     fn export(
         &mut self,
-        batch: Vec<SpanData>,
+        batch: Vec<Ended>,
         _deadline: Instant,
         _pause: &Pause,
     ) -> Result<u64, ExportError> {
-        futures_executor::block_on(self.0.export(batch))
-            .map(|()| 0)
-            .map_err(|error| ExportError::unreachable(chain(&error)))
+        send_by_resource(batch, &self.own, |resource, spans| {
+            self.exporter.export(resource, spans).map(|()| 0)
+        })
     }
 
     fn close(&mut self) {
-        if let Err(error) = self.0.shutdown_with_timeout(LAST_WORDS) {
+        if let Err(error) = self.exporter.exporter.shutdown_with_timeout(LAST_WORDS) {
             tracing::debug!(%error, "the exporter did not shut down cleanly");
         }
+    }
+}
+
+impl<E: SpanExporter> Told<E> {
+    pub(super) fn new(mut exporter: E, resource: Arc<Resource>) -> Self {
+        exporter.set_resource(&resource);
+        Self { exporter, resource }
+    }
+
+    pub(super) fn export(
+        &mut self,
+        resource: &Arc<Resource>,
+        spans: Vec<SpanData>,
+    ) -> Result<(), ExportError> {
+        if !Arc::ptr_eq(&self.resource, resource) {
+            self.exporter.set_resource(resource);
+            self.resource = Arc::clone(resource);
+        }
+        futures_executor::block_on(self.exporter.export(spans))
+            .map_err(|error| ExportError::unreachable(chain(&error)))
     }
 }

@@ -1,7 +1,7 @@
 /// What became of the sampled spans that ended.
 ///
 /// No span is counted twice or left out: [`ended`](Self::ended) is the sum of `exported`, `refused`, `failed`,
-/// `queue_full`, `shut_down` and `waiting`.
+/// `queue_full`, `shut_down`, `lost_in_worker`, `malformed` and `waiting`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ExportStats {
@@ -15,6 +15,10 @@ pub struct ExportStats {
     pub queue_full: u64,
     /// Dropped as the shutdown ended before they were confirmed, or as they ended after it.
     pub shut_down: u64,
+    /// Made in a worker, and lost there or on the way to the pool, which was too busy.
+    pub lost_in_worker: u64,
+    /// Made in a worker, and refused here: not sampled, not below a call, or ended before it began.
+    pub malformed: u64,
     /// Waiting, or on their way.
     pub waiting: u64,
     /// Batches that failed or were refused as a whole.
@@ -32,6 +36,11 @@ impl ExportStats {
 
     /// Sampled spans that did not arrive and no longer will.
     pub fn lost(&self) -> u64 {
-        self.refused + self.failed + self.queue_full + self.shut_down
+        self.refused
+            + self.failed
+            + self.queue_full
+            + self.shut_down
+            + self.lost_in_worker
+            + self.malformed
     }
 }

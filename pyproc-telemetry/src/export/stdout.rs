@@ -12,7 +12,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{Exporter, Pause};
+use super::{Ended, Exporter, Pause};
 use crate::{ExportError, error::chain};
 
 pub(crate) struct StdoutExporter<W> {
@@ -32,12 +32,12 @@ impl<W: Write + Send> StdoutExporter<W> {
 impl<W: Write + Send> Exporter for StdoutExporter<W> {
     fn export(
         &mut self,
-        batch: Vec<SpanData>,
+        batch: Vec<Ended>,
         _deadline: Instant,
         _pause: &Pause,
     ) -> Result<u64, ExportError> {
         let mut text = String::new();
-        for span in &batch {
+        for Ended { span, .. } in &batch {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{}", Block(span, &self.service_name));
         }

@@ -69,12 +69,14 @@ impl Endpoints {
         self
     }
 
-    /// Is ready when a worker of the pool is, and else says what the workers are doing. It holds a handle of the pool, which ends by
-    /// itself only with the last of them.
+    /// Is ready when a worker of the pool is, and else says what the workers are doing. It does not keep the pool alive.
     #[must_use]
     pub fn ready_with(self, pool: &Pool) -> Self {
-        let pool = pool.clone();
-        self.ready_when(move || any_worker(&pool.health()))
+        let pool = pool.downgrade();
+        self.ready_when(move || match pool.upgrade() {
+            Some(pool) => any_worker(&pool.health()),
+            None => Err("the pool has ended".into()),
+        })
     }
 
     /// Answers any request: 404 for other paths, 405 for other methods than `GET` and `HEAD`.

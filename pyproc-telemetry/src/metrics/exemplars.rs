@@ -34,10 +34,10 @@ pub struct ExemplarSlot {
 /// A value and its trace.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Exemplar {
-    trace: [u8; 16],
-    span: [u8; 8],
+    pub(super) trace: [u8; 16],
+    pub(super) span: [u8; 8],
     pub(super) value: f64,
-    at: SystemTime,
+    pub(super) at: SystemTime,
 }
 
 impl Exemplars {

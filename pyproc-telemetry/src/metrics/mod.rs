@@ -9,13 +9,19 @@ pub(crate) mod calls;
 mod exemplars;
 mod gauges;
 mod openmetrics;
+#[cfg(feature = "otlp-metrics")]
+mod otlp;
 mod pipeline;
 mod pool;
 #[cfg(target_os = "linux")]
 mod process;
+mod reading;
+mod reported;
 mod workers;
 
 pub use exemplars::{ExemplarSlot, Exemplars};
+#[cfg(feature = "otlp-metrics")]
+pub use otlp::{MetricsExportStats, MetricsExporter};
 pub use pipeline::register_pipeline;
 pub use pool::{PoolMetrics, PoolMetricsBuilder, PoolWatch};
 

@@ -17,8 +17,8 @@ const FAILURES_HELP: &str = "Batches of spans that could not be exported.";
 
 /// Adds to a registry what becomes of the spans of a provider:
 ///
-/// - `pyproc_spans_total{outcome}`, where the outcome is `exported`, `refused`, `failed`, `queue_full`, `shut_down` or, of
-///   unsampled spans that tail sampling could not hold, `evicted`;
+/// - `pyproc_spans_total{outcome}`, where the outcome is `exported`, `refused`, `failed`, `queue_full`, `shut_down`, of spans made in a
+///   worker `lost_in_worker` and `malformed`, and of unsampled spans that tail sampling could not hold, `evicted`;
 /// - `pyproc_span_export_failures_total`.
 ///
 /// They are those of [`Provider::stats`], read at each scrape. A provider that is not enabled adds
@@ -81,11 +81,13 @@ impl Collector for PipelineCollector {
     }
 }
 
-fn outcomes(stats: &ExportStats) -> [(&'static str, u64); 6] {
+fn outcomes(stats: &ExportStats) -> [(&'static str, u64); 8] {
     [
         ("evicted", stats.evicted),
         ("exported", stats.exported),
         ("failed", stats.failed),
+        ("lost_in_worker", stats.lost_in_worker),
+        ("malformed", stats.malformed),
         ("queue_full", stats.queue_full),
         ("refused", stats.refused),
         ("shut_down", stats.shut_down),

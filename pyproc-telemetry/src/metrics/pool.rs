@@ -8,11 +8,16 @@ use prometheus::{
     core::{Collector, Desc},
     proto::MetricFamily,
 };
-use pyproc_pool::{Pool, observe::WorkerEvent};
+use pyproc_pool::{
+    Pool, WeakPool,
+    observe::WorkerEvent,
+    protocol::v2::telemetry::{LostRecord, MetricsRecord},
+};
 
 use super::{
     calls::{Calls, Counted},
     gauges::PoolGauges,
+    reported::Reported,
     workers::Workers,
 };
 use crate::Exemplars;
@@ -43,7 +48,11 @@ const BUCKETS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 /// | `pyproc_pool_calls_capacity` | calls that these may have at a time |
 /// | `pyproc_worker_resident_memory_bytes{worker_id}`, `pyproc_worker_cpu_seconds_total{worker_id}` | of the process, on Linux |
 ///
-/// Those from `pyproc_requests_in_flight` on are read from the watched pool at each scrape.
+/// | `pyproc_worker_metrics_refused_total{reason}` | series in reports of workers that were not taken: `name`, `kind`, `labels`, `value` or `limit` |
+/// | `pyproc_worker_records_lost_total{record}` | log records and spans, `log` and `span`, that workers or the pool had no room for |
+/// | those that workers report | what Python code counts, garbage collection and event loops; see the [crate](crate) |
+///
+/// Those from `pyproc_requests_in_flight` to `pyproc_worker_cpu_seconds_total` are read from the watched pool at each scrape.
 ///
 /// Labels are bounded. A `function_name` is one that a worker has listed, or that was
 /// [named beforehand](PoolMetricsBuilder::functions), at most 1,024; all others count as `unknown`, so also all those of workers of
@@ -57,13 +66,14 @@ struct Inner {
     calls: Calls,
     workers: Workers,
     gauges: PoolGauges,
+    reported: Reported,
     watched: Mutex<Watched>,
 }
 
 /// The pool, and how many have been watched: a watch that ends must not end a later one.
 #[derive(Default)]
 struct Watched {
-    pool: Option<Pool>,
+    pool: Option<WeakPool>,
     turn: u64,
 }
 
@@ -77,8 +87,7 @@ pub struct PoolMetricsBuilder {
     pub(super) labels: Vec<(String, String)>,
 }
 
-/// While it lives, the gauges of a [`PoolMetrics`] show a pool. It holds a handle of it: drop it with the
-/// others, for the pool to end with the last of them.
+/// While it lives, and the pool does, the gauges of a [`PoolMetrics`] show the pool.
 #[must_use = "the gauges show the pool only while this lives"]
 pub struct PoolWatch {
     inner: Arc<Inner>,
@@ -108,15 +117,11 @@ impl PoolMetrics {
     /// Shows this pool in the gauges, instead of the one before.
     pub fn watch(&self, pool: &Pool) -> PoolWatch {
         let mut watched = self.inner.watched();
-        let before = watched.pool.replace(pool.clone());
+        watched.pool = Some(pool.downgrade());
         watched.turn += 1;
-        let turn = watched.turn;
-        drop(watched);
-        // Its end may take a while if it was the last handle.
-        drop(before);
         PoolWatch {
             inner: Arc::clone(&self.inner),
-            turn,
+            turn: watched.turn,
         }
     }
 
@@ -127,6 +132,21 @@ impl PoolMetrics {
 
     pub(crate) fn worker(&self, event: &WorkerEvent<'_>) {
         self.inner.workers.note(event);
+        if let WorkerEvent::Died { worker, .. }
+        | WorkerEvent::Drained { worker }
+        | WorkerEvent::Stopped { worker } = event
+        {
+            self.inner.reported.gone(*worker);
+        }
+    }
+
+    /// A worker reports what it counted.
+    pub(crate) fn report(&self, worker: usize, record: MetricsRecord) {
+        self.inner.reported.record(worker, record);
+    }
+
+    pub(crate) fn lost(&self, lost: LostRecord) {
+        self.inner.reported.lost(lost);
     }
 }
 
@@ -165,10 +185,15 @@ impl PoolMetricsBuilder {
             let reason = "the upper bounds of buckets must be finite numbers, at least one";
             return Err(prometheus::Error::Msg(reason.into()));
         }
+        let calls = Calls::new(&self)?;
+        let workers = Workers::new(&self)?;
+        let gauges = PoolGauges::new(&self)?;
+        let own = [calls.desc(), workers.desc(), gauges.desc()].concat();
         let inner = Arc::new(Inner {
-            calls: Calls::new(&self)?,
-            workers: Workers::new(&self)?,
-            gauges: PoolGauges::new(&self)?,
+            reported: Reported::new(&self, own)?,
+            calls,
+            workers,
+            gauges,
             watched: Mutex::default(),
         });
         registry.register(Box::new(All(Arc::clone(&inner))))?;
@@ -189,12 +214,9 @@ impl Inner {
 impl Drop for PoolWatch {
     fn drop(&mut self) {
         let mut watched = self.inner.watched();
-        let ended = match watched.turn == self.turn {
-            true => watched.pool.take(),
-            false => None,
-        };
-        drop(watched);
-        drop(ended);
+        if watched.turn == self.turn {
+            watched.pool = None;
+        }
     }
 }
 
@@ -207,16 +229,18 @@ impl Collector for All {
             calls,
             workers,
             gauges,
+            reported,
             ..
         } = &*self.0;
-        [calls.desc(), workers.desc(), gauges.desc()].concat()
+        [calls.desc(), workers.desc(), gauges.desc(), reported.desc()].concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let inner = &self.0;
         let mut families = inner.calls.collect();
         families.extend(inner.workers.collect());
-        let pool = inner.watched().pool.clone();
+        families.extend(inner.reported.collect());
+        let pool = inner.watched().pool.as_ref().and_then(WeakPool::upgrade);
         families.extend(
             pool.map(|pool| inner.gauges.collect(&pool))
                 .unwrap_or_default(),

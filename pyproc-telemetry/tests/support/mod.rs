@@ -33,6 +33,8 @@ pub(crate) enum Reply {
     TakeLast,
     /// Takes all but so many.
     Partly(i64),
+    /// Takes it, and answers this.
+    Answer(Vec<u8>),
     Status(u16, &'static str),
     /// Closes the connection without an answer.
     Close,
@@ -56,7 +58,15 @@ struct State {
 pub(crate) struct Received {
     pub(crate) path: String,
     pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) request: ExportTraceServiceRequest,
+    /// As it was before it was compressed.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Received {
+    /// The body as spans.
+    pub(crate) fn request(&self) -> ExportTraceServiceRequest {
+        ExportTraceServiceRequest::decode(&*self.body).unwrap()
+    }
 }
 
 impl Collector {
@@ -102,7 +112,7 @@ impl Collector {
     }
 
     pub(crate) fn spans(&self) -> Vec<Span> {
-        spans(self.taken().into_iter().map(|received| received.request))
+        spans(self.taken().into_iter().map(|received| received.request()))
     }
 }
 
@@ -168,7 +178,7 @@ pub(crate) fn read_request(reader: &mut impl BufRead) -> Option<Received> {
     Some(Received {
         path,
         headers,
-        request: ExportTraceServiceRequest::decode(&*body).unwrap(),
+        body,
     })
 }
 
@@ -198,6 +208,10 @@ fn serve_on(state: &State, input: impl Read, mut output: impl Write) {
                 state.taken.lock().unwrap().push(received);
                 success(Some(rejected))
             }
+            Reply::Answer(body) => {
+                state.taken.lock().unwrap().push(received);
+                answer(&body)
+            }
             Reply::Status(status, headers) => {
                 format!("HTTP/1.1 {status} X\r\n{headers}content-length: 0\r\n\r\n").into_bytes()
             }
@@ -221,10 +235,13 @@ pub(crate) fn success(rejected: Option<i64>) -> Vec<u8> {
             error_message: "too old".into(),
         }),
     };
-    let body = response.encode_to_vec();
+    answer(&response.encode_to_vec())
+}
+
+fn answer(body: &[u8]) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    [head.into_bytes(), body].concat()
+    [head.as_bytes(), body].concat()
 }

@@ -14,7 +14,7 @@ use std::{
 use bytes::BytesMut;
 use pyproc_pool::protocol::{
     DEFAULT_MAX_FRAME_SIZE, Features, FunctionInfo, WorkerEvent, WorkerInfo, WorkerSession,
-    v2::{Answer, Body, Request, Times},
+    v2::{Answer, Body, Request, Times, telemetry::Record},
 };
 
 /// What becomes of a request.
@@ -23,6 +23,8 @@ pub enum Reply {
     Never,
     /// The worker hangs up. The pool may connect again.
     Die,
+    /// First some records, then this.
+    After(Vec<Record>, Box<Self>),
 }
 
 /// An empty directory with a short path, removed on drop.
@@ -80,10 +82,21 @@ fn conversation(mut stream: UnixStream, reply: &dyn Fn(&Request) -> Reply) {
             let WorkerEvent::Request { version, request } = event else {
                 continue;
             };
-            match reply(&request) {
+            let mut reply = reply(&request);
+            while let Reply::After(records, then) = reply {
+                for record in &records {
+                    session.report(record, &mut output).unwrap();
+                }
+                reply = *then;
+            }
+            match reply {
                 Reply::Answer(answer) => session.respond(version, answer, &mut output).unwrap(),
-                Reply::Never => {}
-                Reply::Die => return,
+                Reply::Die => {
+                    // Whoever listened may be gone.
+                    let _ = stream.write_all(&output);
+                    return;
+                }
+                Reply::Never | Reply::After(..) => {}
             }
         }
         if stream.write_all(&std::mem::take(&mut output)).is_err() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Compression, OtlpProtocol};
+use crate::{Compression, MetricsExporterType, OtlpProtocol};
 
 fn over(config: Config, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let mut config = config;
@@ -145,7 +145,7 @@ fn the_environment_beats_the_file() {
     let file = Config {
         service_name: "file".into(),
         otlp: OtlpConfig {
-            traces_endpoint: Some("http://file:1/full".into()),
+            exact_endpoint: Some("http://file:1/full".into()),
             ..OtlpConfig::default()
         },
         ..Config::default()
@@ -274,4 +274,52 @@ fn a_missing_feature_is_named() {
         &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
     );
     assert!(error.unwrap_err().reason.contains("feature `grpc`"));
+}
+
+#[test]
+fn the_collector_of_metrics_is_that_of_traces_unless_it_is_named() {
+    let both = applied(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1")]);
+    assert_eq!(both.metrics.otlp, None);
+    assert_eq!(both.metrics_otlp().endpoint.as_deref(), Some("http://c:1"));
+
+    let apart = applied(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t/x"),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "1"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m/y"),
+        ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a=b"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "2"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "3"),
+        ("OTEL_METRIC_EXPORT_TIMEOUT", "4"),
+        ("OTEL_METRICS_EXPORTER", "prometheus"),
+    ]);
+    let millis = Duration::from_millis;
+    assert_eq!(apart.otlp.exact_endpoint.as_deref(), Some("http://t/x"));
+    assert_eq!(apart.otlp.timeout, millis(1));
+    let metrics = apart.metrics_otlp();
+    assert_eq!(metrics.exact_endpoint.as_deref(), Some("http://m/y"));
+    assert_eq!(
+        (metrics.timeout, metrics.headers.iter().count()),
+        (millis(2), 1)
+    );
+    assert_eq!(apart.otlp.headers.iter().count(), 0);
+    let metrics = apart.metrics;
+    assert_eq!((metrics.interval, metrics.timeout), (millis(3), millis(4)));
+    assert_eq!(metrics.exporter_type, MetricsExporterType::None);
+}
+
+#[test]
+fn what_makes_no_sense_for_metrics_is_refused_by_name() {
+    for (name, value) in [
+        ("OTEL_METRICS_EXPORTER", "console"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0"),
+        ("OTEL_METRIC_EXPORT_TIMEOUT", "soon"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "c:1"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
+    ] {
+        assert_eq!(
+            over(Config::default(), &[(name, value)]).unwrap_err().field,
+            name
+        );
+    }
 }

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use opentelemetry_sdk::trace::SpanData;
-
 use super::QueueConfig;
-use crate::{ExportError, ExportStats, FlushError};
+use crate::{ExportError, ExportStats, FlushError, export::Item};
 
 #[derive(Default)]
 pub(super) struct State {
     pub(super) stats: ExportStats,
     /// Not yet taken by the thread. `stats.waiting` counts these and those it has taken.
-    pub(super) queued: Vec<SpanData>,
+    pub(super) queued: Vec<Item>,
+    /// Spans in these.
+    pub(super) queued_spans: usize,
     /// When the first of them came.
     pub(super) since: Option<Instant>,
     /// The thread sends without delay until this many spans have been dealt with.
@@ -41,7 +41,7 @@ impl State {
         };
         let left = config.delay.saturating_sub(since.elapsed());
         let hurry = self.closing.is_some() || self.settled() < self.flush_to;
-        if hurry || self.queued.len() >= config.batch || left.is_zero() {
+        if hurry || self.queued_spans >= config.batch || left.is_zero() {
             return Step::Send;
         }
         Step::Wait(Some(left))
@@ -88,6 +88,7 @@ impl State {
     pub(super) fn abandon(&mut self) -> u64 {
         self.closed = true;
         self.queued = Vec::new();
+        self.queued_spans = 0;
         self.since = None;
         let abandoned = std::mem::take(&mut self.stats.waiting);
         self.stats.shut_down += abandoned;
@@ -99,7 +100,7 @@ impl State {
             spans,
             timed_out,
             source: self.last_error.clone(),
-            stats: self.stats,
+            stats: self.stats.into(),
         }
     }
 }

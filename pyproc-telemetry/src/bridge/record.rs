@@ -1,0 +1,183 @@
+//! What is known of a call that has ended, and the spans that say so.
+//!
+//! They are written down by the exporter's thread: a call that waited for that would take half a microsecond longer.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use opentelemetry::{
+    Context, InstrumentationScope, KeyValue,
+    trace::{
+        Event, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer as _,
+    },
+};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use pyproc_pool::observe::CallEnd;
+
+use super::failure::Failure;
+use crate::{Span, Tracer, export::Later, pipeline::Begun};
+
+pub(super) const CALL: &str = "pyproc.pool.call";
+const EXECUTE: &str = "pyproc.worker.execute";
+
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) begun: Begun,
+    /// The context of the execution.
+    pub(super) inner: SpanContext,
+    pub(super) scope: InstrumentationScope,
+    pub(super) function: String,
+    pub(super) worker: Option<i64>,
+    pub(super) start: SystemTime,
+    pub(super) finish: SystemTime,
+    pub(super) window: Option<Window>,
+    pub(super) failure: Option<Failure>,
+}
+
+impl Later for Record {
+    fn count(&self) -> usize {
+        1 + usize::from(self.executed().is_some())
+    }
+
+    /// The execution first, as the end of a local root decides on all below it.
+    fn spans(self: Box<Self>) -> Vec<SpanData> {
+        let mut spans = Vec::with_capacity(2);
+        spans.extend(self.execution());
+        spans.push(self.call());
+        spans
+    }
+}
+
+impl Record {
+    fn call(self) -> SpanData {
+        let mut attributes = self.attributes();
+        if let Some(window) = &self.window {
+            window.describe(&mut attributes);
+        }
+        let failure = self.failure.as_ref();
+        attributes.extend(failure.map(|it| KeyValue::new("error.type", it.name())));
+        SpanData {
+            parent_span_id: self.begun.parent,
+            parent_span_is_remote: self.begun.parent_is_remote,
+            span_kind: SpanKind::Client,
+            name: CALL.into(),
+            start_time: self.start,
+            end_time: self.finish,
+            attributes,
+            dropped_attributes_count: 0,
+            events: exception(failure, self.finish),
+            links: SpanLinks::default(),
+            status: failure.map_or(Status::Unset, Failure::status),
+            instrumentation_scope: self.scope,
+            span_context: self.begun.context,
+        }
+    }
+
+    fn execution(&self) -> Option<SpanData> {
+        let (start, finish) = self.executed()?;
+        let failure = self.failure.as_ref().filter(|it| it.is_remote);
+        let mut attributes = self.attributes();
+        attributes.extend(failure.map(|it| KeyValue::new("error.type", it.name())));
+        Some(SpanData {
+            span_context: self.inner.clone(),
+            parent_span_id: self.begun.context.span_id(),
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Server,
+            name: EXECUTE.into(),
+            start_time: start,
+            end_time: finish,
+            attributes,
+            dropped_attributes_count: 0,
+            events: exception(failure, finish),
+            links: SpanLinks::default(),
+            status: failure.map_or(Status::Unset, Failure::status),
+            instrumentation_scope: self.scope.clone(),
+        })
+    }
+
+    fn executed(&self) -> Option<(SystemTime, SystemTime)> {
+        self.window.as_ref()?.executed
+    }
+
+    fn attributes(&self) -> Vec<KeyValue> {
+        let mut attributes = Vec::with_capacity(8);
+        attributes.push(KeyValue::new("rpc.system.name", "pyproc"));
+        attributes.push(KeyValue::new("function_name", self.function.clone()));
+        attributes.push(KeyValue::new("rpc.method", self.function.clone()));
+        attributes.extend(self.worker.map(|it| KeyValue::new("worker_id", it)));
+        attributes
+    }
+
+    /// Hands it to somebody else's provider, whose span of the call this is. That chooses the execution's id, so what is below it
+    /// in Python is below the call.
+    pub(super) fn give_to(self, tracer: &Tracer, span: Span) {
+        if let Some(execution) = self.execution() {
+            let parent = Context::new().with_remote_span_context(self.inner.clone());
+            let builder = SpanBuilder::from_name(EXECUTE)
+                .with_kind(SpanKind::Server)
+                .with_start_time(execution.start_time);
+            complete(tracer.build_with_context(builder, &parent), execution);
+        }
+        complete(span, self.call());
+    }
+}
+
+fn complete(mut span: Span, made: SpanData) {
+    span.set_attributes(made.attributes);
+    for event in made.events.events {
+        span.add_event_with_timestamp(event.name, event.timestamp, event.attributes);
+    }
+    span.set_status(made.status);
+    span.end_with_timestamp(made.end_time);
+}
+
+fn exception(failure: Option<&Failure>, at: SystemTime) -> SpanEvents {
+    let event = failure.map(|it| Event::new("exception", at, it.event(), 0));
+    let mut events = SpanEvents::default();
+    events.events.extend(event);
+    events
+}
+
+/// When what happened to a call that was answered.
+#[derive(Debug)]
+pub(super) struct Window {
+    queued: Duration,
+    /// On the way, and waiting in the worker; `None` if the worker does not say when the function ran.
+    transport: Option<Duration>,
+    executed: Option<(SystemTime, SystemTime)>,
+}
+
+impl Window {
+    /// The worker's clock is this host's, but one of the two may have been set: the execution is then moved to where it
+    /// must have been, between sending and answer.
+    pub(super) fn of(end: &CallEnd<'_>, start: SystemTime, offset: Duration) -> Option<Self> {
+        let anatomy = end.anatomy?;
+        let sent = start + anatomy.queued.saturating_sub(offset);
+        let Some(times) = anatomy.times else {
+            return Some(Self {
+                queued: anatomy.queued,
+                transport: None,
+                executed: None,
+            });
+        };
+        let ran = times.duration.min(anatomy.worker);
+        let transport = anatomy.worker - ran;
+        let began = UNIX_EPOCH.checked_add(times.start).unwrap_or(sent);
+        let began = began.clamp(sent, sent + transport);
+        Some(Self {
+            queued: anatomy.queued,
+            transport: Some(transport),
+            executed: Some((began, began + ran)),
+        })
+    }
+
+    fn describe(&self, attributes: &mut Vec<KeyValue>) {
+        let seconds = |name, time: Duration| KeyValue::new(name, time.as_secs_f64());
+        attributes.push(seconds("pyproc.queue.seconds", self.queued));
+        let transport = self.transport;
+        attributes.extend(transport.map(|time| seconds("pyproc.transport.seconds", time)));
+        if let Some((began, finish)) = self.executed {
+            let ran = finish.duration_since(began).unwrap_or_default();
+            attributes.push(seconds("pyproc.execute.seconds", ran));
+        }
+    }
+}

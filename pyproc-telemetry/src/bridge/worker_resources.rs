@@ -1,0 +1,71 @@
+//! What workers say that they are, if their code has set up a provider of OpenTelemetry's SDK.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::Resource;
+use pyproc_pool::{observe::Reporter, protocol::v2::telemetry::Attributes};
+
+use super::worker_span::key_values;
+
+const SERVICE: &str = "service.name";
+const PID: &str = "process.pid";
+
+/// The last resource of each worker, which its spans share.
+#[derive(Default)]
+pub(super) struct WorkerResources(Mutex<BTreeMap<usize, Known>>);
+
+struct Known {
+    pid: Option<u32>,
+    /// As the worker gave it.
+    given: Attributes,
+    resource: Arc<Resource>,
+}
+
+impl WorkerResources {
+    /// The resource that a span gave.
+    pub(super) fn of(&self, from: Reporter, given: Attributes, own: &Resource) -> Arc<Resource> {
+        let mut workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = workers.get(&from.worker)
+            && known.pid == from.pid
+            && known.given == given
+        {
+            return Arc::clone(&known.resource);
+        }
+        let resource = Arc::new(completed(given.clone(), from.pid, own));
+        let known = Known {
+            pid: from.pid,
+            given,
+            resource: Arc::clone(&resource),
+        };
+        workers.insert(from.worker, known);
+        resource
+    }
+}
+
+/// With this service's name, unless the worker has another: Python's SDK makes one up.
+fn completed(given: Attributes, pid: Option<u32>, own: &Resource) -> Resource {
+    let mut attributes = key_values(given);
+    let made_up = |it: &KeyValue| {
+        it.key.as_str() == SERVICE && it.value.as_str().starts_with("unknown_service")
+    };
+    attributes.retain(|it| !made_up(it));
+    let has = |name: &str| attributes.iter().any(|it| it.key.as_str() == name);
+    let service = own.get(&SERVICE.into()).filter(|_| !has(SERVICE));
+    let pid = pid.filter(|_| !has(PID));
+    attributes.extend(service.map(|name| KeyValue::new(SERVICE, name)));
+    attributes.extend(pid.map(|pid| KeyValue::new(PID, i64::from(pid))));
+    Resource::builder_empty()
+        .with_attributes(attributes)
+        .build()
+}
+
+impl fmt::Debug for WorkerResources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WorkerResources")
+    }
+}

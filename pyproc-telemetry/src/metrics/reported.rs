@@ -1,0 +1,240 @@
+//! Metrics that workers report: those that Python code made, and those of its runtime.
+//!
+//! A worker reports what its process counted since it began. Here the reports of all workers become one set of metrics,
+//! whose counters outlive the processes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use prometheus::{
+    Error, IntCounterVec,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+use pyproc_pool::protocol::v2::telemetry::{Labels, LostRecord, Metric, MetricsRecord};
+
+use self::{
+    checks::{Refusal, check_bounds, check_labels, check_name, every_name, sample_names},
+    family::{Family, Kind},
+    value::{Value, kind_and_series},
+};
+use super::PoolMetricsBuilder;
+
+mod checks;
+mod family;
+mod value;
+
+/// Series that all metrics together may have.
+const MAX_SERIES: usize = 10_000;
+
+const LOG: &str = "log";
+const SPAN: &str = "span";
+
+pub(super) struct Reported {
+    /// Labels that each metric has.
+    labels: Vec<(String, String)>,
+    refused: IntCounterVec,
+    lost: IntCounterVec,
+    state: Mutex<State>,
+}
+
+struct State {
+    families: BTreeMap<String, Family>,
+    /// Names of samples that are taken: by these families, and by the pool's own metrics.
+    names: BTreeSet<String>,
+    processes: BTreeMap<usize, Process>,
+    series: usize,
+    refused: IntCounterVec,
+}
+
+/// Whose reports a slot's are.
+struct Process {
+    start: u64,
+    /// Of the one before, whose last report may come late.
+    before: Option<u64>,
+}
+
+impl Reported {
+    /// `own` are the descriptions of the pool's other metrics, whose names are not free.
+    pub(super) fn new(settings: &PoolMetricsBuilder, own: Vec<&Desc>) -> Result<Self, Error> {
+        let counter = |name, help, label| IntCounterVec::new(settings.opts(name, help), &[label]);
+        let refused = counter(
+            "pyproc_worker_metrics_refused_total",
+            "Series in reports of workers that were not taken, by why.",
+            "reason",
+        )?;
+        let lost = counter(
+            "pyproc_worker_records_lost_total",
+            "Log records and spans of workers that were lost on the way to the pool.",
+            "record",
+        )?;
+        for reason in Refusal::ALL {
+            refused.with_label_values(&[reason.as_str()]);
+        }
+        for record in [LOG, SPAN] {
+            lost.with_label_values(&[record]);
+        }
+        let also = [refused.desc(), lost.desc()].concat();
+        let taken = own.into_iter().chain(also);
+        let names = taken.flat_map(|it| every_name(&it.fq_name)).collect();
+        Ok(Self {
+            labels: settings.labels.clone(),
+            state: Mutex::new(State {
+                families: BTreeMap::new(),
+                names,
+                processes: BTreeMap::new(),
+                series: 0,
+                refused: refused.clone(),
+            }),
+            refused,
+            lost,
+        })
+    }
+
+    /// Takes a worker's report.
+    pub(super) fn record(&self, worker: usize, record: MetricsRecord) {
+        let mut state = self.state();
+        if !state.is_current(worker, record.start) {
+            return;
+        }
+        for metric in record.metrics {
+            state.take(worker, metric, &self.labels);
+        }
+    }
+
+    /// The worker is gone: its gauges mean nothing any more. Its counts stay.
+    pub(super) fn gone(&self, worker: usize) {
+        self.state().forget_gauges(worker);
+    }
+
+    /// Workers say what they had to drop.
+    pub(super) fn lost(&self, lost: LostRecord) {
+        self.lost.with_label_values(&[LOG]).inc_by(lost.logs);
+        self.lost.with_label_values(&[SPAN]).inc_by(lost.spans);
+    }
+
+    pub(super) fn desc(&self) -> Vec<&Desc> {
+        [self.refused.desc(), self.lost.desc()].concat()
+    }
+
+    /// What workers report has no description beforehand.
+    pub(super) fn collect(&self) -> Vec<MetricFamily> {
+        let mut collected = [self.refused.collect(), self.lost.collect()].concat();
+        let state = self.state();
+        let families = state.families.iter();
+        collected.extend(families.map(|(name, family)| family.collect(name, &self.labels)));
+        collected
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether a report is of the worker's present process. When that is a new one, it counts anew, on top of what the
+    /// others had.
+    fn is_current(&mut self, worker: usize, start: u64) -> bool {
+        let before = match self.processes.get(&worker) {
+            Some(process) if process.start == start => return true,
+            Some(process) if process.before == Some(start) => return false,
+            process => process.map(|process| process.start),
+        };
+        self.processes.insert(worker, Process { start, before });
+        self.forget_gauges(worker);
+        for family in self.families.values_mut() {
+            family.fold(worker);
+        }
+        true
+    }
+
+    fn forget_gauges(&mut self, worker: usize) {
+        for family in self.families.values_mut() {
+            self.series -= family.forget_gauge(worker);
+        }
+        let families = self.families.iter();
+        let empty: Vec<_> = families
+            .filter(|(_, family)| family.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect();
+        empty.iter().for_each(|name| self.remove(name));
+    }
+
+    fn take(&mut self, worker: usize, metric: Metric, constant: &[(String, String)]) {
+        let Some((kind, series)) = kind_and_series(metric.data) else {
+            return;
+        };
+        let sound = check_name(&metric.name);
+        let name = match kind {
+            Kind::Counter if !metric.name.ends_with("_total") => metric.name + "_total",
+            _ => metric.name,
+        };
+        if let Err(refusal) = sound.and_then(|()| self.admit(&name, &metric.help, kind)) {
+            return self.refuse(refusal, &name, series.len());
+        }
+        for (labels, value) in series {
+            if let Err(refusal) = self.take_series(worker, &name, labels, value, constant) {
+                self.refuse(refusal, &name, 1);
+            }
+        }
+        if self.families.get(&name).is_some_and(Family::is_empty) {
+            self.remove(&name);
+        }
+    }
+
+    fn take_series(
+        &mut self,
+        worker: usize,
+        name: &str,
+        labels: Labels,
+        value: Value,
+        constant: &[(String, String)],
+    ) -> Result<(), Refusal> {
+        let Some(family) = self.families.get_mut(name) else {
+            return Ok(());
+        };
+        check_labels(&labels, &family.kind, constant)?;
+        let room = self.series < MAX_SERIES;
+        self.series += usize::from(family.take(worker, labels, value, room)?);
+        Ok(())
+    }
+
+    /// Makes the family, unless it is known and of this very kind.
+    fn admit(&mut self, name: &str, help: &str, kind: Kind) -> Result<(), Refusal> {
+        if let Some(family) = self.families.get(name) {
+            return match family.kind == kind {
+                true => Ok(()),
+                false => Err(Refusal::Kind),
+            };
+        }
+        check_bounds(&kind)?;
+        let names = sample_names(name, &kind);
+        if names.iter().any(|name| self.names.contains(name)) {
+            return Err(Refusal::Name);
+        }
+        self.names.extend(names);
+        self.families
+            .insert(name.to_owned(), Family::new(help, kind));
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(family) = self.families.remove(name) {
+            for name in sample_names(name, &family.kind) {
+                self.names.remove(&name);
+            }
+        }
+    }
+
+    /// Counts it. The first of each reason is worth a line in the log.
+    fn refuse(&self, refusal: Refusal, name: &str, series: usize) {
+        let reason = refusal.as_str();
+        let refused = self.refused.with_label_values(&[reason]);
+        if refused.get() == 0 {
+            tracing::warn!(metric = name, reason, "a worker's metric was refused");
+        }
+        refused.inc_by(series as u64);
+    }
+}

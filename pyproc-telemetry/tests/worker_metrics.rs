@@ -1,0 +1,403 @@
+//! Metrics that workers report.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "support/sidecar.rs"]
+mod sidecar;
+
+use std::time::{Duration, Instant};
+
+use pyproc_pool::{
+    Pool, RestartConfig,
+    protocol::v2::telemetry::{
+        Across, HistogramSeries, Labels, LostRecord, Metric, MetricData, MetricsRecord, Record,
+        Series,
+    },
+};
+use pyproc_telemetry::{
+    Exemplars, MetricsFormat, PoolBuilderExt, PoolMetrics, PoolMetricsBuilder,
+    prometheus::Registry, render_metrics,
+};
+use serde_json::Value;
+use sidecar::{Reply, Sockets, echo, serve};
+
+const LONG: Duration = Duration::from_secs(60);
+const RAN: Duration = Duration::from_micros(1);
+
+/// A pool whose workers report what the test tells them to.
+struct Rig {
+    pool: Pool,
+    registry: Registry,
+    _sockets: Sockets,
+}
+
+impl Rig {
+    async fn start(workers: usize) -> Self {
+        Self::with(PoolMetrics::builder(), workers).await
+    }
+
+    async fn with(settings: PoolMetricsBuilder, workers: usize) -> Self {
+        let (sockets, registry) = (Sockets::new(), Registry::new());
+        let metrics = settings.register(&registry).unwrap();
+        let paths: Vec<_> = (0..workers)
+            .map(|it| sockets.path(&format!("{it}.sock")))
+            .collect();
+        for path in &paths {
+            serve(path, |request| {
+                let reports: Vec<Value> = serde_json::from_slice(&request.body.bytes).unwrap();
+                let dies = reports.iter().any(Value::is_null);
+                let records = reports.iter().filter(|it| !it.is_null());
+                let records = records.map(|it| serde_json::to_vec(it).unwrap());
+                let records = records.filter_map(|it| Record::read_line(&it).unwrap());
+                let end = match dies {
+                    true => Reply::Die,
+                    false => echo(request, RAN),
+                };
+                Reply::After(records.collect(), Box::new(end))
+            });
+        }
+        let at_once = RestartConfig {
+            initial_backoff: Duration::from_millis(1),
+            max_backoff: Duration::from_millis(1),
+            ..RestartConfig::default()
+        };
+        let pool = Pool::builder()
+            .external_sockets(paths)
+            .request_timeout(LONG)
+            .max_in_flight(1)
+            .restart(at_once)
+            .with_metrics(&metrics)
+            .start()
+            .await
+            .unwrap();
+        Self {
+            pool,
+            registry,
+            _sockets: sockets,
+        }
+    }
+
+    /// Lets a worker report.
+    async fn report(&self, records: impl IntoIterator<Item = Record>) {
+        let records: Vec<_> = records.into_iter().collect();
+        self.pool
+            .call::<_, Value>("listed", &records)
+            .await
+            .unwrap();
+    }
+
+    /// The same, and then the worker's process ends.
+    async fn report_and_die(&self, records: impl IntoIterator<Item = Record>) {
+        let records = records.into_iter().map(Some).chain([None]);
+        let records: Vec<_> = records.collect();
+        let died = self.pool.call::<_, Value>("listed", &records).await;
+        assert!(died.is_err());
+    }
+
+    fn text(&self, format: MetricsFormat) -> String {
+        render_metrics(&self.registry, &Exemplars::default(), format).unwrap()
+    }
+
+    /// Waits until a scrape has all of these lines.
+    async fn shows(&self, lines: &[&str]) {
+        let begin = Instant::now();
+        loop {
+            let text = self.text(MetricsFormat::Text);
+            let missing = lines
+                .iter()
+                .find(|line| !text.lines().any(|it| it == **line));
+            let Some(missing) = missing else { return };
+            assert!(begin.elapsed() < LONG, "{missing} is not in\n{text}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let text = self.text(MetricsFormat::Text);
+        text.lines().any(|line| line.starts_with(name))
+    }
+}
+
+fn labels<const N: usize>(pairs: [(&str, &str); N]) -> Labels {
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+fn metric(name: &str, data: MetricData) -> Metric {
+    Metric {
+        name: name.into(),
+        help: "Help.".into(),
+        unit: String::new(),
+        data,
+    }
+}
+
+fn counter(name: &str, value: f64) -> Metric {
+    labelled(name, labels([]), value)
+}
+
+fn labelled(name: &str, labels: Labels, value: f64) -> Metric {
+    let series = vec![Series { labels, value }];
+    metric(name, MetricData::Counter { series })
+}
+
+fn gauge(name: &str, across: Across, value: f64) -> Metric {
+    let labels = labels([]);
+    let series = vec![Series { labels, value }];
+    metric(name, MetricData::Gauge { across, series })
+}
+
+fn histogram(name: &str, counts: [u64; 3], sum: f64) -> Metric {
+    let series = vec![HistogramSeries {
+        labels: labels([]),
+        counts: counts.into(),
+        sum,
+    }];
+    let bounds = vec![1.0, 2.0];
+    metric(name, MetricData::Histogram { bounds, series })
+}
+
+fn record(start: u64, metrics: impl Into<Vec<Metric>>) -> Record {
+    let metrics = metrics.into();
+    Record::Metrics(MetricsRecord { start, metrics })
+}
+
+const REFUSED: &str = "pyproc_worker_metrics_refused_total";
+
+#[tokio::test]
+async fn what_a_worker_counts_is_in_both_formats() {
+    let rig = Rig::start(1).await;
+    rig.report([record(
+        1,
+        [
+            labelled("jobs", labels([("kind", "a\"b")]), 3.0),
+            gauge("depth", Across::Each, -2.5),
+            histogram("took_seconds", [1, 2, 4], 9.5),
+        ],
+    )])
+    .await;
+    rig.shows(&[
+        "# HELP jobs_total Help.",
+        "# TYPE jobs_total counter",
+        r#"jobs_total{kind="a\"b"} 3"#,
+        r#"depth{worker_id="0"} -2.5"#,
+        "# TYPE took_seconds histogram",
+        r#"took_seconds_bucket{le="1"} 1"#,
+        r#"took_seconds_bucket{le="2"} 3"#,
+        r#"took_seconds_bucket{le="+Inf"} 7"#,
+        "took_seconds_sum 9.5",
+        "took_seconds_count 7",
+    ])
+    .await;
+    let open = rig.text(MetricsFormat::OpenMetrics);
+    for line in [
+        "# TYPE jobs counter",
+        r#"jobs_total{kind="a\"b"} 3.0"#,
+        r#"took_seconds_bucket{le="+Inf"} 7"#,
+    ] {
+        assert!(
+            open.lines().any(|it| it == line),
+            "{line} is not in\n{open}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn reports_are_totals_and_a_series_that_is_absent_has_not_changed() {
+    let rig = Rig::start(1).await;
+    rig.report([record(
+        1,
+        [counter("a_total", 1.0), counter("b_total", 5.0)],
+    )])
+    .await;
+    rig.report([record(1, [counter("a_total", 4.0)])]).await;
+    rig.shows(&["a_total 4", "b_total 5"]).await;
+}
+
+#[tokio::test]
+async fn the_workers_of_a_pool_are_added_and_their_gauges_as_they_ask() {
+    let rig = Rig::start(2).await;
+    let report = |value: f64| {
+        [record(
+            value as u64,
+            [
+                counter("jobs_total", value),
+                histogram("took", [1, 0, 1], value),
+                gauge("sum", Across::Sum, value),
+                gauge("max", Across::Max, value),
+                gauge("min", Across::Min, value),
+                gauge("each", Across::Each, value),
+            ],
+        )]
+    };
+    // One call at a time a worker, so that each gets one.
+    tokio::join!(rig.report(report(3.0)), rig.report(report(4.0)));
+    rig.shows(&[
+        "jobs_total 7",
+        r#"took_bucket{le="1"} 2"#,
+        "took_count 4",
+        "took_sum 7",
+        "sum 7",
+        "max 4",
+        "min 3",
+    ])
+    .await;
+    let each = |worker, value| rig.has(&format!("each{{worker_id=\"{worker}\"}} {value}"));
+    assert!(each(0, 3) && each(1, 4) || each(0, 4) && each(1, 3));
+}
+
+#[tokio::test]
+async fn counters_survive_a_hundred_processes_and_gauges_do_not() {
+    let rig = Rig::start(1).await;
+    for process in 0..100 {
+        let report = [
+            counter("jobs_total", 2.0),
+            histogram("took", [1, 1, 0], 0.5),
+            gauge("depth", Across::Sum, 1.0),
+        ];
+        rig.report_and_die([record(process, report)]).await;
+    }
+    rig.shows(&["jobs_total 200", "took_count 200", "took_sum 50"])
+        .await;
+    let begin = Instant::now();
+    while rig.has("depth") {
+        assert!(begin.elapsed() < LONG);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_comes_back_to_the_same_process_counts_nothing_twice() {
+    let rig = Rig::start(1).await;
+    rig.report_and_die([record(7, [counter("jobs_total", 2.0)])])
+        .await;
+    rig.report([record(7, [counter("jobs_total", 3.0)])]).await;
+    rig.shows(&["jobs_total 3"]).await;
+    // A last word of a process that another has followed.
+    rig.report([record(8, [counter("jobs_total", 1.0)])]).await;
+    rig.report([record(7, [counter("jobs_total", 3.0)])]).await;
+    rig.report([record(8, [counter("jobs_total", 2.0)])]).await;
+    rig.shows(&["jobs_total 5"]).await;
+}
+
+#[tokio::test]
+async fn a_total_that_falls_has_begun_anew() {
+    let rig = Rig::start(1).await;
+    for value in [5.0, 2.0, 3.0] {
+        rig.report([record(1, [counter("jobs_total", value)])])
+            .await;
+    }
+    rig.shows(&["jobs_total 8"]).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_metric_is_refused_and_counted() {
+    let rig = Rig::start(1).await;
+    let many: Labels = (0..33)
+        .map(|it| (format!("l{it}"), String::new()))
+        .collect();
+    rig.report([record(
+        1,
+        [
+            counter("good_total", 1.0),
+            counter("pyproc_requests_total", 1.0),
+            counter("pyproc_request_duration_seconds_count", 1.0),
+            counter("no-name", 1.0),
+            counter("", 1.0),
+            counter("7", 1.0),
+            // The family of the good one in OpenMetrics.
+            gauge("good", Across::Sum, 1.0),
+            gauge("good_total", Across::Sum, 1.0),
+            labelled("good_total", labels([("other", "x")]), 1.0),
+            labelled("reserved_total", labels([("__name__", "x")]), 1.0),
+            labelled("odd_total", labels([("a-b", "x")]), 1.0),
+            counter("negative_total", -1.0),
+            labelled("many_total", many, 1.0),
+        ],
+    )])
+    .await;
+    rig.shows(&[
+        "good_total 1",
+        &format!(r#"{REFUSED}{{reason="name"}} 6"#),
+        &format!(r#"{REFUSED}{{reason="kind"}} 1"#),
+        &format!(r#"{REFUSED}{{reason="labels"}} 3"#),
+        &format!(r#"{REFUSED}{{reason="value"}} 1"#),
+        &format!(r#"{REFUSED}{{reason="limit"}} 1"#),
+    ])
+    .await;
+    for name in ["reserved", "odd", "negative", "many", "7", "no-name"] {
+        assert!(!rig.has(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn all_workers_metrics_together_have_a_bounded_number_of_series() {
+    let rig = Rig::start(1).await;
+    for part in 0..11 {
+        let series = (0..1000).map(|number| Series {
+            labels: labels([("user", &format!("{part}-{number}"))]),
+            value: 1.0,
+        });
+        let series = series.collect();
+        rig.report([record(
+            1,
+            [metric("users_total", MetricData::Counter { series })],
+        )])
+        .await;
+    }
+    rig.shows(&[&format!(r#"{REFUSED}{{reason="limit"}} 1000"#)])
+        .await;
+    let text = rig.text(MetricsFormat::Text);
+    let series = text.lines().filter(|it| it.starts_with("users_total"));
+    assert_eq!(series.count(), 10_000);
+}
+
+#[tokio::test]
+async fn a_histogram_without_bounds_has_a_count_and_a_sum() {
+    let rig = Rig::start(1).await;
+    let series = vec![HistogramSeries {
+        labels: labels([]),
+        counts: vec![3],
+        sum: 4.5,
+    }];
+    let bounds = Vec::new();
+    let took = metric("took", MetricData::Histogram { bounds, series });
+    rig.report([record(1, [took])]).await;
+    rig.shows(&[
+        r#"took_bucket{le="+Inf"} 3"#,
+        "took_count 3",
+        "took_sum 4.5",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn the_label_of_a_pool_is_on_its_workers_metrics_and_cannot_be_theirs() {
+    let settings = PoolMetrics::builder().label("pool", "a");
+    let rig = Rig::with(settings, 1).await;
+    let theirs = labelled("theirs_total", labels([("pool", "b")]), 1.0);
+    rig.report([record(1, [counter("jobs_total", 1.0), theirs])])
+        .await;
+    rig.shows(&[
+        r#"jobs_total{pool="a"} 1"#,
+        &format!(r#"{REFUSED}{{pool="a",reason="labels"}} 1"#),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_workers_lost_is_counted() {
+    let rig = Rig::start(1).await;
+    let lost = |logs, spans| Record::Lost(LostRecord { logs, spans });
+    rig.report([lost(3, 1), lost(2, 0)]).await;
+    rig.shows(&[
+        r#"pyproc_worker_records_lost_total{record="log"} 5"#,
+        r#"pyproc_worker_records_lost_total{record="span"} 1"#,
+    ])
+    .await;
+}
