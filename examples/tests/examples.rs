@@ -31,6 +31,31 @@ fn quickstart_prints_the_result_and_the_exception() {
 }
 
 #[test]
+fn logging_has_the_id_of_a_request_on_the_lines_of_rust_and_python() {
+    let output = output_of(env!("CARGO_BIN_EXE_logging"));
+    let lines = output
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let lines: Vec<serde_json::Value> = lines
+        .filter(|line: &serde_json::Value| line["request_id"] == "r-2")
+        .collect();
+    for said in [
+        "order received",
+        "pricing",
+        "the request is r-2",
+        "not in the shop",
+        "order refused",
+    ] {
+        let line = lines.iter().find(|line| line["msg"] == said);
+        let line = line.unwrap_or_else(|| panic!("no {said:?} in\n{output}"));
+        assert!(
+            line["trace_id"].is_string() && line["trace_id"] == lines[0]["trace_id"],
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn custom_transport_needs_no_python_and_ends_by_itself() {
     let output = output_of(env!("CARGO_BIN_EXE_custom_transport"));
     for line in [

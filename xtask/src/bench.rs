@@ -1,6 +1,8 @@
 //! `cargo xtask bench`
 
 mod environment;
+mod logs;
+mod telemetry;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,12 +31,24 @@ pub(crate) struct Args {
     /// flag says what to measure.
     #[arg(long)]
     plot: bool,
+    /// Measure what telemetry costs a call, in place of the peers.
+    #[arg(long, conflicts_with_all = ["peers", "works", "plot"])]
+    telemetry: bool,
+    /// Measure what log lines cost, in place of the peers.
+    #[arg(long, conflicts_with_all = ["peers", "works", "plot", "telemetry", "quick"])]
+    logs: bool,
     #[command(flatten)]
     python: PythonArg,
 }
 
 /// Measures and draws, or only draws.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.telemetry {
+        return telemetry::run(&args.python.find()?, args.quick);
+    }
+    if args.logs {
+        return logs::run(&args.python.find()?);
+    }
     let results = Results::directory()?;
     let program = build("pyproc-bench", None)?.join("pyproc-bench");
     if !(args.only_draws() && results.rows.is_file()) {
@@ -157,6 +171,8 @@ mod tests {
             peers: peers.iter().map(ToString::to_string).collect(),
             works: works.iter().map(ToString::to_string).collect(),
             plot,
+            telemetry: false,
+            logs: false,
             python: PythonArg::default(),
         }
     }
