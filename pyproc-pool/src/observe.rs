@@ -158,6 +158,17 @@ pub struct Wants {
     pub metrics: bool,
 }
 
+impl Wants {
+    /// Whether that is of interest; what was lost is to whoever wants anything.
+    pub(crate) fn wants(self, record: &WorkerRecord) -> bool {
+        match record {
+            WorkerRecord::Span(_) => self.spans,
+            WorkerRecord::Metrics(_) => self.metrics,
+            WorkerRecord::Lost(_) => self.spans || self.metrics,
+        }
+    }
+}
+
 /// Who reports.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -180,7 +191,7 @@ pub enum WorkerRecord {
     Span(SpanRecord),
     /// Metrics, as they stand.
     Metrics(MetricsRecord),
-    /// What the worker had to drop.
+    /// What the worker had to drop, for whoever wants anything.
     Lost(LostRecord),
 }
 

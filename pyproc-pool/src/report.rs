@@ -104,14 +104,12 @@ impl Reports {
     }
 
     fn tell(&mut self, from: Reporter, record: Record, now: Instant) {
-        let (state, wants) = (&mut self.workers[from.worker], self.wants);
+        let state = &mut self.workers[from.worker];
         match record {
             Record::Log(log) if state.rate.take(now) => self.log(from.worker, &log, now),
             Record::Log(_) => state.lost.over_rate.add(1),
-            Record::Span(span) if wants.spans => self.observe(from, WorkerRecord::Span(span)),
-            Record::Metrics(metrics) if wants.metrics => {
-                self.observe(from, WorkerRecord::Metrics(metrics));
-            }
+            Record::Span(span) => self.observe(from, WorkerRecord::Span(span)),
+            Record::Metrics(metrics) => self.observe(from, WorkerRecord::Metrics(metrics)),
             Record::Lost(lost) => {
                 let LostRecord { logs, spans } = lost;
                 state.lost.by_worker.add(logs.saturating_add(spans));
@@ -122,7 +120,9 @@ impl Reports {
     }
 
     fn observe(&self, from: Reporter, record: WorkerRecord) {
-        if let Some(observer) = &self.observer {
+        if let Some(observer) = &self.observer
+            && self.wants.wants(&record)
+        {
             self.subscriber
                 .with_guarded(|| observer.record(from, record));
         }

@@ -6,21 +6,31 @@ use crate::observe::{
     CallEnd, CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerEvent, WorkerRecord,
 };
 
-/// All that watch a pool that more than one watches.
+/// All that watch a pool that more than one watches, and what they want.
 #[derive(Debug)]
-pub(crate) struct Several(pub(crate) Vec<Arc<dyn Observer>>);
+struct Several(Vec<(Arc<dyn Observer>, Wants)>);
 
 /// `None` if nobody watches; one alone as it is.
 pub(crate) fn together(mut observers: Vec<Arc<dyn Observer>>) -> Option<Arc<dyn Observer>> {
     match observers.len() {
         0 | 1 => observers.pop(),
-        _ => Some(Arc::new(Several(observers))),
+        _ => Some(Arc::new(Several::new(observers))),
+    }
+}
+
+impl Several {
+    fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
+        let with_wants = |it: Arc<dyn Observer>| {
+            let wants = it.wants();
+            (it, wants)
+        };
+        Self(observers.into_iter().map(with_wants).collect())
     }
 }
 
 impl Observer for Several {
     fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
-        let mut calls: Vec<_> = self.0.iter().filter_map(|it| it.begin(call)).collect();
+        let mut calls: Vec<_> = self.0.iter().filter_map(|(it, _)| it.begin(call)).collect();
         match calls.len() {
             0 | 1 => calls.pop(),
             _ => Some(Box::new(SeveralOfCall(calls))),
@@ -28,11 +38,11 @@ impl Observer for Several {
     }
 
     fn worker(&self, event: &WorkerEvent<'_>) {
-        self.0.iter().for_each(|it| it.worker(event));
+        self.0.iter().for_each(|(it, _)| it.worker(event));
     }
 
     fn wants(&self) -> Wants {
-        let all = self.0.iter().map(|it| it.wants());
+        let all = self.0.iter().map(|(_, wants)| *wants);
         all.fold(Wants::default(), |all, one| Wants {
             spans: all.spans || one.spans,
             metrics: all.metrics || one.metrics,
@@ -40,12 +50,8 @@ impl Observer for Several {
     }
 
     fn record(&self, from: Reporter, record: WorkerRecord) {
-        let wanted = |it: &&Arc<dyn Observer>| match record {
-            WorkerRecord::Span(_) => it.wants().spans,
-            WorkerRecord::Metrics(_) => it.wants().metrics,
-            WorkerRecord::Lost(_) => it.wants() != Wants::default(),
-        };
-        let wanting: Vec<_> = self.0.iter().filter(wanted).collect();
+        let wanting = self.0.iter().filter(|(_, wants)| wants.wants(&record));
+        let wanting: Vec<_> = wanting.map(|(it, _)| it).collect();
         let Some((last, others)) = wanting.split_last() else {
             return;
         };

@@ -282,16 +282,16 @@ async fn of_a_flood_as_much_is_said_as_allowed_and_the_rest_is_counted() {
         .unwrap();
     let flood = json!({"2": "a line of some length\n", "times": LINES});
     let _: Value = pool.call("say", &flood).await.unwrap();
-    pool.shutdown(LONG).await;
-    let said = events.of(OUTPUT).len();
-    let dropped = events
-        .of(POOL)
-        .into_iter()
-        .filter(|it| it.message() == "lines dropped");
-    let dropped: usize = dropped
-        .map(|it| it.fields["count"].parse::<usize>().unwrap())
-        .sum();
-    assert_eq!(said + dropped, LINES);
+    let said = || events.of(OUTPUT).len();
+    let dropped = || {
+        let told = events.of(POOL).into_iter();
+        let dropped = told.filter(|it| it.message() == "lines dropped");
+        dropped
+            .map(|it| it.fields["count"].parse::<usize>().unwrap())
+            .sum::<usize>()
+    };
+    until("all is said or counted", || said() + dropped() == LINES).await;
+    let (said, dropped) = (said(), dropped());
     assert!(said >= 100, "{said}");
     assert!(
         dropped > LINES / 2,
@@ -524,15 +524,12 @@ fn span(name: &str) -> Record {
 async fn each_observer_is_told_of_what_it_wants_and_a_panic_of_one_is_not_the_last() {
     let (events, _guard) = listen(Level::INFO);
     let sockets = Scratch::new();
-    let (spans, both) = (
+    let (spans, both, neither) = (
         Arc::new(Keeper::new(true, false)),
         Arc::new(Keeper::new(true, true)),
-    );
-    let observers: Vec<Arc<dyn Observer>> = vec![
-        spans.clone(),
-        both.clone(),
         Arc::new(Keeper::new(false, false)),
-    ];
+    );
+    let observers: Vec<Arc<dyn Observer>> = vec![spans.clone(), neither.clone(), both.clone()];
     let pool = reporting(&sockets, observers, |_| {
         vec![
             span("one"),
@@ -546,6 +543,7 @@ async fn each_observer_is_told_of_what_it_wants_and_a_panic_of_one_is_not_the_la
     until("all is told", || both.told().len() == 3).await;
     assert_eq!(spans.told(), ["0: one", "0: 3 lost"]);
     assert_eq!(both.told(), ["0: one", "0: metrics", "0: 3 lost"]);
+    assert!(neither.told().is_empty());
     assert!(events.has("an observer or subscriber panicked"));
     assert!(events.has("records lost"));
 }
@@ -664,6 +662,18 @@ async fn what_a_worker_of_ours_said_before_it_was_killed_is_said_before_its_deat
                 "{core}: {all:?}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn what_a_worker_logs_when_it_is_told_to_end_is_said_before_the_shutdown_is_over() {
+    for core in cores() {
+        let (events, _guard) = listen(Level::INFO);
+        let pool = ours("telling.py", &core).start().await.unwrap();
+        let _: Value = pool.call("speak_at_the_end", &100).await.unwrap();
+        pool.shutdown(LONG).await;
+        let said = events.of(PYTHON).len();
+        assert_eq!(said, 100, "{core}");
     }
 }
 

@@ -56,6 +56,14 @@ async fn shutdown_cuts_off_what_does_not_finish_and_kills_who_does_not_listen() 
 }
 
 #[tokio::test]
+async fn a_worker_that_ends_when_its_client_hangs_up_is_not_killed() {
+    let pool = odd(1).start().await.unwrap();
+    let _: Value = pool.call("end_at_hang_up", &()).await.unwrap();
+    let report = pool.shutdown(LONG).await;
+    assert_eq!((report.cut_off, report.killed), (0, 0));
+}
+
+#[tokio::test]
 async fn an_answer_to_a_call_that_shutdown_cut_off_does_no_harm() {
     let files = Scratch::new();
     let gate = files.path().join("gate");

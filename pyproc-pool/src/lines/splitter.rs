@@ -6,7 +6,7 @@ use super::LONGEST;
 #[derive(Debug, Default)]
 pub(crate) struct Splitter {
     partial: Vec<u8>,
-    /// The rest of this line is left out: it is too long, or its beginning was said already.
+    /// The rest of this line is left out: it is too long.
     skipping: bool,
 }
 

@@ -22,7 +22,7 @@ const TO_DIE: Duration = Duration::from_secs(2);
 /// How long the last of a dead worker's output, or of its answers, may take to arrive.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// Ends what is left of a worker, and makes the error for each call that it had.
+/// Ends what is left of a worker, whose last words are told by then, and makes the error for each call that it had.
 pub(super) async fn explain(
     shared: &Shared,
     worker: usize,
@@ -35,6 +35,7 @@ pub(super) async fn explain(
             if let Some(process) = &process {
                 last_words(shared, worker, process).await;
             }
+            shared.records.settled().await;
             let source = Arc::new(violation);
             return Box::new(move || Error::Protocol {
                 worker,
@@ -56,16 +57,15 @@ async fn autopsy(
     process: Option<&Process>,
     mut cause: DeathCause,
 ) -> WorkerDeath {
-    let mut output = String::new();
     if let Some(process) = process {
         if let Some(status) = own_end(process).await {
             cause = DeathCause::Exited(status);
         }
         last_words(shared, worker, process).await;
-        // What it printed may be among its records.
-        shared.records.settled().await;
-        output = process.tail().text();
     }
+    // What it printed may be among its records.
+    shared.records.settled().await;
+    let output = process.map_or_else(String::new, |it| it.tail().text());
     WorkerDeath {
         worker,
         pid: process.map(Process::pid),

@@ -294,7 +294,6 @@ impl Lifecycle {
         )
         .await;
         self.forget_process();
-        self.shared.records.settled().await;
         let death = error();
         self.log(WorkerNews::Died(&death));
         self.note_failure(&death);
@@ -402,9 +401,11 @@ impl Lifecycle {
             return false;
         };
         let killed = match running.process {
-            Some(process) => self.terminate(&process, running.connection, grace).await,
+            Some(process) => self.terminate(process, running.connection, grace).await,
             None => {
-                self.hear_out(running.connection).await;
+                // Somebody else's worker goes on, so only what has arrived is read.
+                self.hear_out(running.connection, None, Duration::ZERO)
+                    .await;
                 false
             }
         };
@@ -414,29 +415,40 @@ impl Lifecycle {
 
     async fn terminate(
         &self,
-        process: &Process,
-        mut connection: Connection,
+        process: Arc<Process>,
+        connection: Connection,
         grace: Duration,
     ) -> bool {
         process.terminate();
         let ended = async {
-            tokio::select! {
-                () = connection.farewell(&self.shared, self.worker) => {}
-                _ = process.exited() => {}
-            }
-            // A worker that waits for its client to hang up sees it do so.
-            drop(connection);
+            // The other half is for a worker that waits for its client to hang up.
+            self.hear_out(connection, Some(Arc::clone(&process)), grace / 2)
+                .await;
             process.exited().await;
         };
         let killed = timeout(grace, ended).await.is_err();
-        last_words(&self.shared, self.worker, process).await;
+        last_words(&self.shared, self.worker, &process).await;
         killed
     }
 
-    /// Somebody else's worker goes on, so only what has arrived is read.
-    async fn hear_out(&self, mut connection: Connection) {
-        let farewell = connection.farewell(&self.shared, self.worker);
-        let _ = timeout(Duration::ZERO, farewell).await;
+    /// Reads what a worker that is to end still reports, and hangs up.
+    async fn hear_out(
+        &self,
+        mut connection: Connection,
+        process: Option<Arc<Process>>,
+        limit: Duration,
+    ) {
+        if !connection.peer().features().has_telemetry() {
+            return;
+        }
+        let farewell = async {
+            tokio::select! {
+                biased;
+                () = connection.farewell(&self.shared, self.worker) => {}
+                () = left_running(process) => {}
+            }
+        };
+        let _ = timeout(limit, farewell).await;
     }
 
     fn forget_process(&self) {

@@ -1,6 +1,5 @@
 use std::{
     io::{self, PipeReader, PipeWriter},
-    mem::MaybeUninit,
     thread,
     time::{Duration, Instant},
 };
@@ -64,7 +63,7 @@ impl Output {
 
 /// Until all pipes are closed, or nobody wants it any more.
 fn copy(sources: &mut Vec<Source>, stop: &PipeReader, kept: &Tail) {
-    let mut buffer = Box::new([MaybeUninit::uninit(); BUFFER]);
+    let mut buffer = Box::new_uninit_slice(BUFFER);
     while !sources.is_empty() {
         let deadline = sources.iter().filter_map(Source::deadline).min();
         let Some(ready) = wait(sources.iter().map(|it| &it.pipe), stop, deadline) else {

@@ -24,7 +24,7 @@ pub(super) struct Source {
 }
 
 /// Where bytes are read to. What is not used of it takes no memory.
-pub(super) type Buffer = [MaybeUninit<u8>; BUFFER];
+pub(super) type Buffer = [MaybeUninit<u8>];
 
 /// What is to be done with a source after it was read.
 #[derive(Debug, PartialEq, Eq)]

@@ -163,6 +163,14 @@ def stubborn(conn, id, body):
     answer(conn, id, os.getpid())
 
 
+def end_at_hang_up(conn, id, body):
+    """From now on SIGTERM is ignored; it ends when the connection closes."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    answer(conn, id, None)
+    conn.recv(1)
+    sys.exit(0)
+
+
 FUNCTIONS = {name: f for name, f in globals().items() if callable(f) and not isinstance(f, type)}
 
 

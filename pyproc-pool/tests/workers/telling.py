@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 
 from pyproc_worker import expose, run_worker, telemetry
 
@@ -31,6 +32,21 @@ def say_and_die(req):
     logging.getLogger("shop").error("the last record")
     sys.stderr.write("the last line\n")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@expose
+def speak_at_the_end(req):
+    """From now on SIGTERM makes it log, and it is gone without a drain."""
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+
+    def speak():
+        told.wait()
+        for _ in range(req):
+            logging.getLogger("shop").warning("the end")
+        os._exit(0)
+
+    threading.Thread(target=speak).start()
 
 
 run_worker()
