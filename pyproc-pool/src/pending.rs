@@ -1,4 +1,4 @@
-use std::{cell::Cell, future::poll_fn, task::Waker, time::Instant};
+use std::{cell::Cell, future::poll_fn, mem, task::Waker, time::Instant};
 
 use crate::{
     Error,
@@ -37,14 +37,17 @@ impl<'a> Pending<'a> {
         request: Outgoing,
         admission: Admission,
         begun: Instant,
+        watch: &mut Watch,
     ) -> Result<Self, Error> {
         // To write a small input takes no longer than a look at the clock.
         let is_small = request.payload.as_slice().len() < SMALL;
         let now = if is_small { begun } else { Instant::now() };
         let mut request = Some(request);
-        let submitted = shared
-            .scheduler()
-            .submit(method, &mut request, admission, now)?;
+        let mut scheduler = shared.scheduler();
+        watch.note(|seen| seen.listed = scheduler.is_listed(method));
+        let submitted = scheduler.submit(method, &mut request, admission, now);
+        drop(scheduler);
+        let submitted = submitted?;
         if let Some(writer) = submitted.writer {
             writer.wake();
         }
@@ -60,7 +63,7 @@ impl<'a> Pending<'a> {
             method,
             begun,
             over: false,
-            watch: Watch::default(),
+            watch: mem::take(watch),
         })
     }
 

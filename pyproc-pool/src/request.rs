@@ -181,22 +181,21 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         mut watch: Watch,
     ) -> Result<Pending<'a>, (Error, Watch)> {
         let (shared, method) = (self.shared, self.method);
-        watch.note(|seen| seen.listed = shared.scheduler().is_listed(method));
-        let submitted = self.prepare(deadline, &mut watch).and_then(|request| {
-            let bytes = request.payload.as_slice().len();
-            watch.note(|seen| seen.request_bytes = bytes);
-            Pending::submit(shared, method, request, admission, now)
-        });
-        match submitted {
-            Ok(mut pending) => {
-                pending.watch = watch;
-                Ok(pending)
+        let submitted = match self.prepare(deadline, &mut watch) {
+            Ok(request) => {
+                let bytes = request.payload.as_slice().len();
+                watch.note(|seen| seen.request_bytes = bytes);
+                Pending::submit(shared, method, request, admission, now, &mut watch)
             }
             Err(error) => {
-                shared.log_refusal(&error);
-                Err((error, watch))
+                watch.note(|seen| seen.listed = shared.scheduler().is_listed(method));
+                Err(error)
             }
-        }
+        };
+        submitted.map_err(|error| {
+            shared.log_refusal(&error);
+            (error, watch)
+        })
     }
 
     fn prepare(mut self, deadline: Instant, watch: &mut Watch) -> Result<Outgoing, Error> {

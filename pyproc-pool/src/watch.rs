@@ -1,6 +1,6 @@
 //! What one call tells the pool's observer.
 
-use std::{fmt, time::Instant};
+use std::{cell::RefCell, fmt, time::Instant};
 
 use pyproc_protocol::{Headers, v2::TraceContext};
 
@@ -16,7 +16,8 @@ use crate::{
 pub(crate) struct Watch(Option<Box<Watched>>);
 
 struct Watched {
-    observer: Box<dyn CallObserver>,
+    /// None: it is spare.
+    observer: Option<Box<dyn CallObserver>>,
     start: Instant,
     seen: Seen,
 }
@@ -42,13 +43,7 @@ impl Watch {
             return Self(None);
         }
         let observer = observer.and_then(|it| it.begin(&CallStart { method, start }));
-        Self(observer.map(|observer| {
-            Box::new(Watched {
-                observer,
-                start,
-                seen: Seen::default(),
-            })
-        }))
+        Self(observer.map(|observer| Watched::new(observer, start)))
     }
 
     /// Writes down what is known by now.
@@ -84,7 +79,9 @@ impl Watch {
             times: false,
             headers,
         };
-        watched.observer.carry(&mut carried);
+        if let Some(observer) = &mut watched.observer {
+            observer.carry(&mut carried);
+        }
         let trace = carried.trace.map(|context| Trace {
             context,
             caller_span_id: carried.caller_span_id,
@@ -107,11 +104,11 @@ impl Watch {
     }
 
     fn tell(&mut self, outcome: CallOutcome<'_>) {
-        let Some(watched) = self.0.take() else {
+        let Some(mut watched) = self.0.take() else {
             return;
         };
-        let seen = watched.seen;
-        watched.observer.end(&CallEnd {
+        let seen = &watched.seen;
+        let end = CallEnd {
             listed: seen.listed,
             worker: seen.worker,
             outcome,
@@ -119,6 +116,46 @@ impl Watch {
             anatomy: seen.anatomy,
             request_bytes: seen.request_bytes,
             response_bytes: seen.response_bytes,
+        };
+        if let Some(observer) = watched.observer.take() {
+            observer.end(&end);
+        }
+        watched.keep();
+    }
+}
+
+thread_local! {
+    /// Memory of calls that have ended, for the next ones of this thread: an allocator takes several times as long.
+    #[expect(clippy::vec_box, reason = "what is kept are the boxes")]
+    static SPARE: RefCell<Vec<Box<Watched>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// As many as there may be calls in flight that find one.
+const MOST_SPARE: usize = 64;
+
+impl Watched {
+    fn new(observer: Box<dyn CallObserver>, start: Instant) -> Box<Self> {
+        let new = Self {
+            observer: Some(observer),
+            start,
+            seen: Seen::default(),
+        };
+        // A thread that ends has none any more.
+        match SPARE.try_with(|spare| spare.borrow_mut().pop()) {
+            Ok(Some(mut spare)) => {
+                *spare = new;
+                spare
+            }
+            _ => Box::new(new),
+        }
+    }
+
+    fn keep(self: Box<Self>) {
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < MOST_SPARE {
+                spare.push(self);
+            }
         });
     }
 }

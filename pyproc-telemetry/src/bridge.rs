@@ -11,7 +11,10 @@ use pyproc_pool::{
     protocol::v2::telemetry::SpanRecord,
 };
 
-use self::{span::CallSpan, worker_resources::WorkerResources};
+use self::{
+    span::{CallSpan, PassingOn},
+    worker_resources::WorkerResources,
+};
 use crate::{PoolMetrics, Tracer, export::Ended, metrics::calls::Counted, pipeline::Pipeline};
 
 mod failure;
@@ -141,9 +144,14 @@ impl Observer for Telemetry {
         let counted = counted.map(|metrics| metrics.begin(call.method));
         match (span, counted) {
             (None, None) => None,
-            // Small, as the memory of a call costs time.
-            (None, Some(counted)) => Some(Box::new(CountedCall(counted))),
-            (Some(span), counted) => Some(Box::new(TracedCall { span, counted })),
+            (None, Some(counted)) => Some(counted),
+            (Some(CallSpan::PassingOn(span)), counted) => {
+                Some(Box::new(PassingCall { span, counted }))
+            }
+            (Some(CallSpan::Recording(mut recording)), counted) => {
+                recording.counted = counted;
+                Some(recording)
+            }
         }
     }
 
@@ -191,24 +199,23 @@ impl fmt::Debug for Telemetry {
     }
 }
 
-struct CountedCall(Counted);
-
-struct TracedCall {
-    span: CallSpan,
-    counted: Option<Counted>,
+/// A call without a span of its own.
+struct PassingCall {
+    span: PassingOn,
+    counted: Option<Box<Counted>>,
 }
 
-impl CallObserver for CountedCall {
+impl CallObserver for Counted {
     fn carry(&mut self, carried: &mut Carried<'_>) {
         carried.times = true;
     }
 
     fn end(self: Box<Self>, end: &CallEnd<'_>) {
-        self.0.end(end, None);
+        self.count(end, None);
     }
 }
 
-impl CallObserver for TracedCall {
+impl CallObserver for PassingCall {
     fn carry(&mut self, carried: &mut Carried<'_>) {
         carried.times |= self.counted.is_some();
         self.span.carry(carried);
@@ -216,8 +223,7 @@ impl CallObserver for TracedCall {
 
     fn end(self: Box<Self>, end: &CallEnd<'_>) {
         if let Some(counted) = self.counted {
-            counted.end(end, self.span.sampled());
+            counted.count(end, None);
         }
-        self.span.end(end);
     }
 }

@@ -117,8 +117,7 @@ impl Pipeline {
     }
 
     /// Takes the spans of a call, which began here.
-    pub(crate) fn finished(&self, call: impl Later + 'static, sampled: bool) {
-        let call = Box::new(call);
+    pub(crate) fn finished(&self, call: Box<impl Later + 'static>, sampled: bool) {
         match &self.tail {
             None if sampled => self.sink.accept(Item::Later(call)),
             None => {}

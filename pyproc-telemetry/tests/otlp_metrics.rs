@@ -205,6 +205,32 @@ fn a_total_that_falls_begins_anew_and_others_do_not() {
 }
 
 #[test]
+fn a_total_that_was_gone_begins_after_the_report_without_it() {
+    let (server, registry) = (Collector::start(), Registry::new());
+    let jobs = CounterVec::new(Opts::new("jobs_total", "Jobs."), &["kind"]).unwrap();
+    let jobs = registered(&registry, jobs);
+    let always = registered(&registry, IntCounter::new("always_total", "It.").unwrap());
+    let export = start(&registry, &config(server.endpoint()));
+    jobs.with_label_values(&["a"]).inc_by(5.0);
+    export.flush_blocking(LONG).unwrap();
+    jobs.remove_label_values(&["a"]).unwrap();
+    always.inc();
+    export.flush_blocking(LONG).unwrap();
+    jobs.with_label_values(&["a"]).inc();
+    export.flush_blocking(LONG).unwrap();
+    let reports = reports(&server);
+    let point = |report: usize, name: &str| match &metrics(&reports[report])[name].data {
+        Some(Data::Sum(sum)) => sum.data_points[0].clone(),
+        other => panic!("{other:?}"),
+    };
+    let without = point(1, "always_total");
+    let again = point(2, "jobs_total");
+    assert_eq!(again.start_time_unix_nano, without.time_unix_nano);
+    let (first, last) = (point(0, "always_total"), point(2, "always_total"));
+    assert_eq!(last.start_time_unix_nano, first.start_time_unix_nano);
+}
+
+#[test]
 fn a_collector_that_is_not_there_costs_reports_and_no_more_time_than_the_limit() {
     let registry = Registry::new();
     registered(&registry, IntCounter::new("jobs_total", "Jobs.").unwrap());

@@ -105,6 +105,7 @@ async fn calls_are_counted_under_the_names_buckets_and_labels_of_the_guide() {
         r#"pyproc_worker_restarts_total{reason="health_check",worker_id="0"} 0"#,
         "pyproc_pool_queue_length 0",
         "pyproc_pool_capacity 1",
+        "pyproc_pool_connections 1",
     ] {
         assert!(
             text.lines().any(|it| it == line),

@@ -248,8 +248,10 @@ fn a_writer_that_fails_is_a_loss_that_is_counted() {
         .start()
         .unwrap();
     provider.tracer("t").start("s").end();
-    let error = provider.shutdown_blocking().unwrap_err();
-    assert_eq!(error.stats.failed, 1);
+    // Spans are written at once, so it may have failed before the shutdown, which then lost none.
+    let closed = provider.shutdown_blocking();
+    let stats = closed.unwrap_or_else(|error| *error.stats);
+    assert_eq!((stats.failed, stats.ended()), (1, 1));
 }
 
 /// Traces itself.

@@ -20,7 +20,8 @@ use pyproc_pool::{
 };
 use pyproc_telemetry::{
     Exemplars, MetricsFormat, PoolBuilderExt, PoolMetrics, PoolMetricsBuilder,
-    prometheus::Registry, render_metrics,
+    prometheus::{IntCounterVec, IntGauge, Opts, Registry},
+    render_metrics,
 };
 use serde_json::Value;
 use sidecar::{Reply, Sockets, echo, serve};
@@ -309,6 +310,9 @@ async fn what_cannot_be_a_metric_is_refused_and_counted() {
             counter("pyproc_request_duration_seconds_count", 1.0),
             counter("no-name", 1.0),
             counter("", 1.0),
+            // Nothing would be left of the first in OpenMetrics, and a digit of the second.
+            counter("_total", 1.0),
+            counter("7_total", 1.0),
             counter("7", 1.0),
             // The family of the good one in OpenMetrics.
             gauge("good", Across::Sum, 1.0),
@@ -323,7 +327,7 @@ async fn what_cannot_be_a_metric_is_refused_and_counted() {
     .await;
     rig.shows(&[
         "good_total 1",
-        &format!(r#"{REFUSED}{{reason="name"}} 6"#),
+        &format!(r#"{REFUSED}{{reason="name"}} 8"#),
         &format!(r#"{REFUSED}{{reason="kind"}} 1"#),
         &format!(r#"{REFUSED}{{reason="labels"}} 3"#),
         &format!(r#"{REFUSED}{{reason="value"}} 1"#),
@@ -333,6 +337,39 @@ async fn what_cannot_be_a_metric_is_refused_and_counted() {
     for name in ["reserved", "odd", "negative", "many", "7", "no-name"] {
         assert!(!rig.has(name), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_worker_cannot_take_a_name_that_the_service_has() {
+    let rig = Rig::start(1).await;
+    let depth = IntGauge::new("depth", "The service's own.").unwrap();
+    depth.set(7);
+    // It has no series yet.
+    let jobs = IntCounterVec::new(Opts::new("jobs_total", "Its own."), &["kind"]).unwrap();
+    rig.registry.register(Box::new(depth)).unwrap();
+    rig.registry.register(Box::new(jobs.clone())).unwrap();
+    let report = || {
+        [record(
+            1,
+            [
+                counter("jobs", 1.0),
+                histogram("depth", [1, 2, 4], 9.5),
+                counter("free_total", 1.0),
+                counter("later_total", -1.0),
+            ],
+        )]
+    };
+    rig.report(report()).await;
+    rig.report(report()).await;
+    let refused = format!(r#"{REFUSED}{{reason="name"}} 4"#);
+    rig.shows(&["depth 7", "free_total 1", &refused]).await;
+    jobs.with_label_values(&["a"]).inc();
+    let text = rig.text(MetricsFormat::Text);
+    let of_jobs = text.lines().filter(|it| it.starts_with("jobs_total"));
+    assert_eq!(of_jobs.collect::<Vec<_>>(), [r#"jobs_total{kind="a"} 1"#]);
+    // What was asked for and refused leaves no trace: other help and labels are possible.
+    let later = IntCounterVec::new(Opts::new("later_total", "Later."), &["kind"]).unwrap();
+    rig.registry.register(Box::new(later)).unwrap();
 }
 
 #[tokio::test]

@@ -250,6 +250,7 @@ async fn a_span_holds_no_more_than_its_limits() {
             record.attributes = (0..200).map(number).collect();
             let long = "ü".repeat(20_000);
             record.name = long.clone();
+            record.trace_state = "vendor=a,".repeat(1000);
             record
                 .attributes
                 .insert("a000".into(), AttributeValue::Text(long));
@@ -263,6 +264,7 @@ async fn a_span_holds_no_more_than_its_limits() {
         .flat_map(|it| &it.spans);
     let cut = spans.into_iter().find(|it| it.span_id == OWN_ID).unwrap();
     assert_eq!(cut.name.len(), 256);
+    assert_eq!(cut.trace_state, "");
     assert_eq!(
         (cut.attributes.len(), cut.dropped_attributes_count),
         (128, 72)

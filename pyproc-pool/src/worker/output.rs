@@ -63,6 +63,7 @@ impl Output {
 
 /// Until all pipes are closed, or nobody wants it any more.
 fn copy(sources: &mut Vec<Source>, stop: &PipeReader, kept: &Tail) {
+    // On the stack all of it would be touched.
     let mut buffer = Box::new_uninit_slice(BUFFER);
     while !sources.is_empty() {
         let deadline = sources.iter().filter_map(Source::deadline).min();

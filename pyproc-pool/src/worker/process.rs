@@ -44,6 +44,8 @@ impl Process {
         let pipes = to.attach(&mut command)?;
         parent_death::kill_with_parent(&mut command);
 
+        // Moved around on the thread's stack it would take a page more of that for each worker.
+        let command = Box::new(command);
         let (started, on_start) = oneshot::channel();
         let (exited, exit) = watch::channel(None);
         // The thread lives as long as the child, as the death signal requires.
@@ -113,7 +115,7 @@ impl Group {
 
 /// Spawns the child and waits for its end.
 fn run(
-    mut command: Command,
+    mut command: Box<Command>,
     started: oneshot::Sender<io::Result<KillOnDrop>>,
     exited: &watch::Sender<Option<ExitStatus>>,
 ) {

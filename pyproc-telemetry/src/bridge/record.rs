@@ -2,7 +2,11 @@
 //!
 //! They are written down by the exporter's thread: a call that waited for that would take half a microsecond longer.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use opentelemetry::{
     Context, InstrumentationScope, KeyValue,
@@ -14,23 +18,29 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use pyproc_pool::observe::CallEnd;
 
 use super::failure::Failure;
-use crate::{Span, Tracer, export::Later, pipeline::Begun};
+use crate::{Span, Tracer, export::Later, metrics::calls::Counted, pipeline::Begun};
 
 pub(super) const CALL: &str = "pyproc.pool.call";
 const EXECUTE: &str = "pyproc.worker.execute";
 
-#[derive(Debug)]
+/// The observer of a call that makes spans, and when it has ended what they are made of.
 pub(super) struct Record {
     pub(super) begun: Begun,
-    /// The context of the execution.
-    pub(super) inner: SpanContext,
-    pub(super) scope: InstrumentationScope,
+    /// Of somebody else's provider, which takes no spans that were made without it.
+    pub(super) foreign: Option<Box<Span>>,
+    pub(super) tracer: Arc<Tracer>,
+    pub(super) counted: Option<Box<Counted>>,
     pub(super) function: String,
-    pub(super) worker: Option<i64>,
     pub(super) start: SystemTime,
+    /// How far into the call that was. By monotonic clocks alone times would not compare with those of other spans.
+    pub(super) offset: Duration,
+    /// The worker's span, or where that cannot be made with an id of ours, the call's.
+    pub(super) inner: SpanContext,
+    // Known when it has ended.
     pub(super) finish: SystemTime,
+    pub(super) worker: Option<i64>,
     pub(super) window: Option<Window>,
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<Box<Failure>>,
 }
 
 impl Later for Record {
@@ -53,7 +63,8 @@ impl Record {
         if let Some(window) = &self.window {
             window.describe(&mut attributes);
         }
-        let failure = self.failure.as_ref();
+        let scope = self.scope();
+        let failure = self.failure.as_deref();
         attributes.extend(failure.map(|it| KeyValue::new("error.type", it.name())));
         SpanData {
             parent_span_id: self.begun.parent,
@@ -67,14 +78,14 @@ impl Record {
             events: exception(failure, self.finish),
             links: SpanLinks::default(),
             status: failure.map_or(Status::Unset, Failure::status),
-            instrumentation_scope: self.scope,
+            instrumentation_scope: scope,
             span_context: self.begun.context,
         }
     }
 
     fn execution(&self) -> Option<SpanData> {
         let (start, finish) = self.executed()?;
-        let failure = self.failure.as_ref().filter(|it| it.is_remote);
+        let failure = self.failure.as_deref().filter(|it| it.is_remote);
         let mut attributes = self.attributes();
         attributes.extend(failure.map(|it| KeyValue::new("error.type", it.name())));
         Some(SpanData {
@@ -90,8 +101,12 @@ impl Record {
             events: exception(failure, finish),
             links: SpanLinks::default(),
             status: failure.map_or(Status::Unset, Failure::status),
-            instrumentation_scope: self.scope.clone(),
+            instrumentation_scope: self.scope(),
         })
+    }
+
+    fn scope(&self) -> InstrumentationScope {
+        self.tracer.scope().cloned().unwrap_or_default()
     }
 
     fn executed(&self) -> Option<(SystemTime, SystemTime)> {
@@ -109,15 +124,24 @@ impl Record {
 
     /// Hands it to somebody else's provider, whose span of the call this is. That chooses the execution's id, so what is below it
     /// in Python is below the call.
-    pub(super) fn give_to(self, tracer: &Tracer, span: Span) {
+    pub(super) fn give_to(self, span: Span) {
         if let Some(execution) = self.execution() {
             let parent = Context::new().with_remote_span_context(self.inner.clone());
             let builder = SpanBuilder::from_name(EXECUTE)
                 .with_kind(SpanKind::Server)
                 .with_start_time(execution.start_time);
-            complete(tracer.build_with_context(builder, &parent), execution);
+            complete(self.tracer.build_with_context(builder, &parent), execution);
         }
         complete(span, self.call());
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("context", &self.begun.context)
+            .field("function", &self.function)
+            .finish_non_exhaustive()
     }
 }
 

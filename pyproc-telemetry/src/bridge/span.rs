@@ -1,9 +1,6 @@
 //! The span of one call, while it lasts.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use opentelemetry::{
     Context,
@@ -11,7 +8,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use pyproc_pool::{
-    observe::{CallEnd, CallStart, Carried},
+    observe::{CallEnd, CallObserver, CallStart, Carried},
     protocol::v2::TraceContext,
 };
 
@@ -30,22 +27,14 @@ const MAX_NAME: usize = 256;
 
 /// What is known of a call's trace. Most calls are not sampled, so theirs is small.
 pub(super) enum CallSpan {
-    /// The context that goes on, and how.
-    PassingOn(SpanContext, Arc<Tracer>),
-    Recording(Box<Recording>),
+    PassingOn(PassingOn),
+    Recording(Box<Record>),
 }
 
-pub(super) struct Recording {
-    begun: Begun,
-    /// Of somebody else's provider, which takes no spans that were made without it.
-    foreign: Option<Span>,
+/// The context that goes on, and how.
+pub(super) struct PassingOn {
+    context: SpanContext,
     tracer: Arc<Tracer>,
-    function: String,
-    start: SystemTime,
-    /// How far into the call that was. By monotonic clocks alone times would not compare with those of other spans.
-    offset: Duration,
-    /// The worker's span, or where that cannot be made with an id of ours, the call's.
-    inner: SpanContext,
 }
 
 impl CallSpan {
@@ -70,10 +59,12 @@ impl CallSpan {
             Some(begun) if begun.records => {
                 let id = RandomIdGenerator::default().new_span_id();
                 let inner = with_id(&begun.context, id);
-                let recording = Recording::new(begun, None, inner, tracer, call);
-                Some(Self::Recording(Box::new(recording)))
+                Some(Self::recording(begun, None, inner, tracer, call))
             }
-            Some(begun) => Some(Self::PassingOn(begun.context, Arc::clone(tracer))),
+            Some(begun) => Some(Self::PassingOn(PassingOn {
+                context: begun.context,
+                tracer: Arc::clone(tracer),
+            })),
             None => Self::passing_on(parent.span().span_context(), tracer),
         }
     }
@@ -91,89 +82,85 @@ impl CallSpan {
             parent_is_remote: false,
             records: true,
         };
-        let recording = Recording::new(begun, Some(span), context, tracer, call);
-        Some(Self::Recording(Box::new(recording)))
+        let span = Some(Box::new(span));
+        Some(Self::recording(begun, span, context, tracer, call))
     }
 
     fn passing_on(context: &SpanContext, tracer: &Arc<Tracer>) -> Option<Self> {
-        context
-            .is_valid()
-            .then(|| Self::PassingOn(context.clone(), Arc::clone(tracer)))
+        context.is_valid().then(|| {
+            Self::PassingOn(PassingOn {
+                context: context.clone(),
+                tracer: Arc::clone(tracer),
+            })
+        })
     }
 
-    /// The context of a span that will be exported.
-    pub(super) fn sampled(&self) -> Option<&SpanContext> {
-        match self {
-            Self::PassingOn(..) => None,
-            Self::Recording(it) => Some(&it.begun.context).filter(|it| it.is_sampled()),
-        }
-    }
-
-    pub(super) fn carry(&self, carried: &mut Carried<'_>) {
-        let (inner, tracer) = match self {
-            Self::PassingOn(context, tracer) => (context, tracer),
-            Self::Recording(it) => (&it.inner, &it.tracer),
-        };
-        carried.times |= matches!(self, Self::Recording(_));
-        carried.trace = Some(TraceContext {
-            trace_id: inner.trace_id().to_bytes(),
-            span_id: inner.span_id().to_bytes(),
-            flags: inner.trace_flags().to_u8(),
-        });
-        if let Self::Recording(it) = self {
-            // What cannot say when the function ran has no span for it, so what is below hangs below the call.
-            carried.caller_span_id = Some(it.begun.context.span_id().to_bytes());
-        }
-        tracer.propagator().add_to(carried.headers, inner);
-    }
-
-    pub(super) fn end(self, end: &CallEnd<'_>) {
-        if let Self::Recording(recording) = self {
-            recording.end(end);
-        }
-    }
-}
-
-impl Recording {
-    fn new(
+    fn recording(
         begun: Begun,
-        foreign: Option<Span>,
+        foreign: Option<Box<Span>>,
         inner: SpanContext,
         tracer: &Arc<Tracer>,
         call: &CallStart<'_>,
     ) -> Self {
         // In this order a pause between the two shortens the span, and does not push it beyond its parent's end.
         let start = SystemTime::now();
-        Self {
+        Self::Recording(Box::new(Record {
             begun,
             foreign,
             inner,
             tracer: Arc::clone(tracer),
+            counted: None,
             function: clipped(call.method, MAX_NAME).to_owned(),
             start,
             offset: call.start.elapsed(),
-        }
+            finish: start,
+            worker: None,
+            window: None,
+            failure: None,
+        }))
+    }
+}
+
+impl PassingOn {
+    pub(super) fn carry(&self, carried: &mut Carried<'_>) {
+        carry(&self.context, &self.tracer, carried);
+    }
+}
+
+impl CallObserver for Record {
+    fn carry(&mut self, carried: &mut Carried<'_>) {
+        carried.times = true;
+        // What cannot say when the function ran has no span for it, so what is below hangs below the call.
+        carried.caller_span_id = Some(self.begun.context.span_id().to_bytes());
+        carry(&self.inner, &self.tracer, carried);
     }
 
-    fn end(self, end: &CallEnd<'_>) {
+    fn end(mut self: Box<Self>, end: &CallEnd<'_>) {
         let sampled = self.begun.context.is_sampled();
-        let record = Record {
-            window: Window::of(end, self.start, self.offset),
-            finish: self.start + end.duration.saturating_sub(self.offset),
-            failure: Failure::of(&end.outcome),
-            worker: end.worker.and_then(|worker| i64::try_from(worker).ok()),
-            scope: self.tracer.scope().cloned().unwrap_or_default(),
-            begun: self.begun,
-            inner: self.inner,
-            function: self.function,
-            start: self.start,
-        };
-        match (self.foreign, self.tracer.pipeline()) {
-            (Some(span), _) => record.give_to(&self.tracer, span),
-            (None, Some(pipeline)) => pipeline.finished(record, sampled),
-            (None, None) => {}
+        if let Some(counted) = self.counted.take() {
+            counted.count(end, Some(&self.begun.context).filter(|_| sampled));
+        }
+        self.window = Window::of(end, self.start, self.offset);
+        self.finish = self.start + end.duration.saturating_sub(self.offset);
+        self.failure = Failure::of(&end.outcome).map(Box::new);
+        self.worker = end.worker.and_then(|worker| i64::try_from(worker).ok());
+        if let Some(span) = self.foreign.take() {
+            return self.give_to(*span);
+        }
+        let tracer = Arc::clone(&self.tracer);
+        if let Some(pipeline) = tracer.pipeline() {
+            pipeline.finished(self, sampled);
         }
     }
+}
+
+fn carry(inner: &SpanContext, tracer: &Tracer, carried: &mut Carried<'_>) {
+    carried.trace = Some(TraceContext {
+        trace_id: inner.trace_id().to_bytes(),
+        span_id: inner.span_id().to_bytes(),
+        flags: inner.trace_flags().to_u8(),
+    });
+    tracer.propagator().add_to(carried.headers, inner);
 }
 
 fn with_id(context: &SpanContext, id: SpanId) -> SpanContext {

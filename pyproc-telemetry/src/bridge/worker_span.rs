@@ -16,6 +16,8 @@ use super::clipped;
 use crate::SpanLimits;
 
 const MAX_NAME: usize = 256;
+/// A trace's state; the standard wants 512 to be passed on.
+const MAX_STATE: usize = 1024;
 /// One text.
 const MAX_TEXT: usize = 16 * 1024;
 /// All texts of a span: spans wait in memory, and a worker may send as much as fits into a frame.
@@ -189,9 +191,12 @@ fn kind(kind: Kind) -> SpanKind {
     }
 }
 
-/// An odd state is left out: it is not worth the span.
+/// An odd state, or one longer than any that is real, is left out: it is not worth the span.
 fn trace_state(text: &str) -> TraceState {
-    text.parse().unwrap_or_default()
+    match text.len() <= MAX_STATE {
+        true => text.parse().unwrap_or_default(),
+        false => TraceState::default(),
+    }
 }
 
 fn time(nanos: u64) -> SystemTime {

@@ -34,7 +34,8 @@ pub(super) fn send_by_resource(
     }
 }
 
-/// A batch has few resources: looking through them is quicker than a map.
+/// A batch has few resources: looking through them is quicker than a map. Those of a worker with two providers take turns, so that they are not
+/// always the same pointer.
 pub(super) fn by_resource(
     batch: Vec<Ended>,
     own: &Arc<Resource>,
@@ -42,10 +43,54 @@ pub(super) fn by_resource(
     let mut groups: Vec<(Arc<Resource>, Vec<SpanData>)> = Vec::new();
     for Ended { span, resource } in batch {
         let resource = resource.unwrap_or_else(|| Arc::clone(own));
-        match groups.iter_mut().find(|(it, _)| Arc::ptr_eq(it, &resource)) {
+        let is_same = |it: &Arc<Resource>| Arc::ptr_eq(it, &resource) || *it == resource;
+        match groups.iter_mut().find(|(it, _)| is_same(it)) {
             Some((_, spans)) => spans.push(span),
             None => groups.push((resource, vec![span])),
         }
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::{InstrumentationScope, KeyValue, trace::SpanContext};
+
+    use super::*;
+
+    #[test]
+    fn spans_of_equal_resources_travel_together() {
+        let own = resource("service");
+        let turns = ["a", "b", "a", "b", "service"];
+        let batch = turns.map(|name| ended(Some(resource(name))));
+        let batch = batch.into_iter().chain([ended(None)]).collect();
+        let groups = by_resource(batch, &own);
+        let sizes: Vec<_> = groups.iter().map(|(_, spans)| spans.len()).collect();
+        assert_eq!(sizes, [2, 2, 2]);
+    }
+
+    fn resource(name: &str) -> Arc<Resource> {
+        let name = KeyValue::new("service.name", name.to_owned());
+        Arc::new(Resource::builder_empty().with_attribute(name).build())
+    }
+
+    fn ended(resource: Option<Arc<Resource>>) -> Ended {
+        let at = std::time::UNIX_EPOCH;
+        let span = SpanData {
+            span_context: SpanContext::empty_context(),
+            parent_span_id: opentelemetry::SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: opentelemetry::trace::SpanKind::Internal,
+            name: "work".into(),
+            start_time: at,
+            end_time: at,
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: Default::default(),
+            links: Default::default(),
+            status: Default::default(),
+            instrumentation_scope: InstrumentationScope::default(),
+        };
+        Ended { span, resource }
+    }
 }

@@ -31,16 +31,30 @@ pub struct ExportStats {
 impl ExportStats {
     /// Sampled spans that ended.
     pub fn ended(&self) -> u64 {
-        self.exported + self.lost() + self.waiting
+        self.lost().saturating_add(self.exported + self.waiting)
     }
 
     /// Sampled spans that did not arrive and no longer will.
     pub fn lost(&self) -> u64 {
-        self.refused
-            + self.failed
-            + self.queue_full
-            + self.shut_down
-            + self.lost_in_worker
-            + self.malformed
+        let here = self.refused + self.failed + self.queue_full + self.shut_down + self.malformed;
+        // Whatever a worker says.
+        here.saturating_add(self.lost_in_worker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_may_say_what_it_likes() {
+        let stats = ExportStats {
+            exported: 1,
+            refused: 1,
+            waiting: 1,
+            lost_in_worker: u64::MAX,
+            ..ExportStats::default()
+        };
+        assert_eq!((stats.lost(), stats.ended()), (u64::MAX, u64::MAX));
     }
 }

@@ -100,11 +100,13 @@ impl Calls {
         Ok(Self(Arc::new(shared)))
     }
 
-    pub(crate) fn begin(&self, name: &str) -> Counted {
-        match spare::take(self.0.id, name).or_else(|| self.0.known(name)) {
-            Some(function) => Counted(Begun::Known(function)),
-            None => Counted(Begun::New(name.into(), Arc::clone(&self.0))),
-        }
+    pub(crate) fn begin(&self, name: &str) -> Box<Counted> {
+        spare::take(self.0.id, name).unwrap_or_else(|| {
+            Box::new(Counted(match self.0.known(name) {
+                Some(function) => Begun::Known(function),
+                None => Begun::New(name.into(), Arc::clone(&self.0)),
+            }))
+        })
     }
 
     pub(super) fn desc(&self) -> Vec<&Desc> {
@@ -123,18 +125,25 @@ impl Calls {
 
 impl Counted {
     /// It ended; `span` is its span, if that is exported.
-    pub(crate) fn end(self, end: &CallEnd<'_>, span: Option<&SpanContext>) {
-        match self.0 {
+    pub(crate) fn count(self: Box<Self>, end: &CallEnd<'_>, span: Option<&SpanContext>) {
+        match &self.0 {
             Begun::Known(function) => {
                 function.count(end, span);
-                spare::give_back(function);
+                spare::give_back(self);
             }
             Begun::New(name, shared) => {
-                let name = if end.listed { &name } else { UNKNOWN };
+                let name = if end.listed { name } else { UNKNOWN };
                 let known = shared.known(name);
                 let function = known.unwrap_or_else(|| shared.function(name));
                 function.count(end, span);
             }
+        }
+    }
+
+    fn is_of(&self, registry: u64, name: &str) -> bool {
+        match &self.0 {
+            Begun::Known(function) => function.registry == registry && *function.name == *name,
+            Begun::New(..) => false,
         }
     }
 }

@@ -17,6 +17,7 @@ pub(super) struct PoolGauges {
     queue_length: IntGauge,
     capacity: IntGauge,
     calls_capacity: IntGauge,
+    connections: IntGauge,
     memory: IntGaugeVec,
     cpu: CounterVec,
     /// Two scrapes at a time would write into each other's.
@@ -43,6 +44,10 @@ impl PoolGauges {
             calls_capacity: of_pool(
                 "pyproc_pool_calls_capacity",
                 "Calls that workers may have at a time.",
+            )?,
+            connections: of_pool(
+                "pyproc_pool_connections",
+                "Connections to workers that are open and take calls.",
             )?,
             memory: of_workers(
                 "pyproc_worker_resident_memory_bytes",
@@ -90,6 +95,10 @@ impl PoolGauges {
             let count = workers.filter(|it| states.contains(&it.state)).count();
             self.workers.with_label_values(&[status]).set(gauge(count));
         }
+        // Each of these has one.
+        let ready = |it: &&WorkerHealth| it.state == WorkerState::Ready;
+        let connections = health.workers.iter().filter(ready).count();
+        self.connections.set(gauge(connections));
         // Another pool may have had more workers, and a dead one has no process.
         self.in_flight.reset();
         self.memory.reset();
@@ -112,13 +121,14 @@ impl PoolGauges {
         }
     }
 
-    fn all(&self) -> [&dyn Collector; 7] {
+    fn all(&self) -> [&dyn Collector; 8] {
         [
             &self.in_flight,
             &self.workers,
             &self.queue_length,
             &self.capacity,
             &self.calls_capacity,
+            &self.connections,
             &self.memory,
             &self.cpu,
         ]

@@ -46,6 +46,7 @@ const BUCKETS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 /// | `pyproc_pool_queue_length` | calls that wait for a worker |
 /// | `pyproc_pool_capacity` | workers that the pool may have |
 /// | `pyproc_pool_calls_capacity` | calls that these may have at a time |
+/// | `pyproc_pool_connections` | connections to workers that are open and take calls |
 /// | `pyproc_worker_resident_memory_bytes{worker_id}`, `pyproc_worker_cpu_seconds_total{worker_id}` | of the process, on Linux |
 ///
 /// | `pyproc_worker_metrics_refused_total{reason}` | series in reports of workers that were not taken: `name`, `kind`, `labels`, `value` or `limit` |
@@ -54,12 +55,17 @@ const BUCKETS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 ///
 /// Those from `pyproc_requests_in_flight` to `pyproc_worker_cpu_seconds_total` are read from the watched pool at each scrape.
 ///
+/// They are those of one pool at a time, whose slots they know. Pools beside each other have each its own, with a [`label`](PoolMetricsBuilder::label)
+/// if they share a registry. A worker that several pools connect to reports all that it counts to each of them.
+///
 /// Labels are bounded. A `function_name` is one that a worker has listed, or that was
 /// [named beforehand](PoolMetricsBuilder::functions), at most 1,024; all others count as `unknown`, so also all those of workers of
 /// version 1, which list none. A `worker_id` is a slot, which a restart does not change.
 #[derive(Clone)]
 pub struct PoolMetrics {
     inner: Arc<Inner>,
+    /// Not in `inner`, which it has.
+    registry: Registry,
 }
 
 struct Inner {
@@ -126,7 +132,7 @@ impl PoolMetrics {
     }
 
     /// A call of this function begins.
-    pub(crate) fn begin(&self, function: &str) -> Counted {
+    pub(crate) fn begin(&self, function: &str) -> Box<Counted> {
         self.inner.calls.begin(function)
     }
 
@@ -142,7 +148,8 @@ impl PoolMetrics {
 
     /// A worker reports what it counted.
     pub(crate) fn report(&self, worker: usize, record: MetricsRecord) {
-        self.inner.reported.record(worker, record);
+        let reported = &self.inner.reported;
+        reported.record(worker, record, &self.registry);
     }
 
     pub(crate) fn lost(&self, lost: LostRecord) {
@@ -197,7 +204,10 @@ impl PoolMetricsBuilder {
             watched: Mutex::default(),
         });
         registry.register(Box::new(All(Arc::clone(&inner))))?;
-        Ok(PoolMetrics { inner })
+        Ok(PoolMetrics {
+            inner,
+            registry: registry.clone(),
+        })
     }
 
     pub(super) fn opts(&self, name: &str, help: &str) -> prometheus::Opts {

@@ -9,14 +9,14 @@ use std::{
 };
 
 use prometheus::{
-    Error, IntCounterVec,
+    Error, IntCounterVec, Registry,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
-use pyproc_pool::protocol::v2::telemetry::{Labels, LostRecord, Metric, MetricsRecord};
+use pyproc_pool::protocol::v2::telemetry::{Labels, LostRecord, Metric, MetricData, MetricsRecord};
 
 use self::{
-    checks::{Refusal, check_bounds, check_labels, check_name, every_name, sample_names},
+    checks::{Refusal, TOTAL, check_bounds, check_labels, check_name, every_name, sample_names},
     family::{Family, Kind},
     value::{Value, kind_and_series},
 };
@@ -24,6 +24,7 @@ use super::PoolMetricsBuilder;
 
 mod checks;
 mod family;
+mod names;
 mod value;
 
 /// Series that all metrics together may have.
@@ -93,15 +94,31 @@ impl Reported {
         })
     }
 
-    /// Takes a worker's report.
-    pub(super) fn record(&self, worker: usize, record: MetricsRecord) {
+    /// Takes a worker's report. `registry` is the one that these are in.
+    pub(super) fn record(&self, worker: usize, mut record: MetricsRecord, registry: &Registry) {
+        record.metrics.iter_mut().for_each(end_as_total);
+        // A scrape locks the registry first, so it is asked before the lock.
+        let taken = self.taken(&record.metrics, registry);
         let mut state = self.state();
         if !state.is_current(worker, record.start) {
             return;
         }
         for metric in record.metrics {
-            state.take(worker, metric, &self.labels);
+            state.take(worker, metric, &self.labels, &taken);
         }
+    }
+
+    /// Of the metrics that are new, the names that the service has given to others.
+    fn taken(&self, metrics: &[Metric], registry: &Registry) -> BTreeSet<String> {
+        let state = self.state();
+        let new = metrics
+            .iter()
+            .filter(|it| !state.families.contains_key(&it.name));
+        let new: Vec<_> = new.flat_map(|it| every_name(&it.name)).collect();
+        drop(state);
+        new.into_iter()
+            .filter(|name| names::is_taken(registry, name, &self.labels))
+            .collect()
     }
 
     /// The worker is gone: its gauges mean nothing any more. Its counts stay.
@@ -162,16 +179,21 @@ impl State {
         empty.iter().for_each(|name| self.remove(name));
     }
 
-    fn take(&mut self, worker: usize, metric: Metric, constant: &[(String, String)]) {
-        let Some((kind, series)) = kind_and_series(metric.data) else {
+    fn take(
+        &mut self,
+        worker: usize,
+        metric: Metric,
+        constant: &[(String, String)],
+        taken: &BTreeSet<String>,
+    ) {
+        let Metric {
+            name, help, data, ..
+        } = metric;
+        let Some((kind, series)) = kind_and_series(data) else {
             return;
         };
-        let sound = check_name(&metric.name);
-        let name = match kind {
-            Kind::Counter if !metric.name.ends_with("_total") => metric.name + "_total",
-            _ => metric.name,
-        };
-        if let Err(refusal) = sound.and_then(|()| self.admit(&name, &metric.help, kind)) {
+        let sound = check_name(&name);
+        if let Err(refusal) = sound.and_then(|()| self.admit(&name, &help, kind, taken)) {
             return self.refuse(refusal, &name, series.len());
         }
         for (labels, value) in series {
@@ -202,7 +224,13 @@ impl State {
     }
 
     /// Makes the family, unless it is known and of this very kind.
-    fn admit(&mut self, name: &str, help: &str, kind: Kind) -> Result<(), Refusal> {
+    fn admit(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: Kind,
+        taken: &BTreeSet<String>,
+    ) -> Result<(), Refusal> {
         if let Some(family) = self.families.get(name) {
             return match family.kind == kind {
                 true => Ok(()),
@@ -211,7 +239,8 @@ impl State {
         }
         check_bounds(&kind)?;
         let names = sample_names(name, &kind);
-        if names.iter().any(|name| self.names.contains(name)) {
+        let is_taken = |name| self.names.contains(name) || taken.contains(name);
+        if names.iter().any(is_taken) {
             return Err(Refusal::Name);
         }
         self.names.extend(names);
@@ -236,5 +265,12 @@ impl State {
             tracing::warn!(metric = name, reason, "a worker's metric was refused");
         }
         refused.inc_by(series as u64);
+    }
+}
+
+/// Counters have a suffix.
+fn end_as_total(metric: &mut Metric) {
+    if matches!(metric.data, MetricData::Counter { .. }) && !metric.name.ends_with(TOTAL) {
+        metric.name.push_str(TOTAL);
     }
 }

@@ -1,8 +1,9 @@
-//! Handles of functions that this thread has used, for its next calls: cheaper than asking all threads' table.
+//! Counted calls that have ended, for this thread's next calls of the same functions: their memory and their function's handle cost
+//! less so than those of an allocator and of all threads' table.
 
-use std::{cell::RefCell, sync::Arc};
+use std::cell::RefCell;
 
-use super::Function;
+use super::Counted;
 
 /// As many as there may be calls in flight that find one.
 const KEPT: usize = 64;
@@ -11,18 +12,18 @@ const KEPT: usize = 64;
 const LOOKED_AT: usize = 4;
 
 thread_local! {
-    static SPARE: RefCell<Vec<Arc<Function>>> = const { RefCell::new(Vec::new()) };
+    #[expect(clippy::vec_box, reason = "what is kept are the boxes")]
+    static SPARE: RefCell<Vec<Box<Counted>>> = const { RefCell::new(Vec::new()) };
 }
 
-pub(super) fn take(registry: u64, name: &str) -> Option<Arc<Function>> {
+pub(super) fn take(registry: u64, name: &str) -> Option<Box<Counted>> {
     let found = SPARE.try_with(|spare| {
         let mut spare = spare.borrow_mut();
-        let is_it = |it: &&Arc<Function>| it.registry == registry && *it.name == *name;
         let back = spare
             .iter()
             .rev()
             .take(LOOKED_AT)
-            .position(|it| is_it(&it))?;
+            .position(|it| it.is_of(registry, name))?;
         let index = spare.len() - 1 - back;
         Some(spare.swap_remove(index))
     });
@@ -30,14 +31,14 @@ pub(super) fn take(registry: u64, name: &str) -> Option<Arc<Function>> {
     found.ok().flatten()
 }
 
-pub(super) fn give_back(function: Arc<Function>) {
+pub(super) fn give_back(call: Box<Counted>) {
     let _ = SPARE.try_with(|spare| {
         let mut spare = spare.borrow_mut();
         if spare.len() < KEPT {
-            spare.push(function);
+            spare.push(call);
         } else if let Some(last) = spare.last_mut() {
             // Whoever calls other functions now finds theirs.
-            *last = function;
+            *last = call;
         }
     });
 }

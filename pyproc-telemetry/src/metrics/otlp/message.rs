@@ -37,8 +37,8 @@ pub(super) struct Writer {
     registry: Registry,
     exemplars: Exemplars,
     resource: ResourceMessage,
-    /// When counting began, which a series keeps until its total falls.
-    start: u64,
+    /// When the report before was made, or this: a series that was not in it began after that.
+    before: u64,
     /// Of each series that is a total: what it last was, and since when.
     totals: HashMap<Series, Total>,
 }
@@ -68,7 +68,7 @@ impl Writer {
                 attributes: attributes.0,
                 ..ResourceMessage::default()
             },
-            start: now(),
+            before: now(),
             totals: HashMap::new(),
         }
     }
@@ -80,6 +80,7 @@ impl Writer {
         let mut report = Report { writer: self, now };
         let metrics = families.iter().filter_map(|it| report.metric(it)).collect();
         self.totals.retain(|_, total| total.seen == now);
+        self.before = now;
         ExportMetricsServiceRequest {
             resource_metrics: vec![ResourceMetrics {
                 resource: Some(self.resource.clone()),
@@ -204,7 +205,7 @@ impl Report<'_> {
         let labels = labels.map(|it| (it.name().to_owned(), it.value().to_owned()));
         let first = Total {
             value,
-            start: self.writer.start,
+            start: self.writer.before,
             seen: self.now,
         };
         let series = (name.to_owned(), labels.collect());

@@ -10,6 +10,8 @@ const MAX_LABELS: usize = 32;
 const MAX_LABEL_BYTES: usize = 4 * 1024;
 const MAX_BOUNDS: usize = 128;
 
+/// Ends the name of a counter, whose family in OpenMetrics goes without.
+pub(super) const TOTAL: &str = "_total";
 pub(super) const WORKER: &str = "worker_id";
 
 /// Why a series was not taken.
@@ -46,7 +48,8 @@ impl Refusal {
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
-    match name.len() <= MAX_NAME && is_name(name, b":") {
+    let family = name.strip_suffix(TOTAL).unwrap_or(name);
+    match name.len() <= MAX_NAME && is_name(family, b":") {
         true => Ok(()),
         false => Err(Refusal::Name),
     }
@@ -99,7 +102,7 @@ pub(super) fn sample_names(name: &str, kind: &Kind) -> Vec<String> {
         .map(|suffix| format!("{name}{suffix}"))
         .collect();
     // In OpenMetrics a counter's family lacks the suffix.
-    names.extend(name.strip_suffix("_total").map(str::to_owned));
+    names.extend(name.strip_suffix(TOTAL).map(str::to_owned));
     names
 }
 
