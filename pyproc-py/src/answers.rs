@@ -46,7 +46,8 @@ fn document<'py>(
     keys: &mut Keys,
     json: &[u8],
 ) -> PyResult<Bound<'py, PyAny>> {
-    let decoded = if json.len() < COLLECTOR_PAYS {
+    // Without an interpreter lock, other threads' code would see that it is paused.
+    let decoded = if json.len() < COLLECTOR_PAYS || cfg!(Py_GIL_DISABLED) {
         json::Decoder::decode(py, json, keys)
     } else {
         let _paused = package.pause_collector(py);

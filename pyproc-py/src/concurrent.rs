@@ -147,7 +147,7 @@ impl Answers {
         for place in std::mem::take(&mut state.unsent) {
             if let Some(connection) = state.get(place) {
                 let failed = connection.flush().is_err();
-                connection.gone |= failed;
+                connection.lost |= failed;
                 // The serving thread waits for room, reads on, or closes.
                 wake |= failed
                     || connection.ended

@@ -86,13 +86,16 @@ pub(crate) fn run<'py>(
     start: &Bound<'py, PyAny>,
     body: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let py = start.py();
     if known.is_nothing() {
+        forget_earlier(py, core)?;
         return ffi::call(start, body);
     }
-    let py = start.py();
     if MODULE.get(py)?.getattr(intern!(py, "enter"))?.is_none() {
         if known.is_worth_knowing() {
             Unbuilt::set(py, core, place, known)?;
+        } else {
+            forget_earlier(py, core)?;
         }
         return ffi::call(start, body);
     }
@@ -108,8 +111,18 @@ pub(crate) fn forget(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Stands for a call in the context variable. It stays there until the next one takes its place, and
-/// is of no account on the serving thread when its function is over.
+/// Nobody who copies the context of the serving thread from now on finds a call that is over.
+#[inline]
+pub(crate) fn forget_earlier(py: Python<'_>, core: &Core) -> PyResult<()> {
+    if core.stands_in.load(Ordering::Relaxed) {
+        core.stands_in.store(false, Ordering::Relaxed);
+        forget(py)?;
+    }
+    Ok(())
+}
+
+/// Stands for a call in the context variable. It stays there until the next one takes its place or
+/// `forget_earlier` is called, and is of no account on the serving thread when its function is over.
 #[pyclass(frozen, module = "pyproc_worker._core")]
 struct Unbuilt {
     core: Arc<Core>,
@@ -132,6 +145,7 @@ impl Unbuilt {
             built: PyOnceLock::new(),
         };
         ffi::call(SET.get(py)?, Bound::new(py, call)?.as_any())?;
+        core.stands_in.store(true, Ordering::Relaxed);
         Ok(())
     }
 

@@ -33,7 +33,7 @@ impl Reporter {
         let is_taken = connection.report(records);
         let waits = !connection.outgoing.is_empty();
         let looks_for_room = connection.interest.contains(PollFlags::OUT);
-        let is_news = connection.gone || (waits && !looks_for_room);
+        let is_news = connection.lost || (waits && !looks_for_room);
         drop(state);
         if is_news {
             self.core.wake();

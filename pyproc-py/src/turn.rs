@@ -73,7 +73,10 @@ impl<'py> Server<'_, 'py> {
     fn submit(&self, turn: &mut Turn<'py>) -> PyResult<()> {
         match mem::take(&mut turn.submitted) {
             calls if calls.is_empty() => Ok(()),
-            calls => concurrent::submit(self.py, self.core, calls),
+            calls => {
+                context::forget_earlier(self.py, self.core)?; // tasks begin with this context
+                concurrent::submit(self.py, self.core, calls)
+            }
         }
     }
 
@@ -97,6 +100,7 @@ impl<'py> Server<'_, 'py> {
                     }
                 }
                 Waiting::Hello(greeting) => {
+                    context::forget_earlier(self.py, self.core)?; // threads may begin with it
                     let out = &mut self.answers;
                     hello::answer(
                         self.py,

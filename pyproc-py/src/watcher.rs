@@ -88,6 +88,14 @@ fn look_after(core: &Core, listener: &OwnedFd, errands: &mut Errands, count: u64
 /// tick.
 fn wait(core: &Core, listener: &OwnedFd) -> (bool, Vec<(Place, PollFlags)>) {
     let mut listens = PollFlags::IN;
+    let lost: Vec<(Place, PollFlags)> = {
+        let mut state = core.lock();
+        let lost = state.connections().filter(|(_, one)| one.lost && !one.gone);
+        lost.map(|(place, _)| (place, PollFlags::ERR)).collect()
+    };
+    if !lost.is_empty() {
+        return (false, lost);
+    }
     let sockets: Vec<(Place, Arc<OwnedFd>, PollFlags)> = {
         let mut state = core.lock();
         listens.set(PollFlags::IN, !state.draining);

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import textwrap
 import threading
@@ -20,6 +21,12 @@ if CORES is None:
 
 for name in [name for name in os.environ if name.startswith("PYPROC_")]:
     del os.environ[name]  # the user's own settings, which each worker would inherit
+
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+THREADS_INHERIT_CONTEXT = bool(getattr(sys.flags, "thread_inherit_context", False))
+
+# orjson has no wheel for free-threaded interpreters; the tests' other requirements have.
+CODECS_HERE = [name for name in CODECS if not (FREE_THREADED and name == "orjson")]
 
 each_version = pytest.mark.parametrize("version", [1, 2], indirect=True)
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import FREE_THREADED
 from pyproc_worker._spin import MOST_MISSES, REST, Spin
 from wire import PATIENCE
 
@@ -27,7 +28,17 @@ def test_the_log_says_which_core_serves(start, core):
 
 def test_the_python_core_says_its_json_library(start, core):
     if core == "python":
-        start(PYPROC_JSON="orjson").wait_for_log("core: python (JSON by orjson)")
+        start(PYPROC_JSON="json").wait_for_log("core: python (JSON by json)")
+
+
+@pytest.mark.skipif(not FREE_THREADED, reason="this interpreter always has its lock")
+def test_a_free_threaded_interpreter_stays_so(start):
+    told = """
+        @expose
+        def has_lock(req):
+            return sys._is_gil_enabled()
+    """
+    assert start(told).connect().call("has_lock")["body"] is False
 
 
 def test_without_a_native_core_the_other_serves(folder):

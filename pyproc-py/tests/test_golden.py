@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import CODECS_HERE
 from pyproc_worker._codec import choose_codec
 from pyproc_worker._errors import BrokenFrame, error_document
 from pyproc_worker._frames import FrameReader
 from pyproc_worker._messages import Cancellation, Ignored
-from pyproc_worker._settings import CODECS
 from wire import Client
 
 TESTDATA = Path(__file__).parents[2] / "pyproc-protocol" / "testdata"
@@ -23,7 +23,7 @@ def golden(*kinds, without_headers=False):
     return pytest.mark.parametrize("entry", found, ids=lambda entry: entry["file"])
 
 
-all_codecs = pytest.mark.parametrize("codec", CODECS)
+all_codecs = pytest.mark.parametrize("codec", CODECS_HERE)
 
 
 def content(entry):

@@ -2,7 +2,9 @@
 
 import json
 import signal
+import sys
 import time
+import types
 
 import pytest
 from pyproc_worker import _log
@@ -103,7 +105,8 @@ def test_a_record_outside_of_a_call_has_neither_function_nor_ids(start):
             with open(req["gate"]) as gate:
                 gate.read()
             log.info("later")
-        threading.Thread(target=say).start()
+        # Free-threaded interpreters hand on the context of the call otherwise.
+        threading.Thread(target=contextvars.Context().run, args=(say,)).start()
     """
     )
     taker, gate = Taker(worker, "logs"), worker.gate()
@@ -264,6 +267,13 @@ def test_a_record_is_cut_to_64_kib_and_says_so(odd, kind):
         assert record["message"].endswith("(cut, of 1000000 characters)")
 
 
+def test_the_workers_own_log_waits_for_logging_to_be_loaded(monkeypatch, capsys):
+    """By another thread; until then it is there in part."""
+    monkeypatch.setitem(sys.modules, "logging", types.ModuleType("logging"))
+    _log.error("no connection")
+    assert capsys.readouterr().err == "ERROR:pyproc_worker:no connection\n"
+
+
 # Nothing twice, nothing lost
 
 
@@ -292,6 +302,54 @@ def test_a_handler_that_is_added_later_is_silenced_too(start):
     worker.process.send_signal(signal.SIGTERM)
     worker.exit_code()
     assert "only once" not in worker.stderr()
+
+
+def test_records_that_reach_a_silenced_handler_in_another_way_are_written(start):
+    """As with a `dictConfig` that gives loggers and the root the same console."""
+    worker = start(
+        LOGGING
+        + """
+    logging.basicConfig(level="INFO")
+    access = logging.getLogger("access")
+    access.propagate = False
+    access.addHandler(logging.getLogger().handlers[0])
+
+    @expose
+    def say_both(count):
+        for number in range(count):
+            log.info("sent %d.", number)
+            access.info("written %d.", number)
+    """
+    )
+    taker = Taker(worker, "logs")
+    taker.result("say_both", 50)
+    worker.wait_for_log("written 49.")
+    assert [number for number in range(50) if f"written {number}." not in worker.stderr()] == []
+    assert "sent" not in worker.stderr()
+    assert len(logs(taker)) == 50
+
+
+def test_a_handler_on_a_stream_of_an_earlier_client_is_silenced_too(start):
+    worker = start(
+        """
+    @expose
+    def say(req):
+        import logging
+        logging.basicConfig(level="INFO")
+        logging.getLogger("shop.cart").info("only once")
+
+    @expose
+    def is_forwarding(req):
+        return sys.stderr is not sys.__stderr__
+    """
+    )
+    plain, first = Taker(worker), Taker(worker, "logs")
+    first.result("say")
+    first.client.close()
+    _wait_until(lambda: not plain.result("is_forwarding"))
+    second = Taker(worker, "logs")
+    second.result("say")
+    assert [record["logger"] for record in second.of_type("log")] == ["shop.cart"]
 
 
 def test_handlers_that_write_elsewhere_still_do(start, folder):
@@ -477,9 +535,10 @@ def test_a_line_that_a_call_leaves_unfinished_is_its_own(taker):
 def test_a_line_too_long_for_a_record_goes_to_the_process_output(start):
     worker = start(LOGGING)
     taker = Taker(worker, "logs")
-    taker.result("printed", {"text": "x" * 100000, "to": "stderr"})
-    taker.result("printed", {"text": "short", "to": "stderr"})
+    for text in ("x" * 100000, "\x01" * 16000, "short"):  # six bytes for each \x01 in JSON
+        taker.result("printed", {"text": text, "to": "stderr"})
     worker.wait_for_log("x" * 100000)
+    worker.wait_for_log("\x01" * 16000)
     assert [record["message"] for record in taker.records] == ["short"]
 
 
@@ -534,6 +593,27 @@ def test_the_streams_are_like_the_original_ones(start):
     assert (number, is_terminal, encoding.lower()) == (1, False, "utf-8")
     assert (line_buffering, original) == (True, False)
     assert [record["message"] for record in taker.records] == ["a", "b"]
+
+
+def test_a_function_may_take_the_stream_apart_and_put_another_in_its_place(start):
+    worker = start(
+        """
+        import io
+
+        @expose
+        def replace(req):
+            print("before", end="", file=sys.stderr)
+            sys.stderr = io.TextIOWrapper(sys.stderr.detach(), "latin-1", line_buffering=True)
+            print("after", file=sys.stderr)
+        """
+    )
+    taker = Taker(worker, "logs")
+    taker.result("replace")
+    assert [record["message"] for record in taker.records] == ["before"]
+    worker.wait_for_log("after")
+    taker.client.close()
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.exit_code() == 0
 
 
 # structlog

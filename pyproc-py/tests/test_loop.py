@@ -6,11 +6,10 @@ import select
 import socket
 
 import pytest
-from conftest import each_version
-from pyproc_worker._settings import CODECS
+from conftest import CODECS_HERE, each_version
 from wire import cancellation, frame, hello, request
 
-all_codecs = pytest.mark.parametrize("codec", CODECS)
+all_codecs = pytest.mark.parametrize("codec", CODECS_HERE)
 
 
 def answer(id, body):

@@ -73,6 +73,32 @@ SPANS = """
         with tracer.start_span("failing", record_exception=record, set_status_on_exception=record):
             raise ValueError("oh")
 
+    class Odd(Exception):
+        def __str__(self): raise RuntimeError("no")
+
+    @expose
+    def fails_oddly(req):
+        try:
+            with tracer.start_span("odd"):
+                raise Odd
+        except Odd:
+            return "Odd"
+
+    @expose
+    def is_of_no_kind(req):
+        with tracer.start_as_current_span("odd", kind="server"):
+            return "done"
+
+    @expose
+    def adds_what_is_logged(req):
+        import logging
+        class Handler(logging.Handler):
+            def emit(self, record):
+                trace.get_current_span().add_event(record.getMessage())
+        logging.getLogger().addHandler(Handler())
+        with tracer.start_as_current_span("logs") as span:
+            span.add_event("event", {"": "a key that is dropped, which is logged"})
+
     @expose
     def by_hand(req):
         span = tracer.start_span("by hand", start_time=req["start"])
@@ -264,6 +290,28 @@ def test_a_span_that_is_a_with_statement_itself_may_record_exceptions(start, set
     (span,) = taker.of_type("span")
     assert len(span.get("events", ())) == record
     assert span.get("status", {}).get("code", 0) == 2 * record
+
+
+def test_an_exception_that_cannot_tell_itself_leaves_the_span_as_it_is(taker):
+    assert taker.result("fails_oddly", trace=SAMPLED) == "Odd"
+    span = spans(taker)["odd"]
+    told = "<Odd, whose __str__ raised RuntimeError>"
+    assert span["status"] == {"code": 2, "description": f"Odd: {told}"}
+    assert span["events"][0]["attributes"]["exception.message"] == told
+
+
+def test_a_span_that_cannot_be_written_is_said_and_harms_nothing(taker):
+    assert taker.result("is_of_no_kind", trace=SAMPLED) == "done"
+    (record,) = taker.of_type("log")
+    assert record["message"] == "the span odd cannot be sent"
+    assert taker.of_type("span") == []
+
+
+def test_a_log_handler_may_add_events_to_the_span_that_is_being_changed(taker):
+    taker.result("adds_what_is_logged", trace=SAMPLED)
+    added, event = spans(taker)["logs"]["events"]
+    assert "must be non-empty string" in added["name"]
+    assert event["name"] == "event"
 
 
 @each_provider

@@ -5,7 +5,8 @@ import signal
 import threading
 
 import pytest
-from pyproc_worker import _metrics, telemetry
+from pyproc_worker import _metrics, _prometheus, telemetry
+from pyproc_worker._records import RECORD_LIMIT
 from pyproc_worker.telemetry import MetricError
 from reports import Taker
 
@@ -155,6 +156,10 @@ def test_a_metric_defined_twice_differently_is_refused(define):
         (lambda: telemetry.counter("x" * 257, ""), "is no name"),
         (lambda: telemetry.counter("pyproc_x", ""), "are the pool's own"),
         (lambda: telemetry.counter("m", "", "label"), "a sequence of names"),
+        (lambda: telemetry.counter(None, ""), "None is no name"),
+        (lambda: telemetry.counter("m", None), "help and unit are texts"),
+        (lambda: telemetry.counter("m", "", unit=1), "help and unit are texts"),
+        (lambda: telemetry.counter("m", "", (1,)), "1 is no name of a label"),
         (lambda: telemetry.counter("m", "", ("__x",)), "'__x' is no name of a label"),
         (lambda: telemetry.counter("m", "", ("a:b",)), "is no name of a label"),
         (lambda: telemetry.counter("m", "", ("a", "a")), "each once"),
@@ -171,6 +176,14 @@ def test_definitions_that_cannot_be_are_refused(define, message):
     with pytest.raises(MetricError, match=message):
         define()
     assert _metrics.metrics == {}
+
+
+def test_a_gauge_has_a_floating_point_number():
+    gauge = telemetry.gauge("g", "")
+    with pytest.raises(OverflowError):
+        gauge.set(10**400)
+    gauge.set(True)
+    assert repr(gauge.only.value) == "1.0"
 
 
 def test_without_a_client_there_is_no_thread(start):
@@ -423,6 +436,25 @@ def test_a_registry_of_prometheus_client_is_forwarded_with_one_line(start):
         {(("state", "up"),): {"value": 0.0}, (("state", "down"),): {"value": 1.0}},
     )
     assert not [name for name in metrics if name.endswith("_created")]
+
+
+def test_long_metrics_of_a_registry_come_in_parts():
+    prometheus_client = pytest.importorskip("prometheus_client")
+    registry = prometheus_client.CollectorRegistry()
+    counter = prometheus_client.Counter("c", "", ["number"], registry=registry)
+    for number in range(2000):
+        counter.labels("x" * 100 + str(number)).inc()
+    forwarded = _prometheus.Forwarded(registry)
+    parts, changed, again = [], [], []
+    assert not forwarded(True, lambda part: len(parts) < 3 and not parts.append(part))
+    assert forwarded(False, lambda part: not parts.append(part))  # the rest
+    assert max(map(len, parts)) < RECORD_LIMIT
+    assert sum(len(json.loads(part)["series"]) for part in parts) == 2000
+    counter.labels("x" * 100 + "1999").inc()
+    assert forwarded(False, lambda part: not changed.append(part))
+    assert forwarded(True, lambda part: not again.append(part))
+    assert len(again) == len(parts)
+    assert changed == again[-1:]
 
 
 def test_a_registry_that_fails_is_said_and_harms_nothing(start):

@@ -8,9 +8,21 @@ import textwrap
 import threading
 
 import pytest
+from conftest import THREADS_INHERIT_CONTEXT
 from pyproc_worker._call import Call
 from pyproc_worker._outgoing import Outgoing
-from wire import CANCEL, DRAIN, RESPONSE, TELEMETRY, frame, frame2, request, request2
+from wire import (
+    CANCEL,
+    DRAIN,
+    RESPONSE,
+    TELEMETRY,
+    Client,
+    frame,
+    frame2,
+    hello,
+    request,
+    request2,
+)
 
 ALL = ("error-details", "cancel", "logs", "spans", "metrics")
 QUIET = ("error-details", "cancel", "spans")  # of which a worker has nothing to say by itself
@@ -332,6 +344,31 @@ def test_a_closed_channel_takes_nothing(start):
     assert told == {"open": 0, "closed": True, "sent": [False]}
 
 
+def test_a_channel_is_closed_whose_client_came_while_the_last_function_ran(start, core):
+    last = """
+        _channel.on_open.append(lambda channel: print("opened", file=sys.stderr))
+        _channel.on_close.append(lambda channel: print("closed", file=sys.stderr))
+
+        @expose
+        def gate_and_exit(req):
+            with open(req["gate"]) as gate:
+                gate.read()
+            sys.exit(3)
+    """
+    worker = start(script(last))
+    first, gate = worker.connect(version=2), worker.gate()
+    first.send(request(1, "gate_and_exit", gate.body))
+    with gate.entered():
+        late = Client(worker.path)
+        late.send(bytes(hello(versions=[1, 2], features=["spans"])))
+        if core == "native":  # the other one sees its sockets when the function is over
+            worker.wait_for_log("opened")
+            late.receive()
+    assert worker.exit_code() == 3
+    late.close()
+    assert worker.stderr().count("opened") == worker.stderr().count("closed")
+
+
 def test_a_process_that_a_function_forks_sends_nothing(start):
     forking = """
         @expose
@@ -348,6 +385,24 @@ def test_a_process_that_a_function_forks_sends_nothing(start):
     assert client.records() == [{"type": "log", "message": "parent"}]
     assert client.receive()["body"] == 0
     assert client.call("echo", 1)["body"] == 1
+
+
+def test_a_function_is_told_that_its_client_is_gone_though_it_noticed_first_itself(start):
+    noticing = """
+        @expose
+        def report_until_told(req, cancel_event):
+            send = current_call().channel.send
+            while send(line("x")):
+                pass
+            cancel_event.wait()
+            print("told", file=sys.stderr)
+    """
+    worker = start(script(noticing))
+    client = wanting(worker)
+    client.send(request2(1, "report_until_told"))
+    client.records()
+    client.close()
+    worker.wait_for_log("told")
 
 
 # The end
@@ -367,6 +422,11 @@ KEPT = """
     @expose
     def keep(text):
         kept.append(text)
+
+    @expose
+    def take_kept(req):
+        taken, kept[:] = list(kept), []
+        return taken
 """
 
 
@@ -393,6 +453,30 @@ def test_what_is_kept_by_the_last_calls_leaves_before_the_end(start):
         kinds[message["kind"], message["id"]] = message["payload"]
     assert json.loads(kinds[TELEMETRY, 0]) == {"type": "log", "message": "late"}
     assert {(RESPONSE, 1), (RESPONSE, 2), (DRAIN, 0)} < kinds.keys()
+    assert worker.exit_code() == 0
+
+
+def test_what_is_kept_by_the_last_async_calls_leaves_before_the_end(start):
+    late = """
+        @expose
+        async def keep_when_cancelled(text):
+            kept.append("first")
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                kept.append(text)
+    """
+    worker = start(script(KEPT, late))
+    client = wanting(worker)
+    client.send(request(1, "keep_when_cancelled", "late"))
+    while client.call("take_kept", id=2)["body"] != ["first"]:
+        pass
+    worker.process.send_signal(signal.SIGTERM)
+    assert client.receive2()["kind"] == DRAIN
+    client.send(frame2(CANCEL, 1))
+    assert result(client.receive2()) is None
+    assert client.records() == [{"type": "log", "message": "late"}]
+    assert client.is_at_end()
     assert worker.exit_code() == 0
 
 
@@ -537,7 +621,8 @@ def test_coroutines_that_run_at_once_know_their_own_calls(start):
 def test_a_thread_knows_the_call_only_by_a_copy_of_its_context(start):
     client = start(REPORT).connect(version=2)
     told = result(ask(client, "tell_call_of_threads", trace=TRACE))
-    assert told[:2] == [None, None]
+    by_itself = told[2] if THREADS_INHERIT_CONTEXT else None
+    assert told[:2] == [by_itself, by_itself]
     assert told[2]["function"] == "tell_call_of_threads"
 
 
@@ -565,6 +650,18 @@ def test_a_thread_that_outlives_its_call_still_knows_that_one(start):
     ask(client, "start_thread", headers={"name": "first"})
     told = ask(client, "join_thread", headers={"name": "second"})
     assert result(told) == ["first", "second"]
+
+
+def test_a_call_of_which_nothing_is_known_is_not_taken_for_the_one_before(start):
+    client = start(REPORT).connect(version=2)
+    for method, nothing in (
+        ("tell_call", None),
+        ("tell_call_of_threads", [None] * 3),
+        ("tell_call_async", [None] * 3),
+    ):
+        told = result(ask(client, "tell_call", trace=TRACE, headers={"tenant": "other"}))
+        assert told["headers"] == {"tenant": "other"}
+        assert result(ask(client, method)) == nothing
 
 
 def test_a_function_that_takes_a_cancel_event_knows_its_call(start):

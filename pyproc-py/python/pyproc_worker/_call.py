@@ -122,7 +122,8 @@ def current_call() -> Call | None:
     nor a trace context, and its client takes no telemetry.
 
     Tasks that the function starts see it too, and so does `asyncio.to_thread`. A thread sees it if
-    it runs in a copy of the context: ``Thread(target=contextvars.copy_context().run, args=(f,))``;
+    it runs in a copy of the context, as all do in a free-threaded interpreter, and otherwise by
+    ``Thread(target=contextvars.copy_context().run, args=(f,))``;
     if the request has no headers and its trace, if any, is not sampled, a plain function must
     have asked for its call before it makes the copy.
     """

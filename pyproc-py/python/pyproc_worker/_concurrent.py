@@ -120,7 +120,8 @@ class Concurrent:
                 connection.outgoing.send(b"".join(frame for _, frame in answers))
             for call, _ in answers:
                 connection.running.remove(call)
-            if connection.outgoing or connection.interest != select.POLLIN:
+            is_watched = connection.interest == select.POLLIN and not connection.refuses
+            if connection.outgoing or not is_watched:
                 self.look_again(connection)
 
 

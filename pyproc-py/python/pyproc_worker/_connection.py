@@ -152,8 +152,9 @@ class Connection:
         self.pending.clear()
         self.outgoing.close()  # first, so that nobody is told of what is cancelled now
         self.running.cancel_all()
-        if self.channel is not None:
-            close_channel(self.channel)
+        channel, self.channel, self.context = self.channel, None, None
+        if channel is not None:
+            close_channel(channel)
 
     def disown(self) -> None:
         """In a forked process: leaves it all to the parent, and takes no lock that it may hold."""

@@ -20,7 +20,7 @@ class Forwarding:
         self._logs = logs
         """Clients that ask for logs get them."""
         self._forwards_logs = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may be the first to load `logging`
 
     def __enter__(self) -> Forwarding:
         """Looks at each connection from now on."""

@@ -127,4 +127,6 @@ def _traceback(cause: "Optional[BaseException]") -> str:
 
 
 def _loaded() -> "Any":
-    return sys.modules.get("logging")
+    logging = sys.modules.get("logging")
+    # A thread may be about to load it: `captureWarnings` is what it defines last.
+    return logging if hasattr(logging, "captureWarnings") else None

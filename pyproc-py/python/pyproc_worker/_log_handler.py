@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from typing import Any, ClassVar
+from weakref import ref
 
 from pyproc_worker import _log
 from pyproc_worker._call import Call, current_call
@@ -24,6 +25,7 @@ from pyproc_worker._json_text import (
 )
 from pyproc_worker._log_records import place
 from pyproc_worker._records import LOGS, RECORD_LIMIT, channel_for, lost
+from pyproc_worker._stdio import ForwardedStream
 
 MESSAGE, EXCEPTION, STACK, FIELDS = 16 * 1024, 20 * 1024, 4 * 1024, 12 * 1024
 """Characters of a record's parts."""
@@ -43,18 +45,18 @@ class ForwardingHandler(logging.Handler):
     def handle(self, record: logging.LogRecord) -> bool:
         if len(_root.handlers) != _Installed.known:
             _silence()
-        identity = id(record)
+        kept: Any = record
         if self.filters:
-            kept: Any = self.filter(record)
+            kept = self.filter(record)
             if not kept:
                 return False
-            record = record if kept is True else kept
-        sent = False
+            kept = record if kept is True else kept
+        _here.sent = None
         try:
-            sent = self._send(record)
+            if self._send(kept):
+                _here.sent = ref(record)  # as the handlers to come get it
         except Exception:
             self.handleError(record)
-        _here.sent = identity if sent else 0
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -79,7 +81,8 @@ class _Unsent:
     """Lets those records through that did not leave otherwise."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return _Installed.handler is None or getattr(_here, "sent", 0) != id(record)
+        sent = getattr(_here, "sent", None)
+        return _Installed.handler is None or sent is None or sent() is not record
 
 
 class _Installed:
@@ -130,8 +133,9 @@ def _silence() -> None:
 def _writes_to_output(handler: logging.Handler) -> bool:
     if not isinstance(handler, logging.StreamHandler):
         return False
+    stream = handler.stream
     outputs = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-    return any(handler.stream is output for output in outputs)
+    return isinstance(stream, ForwardedStream) or any(stream is output for output in outputs)
 
 
 def _line(record: logging.LogRecord, call: Call | None, scale: int = 1) -> bytes:
@@ -212,6 +216,6 @@ def _exception(record: logging.LogRecord) -> str:
 
 _lock = threading.RLock()
 _here = threading.local()
-"""The last record of this thread that was sent."""
+"""The last record of this thread that was sent, which may be gone."""
 _unsent = _Unsent()
 _root = logging.getLogger()

@@ -8,7 +8,7 @@ import time
 from pyproc_worker import _log
 from pyproc_worker._call import current_call
 from pyproc_worker._json_text import encoded, members, quote
-from pyproc_worker._records import LOGS, channel_for
+from pyproc_worker._records import LOGS, RECORD_LIMIT, channel_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ def send_line(text: str, logger: str, level: int, more: str, call: Call | None) 
     channel = channel_for(LOGS, call)
     if channel is None:
         return False
-    record = (
+    record = encoded(
         f'{{"type":"log","time":{time.time_ns()},"level":{level},"logger":{quote(logger)},'
         f'"message":{quote(text)}{more}}}\n'
     )
-    return channel.send(encoded(record))
+    return len(record) <= RECORD_LIMIT and channel.send(record)
 
 
 def send_of_worker(level: int, text: str, traceback: str) -> bool:

@@ -48,6 +48,7 @@ class Loop:
         self._draining = False
         self._deaf = False
         self._flush_deadline = 0.0
+        self._ran = False  # something could be cancelled when a worker that drains looked last
         self._poll = select.poll()
         self._poll.register(listener, select.POLLIN)
         self._poll.register(termination, select.POLLIN)
@@ -203,8 +204,10 @@ class Loop:
         if not self._draining or self._turns.ready:
             return False
         connections = self._connections.values()
-        if any(connection.running for connection in connections):
+        ran, self._ran = self._ran, any(connection.running for connection in connections)
+        if ran or self._ran:  # its client has as long for the answer, however long it ran
             self._flush_deadline = time.monotonic() + FLUSH_LIMIT
+        if self._ran:
             return False
         if time.monotonic() > self._flush_deadline:
             return True

@@ -114,7 +114,7 @@ class GaugeSeries(Series):
         if not -math.inf < value < math.inf:
             raise MetricError(f"a gauge has a finite value, not {value!r}")
         with _lock:
-            self.value = value
+            self.value = float(value)
         self._note()
 
     def inc(self, amount: float = 1) -> None:
@@ -163,6 +163,8 @@ class Metric(_Generic["S"]):
     kind = ""
 
     def __init__(self, name: str, help: str, labels: Sequence[str], unit: str = "") -> None:
+        if not (isinstance(help, str) and isinstance(unit, str)):
+            raise MetricError(f"{name}: help and unit are texts, not {help!r} and {unit!r}")
         self.name = name
         self.help = help
         self.unit = unit
@@ -310,18 +312,22 @@ def registered(metric: M) -> M:
 
 def checked_name(name: str) -> str:
     """Raises `MetricError` if it is no name for a metric of the user's."""
-    if not (name.isascii() and name.replace(":", "_").isidentifier() and len(name) <= 256):
+    if not (isinstance(name, str) and _is_name(name.replace(":", "_")) and len(name) <= 256):
         raise MetricError(f"{name!r} is no name of a metric: letters, digits, '_' and ':' make one")
     if name.startswith(RESERVED):
         raise MetricError(f"{name!r}: names that begin with {RESERVED!r} are the pool's own")
     return name
 
 
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and name.isascii() and name.isidentifier()
+
+
 def _checked_labels(metric: str, labels: Sequence[str]) -> tuple[str, ...]:
     if isinstance(labels, str):
         raise MetricError(f"{metric}: labels are a sequence of names, not one text")
     for name in labels:
-        if not (name.isascii() and name.isidentifier()) or name.startswith("__"):
+        if not _is_name(name) or name.startswith("__"):
             raise MetricError(f"{metric}: {name!r} is no name of a label")
     if len(set(labels)) != len(labels) or len(labels) > MOST_LABELS:
         raise MetricError(f"{metric}: at most {MOST_LABELS} labels, each once")

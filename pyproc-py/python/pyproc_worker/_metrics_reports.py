@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import functools
 import math
 import threading
 import time
 from _queue import Empty, SimpleQueue  # what `queue` has them from
 
-from pyproc_worker import _channel
+from pyproc_worker import _channel, _log
 from pyproc_worker._json_text import encoded, members, quote
 from pyproc_worker._metrics import (
     STARTED,
@@ -26,12 +27,16 @@ from pyproc_worker._records import METRICS, RECORD_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, Callable
 
     from pyproc_worker._metrics import Metric, Series
 
-    Source = Callable[[bool], list[str]]
-    """Metrics as JSON: those that have changed since the last time, or all."""
+    Source = Callable[[bool, Callable[[str], bool]], bool]
+    """Sends metrics as JSON: those that have changed since they were sent, or all.
+
+    It's given what sends one and says whether it got out, and says whether all did.
+    """
 
 PERIOD = 0.1
 """Seconds between a change and its report."""
@@ -64,8 +69,10 @@ class _Reporter:
         """There is something to report. It may be called at any moment, also by a finalizer."""
         if not self._begun:
             self._begun = True
-            with contextlib.suppress(RuntimeError):  # no thread any more, or not yet another
+            try:
                 _thread.start_new_thread(self._run, ())
+            except RuntimeError:  # no room for another thread now, or never again
+                self._begun = False
         self._wake.put(None)
 
     def report(self) -> None:
@@ -85,7 +92,10 @@ class _Reporter:
                 while True:
                     self._wake.get_nowait()
             if Changes.tell is not None:
-                self.report()
+                try:
+                    self.report()
+                except Exception as error:
+                    _log.error("metrics cannot be reported", error)
 
     def _send(self, all_of_them: bool) -> bool:
         """Says whether all clients got it; if not, the next report has it again."""
@@ -100,9 +110,7 @@ class _Reporter:
                     for series in changed:
                         series.changed = True
         for source in sources:
-            for written in source(all_of_them or self._all):
-                if not _send_to(channels, written):
-                    arrived, self._all = False, True
+            arrived = source(all_of_them, functools.partial(_send_to, channels)) and arrived
         return arrived
 
 
@@ -167,16 +175,20 @@ def _divided(metric: Metric[Any], changed: list[Series]) -> list[str]:
         metric.across if isinstance(metric, Gauge) else "",
         metric.bounds if isinstance(metric, Histogram) else None,
     )
+    return [written_metric(defined, part) for part in in_parts(map(_written, changed))]
+
+
+def in_parts(series: Iterable[str]) -> list[list[str]]:
+    """Series of a metric, divided so that no report is too long."""
     parts: list[list[str]] = [[]]
     size = 0
-    for series in changed:
-        written = _written(series)
+    for written in series:
         if size > _PART:
             parts.append([])
             size = 0
         parts[-1].append(written)
         size += len(written)
-    return [written_metric(defined, part) for part in parts]
+    return parts
 
 
 def _written(series: Any) -> str:

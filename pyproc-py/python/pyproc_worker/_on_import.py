@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 
 from pyproc_worker import _log
@@ -30,7 +29,10 @@ def when_loaded(name: str, act: Callable[[], None]) -> None:
 
 
 class _Finder:
-    """Finds nothing itself, but sees what is looked for."""
+    """Finds nothing itself, but sees what is looked for.
+
+    It stays where it is: another thread that walks the list of finders would miss the next one.
+    """
 
     def __init__(self) -> None:
         self.waiting: dict[str, list[Callable[[], None]]] = {}
@@ -41,26 +43,38 @@ class _Finder:
         if name not in self.waiting:
             return None
         for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(name, path, target)
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(name, path, target)
             if spec is not None:
-                self._act_after(spec.loader, name)
+                if hasattr(spec.loader, "exec_module"):  # otherwise there will be no act
+                    spec.loader = _Loader(spec.loader, self)  # type: ignore[assignment]
                 return spec
         return None
 
-    def _act_after(self, loader: Any, name: str) -> None:
-        execute = loader.exec_module
+    def loaded(self, name: str) -> None:
+        """The module is there."""
+        for act in self.waiting.pop(name, []):
+            try:
+                act()
+            except Exception as error:
+                _log.error("telemetry failed", error)
 
-        def exec_module(module: ModuleType) -> None:
-            del loader.exec_module
-            execute(module)
-            for act in self.waiting.pop(name, []):
-                try:
-                    act()
-                except Exception as error:
-                    _log.error("telemetry failed", error)
 
-        with contextlib.suppress(AttributeError):  # a loader that cannot be changed: no act then
-            loader.exec_module = exec_module
+class _Loader:
+    """Stands in for a module's loader until that executes it. It may serve other modules, too."""
+
+    def __init__(self, loader: Any, finder: _Finder) -> None:
+        self._loader = loader
+        self._finder = finder
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__.loader = module.__loader__ = self._loader  # type: ignore[union-attr]
+        self._loader.exec_module(module)
+        self._finder.loaded(module.__name__)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
 
 
 _finder = _Finder()

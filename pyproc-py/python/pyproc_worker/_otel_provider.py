@@ -17,6 +17,7 @@ from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from pyproc_worker._json_text import text_of
 from pyproc_worker._otel_spans import LONGEST_TEXT, send_span
 
 if TYPE_CHECKING:
@@ -172,23 +173,28 @@ class Span(trace.Span):
     def add_event(
         self, name: str, attributes: types.Attributes = None, timestamp: int | None = None
     ) -> None:
+        at = time.time_ns() if timestamp is None else timestamp
+        # Before the lock is taken: it may log, and what handles that may add events.
+        event = Event(name, at, _no_attributes(attributes))
         with self._lock:
             if not self.is_recording():
                 return
             if len(self.events) == LIMIT:
                 del self.events[0]  # the SDK keeps the latest, too
                 self.dropped_events += 1
-            at = time.time_ns() if timestamp is None else timestamp
-            self.events.append(Event(name, at, _no_attributes(attributes)))
+            self.events.append(event)
 
     def add_link(self, context: SpanContext, attributes: types.Attributes = None) -> None:
+        if context is None or not context.is_valid:
+            return
+        link = Link(context, _no_attributes(attributes))
         with self._lock:
-            if context is None or not context.is_valid or not self.is_recording():
+            if not self.is_recording():
                 return
             if len(self.links) == LIMIT:
                 del self.links[0]
                 self.dropped_links += 1
-            self.links.append(Link(context, _no_attributes(attributes)))
+            self.links.append(link)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """As the specification has it, OK is final, and UNSET is ignored."""
@@ -209,7 +215,7 @@ class Span(trace.Span):
         lines = traceback.format_exception(kind, exception, exception.__traceback__)
         told: dict[str, Any] = {
             "exception.type": module + kind.__qualname__,
-            "exception.message": str(exception),
+            "exception.message": text_of(exception),
             "exception.stacktrace": "".join(lines),
             "exception.escaped": str(escaped),
             **(attributes or {}),
@@ -223,7 +229,7 @@ class Span(trace.Span):
             if record:
                 self.record_exception(error)
             if is_status:
-                self.set_status(StatusCode.ERROR, f"{type(error).__name__}: {error}")
+                self.set_status(StatusCode.ERROR, f"{type(error).__name__}: {text_of(error)}")
         self.end()
 
 

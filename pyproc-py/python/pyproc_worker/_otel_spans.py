@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pyproc_worker import _log
 from pyproc_worker._call import current_call
 from pyproc_worker._json_text import encoded, quote, shortened, text_of
 from pyproc_worker._records import SPANS, channel_for, send
@@ -30,8 +31,13 @@ def send_span(span: Finished) -> None:
     if not context.trace_flags.sampled or span.parent is None:
         return
     channel = channel_for(SPANS, current_call())
-    if channel is not None:
-        send(SPANS, encoded(_written(span, context)), channel)
+    if channel is None:
+        return
+    try:
+        record = encoded(_written(span, context))
+    except Exception as error:  # of a span that is not what OpenTelemetry says one is
+        return _log.error(f"the span {text_of(span.name)} cannot be sent", error)
+    send(SPANS, record, channel)
 
 
 def _written(span: Finished, context: SpanContext) -> str:

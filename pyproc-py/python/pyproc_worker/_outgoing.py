@@ -98,7 +98,7 @@ class Outgoing:
             self._waiting += memoryview(frames)[sent:]
 
     def _take_offered(self) -> None:
-        taken = bytes(self._offered)
+        taken = self._offered[:]
         del self._offered[: len(taken)]  # not what was offered since
         self._waiting += taken
 

@@ -12,6 +12,7 @@ from pyproc_worker._metrics import RESERVED
 from pyproc_worker._metrics_reports import (
     definition,
     histogram_series,
+    in_parts,
     is_reportable,
     value_series,
     written_metric,
@@ -19,7 +20,7 @@ from pyproc_worker._metrics_reports import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable
 
 _ACROSS = {
     "sum": "sum",
@@ -37,7 +38,7 @@ class Forwarded:
 
     def __init__(self, registry: Any) -> None:
         self._registry = registry
-        self._reported: dict[str, str] = {}
+        self._reported: dict[tuple[str, int], str] = {}
         self._failed = False
 
     def __eq__(self, other: object) -> bool:
@@ -45,8 +46,11 @@ class Forwarded:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __call__(self, all_of_them: bool) -> list[str]:
-        """The metrics that have changed, or all. One that fails is none, and said once."""
+    def __call__(self, all_of_them: bool, send: Callable[[str], bool]) -> bool:
+        """Sends the metrics that have changed, or all; says whether all got out.
+
+        A registry that fails has none, and that is said once.
+        """
         try:
             families = list(self._registry.collect())
             written = [metric for family in families for metric in self._converted(family)]
@@ -54,11 +58,18 @@ class Forwarded:
             if not self._failed:
                 _log.error("a Prometheus registry cannot be read", error)
             self._failed = True
-            return []
-        now = {defined: written_metric(defined, series) for defined, series in written if series}
+            return True
+        now = {
+            (defined, number): written_metric(defined, part)
+            for defined, series in written
+            for number, part in enumerate(in_parts(series))
+            if part
+        }
         known = {} if all_of_them else self._reported
-        self._reported = now
-        return [metric for defined, metric in now.items() if known.get(defined) != metric]
+        self._reported = {
+            key: metric for key, metric in now.items() if known.get(key) == metric or send(metric)
+        }
+        return len(self._reported) == len(now)
 
     def _converted(self, family: Any) -> list[tuple[str, list[str]]]:
         if family.name.startswith(RESERVED):

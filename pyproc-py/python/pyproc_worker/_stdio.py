@@ -62,19 +62,21 @@ class ForwardedStream(io.TextIOBase):
 
     def flush(self) -> None:
         """Sends the thread's line as it is, too."""
-        thread = threading.get_ident()
-        begun = self._begun.pop(thread, None)
-        if begun is not None:
-            self._finish(begun)
-            if begun.is_elsewhere:
-                self._begun[thread] = begun
+        self._finish_of(threading.get_ident())
         self._original.flush()
 
     def finish(self) -> None:
         """Sends the lines of all threads as they are."""
-        for begun in list(self._begun.values()):
-            self._finish(begun)
+        for thread in list(self._begun):
+            self._finish_of(thread)
         self._original.flush()
+
+    def _finish_of(self, thread: int) -> None:
+        begun = self._begun.pop(thread, None)  # which the thread itself may be about to take
+        if begun is not None:
+            self._finish(begun)
+            if begun.is_elsewhere:
+                self._begun[thread] = begun
 
     def _finish(self, begun: _Begun) -> None:
         line, begun.text = begun.text, ""
@@ -111,6 +113,10 @@ class ForwardedStream(io.TextIOBase):
 
     def writable(self) -> bool:
         return self._original.writable()
+
+    def detach(self) -> Any:
+        self.flush()
+        return self._original.detach()
 
     def close(self) -> None:
         """The streams of a process stay open until its end."""

@@ -70,8 +70,10 @@ pub(crate) struct Connection {
     farewell: Option<Vec<u8>>,
     /// Nothing more will be read: the client finished, or broke the protocol.
     pub(crate) ended: bool,
-    /// The client is gone altogether.
+    /// The client is gone altogether, as its functions have been told.
     pub(crate) gone: bool,
+    /// Sending has failed, which nobody else has been told.
+    pub(crate) lost: bool,
     /// The worker drains: what is read from now on is not run, but may cancel what runs.
     pub(crate) refuses: bool,
     /// It has its place among those whose requests are to be run.
@@ -109,6 +111,7 @@ impl Connection {
             farewell: None,
             ended: false,
             gone: false,
+            lost: false,
             refuses: false,
             scheduled: false,
             interest: PollFlags::empty(),
@@ -163,15 +166,18 @@ impl Connection {
     /// Sends lines of telemetry at once or lets them wait; says whether it does either.
     pub(crate) fn report(&mut self, lines: &[u8]) -> bool {
         let waiting = self.outgoing.len();
-        if self.gone || (waiting > 0 && waiting + FRAME_HEAD + lines.len() > BUFFER_LIMIT) {
+        if self.gone
+            || self.lost
+            || (waiting > 0 && waiting + FRAME_HEAD + lines.len() > BUFFER_LIMIT)
+        {
             return false;
         }
         if write_frame(lines, self.max_frame_size, self.outgoing.end()).is_err() {
             return false;
         }
-        // The serving thread closes it.
-        self.gone |= self.outgoing.send(&*self.socket).is_err();
-        !self.gone
+        // The serving thread closes it; the watcher tells the function that runs meanwhile.
+        self.lost = self.outgoing.send(&*self.socket).is_err();
+        !self.lost
     }
 
     /// Whether a request waits, and the client reads its answers.

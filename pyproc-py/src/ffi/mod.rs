@@ -4,6 +4,10 @@
 //! `PyUnicode_AsUTF8AndSize` (in the stable ABI since 3.10) and `PyObject_VectorcallDict`. CPython
 //! exports both, with these signatures, in every release from 3.9 on; nothing else loads this
 //! module.
+//!
+//! Where this says that the interpreter lock is held, a free-threaded interpreter has none, and any
+//! thread may change a dict or a list meanwhile: there each element is a reference of our own, and a
+//! dict is locked while we are at it.
 #![allow(unsafe_code)]
 
 mod room;
@@ -16,6 +20,7 @@ use std::{io, ptr, slice, str};
 use bytes::BytesMut;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use rustix::net::RecvFlags;
 
@@ -155,6 +160,17 @@ pub(crate) fn write_leaf(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> bool {
 pub(crate) fn write_items<'py>(
     dict: &Bound<'py, PyDict>,
     position: &mut isize,
+    labels: Option<&mut Labels>,
+    out: &mut Vec<u8>,
+) -> Met<'py> {
+    // It does nothing where there is an interpreter lock.
+    with_critical_section(dict, || write_locked_items(dict, position, labels, out))
+}
+
+#[inline]
+fn write_locked_items<'py>(
+    dict: &Bound<'py, PyDict>,
+    position: &mut isize,
     mut labels: Option<&mut Labels>,
     out: &mut Vec<u8>,
 ) -> Met<'py> {
@@ -163,10 +179,16 @@ pub(crate) fn write_items<'py>(
     // SAFETY: `dict` is a dict, and the three places may be written; the function checks the
     // position against the dict as it is now. The references are borrowed from the dict. Until they
     // have been used, or made our own, no Python code runs that could change it: leaves are written
-    // without any.
+    // without any. Without an interpreter lock they are made our own at once, as the dict's lock is
+    // given up whenever this thread waits for another one.
     unsafe {
         let position = ptr::from_mut(position);
         while ffi::PyDict_Next(dict.as_ptr(), position, &raw mut key, &raw mut value) != 0 {
+            #[cfg(Py_GIL_DISABLED)]
+            let _ours = (
+                Bound::from_borrowed_ptr(dict.py(), key),
+                Bound::from_borrowed_ptr(dict.py(), value),
+            );
             if ffi::Py_TYPE(key) != &raw mut ffi::PyUnicode_Type {
                 return Met::Key;
             }
@@ -204,11 +226,19 @@ pub(crate) fn write_elements<'py>(
     let mut out = Room::new(out);
     let len = list.len();
     while *position < len {
+        #[cfg(Py_GIL_DISABLED)]
+        let Ok(ours) = list.get_item(*position) else {
+            return Met::End; // another thread has shortened it
+        };
         // SAFETY: `list` is a list, and the position is below its length, which stays as it is: no
         // Python code runs here, as leaves are written without any. The reference is borrowed from
-        // the list; it is used, or made our own, before any runs.
+        // the list; it is used, or made our own, before any runs. Without an interpreter lock it is
+        // our own from the beginning.
         unsafe {
+            #[cfg(not(Py_GIL_DISABLED))]
             let value = ffi::PyList_GetItem(list.as_ptr(), *position as Py_ssize_t);
+            #[cfg(Py_GIL_DISABLED)]
+            let value = ours.as_ptr();
             *position += 1;
             out.put(b',');
             if !write_leaf_at(value, &mut out) {

@@ -39,7 +39,7 @@ impl Server<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn is_finished(&self) -> bool {
+    pub(super) fn is_finished(&mut self) -> bool {
         if !self.ready.is_empty() {
             return false;
         }
@@ -47,7 +47,12 @@ impl Server<'_, '_> {
         if !state.draining {
             return false;
         }
-        state.is_idle() || (!state.has_concurrent() && Instant::now() > self.flush_deadline)
+        let runs = state.has_concurrent();
+        if mem::replace(&mut self.ran_concurrent, runs) {
+            // Its client has as long for the answer, however long it ran.
+            self.flush_deadline = Instant::now() + FLUSH_LIMIT;
+        }
+        state.is_idle() || (!runs && Instant::now() > self.flush_deadline)
     }
 
     /// Gives clients a bounded time to read what is ready.
@@ -91,5 +96,25 @@ pub(crate) fn end(py: Python<'_>, core: &Core, watcher: JoinHandle<()>) -> PyRes
     core.pulse.stop();
     // It ends by itself even if it panicked.
     let _ = py.detach(|| watcher.join());
-    concurrent::stop(py, core)
+    // Clients that the watcher has accepted since the serving thread looked last.
+    let late: Vec<Place> = core.lock().connections().map(|(place, _)| place).collect();
+    let closed = late
+        .into_iter()
+        .try_for_each(|place| close(py, core, place).map(drop));
+    concurrent::stop(py, core).and(closed)
+}
+
+/// Closes a connection, and tells all that have to do with it; whether it is the owner's.
+pub(super) fn close(py: Python<'_>, core: &Core, place: Place) -> PyResult<bool> {
+    let (connection, given_up) = core.lock().remove(place);
+    if !given_up.is_empty() {
+        core.tell(py, given_up);
+    }
+    let Some(connection) = connection else {
+        return Ok(false);
+    };
+    if let Some(channel) = &connection.client.channel {
+        reporter::close(py, channel)?;
+    }
+    Ok(connection.owner)
 }

@@ -27,7 +27,6 @@ use crate::connection::Connection;
 use crate::functions::Functions;
 use crate::hello;
 use crate::json::Keys;
-use crate::reporter;
 use crate::spin::Spin;
 use crate::state::{Core, GivenUp, Place, State};
 
@@ -57,6 +56,8 @@ pub(crate) struct Server<'a, 'py> {
     ready: VecDeque<Place>,
     deaf: bool,
     flush_deadline: Instant,
+    /// The event loop had calls when a worker that drains looked last.
+    ran_concurrent: bool,
 }
 
 /// A connection as it is waited for.
@@ -98,6 +99,7 @@ impl<'a, 'py> Server<'a, 'py> {
             ready: VecDeque::new(),
             deaf: false,
             flush_deadline: Instant::now(),
+            ran_concurrent: false,
         }
     }
 
@@ -199,7 +201,7 @@ impl<'a, 'py> Server<'a, 'py> {
             return Ok(());
         };
         let failed = connection.flush().is_err();
-        if failed || connection.gone || connection.is_finished() {
+        if failed || connection.gone || connection.lost || connection.is_finished() {
             drop(state);
             return self.close(place);
         }
@@ -219,17 +221,9 @@ impl<'a, 'py> Server<'a, 'py> {
     }
 
     pub(crate) fn close(&mut self, place: Place) -> PyResult<()> {
-        let (connection, given_up) = self.core.lock().remove(place);
         self.connections.retain(|one| one.place != place);
-        self.tell(given_up);
         self.deaf = false;
-        let Some(connection) = connection else {
-            return Ok(());
-        };
-        if let Some(channel) = &connection.client.channel {
-            reporter::close(self.py, channel)?;
-        }
-        if connection.owner {
+        if ending::close(self.py, self.core, place)? {
             self.drain()?;
         }
         Ok(())
