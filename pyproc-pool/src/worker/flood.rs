@@ -6,7 +6,7 @@ use std::{mem, time::Duration};
 ///
 /// To be woken for each line costs both sides, so that a flood is read now and then only. To write each line with a
 /// system call of its own costs the worker even more, which is held up then: it gets out some 50,000 lines a second.
-/// Who writes many lines at once gets out a million.
+/// Who writes many lines at once gets out half a million to a million.
 #[derive(Debug)]
 pub(super) struct Flood {
     on: bool,
