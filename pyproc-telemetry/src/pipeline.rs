@@ -80,8 +80,8 @@ impl Pipeline {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Starts a span below what is current, without the SDK, whose spans cost a call several times as much. `None`: there is nothing
-    /// to be made, as the span would be one of telemetry itself.
+    /// Starts a span below what is current. Not one of the SDK's, which its own thread would have to write down. `None`: there is
+    /// nothing to be made, as the span would be one of telemetry itself.
     pub(crate) fn begin(&self, name: &str, kind: &SpanKind, parent: &Context) -> Option<Begun> {
         if parent.is_telemetry_suppressed() {
             return None;

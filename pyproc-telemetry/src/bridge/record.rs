@@ -1,6 +1,6 @@
 //! What is known of a call that has ended, and the spans that say so.
 //!
-//! They are written down by the exporter's thread: a call that waited for that would take half a microsecond longer.
+//! They are written down by the exporter's thread, so that a call only keeps the pieces.
 
 use std::{
     fmt,
