@@ -1,8 +1,9 @@
 //! A web service in front of a pool: every failure has its status, the queue has its limits,
-//! and SIGTERM or Ctrl-C ends it without losing a request.
+//! SIGHUP replaces the workers, and SIGTERM or Ctrl-C ends it, without losing a request.
 
 mod args;
 mod failure;
+mod reload;
 mod routes;
 mod stop_signal;
 
@@ -17,7 +18,7 @@ use crate::{args::Args, stop_signal::StopSignal};
 /// How long requests and their clients have to finish once the service is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long the workers have to end after that.
+/// How long workers have to end after that, and to finish their calls when they are replaced.
 const GRACE: Duration = Duration::from_secs(5);
 
 #[tokio::main(flavor = "current_thread")]
@@ -27,6 +28,7 @@ async fn main() -> anyhow::Result<()> {
     // Nobody can connect before the workers are ready.
     let listener = TcpListener::bind(&args.addr).await?;
     let stop = StopSignal::install()?;
+    reload::on_hangup(pool.clone(), GRACE)?;
     println!("listening on http://{}", listener.local_addr()?);
 
     serve(listener, &pool, &stop).await?;

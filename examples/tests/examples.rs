@@ -178,6 +178,22 @@ fn sigterm_lets_a_running_request_finish_and_leaves_no_process() {
     }
 }
 
+#[test]
+fn sighup_replaces_the_workers_and_lets_a_running_request_finish() {
+    let service = Service::start(&PATIENT);
+    let before = service.workers();
+    let running = service.send(r#"{"value": 0, "delay_ms": 1500}"#);
+    until("it runs", || service.readiness("in_flight") == 1);
+    service.signal("HUP");
+
+    assert_eq!(running.answer().status, 200);
+    until("all workers are others", || {
+        let now = service.workers();
+        now.len() == 2 && !now.iter().any(|worker| before.contains(worker))
+    });
+    assert_eq!(service.predict(r#"{"value": 0}"#).status, 200);
+}
+
 /// No request of a test takes that long, however slow the machine is.
 const PATIENT: [&str; 2] = ["--timeout", "60000"];
 

@@ -298,6 +298,8 @@ pub enum DeathCause {
     Disconnected,
     /// Its connection failed, and it was killed if it was ours to kill.
     Connection(io::Error),
+    /// A reload replaced it, and it was killed as it did not finish its calls in the time that it had.
+    Replaced,
 }
 
 impl fmt::Display for WorkerDeath {
@@ -310,6 +312,7 @@ impl fmt::Display for WorkerDeath {
             DeathCause::Exited(status) => write!(f, " died: {status}")?,
             DeathCause::Disconnected => f.write_str(" closed its connection")?,
             DeathCause::Connection(_) => f.write_str(" lost its connection")?,
+            DeathCause::Replaced => f.write_str(" was replaced and did not finish in time")?,
         }
         write_output(f, &self.output)
     }

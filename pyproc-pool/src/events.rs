@@ -60,6 +60,7 @@ impl Subscriber {
 pub(crate) enum WorkerNews<'a> {
     Started { pid: u32 },
     Ready { pid: Option<u32>, restarts: u64 },
+    Reloaded { pid: Option<u32>, restarts: u64 },
     Died(&'a Error),
     NotStarted(&'a StartFailure),
     GivenUp,
@@ -78,6 +79,9 @@ pub(crate) fn worker(worker_id: usize, news: WorkerNews<'_>) {
         }
         WorkerNews::Ready { pid, restarts } => {
             tracing::info!(target: "pyproc::pool", worker_id, pid, restarts, "worker restarted");
+        }
+        WorkerNews::Reloaded { pid, restarts } => {
+            tracing::info!(target: "pyproc::pool", worker_id, pid, restarts, "worker reloaded");
         }
         WorkerNews::Died(error) => {
             let (kind, error) = (error.kind().as_str(), chain(error));

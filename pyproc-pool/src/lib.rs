@@ -106,7 +106,7 @@ pub use error::{
 pub use pool::{Pool, WeakPool};
 pub use pyproc_protocol as protocol;
 pub use request::CallRequest;
-pub use status::{Health, ShutdownReport, Stats, WorkerHealth, WorkerState};
+pub use status::{Health, ReloadReport, ShutdownReport, Stats, WorkerHealth, WorkerState};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -208,6 +208,20 @@ pub enum WorkerEvent<'a> {
         /// It is not the first in its slot.
         restarted: bool,
     },
+    /// A [reload](crate::Pool::reload) has put it in the place of another, and it answers calls from now on.
+    Reloaded {
+        /// Its slot.
+        worker: usize,
+        /// Its process id.
+        pid: Option<u32>,
+    },
+    /// The one that a reload has replaced is gone.
+    Replaced {
+        /// The slot, which has another by now.
+        worker: usize,
+        /// How it died, if it did before it had answered the calls that it had.
+        error: Option<&'a Error>,
+    },
     /// It died, or broke the protocol and was ended.
     Died {
         /// Its slot.
@@ -240,6 +254,10 @@ impl WorkerEvent<'_> {
         match self {
             Self::Died {
                 error: Error::WorkerDied(death),
+                ..
+            }
+            | Self::Replaced {
+                error: Some(Error::WorkerDied(death)),
                 ..
             } => Some(death),
             _ => None,

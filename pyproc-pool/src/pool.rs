@@ -9,18 +9,18 @@ use std::{
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
-    sync::{Mutex, watch},
+    sync::{Mutex, mpsc, oneshot, watch},
     task::JoinSet,
     time::timeout,
 };
 
 use crate::{
-    CallRequest, ConfigError, Error, Health, PoolBuilder, PoolConfig, ShutdownReport, StartFailure,
-    Stats, WorkerHealth,
+    CallRequest, ConfigError, Error, Health, PoolBuilder, PoolConfig, ReloadReport, ShutdownReport,
+    StartFailure, Stats, WorkerHealth,
     deadlines::Deadlines,
     shared::{Attached, Shared},
     socket_dir::SocketDir,
-    worker::{Lifecycle, Running, Source, Stop, last_words},
+    worker::{Lifecycle, Reload, Running, SHORTEST_GRACE, Slot, Source, Stop, last_words},
 };
 
 /// A pool of Python worker processes.
@@ -51,14 +51,15 @@ struct Handle {
     shared: Arc<Shared>,
     _deadlines: Deadlines,
     stop: watch::Sender<Stop>,
-    /// One task for each worker, which says whether it had to kill it.
-    tasks: Mutex<JoinSet<bool>>,
+    /// One task for each slot, which says how many workers it had to kill.
+    tasks: Mutex<JoinSet<usize>>,
+    /// The ways to these tasks.
+    reloads: Vec<mpsc::Sender<Reload>>,
+    /// One worker at a time is replaced.
+    reload_turn: Arc<Mutex<()>>,
     /// Removed at the shutdown, else with the last handle.
     socket_dir: std::sync::Mutex<Option<SocketDir>>,
 }
-
-/// A worker that is told to end has at least this long.
-const SHORTEST_GRACE: Duration = Duration::from_millis(500);
 
 impl Pool {
     /// Settings step by step, with defaults for the others.
@@ -88,13 +89,18 @@ impl Pool {
         let shared = Arc::new(Shared::new(config, attached, sources.len()));
         let deadlines = Deadlines::watch(Arc::clone(&shared)).map_err(no_thread)?;
         let (stop, on_stop) = watch::channel(Stop::No);
-        let starts = sources
-            .into_iter()
-            .enumerate()
-            .map(|(worker, source)| {
-                Lifecycle::new(worker, source, Arc::clone(&shared), on_stop.clone())
-            })
-            .collect();
+        let (mut starts, mut reloads) = (Vec::new(), Vec::new());
+        for (worker, source) in sources.into_iter().enumerate() {
+            let (reload, on_reload) = mpsc::channel(1);
+            let slot = Slot {
+                worker,
+                source,
+                shared: Arc::clone(&shared),
+                stop: on_stop.clone(),
+            };
+            starts.push(Lifecycle::new(slot, on_reload));
+            reloads.push(reload);
+        }
         let tasks = match start_all(starts).await {
             Ok(tasks) => tasks,
             Err(failure) => {
@@ -108,6 +114,8 @@ impl Pool {
                 _deadlines: deadlines,
                 stop,
                 tasks: Mutex::new(tasks),
+                reloads,
+                reload_turn: Arc::default(),
                 socket_dir: std::sync::Mutex::new(socket_dir),
             }),
         })
@@ -238,6 +246,59 @@ impl Pool {
         }
     }
 
+    /// Replaces the workers, such as for a new version of the script or of its model, while calls go on.
+    ///
+    /// One after another: a new worker is started beside the old one, and gets the slot's calls once it is ready. The
+    /// old one finishes those that it has, is told to end (SIGTERM), and is killed if that takes it longer than `grace`
+    /// in all, but half a second to end it always has. So there is one process more at a time, and never one fewer. A
+    /// slot that was given up is filled again.
+    ///
+    /// ```no_run
+    /// # async fn example(pool: pyproc_pool::Pool) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tokio::signal::unix::{SignalKind, signal};
+    ///
+    /// let mut hangup = signal(SignalKind::hangup())?;
+    /// while hangup.recv().await.is_some() {
+    ///     if let Err(error) = pool.reload(Duration::from_secs(30)).await {
+    ///         eprintln!("the old workers go on: {error:?}");
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::StartFailed`] when a new worker does not start; the old one goes on, and so do those after it.
+    /// - [`Error::ShutDown`] when the pool is shut down meanwhile.
+    /// - [`Error::Config`] when the workers are external, and so not the pool's to start.
+    ///
+    /// A call that an old worker has not finished within `grace` fails with [`Error::WorkerDied`], whose cause is
+    /// [`DeathCause::Replaced`](crate::DeathCause::Replaced).
+    ///
+    /// # Cancellation safety
+    ///
+    /// When the future is dropped, the worker that is being replaced still is, and those after it are not.
+    pub async fn reload(&self, grace: Duration) -> Result<ReloadReport, Error> {
+        let handle = &self.handle;
+        if !handle.shared.config.external_sockets.is_empty() {
+            let reason = "workers that the pool has not started are not its own to reload; reload them where they run";
+            return Err(ConfigError::new("external_sockets", reason).into());
+        }
+        let mut killed = 0;
+        for slot in &handle.reloads {
+            let (done, on_done) = oneshot::channel();
+            let turn = Arc::clone(&handle.reload_turn).lock_owned().await;
+            let reload = Reload::new(grace, done, turn);
+            let asked = slot.send(reload).await;
+            asked.map_err(|_| Error::ShutDown)?;
+            let replaced = on_done.await.map_err(|_| Error::ShutDown)?;
+            killed += usize::from(replaced.map_err(Error::StartFailed)?);
+        }
+        Ok(ReloadReport { killed })
+    }
+
     /// Ends the pool in order: refuses new calls, waits up to `deadline` for those that it has, fails
     /// the rest with [`Error::ShutDown`], tells the workers to end (SIGTERM), and kills those that don't
     /// within the rest of `deadline`, or half a second if that is longer. External workers
@@ -260,7 +321,7 @@ impl Pool {
         let mut killed = 0;
         let mut tasks = self.handle.tasks.lock().await;
         while let Some(ended) = tasks.join_next().await {
-            killed += usize::from(ended.unwrap_or(true));
+            killed += ended.unwrap_or(1);
         }
         self.handle.remove_sockets();
         ShutdownReport { cut_off, killed }
@@ -291,9 +352,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         // The tasks end too, but only when their runtime runs, and it may never run again.
         for worker in self.shared.workers().iter_mut() {
-            if let Some(process) = worker.process.take() {
-                process.kill();
-            }
+            worker.processes.take().for_each(|it| it.kill());
         }
     }
 }
@@ -319,7 +378,7 @@ async fn end_all(shared: &Shared) {
         .workers()
         .iter_mut()
         .enumerate()
-        .filter_map(|(worker, it)| Some((worker, it.process.take()?)))
+        .flat_map(|(worker, it)| it.processes.take().map(move |process| (worker, process)))
         .collect();
     for (worker, process) in processes {
         last_words(shared, worker, &process).await;
@@ -327,7 +386,7 @@ async fn end_all(shared: &Shared) {
 }
 
 /// Starts all workers at the same time. The first that fails ends the others.
-async fn start_all(lifecycles: Vec<Lifecycle>) -> Result<JoinSet<bool>, StartFailure> {
+async fn start_all(lifecycles: Vec<Lifecycle>) -> Result<JoinSet<usize>, StartFailure> {
     let mut starts = JoinSet::new();
     for mut lifecycle in lifecycles {
         starts.spawn(async move {

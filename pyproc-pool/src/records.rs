@@ -31,7 +31,8 @@ struct Queue {
 
 #[derive(Debug)]
 struct Waiting {
-    workers: Vec<Inbound>,
+    /// By lane, as the scheduler has them: of each slot's worker, and last of one that was replaced.
+    lanes: Vec<Inbound>,
     /// Number of the batch that is being collected.
     batch: u64,
     /// The thread is to be woken.
@@ -44,6 +45,8 @@ struct Waiting {
 /// What one worker has sent and nobody has looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Inbound {
+    /// The worker's slot.
+    pub(crate) worker: usize,
     pub(crate) pid: Option<u32>,
     /// Where the last of what it said is kept.
     pub(crate) tail: Option<Tail>,
@@ -68,7 +71,7 @@ const LAST_RECORDS: Duration = Duration::from_millis(500);
 impl Records {
     pub(crate) fn new(workers: usize, reports: Reports) -> Self {
         let waiting = Waiting {
-            workers: (0..workers).map(|_| Inbound::default()).collect(),
+            lanes: (0..=workers).map(|_| Inbound::default()).collect(),
             batch: 0,
             asleep: false,
             hurry: false,
@@ -87,15 +90,21 @@ impl Records {
 
     /// Another process reports for this worker from now on.
     pub(crate) fn begin(&self, worker: usize, pid: Option<u32>, tail: Option<Tail>) {
-        let inbound = &mut self.queue.lock().workers[worker];
+        let inbound = &mut self.queue.lock().lanes[worker];
+        inbound.worker = worker;
         inbound.pid = pid;
         inbound.tail = tail;
     }
 
+    /// The worker was replaced, and what it reports comes from this lane from now on.
+    pub(crate) fn replaced(&self, worker: usize, lane: usize) {
+        self.queue.lock().lanes.swap(worker, lane);
+    }
+
     /// Takes frames. Never waits: what there is no room for is dropped and counted.
-    pub(crate) fn push(&self, worker: usize, frames: impl Iterator<Item = Bytes>) {
+    pub(crate) fn push(&self, lane: usize, frames: impl Iterator<Item = Bytes>) {
         let mut waiting = self.queue.lock();
-        let inbound = &mut waiting.workers[worker];
+        let inbound = &mut waiting.lanes[lane];
         frames.for_each(|frame| inbound.push(&frame));
         if mem::take(&mut waiting.asleep) {
             drop(waiting);
@@ -129,7 +138,7 @@ impl Records {
         let mut handled = self.queue.handled.subscribe();
         let batch = {
             let mut waiting = self.queue.lock();
-            if waiting.batch == 0 && waiting.workers.iter().all(Inbound::is_empty) {
+            if waiting.batch == 0 && waiting.lanes.iter().all(Inbound::is_empty) {
                 return;
             }
             waiting.hurry = true;
@@ -174,6 +183,7 @@ impl Inbound {
     /// Takes what has arrived, and leaves empty memory.
     fn swap(&mut self, empty: &mut Self) {
         mem::swap(self, empty);
+        self.worker = empty.worker;
         self.pid = empty.pid;
         self.tail.clone_from(&empty.tail);
     }
@@ -198,8 +208,8 @@ impl Queue {
             };
         }
         waiting.asleep = false;
-        for (worker, empty) in waiting.workers.iter_mut().zip(batch) {
-            worker.swap(empty);
+        for (inbound, empty) in waiting.lanes.iter_mut().zip(batch) {
+            inbound.swap(empty);
         }
         waiting.batch += 1;
         Taken {
@@ -234,7 +244,7 @@ impl Queue {
 
 impl Waiting {
     fn is_worth_a_look(&self) -> bool {
-        self.hurry || self.closed || self.workers.iter().any(|it| !it.is_empty())
+        self.hurry || self.closed || self.lanes.iter().any(|it| !it.is_empty())
     }
 }
 
@@ -246,13 +256,14 @@ struct Taken {
 }
 
 fn run(queue: &Queue, mut reports: Reports) {
-    let workers = queue.lock().workers.len();
-    let mut batch: Vec<_> = (0..workers).map(|_| Inbound::default()).collect();
+    let lanes = queue.lock().lanes.len();
+    let mut batch: Vec<_> = (0..lanes).map(|_| Inbound::default()).collect();
     let mut deadline = None;
     loop {
         let taken = queue.take(&mut batch, deadline);
-        for (worker, inbound) in batch.iter_mut().enumerate() {
-            reports.take(worker, inbound);
+        // One that was replaced began earlier than the others.
+        for inbound in batch.iter_mut().rev() {
+            reports.take(inbound);
             inbound.clear();
         }
         deadline = reports.after_batch(taken.all);

@@ -76,8 +76,8 @@ impl Reports {
     }
 
     /// Tells of what one worker has sent.
-    pub(crate) fn take(&mut self, worker: usize, inbound: &Inbound) {
-        let now = Instant::now();
+    pub(crate) fn take(&mut self, inbound: &Inbound) {
+        let (now, worker) = (Instant::now(), inbound.worker);
         let state = &mut self.workers[worker];
         state.lost.frames.add(inbound.dropped);
         let from = Reporter {

@@ -27,7 +27,10 @@ pub(crate) struct Scheduler {
     /// Calls that wait for a worker. Not empty only while no worker has room.
     queue: Queue,
     methods: Methods,
+    /// The ways to the workers, by slot, and as the last one that to a worker which was replaced.
     lanes: Vec<Lane>,
+    /// The slot of the worker that was replaced.
+    replaced: usize,
     limits: Limits,
     open: bool,
     /// Memory of requests that waited, for the next ones.
@@ -91,7 +94,8 @@ impl Scheduler {
             calls: CallTable::default(),
             queue: Queue::default(),
             methods: Methods::default(),
-            lanes: (0..workers).map(lane).collect(),
+            lanes: (0..=workers).map(lane).collect(),
+            replaced: 0,
             limits,
             open: true,
             spare: Vec::new(),
@@ -292,10 +296,10 @@ impl Scheduler {
                 worker, abandoned, ..
             }) => {
                 *abandoned = true;
-                let worker = *worker;
+                let lane = *worker;
                 self.counters.abandoned += 1;
-                wakers.extend(self.lanes[worker].cancel(id, reason));
-                GivenUp::OnWorker(worker)
+                wakers.extend(self.lanes[lane].cancel(id, reason));
+                GivenUp::OnWorker(self.slot(lane))
             }
             Some(CallState::Queued(..)) => {
                 self.counters.abandoned += 1;
@@ -350,6 +354,7 @@ impl Scheduler {
         let wire_id = answer.id;
         let unknown = || ProtocolViolation::UnknownId { id: wire_id };
         let id = CallId::from_wire(wire_id);
+        let slot = self.slot(worker);
         let call = self.calls.get(id).ok_or_else(unknown)?;
         let (sent, abandoned) = match call.state {
             CallState::OnWorker {
@@ -367,7 +372,7 @@ impl Scheduler {
             return Ok(concurrent);
         }
         call.state = CallState::Done(Ok(Answered {
-            worker,
+            worker: slot,
             answer,
             sent,
             received: now,
@@ -446,6 +451,36 @@ impl Scheduler {
     /// [`fail_lane`](Self::fail_lane).
     pub(crate) fn lane_down(&mut self, worker: usize) {
         self.lanes[worker].enter(LaneState::Down);
+    }
+
+    /// Another worker takes the place: the one that has it gets no further calls, and keeps those that it has. Returns
+    /// its lane from now on. There is one such at a time.
+    pub(crate) fn lane_replaced(&mut self, worker: usize) -> usize {
+        let lane = self.workers();
+        self.lanes.swap(worker, lane);
+        self.lanes[lane].drain();
+        self.replaced = worker;
+        for call in self.calls.calls_mut() {
+            if let CallState::OnWorker { worker: on, .. } = &mut call.state
+                && *on == worker
+            {
+                *on = lane;
+            }
+        }
+        lane
+    }
+
+    fn workers(&self) -> usize {
+        self.lanes.len() - 1
+    }
+
+    /// Which slot's worker has this lane.
+    fn slot(&self, lane: usize) -> usize {
+        if lane == self.workers() {
+            self.replaced
+        } else {
+            lane
+        }
     }
 
     /// No worker will take this place again. When it was the last, all that waits fails.
@@ -548,7 +583,7 @@ impl Scheduler {
     /// Why no worker will ever be ready, if so.
     fn all_gone(&self) -> Option<Error> {
         let mut last = None;
-        for lane in &self.lanes {
+        for lane in &self.lanes[..self.workers()] {
             match lane.state() {
                 LaneState::Gone(failure) => last = failure.as_ref().or(last),
                 _ => return None,
@@ -565,7 +600,11 @@ impl Scheduler {
     }
 
     pub(crate) fn in_flight_of(&self, worker: usize) -> usize {
-        self.lanes[worker].in_flight()
+        let replaced = match self.replaced == worker {
+            true => self.lanes[self.workers()].in_flight(),
+            false => 0,
+        };
+        self.lanes[worker].in_flight() + replaced
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -573,7 +612,7 @@ impl Scheduler {
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.lanes.len() * self.limits.max_in_flight
+        self.workers() * self.limits.max_in_flight
     }
 
     pub(crate) fn counters(&self) -> Counters {

@@ -1,5 +1,5 @@
 use std::{
-    fmt,
+    fmt, mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -60,10 +60,30 @@ impl fmt::Debug for Carry {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) state: WorkerState,
-    pub(crate) process: Option<Arc<Process>>,
+    pub(crate) processes: Processes,
     pub(crate) pid: Option<u32>,
     pub(crate) restarts: u64,
     pub(crate) last_error: Option<String>,
+}
+
+/// The processes of a slot, for whoever ends them all.
+#[derive(Debug, Default)]
+pub(crate) struct Processes {
+    pub(crate) starting: Option<Arc<Process>>,
+    pub(crate) serving: Option<Arc<Process>>,
+    /// It was replaced, and finishes the calls that it has.
+    pub(crate) leaving: Option<Arc<Process>>,
+}
+
+impl Processes {
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Arc<Process>> {
+        let Self {
+            starting,
+            serving,
+            leaving,
+        } = mem::take(self);
+        [starting, serving, leaving].into_iter().flatten()
+    }
 }
 
 impl Shared {
@@ -87,7 +107,7 @@ impl Shared {
         };
         let unborn = |_| Worker {
             state: WorkerState::Starting,
-            process: None,
+            processes: Processes::default(),
             pid: None,
             restarts: 0,
             last_error: None,

@@ -26,7 +26,7 @@ pub struct WorkerHealth {
     pub state: WorkerState,
     /// Its process id; `None` when there is no process, or it is not known.
     pub pid: Option<u32>,
-    /// How often it was started again.
+    /// How often it was started again, also by reloads.
     pub restarts: u64,
     /// Calls that it has.
     pub in_flight: usize,
@@ -44,7 +44,7 @@ pub enum WorkerState {
     Ready,
     /// It died, and is being replaced.
     Restarting,
-    /// It is gone and will not be replaced: it failed to start too often, or the pool is shut down.
+    /// It is gone and will not be replaced before a reload: it failed to start too often, or the pool is shut down.
     Stopped,
 }
 
@@ -64,7 +64,7 @@ pub struct Stats {
     pub rejected: u64,
     /// Calls whose callers gave up or ran out of time before the answer, since the start.
     pub abandoned: u64,
-    /// Workers started again, since the start.
+    /// Workers started again, also by reloads, since the start.
     pub restarts: u64,
 }
 
@@ -76,5 +76,13 @@ pub struct ShutdownReport {
     /// [`Error::ShutDown`](crate::Error::ShutDown).
     pub cut_off: usize,
     /// Workers that did not end when they were told to, and were killed.
+    pub killed: usize,
+}
+
+/// How a reload went. From [`Pool::reload`](crate::Pool::reload).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReloadReport {
+    /// Workers that did not finish and end in the time that they had, and were killed.
     pub killed: usize,
 }

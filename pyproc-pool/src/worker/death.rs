@@ -51,14 +51,16 @@ pub(super) async fn explain(
     Box::new(move || Error::WorkerDied(Arc::clone(&death)))
 }
 
-async fn autopsy(
+/// Ends what is left of a worker, and says how it ended.
+pub(super) async fn autopsy(
     shared: &Shared,
     worker: usize,
     process: Option<&Process>,
     mut cause: DeathCause,
 ) -> WorkerDeath {
     if let Some(process) = process {
-        if let Some(status) = own_end(process).await {
+        let is_due = matches!(cause, DeathCause::Replaced);
+        if !is_due && let Some(status) = own_end(process).await {
             cause = DeathCause::Exited(status);
         }
         last_words(shared, worker, process).await;

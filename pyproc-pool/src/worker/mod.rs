@@ -2,17 +2,23 @@
 
 mod connect;
 mod death;
+mod farewell;
 mod flood;
 mod lifecycle;
 mod line_log;
 mod output;
 mod parent_death;
 mod process;
+mod reload;
 mod sink;
+mod slot;
 mod source;
+mod start;
 mod tail;
 
 pub(crate) use death::last_words;
-pub(crate) use lifecycle::{Lifecycle, Running, Source, Stop};
+pub(crate) use lifecycle::Lifecycle;
 pub(crate) use process::Process;
+pub(crate) use reload::{Reload, SHORTEST_GRACE};
+pub(crate) use slot::{Running, Slot, Source, Stop};
 pub(crate) use tail::Tail;

@@ -39,7 +39,7 @@ const BUCKETS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 /// | `pyproc_request_transport_seconds{function_name}` | on the way, and waiting in the worker |
 /// | `pyproc_request_execution_seconds{function_name}` | in the function, by the worker's clock |
 /// | `pyproc_request_bytes_total{function_name}`, `pyproc_response_bytes_total{function_name}` | inputs and results |
-/// | `pyproc_worker_restarts_total{worker_id,reason}` | workers that took the place of another, by what befell that: `crash`; `protocol` if it broke the protocol; `health_check` is for a check that the pool does not make yet |
+/// | `pyproc_worker_restarts_total{worker_id,reason}` | workers that took the place of another, by what befell that: `crash`; `protocol` if it broke the protocol; `drain` if it ended itself in order; `reload` if it was replaced; `health_check` is for a check that the pool does not make yet |
 /// | `pyproc_worker_start_failures_total{worker_id}` | starts that failed |
 /// | `pyproc_requests_in_flight{worker_id}` | calls that a worker has |
 /// | `pyproc_workers_total{status}` | workers that are `active`, `restarting` (or starting) or `crashed` (given up, or stopped) |

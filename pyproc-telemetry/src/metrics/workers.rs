@@ -17,6 +17,8 @@ use super::PoolMetricsBuilder;
 const CRASH: &str = "crash";
 const HEALTH_CHECK: &str = "health_check";
 const PROTOCOL: &str = "protocol";
+const DRAIN: &str = "drain";
+const RELOAD: &str = "reload";
 
 pub(super) struct Workers {
     restarts: IntCounterVec,
@@ -67,6 +69,13 @@ impl Workers {
                     PROTOCOL
                 };
                 befell.insert(*worker, reason);
+            }
+            WorkerEvent::Drained { worker } => {
+                befell.insert(*worker, DRAIN);
+            }
+            WorkerEvent::Reloaded { worker, .. } => {
+                let worker = worker.to_string();
+                self.restarts.with_label_values(&[&*worker, RELOAD]).inc();
             }
             WorkerEvent::StartFailed { worker, .. } => {
                 let worker = worker.to_string();

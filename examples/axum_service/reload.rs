@@ -1,0 +1,18 @@
+use std::{io, time::Duration};
+
+use pyproc_pool::Pool;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// From now on each SIGHUP replaces the workers, such as for a new model, while they serve.
+pub(crate) fn on_hangup(pool: Pool, grace: Duration) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match pool.reload(grace).await {
+                Ok(report) => println!("reloaded: {} workers killed", report.killed),
+                Err(error) => eprintln!("not reloaded, the workers of before go on: {error:?}"),
+            }
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! The end of a worker that has nothing to do any more.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{
+    Process,
+    death::{last_words, left_running},
+    slot::Running,
+};
+use crate::{connection::Connection, shared::Shared};
+
+/// Tells the worker to end, and kills it if it does not within `grace`; then `true` is returned. Its last records are told
+/// by then. Somebody else's worker is only disconnected.
+pub(super) async fn end(
+    shared: &Shared,
+    (worker, lane): (usize, usize),
+    running: Running,
+    grace: Duration,
+) -> bool {
+    let Running {
+        connection,
+        process,
+        ..
+    } = running;
+    let killed = match process {
+        Some(process) => {
+            process.terminate();
+            let ended = async {
+                // The other half is for a worker that waits for its client to hang up.
+                hear_out(shared, lane, connection, Some(&process), grace / 2).await;
+                process.exited().await;
+            };
+            let killed = timeout(grace, ended).await.is_err();
+            last_words(shared, worker, &process).await;
+            killed
+        }
+        None => {
+            // It goes on, so only what has arrived is read.
+            hear_out(shared, lane, connection, None, Duration::ZERO).await;
+            false
+        }
+    };
+    shared.records.settled().await;
+    killed
+}
+
+/// Reads what a worker that is to end still reports, and hangs up.
+async fn hear_out(
+    shared: &Shared,
+    lane: usize,
+    mut connection: Connection,
+    process: Option<&Arc<Process>>,
+    limit: Duration,
+) {
+    if !connection.peer().features().has_telemetry() {
+        return;
+    }
+    let farewell = async {
+        tokio::select! {
+            biased;
+            () = connection.farewell(shared, lane) => {}
+            () = left_running(process.cloned()) => {}
+        }
+    };
+    let _ = timeout(limit, farewell).await;
+}

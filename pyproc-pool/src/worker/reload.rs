@@ -1,0 +1,178 @@
+//! The worker that a reload replaces: it finishes the calls that it has while the next one serves.
+
+use std::{
+    sync::Arc,
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{OwnedMutexGuard, oneshot},
+    time::timeout,
+};
+
+use super::{
+    death::{self, left_running},
+    farewell,
+    slot::{Running, Slot},
+};
+use crate::{
+    DeathCause, Error, StartFailure, connection::Closed, events::WorkerNews, observe::WorkerEvent,
+};
+
+/// Asks for a slot's worker to be replaced.
+#[derive(Debug)]
+pub(crate) struct Reload {
+    /// What a worker that is replaced has to finish its calls, and to end.
+    grace: Duration,
+    done: oneshot::Sender<Replacement>,
+    /// The scheduler has room for one worker that was replaced.
+    _turn: OwnedMutexGuard<()>,
+}
+
+/// Whether the worker that was replaced had to be killed, once it is gone; or why there is no other.
+pub(crate) type Replacement = Result<bool, Arc<StartFailure>>;
+
+impl Reload {
+    pub(crate) fn new(
+        grace: Duration,
+        done: oneshot::Sender<Replacement>,
+        turn: OwnedMutexGuard<()>,
+    ) -> Self {
+        Self {
+            grace,
+            done,
+            _turn: turn,
+        }
+    }
+
+    pub(super) fn answer(self, replacement: Replacement) {
+        // Whoever asked may be gone.
+        let _ = self.done.send(replacement);
+    }
+}
+
+/// A worker that has been replaced.
+pub(super) struct Replaced {
+    slot: Slot,
+    lane: usize,
+}
+
+/// How its time ended.
+enum Ending {
+    Finished,
+    Closed(Closed),
+    TooLate,
+    /// The pool stops, and it has so long.
+    Stop(Duration),
+}
+
+/// A worker that is told to end has at least this long.
+pub(crate) const SHORTEST_GRACE: Duration = Duration::from_millis(500);
+
+impl Replaced {
+    pub(super) fn new(slot: Slot, lane: usize) -> Self {
+        Self { slot, lane }
+    }
+
+    /// Lets it finish, and ends it. Returns whether it had to be killed.
+    pub(super) async fn finish(self, mut running: Running, reload: Reload) -> bool {
+        let begin = Instant::now();
+        let ending = self.serve(&mut running, reload.grace).await;
+        let rest = reload.grace.saturating_sub(begin.elapsed());
+        let killed = match ending {
+            Ending::Finished => self.see_off(running, rest.max(SHORTEST_GRACE)).await,
+            Ending::Stop(grace) => self.see_off(running, grace).await,
+            Ending::Closed(closed) => {
+                self.bury(running, closed).await;
+                false
+            }
+            Ending::TooLate => {
+                self.cut_off(running).await;
+                true
+            }
+        };
+        drop(self);
+        reload.answer(Ok(killed));
+        killed
+    }
+
+    async fn serve(&self, running: &mut Running, grace: Duration) -> Ending {
+        let process = running.process.clone();
+        let connection = &mut running.connection;
+        let closed = tokio::select! {
+            biased;
+            grace = self.slot.stopped() => return Ending::Stop(grace),
+            closed = timeout(grace, connection.run(&self.slot.shared, self.lane)) => closed,
+            () = left_running(process) => Ok(Closed::ByPeer),
+        };
+        match closed {
+            _ if self.has_finished() => Ending::Finished,
+            Ok(closed) => Ending::Closed(closed),
+            Err(_) => Ending::TooLate,
+        }
+    }
+
+    fn has_finished(&self) -> bool {
+        self.slot.shared.scheduler().has_drained(self.lane)
+    }
+
+    async fn see_off(&self, running: Running, grace: Duration) -> bool {
+        let Slot { worker, shared, .. } = &self.slot;
+        shared.scheduler().lane_down(self.lane);
+        let killed = farewell::end(shared, (*worker, self.lane), running, grace).await;
+        self.slot.log(WorkerNews::Drained);
+        self.tell(None);
+        killed
+    }
+
+    async fn bury(&self, running: Running, closed: Closed) {
+        let Slot { worker, shared, .. } = &self.slot;
+        shared.scheduler().lane_down(self.lane);
+        let Running {
+            connection,
+            process,
+            ..
+        } = running;
+        let error = death::explain(shared, *worker, process, connection, closed).await;
+        self.fail(error);
+    }
+
+    async fn cut_off(&self, running: Running) {
+        let Slot { worker, shared, .. } = &self.slot;
+        shared.scheduler().lane_down(self.lane);
+        let process = running.process.as_deref();
+        let death = death::autopsy(shared, *worker, process, DeathCause::Replaced).await;
+        let death = Arc::new(death);
+        self.fail(|| Error::WorkerDied(Arc::clone(&death)));
+    }
+
+    /// The calls that it had fail.
+    fn fail(&self, error: impl Fn() -> Error) {
+        let death = error();
+        self.slot.log(WorkerNews::Died(&death));
+        let wakers = self.slot.shared.scheduler().fail_lane(self.lane, error);
+        wakers.into_iter().for_each(Waker::wake);
+        self.tell(Some(&death));
+    }
+
+    fn tell(&self, error: Option<&Error>) {
+        let worker = self.slot.worker;
+        self.slot
+            .shared
+            .tell(&WorkerEvent::Replaced { worker, error });
+    }
+}
+
+/// Whatever ends it, also a panic or the end of its runtime: no call waits for it, and the next one finds its lane
+/// free.
+impl Drop for Replaced {
+    fn drop(&mut self) {
+        self.slot.with_worker(|it| it.processes.leaving = None);
+        let mut scheduler = self.slot.shared.scheduler();
+        scheduler.lane_down(self.lane);
+        let wakers = scheduler.fail_lane(self.lane, || Error::ShutDown);
+        drop(scheduler);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,180 @@
+//! A worker's place in the pool, and the worker that has it.
+
+use std::{path::PathBuf, sync::Arc, task::Waker, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+
+use super::Process;
+use crate::{
+    StartFailure, WorkerState,
+    connection::Connection,
+    error::chain,
+    events::WorkerNews,
+    observe::WorkerEvent,
+    shared::{Shared, Worker},
+};
+
+/// A worker's place in the pool.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    pub(crate) worker: usize,
+    pub(crate) source: Source,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stop: watch::Receiver<Stop>,
+}
+
+/// Where workers come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// The pool starts them, with their sockets in this directory.
+    Spawned(PathBuf),
+    /// Somebody else does; this is the socket.
+    External(PathBuf),
+}
+
+/// What the pool wants of its workers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stop {
+    No,
+    /// End within this time, or be killed.
+    Within(Duration),
+}
+
+/// A worker that answers calls.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(super) connection: Connection,
+    pub(super) process: Option<Arc<Process>>,
+    pub(super) since: Instant,
+}
+
+/// What a worker takes the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing: it is the slot's first.
+    Nothing,
+    /// One that is gone.
+    Gone,
+    /// One that finishes the calls that it has.
+    Leaving,
+}
+
+impl Running {
+    pub(super) fn new(connection: Connection, process: Option<Arc<Process>>) -> Self {
+        Self {
+            connection,
+            process,
+            since: Instant::now(),
+        }
+    }
+
+    fn pid(&self) -> Option<u32> {
+        let process = self.process.as_ref().map(|it| it.pid());
+        process.or(self.connection.peer_pid())
+    }
+}
+
+impl Slot {
+    /// From now on the worker gets the slot's calls. Returns the lane of the one before, if that keeps some.
+    pub(super) fn open(&self, running: &Running, before: Before) -> Option<usize> {
+        let restarts = self.enter(running, before);
+        let lane = self.open_lane(running, before);
+        let (worker, pid) = (self.worker, running.pid());
+        if let Some(lane) = lane {
+            self.shared.records.replaced(worker, lane);
+        }
+        let tail = running.process.as_ref().map(|it| it.tail().clone());
+        self.shared.records.begin(worker, pid, tail);
+        if before == Before::Leaving {
+            self.log(WorkerNews::Reloaded { pid, restarts });
+            self.shared.tell(&WorkerEvent::Reloaded { worker, pid });
+        } else {
+            self.log(WorkerNews::Ready { pid, restarts });
+            let restarted = before == Before::Gone;
+            self.shared.tell(&WorkerEvent::Ready {
+                worker,
+                pid,
+                restarted,
+            });
+        }
+        lane
+    }
+
+    fn enter(&self, running: &Running, before: Before) -> u64 {
+        let mut workers = self.shared.workers();
+        let slot = &mut workers[self.worker];
+        let processes = &mut slot.processes;
+        if before == Before::Leaving {
+            processes.leaving = processes.serving.take();
+        }
+        processes.serving = processes.starting.take();
+        slot.pid = running.pid();
+        slot.state = WorkerState::Ready;
+        slot.restarts += u64::from(before != Before::Nothing);
+        slot.restarts
+    }
+
+    /// At no moment in between there is no worker for calls.
+    fn open_lane(&self, running: &Running, before: Before) -> Option<usize> {
+        let (worker, now) = (self.worker, std::time::Instant::now());
+        let mut scheduler = self.shared.scheduler();
+        let leaving = before == Before::Leaving;
+        let lane = leaving.then(|| scheduler.lane_replaced(worker));
+        let wakers = scheduler.lane_up(worker, running.connection.peer(), now);
+        drop(scheduler);
+        wakers.into_iter().for_each(Waker::wake);
+        lane
+    }
+
+    /// The worker that had the slot is gone, and nothing of it is left.
+    pub(super) fn vacate(&self) {
+        self.with_worker(|it| {
+            it.processes.serving = None;
+            it.pid = None;
+        });
+    }
+
+    /// The slot stays empty.
+    pub(super) fn leave(&self, failure: Option<Arc<StartFailure>>) {
+        self.vacate();
+        let worker = self.worker;
+        let before = std::mem::replace(
+            &mut self.shared.workers()[worker].state,
+            WorkerState::Stopped,
+        );
+        let wakers = self.shared.scheduler().lane_gone(worker, failure);
+        wakers.into_iter().for_each(Waker::wake);
+        if before != WorkerState::Stopped {
+            self.log(WorkerNews::Stopped);
+            self.shared.tell(&WorkerEvent::Stopped { worker });
+        }
+    }
+
+    /// Resolves when the pool stops, with the time that a worker has to end.
+    pub(super) async fn stopped(&self) -> Duration {
+        let mut stop = self.stop.clone();
+        let within = stop.wait_for(|stop| matches!(stop, Stop::Within(_))).await;
+        match within.as_deref() {
+            Ok(Stop::Within(grace)) => *grace,
+            // The sender is gone only when the pool is.
+            _ => Duration::ZERO,
+        }
+    }
+
+    pub(super) fn set_state(&self, state: WorkerState) {
+        self.with_worker(|it| it.state = state);
+    }
+
+    pub(super) fn note_failure(&self, error: &(dyn std::error::Error + 'static)) {
+        let error = chain(error);
+        self.with_worker(|it| it.last_error = Some(error));
+    }
+
+    pub(super) fn log(&self, news: WorkerNews<'_>) {
+        self.shared.log(self.worker, news);
+    }
+
+    pub(super) fn with_worker(&self, change: impl FnOnce(&mut Worker)) {
+        change(&mut self.shared.workers()[self.worker]);
+    }
+}

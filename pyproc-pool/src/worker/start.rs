@@ -1,0 +1,152 @@
+//! How a worker comes to be.
+
+use std::{
+    io,
+    path::{Path, PathBuf, absolute},
+    process::Command,
+    sync::Arc,
+};
+
+use tokio::time::timeout;
+
+use super::{
+    Process,
+    connect::connect,
+    death::{self, last_words},
+    sink::Destination,
+    slot::{Running, Slot, Source},
+};
+use crate::{
+    StartFailure, StartFailureCause as Cause, WorkerOutput, connection::Connection,
+    events::WorkerNews, observe::WorkerEvent,
+};
+
+impl Slot {
+    /// Starts a worker and shakes hands with it. The number tells its socket from those of the slot's other workers.
+    ///
+    /// Cancellation safety: a process that was started stays until [`end_unborn`](Self::end_unborn).
+    pub(super) async fn start(&self, incarnation: u32) -> Result<Running, StartFailure> {
+        let limit = self.shared.config.start_timeout;
+        let socket = self.socket(incarnation);
+        let (mut process, mut last_error) = (None, None);
+        let started = self.try_start(&socket, &mut process, &mut last_error);
+        let result = timeout(limit, started).await;
+        let cause = match result {
+            Ok(Ok(connection)) => return Ok(Running::new(connection, process)),
+            Ok(Err(cause)) => cause,
+            Err(_) => Cause::Timeout {
+                socket,
+                limit,
+                source: last_error,
+            },
+        };
+        Err(self.bury_unborn(cause, process).await)
+    }
+
+    fn socket(&self, incarnation: u32) -> PathBuf {
+        match &self.source {
+            Source::External(socket) => socket.clone(),
+            Source::Spawned(dir) => dir.join(format!("worker-{}.{incarnation}.sock", self.worker)),
+        }
+    }
+
+    async fn try_start(
+        &self,
+        socket: &Path,
+        process: &mut Option<Arc<Process>>,
+        last_error: &mut Option<io::Error>,
+    ) -> Result<Connection, Cause> {
+        let (config, features) = (&self.shared.config, self.shared.features);
+        if let Source::External(_) = self.source {
+            return connect(socket, false, config, features, last_error).await;
+        }
+        let spawned = process.insert(Arc::new(self.spawn(socket).await?));
+        self.log(WorkerNews::Started { pid: spawned.pid() });
+        self.with_worker(|it| it.processes.starting = Some(Arc::clone(spawned)));
+        tokio::select! {
+            biased;
+            result = connect(socket, true, config, features, last_error) => result,
+            status = spawned.exited() => Err(Cause::Exited(status)),
+        }
+    }
+
+    async fn spawn(&self, socket: &Path) -> Result<Process, Cause> {
+        let config = &self.shared.config;
+        let mut command = Command::new(program(&config.python_exec));
+        command
+            .args(&config.worker_script)
+            .args(&config.args)
+            .envs(&config.env)
+            .env("PYPROC_SOCKET_PATH", socket)
+            .env("PYPROC_PARENT_PID", std::process::id().to_string())
+            .env("PYPROC_WORKER_ID", self.worker.to_string())
+            .env("PYPROC_MAX_FRAME_SIZE", config.max_frame_size.to_string())
+            .env("PYPROC_SPIN_US", config.spin.as_micros().to_string());
+        if let Some(dir) = &config.working_dir {
+            command.current_dir(dir);
+        }
+        Process::spawn(command, self.destination())
+            .await
+            .map_err(|source| Cause::Spawn {
+                program: config.python_exec.clone(),
+                source,
+            })
+    }
+
+    fn destination(&self) -> Destination {
+        let shared = &self.shared;
+        match shared.config.output {
+            WorkerOutput::Discard => Destination::Nowhere,
+            WorkerOutput::Log => Destination::Log {
+                worker: self.worker,
+                subscriber: shared.subscriber.clone(),
+                rate: shared.config.log_rate,
+            },
+            // What `Auto` means was decided at the start.
+            WorkerOutput::Inherit | WorkerOutput::Auto => Destination::Stderr,
+        }
+    }
+
+    /// A worker that never became ready.
+    async fn bury_unborn(&self, mut cause: Cause, process: Option<Arc<Process>>) -> StartFailure {
+        if let Some(process) = &process {
+            // One that hung up during the handshake is usually on its way out.
+            if let Cause::Closed | Cause::Handshake(_) = cause
+                && let Some(status) = death::own_end(process).await
+            {
+                cause = Cause::Exited(status);
+            }
+            last_words(&self.shared, self.worker, process).await;
+        }
+        self.with_worker(|it| it.processes.starting = None);
+        let failure = StartFailure {
+            worker: self.worker,
+            cause,
+            output: process.map_or_else(String::new, |it| it.tail().text()),
+        };
+        self.note_failure(&failure);
+        self.log(WorkerNews::NotStarted(&failure));
+        self.shared.tell(&WorkerEvent::StartFailed {
+            worker: self.worker,
+            failure: &failure,
+        });
+        failure
+    }
+
+    /// Ends a worker that is being started and not wanted any more.
+    pub(super) async fn end_unborn(&self) {
+        let process = self.shared.workers()[self.worker].processes.starting.take();
+        if let Some(process) = process {
+            last_words(&self.shared, self.worker, &process).await;
+        }
+    }
+}
+
+/// A path is taken from the service's directory, whatever the worker's is; a plain name is looked
+/// up in `PATH`.
+fn program(python: &Path) -> PathBuf {
+    match python.components().count() {
+        1 => python.into(),
+        _ => absolute(python).unwrap_or_else(|_| python.into()),
+    }
+}

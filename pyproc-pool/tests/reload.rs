@@ -1,0 +1,427 @@
+//! Workers that are replaced while calls go on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use pyproc_pool::{
+    DeathCause, Error, ErrorKind, Pool, PoolBuilder, ReloadReport, RestartConfig, WorkerState,
+};
+use serde_json::Value;
+use support::{
+    LONG, Scratch, cores, echoes, held, is_alive, leaves_nothing, odd, ours, pids, poll_once,
+    script, until,
+};
+use tokio::task::JoinHandle;
+
+/// A script that the test can change.
+struct Script(PathBuf);
+
+impl Script {
+    fn new(dir: &Scratch) -> Self {
+        let script = Self(dir.path().join("worker.py"));
+        fs::copy(self::script("odd.py"), &script.0).unwrap();
+        script
+    }
+
+    /// A pool of workers that run it.
+    fn pool(&self, workers: usize) -> PoolBuilder {
+        odd(workers).worker_script(&self.0)
+    }
+
+    /// Workers that are started from now on run this first.
+    fn begin_with(&self, line: &str) {
+        let rest = fs::read_to_string(script("odd.py")).unwrap();
+        fs::write(&self.0, format!("{line}\n{rest}")).unwrap();
+    }
+
+    /// Workers that are started from now on say so in one file, and go on when there is another.
+    fn wait_at(&self, mark: &Path, gate: &Path) {
+        let wait = "open(mark, 'w').close()\nwhile not os.path.exists(gate): time.sleep(0.001)";
+        self.begin_with(&format!(
+            "import os, time\nmark, gate = {mark:?}, {gate:?}\n{wait}"
+        ));
+    }
+}
+
+fn reload(pool: &Pool, grace: Duration) -> JoinHandle<Result<ReloadReport, Error>> {
+    let pool = pool.clone();
+    tokio::spawn(async move { pool.reload(grace).await })
+}
+
+async fn pid(pool: &Pool) -> Result<u32, Error> {
+    pool.call("pid", &()).await
+}
+
+#[tokio::test]
+async fn every_worker_is_replaced_and_no_call_fails() {
+    let sockets = Scratch::new();
+    let pool = odd(2).socket_dir(sockets.path()).start().await.unwrap();
+    let (before, capacity) = (pids(&pool), pool.stats().capacity);
+    let (over, calls) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let (pool, over, calls) = (pool.clone(), Arc::clone(&over), Arc::clone(&calls));
+            tokio::spawn(async move {
+                while !over.load(Relaxed) {
+                    echoes(&pool).await;
+                    calls.fetch_add(1, Relaxed);
+                }
+            })
+        })
+        .collect();
+    until("calls are made", || calls.load(Relaxed) > 100).await;
+    let report = pool.reload(LONG).await.unwrap();
+    let made = calls.load(Relaxed);
+    until("calls go on", || calls.load(Relaxed) > made + 100).await;
+    over.store(true, Relaxed);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(report.killed, 0);
+    assert!(!before.iter().any(|pid| is_alive(*pid)), "{before:?}");
+    let after = pids(&pool);
+    assert_eq!(after.len(), 2);
+    assert!(!after.iter().any(|pid| before.contains(pid)));
+    assert_eq!(pool.stats().restarts, 2);
+    assert_eq!(pool.stats().capacity, capacity);
+    leaves_nothing(pool, &sockets, &after).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_replaced_finishes_its_call_while_the_next_one_serves() {
+    let files = Scratch::new();
+    let gate = files.path().join("gate");
+    let pool = odd(1).start().await.unwrap();
+    let old = pids(&pool)[0];
+    let running = held(&pool, &gate);
+    until("the worker has the call", || pool.stats().in_flight == 1).await;
+    let reload = reload(&pool, LONG);
+    until("another worker has the slot", || pids(&pool) != [old]).await;
+    assert_ne!(pid(&pool).await.unwrap(), old);
+    assert_eq!(pool.health().workers[0].in_flight, 1);
+    assert!(is_alive(old) && !running.is_finished() && !reload.is_finished());
+    fs::write(&gate, "").unwrap();
+    assert_eq!(running.await.unwrap().unwrap(), "seen");
+    assert_eq!(reload.await.unwrap().unwrap().killed, 0);
+    assert!(!is_alive(old));
+}
+
+#[tokio::test]
+async fn workers_of_ours_finish_concurrent_calls_while_the_next_one_serves() {
+    for core in cores() {
+        let dir = Scratch::new();
+        let pool = ours("cores.py", &core).start().await.unwrap();
+        let held = {
+            let (pool, dir) = (pool.clone(), dir.path().to_owned());
+            tokio::spawn(async move { pool.call::<_, Value>("hold", &dir).await })
+        };
+        let early = {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.call::<_, u32>("meet", &2).await })
+        };
+        until("the worker has both", || pool.stats().in_flight == 2).await;
+        let old = pids(&pool);
+        let reload = reload(&pool, LONG);
+        until("another worker has the slot", || pids(&pool) != old).await;
+        // Two that meet are in one process: neither is the one that waits in the old worker.
+        let (left, right) = tokio::join!(
+            pool.call::<_, u32>("meet", &2),
+            pool.call::<_, u32>("meet", &2)
+        );
+        assert_eq!((left.unwrap(), right.unwrap()), (2, 2), "{core}");
+        assert!(!early.is_finished());
+        early.abort();
+        fs::write(dir.path().join("open"), "").unwrap();
+        assert_eq!(held.await.unwrap().unwrap(), "held", "{core}");
+        assert_eq!(reload.await.unwrap().unwrap().killed, 0, "{core}");
+    }
+}
+
+#[tokio::test]
+async fn where_the_next_worker_does_not_start_the_old_ones_go_on() {
+    let files = Scratch::new();
+    let script = Script::new(&files);
+    let pool = script.pool(2).start().await.unwrap();
+    let before = pids(&pool);
+    script.begin_with("raise SystemExit('no such model')");
+    let error = pool.reload(LONG).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StartFailed);
+    assert!(format!("{error:?}").contains("no such model"), "{error:?}");
+    assert_eq!(pids(&pool), before);
+    assert!(pool.health().workers[0].last_error.is_some());
+    echoes(&pool).await;
+    script.begin_with("pass");
+    pool.reload(LONG).await.unwrap();
+    assert!(!pids(&pool).iter().any(|pid| before.contains(pid)));
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_finish_in_time_is_killed_and_its_calls_are_told_why() {
+    let pool = odd(1).start().await.unwrap();
+    let old = pids(&pool)[0];
+    let endless = {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.call::<_, Value>("never", &()).await })
+    };
+    until("the worker has the call", || pool.stats().in_flight == 1).await;
+    let report = pool.reload(Duration::from_millis(20)).await.unwrap();
+    assert_eq!(report.killed, 1);
+    let Error::WorkerDied(death) = endless.await.unwrap().unwrap_err() else {
+        panic!("the worker was killed");
+    };
+    assert!(matches!(death.cause, DeathCause::Replaced), "{death:?}");
+    assert_eq!(death.pid, Some(old));
+    assert!(!is_alive(old));
+    assert_eq!(pool.stats().in_flight, 0);
+    echoes(&pool).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_ignores_its_end_is_killed_though_it_has_finished() {
+    let pool = odd(1).start().await.unwrap();
+    let old: u32 = pool.call("stubborn", &()).await.unwrap();
+    let report = pool.reload(Duration::ZERO).await.unwrap();
+    assert_eq!(report.killed, 1);
+    assert!(!is_alive(old));
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_after_it_was_replaced_takes_its_own_calls_with_it() {
+    let files = Scratch::new();
+    let pool = odd(1).start().await.unwrap();
+    let old = pids(&pool)[0];
+    let running = held(&pool, &files.path().join("never"));
+    until("the worker has the call", || pool.stats().in_flight == 1).await;
+    let reload = reload(&pool, LONG);
+    until("another worker has the slot", || pids(&pool) != [old]).await;
+    kill(old);
+    let error = running.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::WorkerDied(_)), "{error:?}");
+    assert_eq!(reload.await.unwrap().unwrap().killed, 0);
+    echoes(&pool).await;
+    assert_eq!(pool.health().workers[0].restarts, 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_while_the_next_one_starts_is_replaced_once() {
+    let files = Scratch::new();
+    let (mark, gate) = (files.path().join("mark"), files.path().join("gate"));
+    let script = Script::new(&files);
+    let restart = RestartConfig {
+        initial_backoff: Duration::from_millis(1),
+        ..Default::default()
+    };
+    let pool = script.pool(1).restart(restart).start().await.unwrap();
+    let old = pids(&pool)[0];
+    script.wait_at(&mark, &gate);
+    let reload = reload(&pool, LONG);
+    until("the next one starts", || mark.exists()).await;
+    kill(old);
+    until("the death is noticed", || {
+        pool.health().workers[0].state == WorkerState::Restarting
+    })
+    .await;
+    fs::write(&gate, "").unwrap();
+    assert_eq!(reload.await.unwrap().unwrap().killed, 0);
+    echoes(&pool).await;
+    assert_eq!(pool.stats().restarts, 1);
+}
+
+#[tokio::test]
+async fn a_slot_that_was_given_up_is_filled_again() {
+    let files = Scratch::new();
+    let script = Script::new(&files);
+    let restart = RestartConfig {
+        max_attempts: 1,
+        initial_backoff: Duration::from_millis(1),
+        ..Default::default()
+    };
+    let pool = script.pool(1).restart(restart).start().await.unwrap();
+    script.begin_with("raise SystemExit('no such model')");
+    kill(pids(&pool)[0]);
+    until("the slot is given up", || {
+        pool.health().workers[0].state == WorkerState::Stopped
+    })
+    .await;
+    let error = pool.reload(LONG).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StartFailed);
+    let error = pid(&pool).await.unwrap_err();
+    assert!(matches!(error, Error::NoWorkers(_)), "{error:?}");
+    script.begin_with("pass");
+    pool.reload(LONG).await.unwrap();
+    echoes(&pool).await;
+    assert_eq!(pool.health().ready(), 1);
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_both_the_old_worker_and_the_new_one() {
+    let (files, sockets) = (Scratch::new(), Scratch::new());
+    let pool = odd(1).socket_dir(sockets.path()).start().await.unwrap();
+    let old = pids(&pool)[0];
+    let running = held(&pool, &files.path().join("never"));
+    until("the worker has the call", || pool.stats().in_flight == 1).await;
+    let reload = reload(&pool, LONG);
+    until("another worker has the slot", || pids(&pool) != [old]).await;
+    let both = [old, pids(&pool)[0]];
+    let report = pool.shutdown(Duration::ZERO).await;
+    assert_eq!(report.cut_off, 1);
+    assert_eq!(
+        running.await.unwrap().unwrap_err().kind(),
+        ErrorKind::ShutDown
+    );
+    let _ = reload.await.unwrap();
+    leaves_nothing(pool, &sockets, &both).await;
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_a_worker_that_is_being_started() {
+    let (files, sockets) = (Scratch::new(), Scratch::new());
+    let (mark, gate) = (files.path().join("mark"), files.path().join("gate"));
+    let script = Script::new(&files);
+    let pool = script
+        .pool(1)
+        .socket_dir(sockets.path())
+        .start()
+        .await
+        .unwrap();
+    let old = pids(&pool);
+    script.wait_at(&mark, &gate);
+    let reload = reload(&pool, LONG);
+    until("the next one starts", || mark.exists()).await;
+    assert_eq!(processes_of(&script), 2);
+    pool.shutdown(LONG).await;
+    let error = reload.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ShutDown);
+    assert_eq!(processes_of(&script), 0);
+    leaves_nothing(pool, &sockets, &old).await;
+}
+
+#[tokio::test]
+async fn dropping_the_last_handle_kills_the_old_worker_too() {
+    let files = Scratch::new();
+    let script = Script::new(&files);
+    let pool = script.pool(1).start().await.unwrap();
+    let old = pids(&pool);
+    let running = held(&pool, &files.path().join("never"));
+    until("the worker has the call", || pool.stats().in_flight == 1).await;
+    let reload = reload(&pool, LONG);
+    until("another worker has the slot", || pids(&pool) != old).await;
+    assert_eq!(processes_of(&script), 2);
+    running.abort();
+    reload.abort();
+    drop(pool);
+    until("both are gone", || processes_of(&script) == 0).await;
+}
+
+#[tokio::test]
+async fn a_reload_that_is_dropped_finishes_with_the_worker_that_it_had_begun_with() {
+    let files = Scratch::new();
+    let gate = files.path().join("gate");
+    let pool = odd(2).start().await.unwrap();
+    let before = pids(&pool);
+    let running = held(&pool, &gate);
+    until("a worker has the call", || pool.stats().in_flight == 1).await;
+    let mut first = Box::pin(pool.reload(LONG));
+    tokio::select! {
+        _ = &mut first => panic!("a worker still has a call"),
+        () = until("a worker is replaced", || pids(&pool) != before) => {}
+    }
+    drop(first);
+    let mut second = Box::pin(pool.reload(LONG));
+    assert!(poll_once(second.as_mut()).is_pending(), "one after another");
+    fs::write(&gate, "").unwrap();
+    running.await.unwrap().unwrap();
+    second.await.unwrap();
+    assert_eq!(pool.stats().restarts, 3);
+    assert!(!before.iter().any(|pid| is_alive(*pid)));
+}
+
+#[tokio::test]
+async fn two_reloads_at_once_both_end() {
+    let pool = odd(2).start().await.unwrap();
+    let (first, second) = tokio::join!(pool.reload(LONG), pool.reload(LONG));
+    assert_eq!((first.unwrap().killed, second.unwrap().killed), (0, 0));
+    assert_eq!(pool.stats().restarts, 4);
+    echoes(&pool).await;
+}
+
+#[tokio::test]
+async fn a_call_that_an_old_worker_has_is_given_up_and_late_answers_reach_nobody() {
+    let files = Scratch::new();
+    let gate = files.path().join("gate");
+    let pool = odd(1).start().await.unwrap();
+    let old = pids(&pool);
+    let running = held(&pool, &gate);
+    until("the worker has the call", || pool.stats().in_flight == 1).await;
+    let reload = reload(&pool, LONG);
+    until("another worker has the slot", || pids(&pool) != old).await;
+    running.abort();
+    until("it is given up", || pool.stats().abandoned == 1).await;
+    assert_eq!(pool.stats().in_flight, 1);
+    fs::write(&gate, "").unwrap();
+    assert_eq!(reload.await.unwrap().unwrap().killed, 0);
+    assert_eq!(pool.stats().in_flight, 0);
+}
+
+#[tokio::test]
+async fn a_pool_that_is_shut_down_has_nothing_to_reload() {
+    let pool = odd(1).start().await.unwrap();
+    pool.shutdown(LONG).await;
+    let error = pool.reload(LONG).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ShutDown);
+}
+
+#[tokio::test]
+async fn workers_of_somebody_else_are_not_reloaded() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("sidecar.sock");
+    let sidecar = std::process::Command::new(support::python())
+        .arg(script("odd.py"))
+        .env("PYPROC_SOCKET_PATH", &socket)
+        .spawn();
+    let _sidecar = support::Killed(sidecar.unwrap());
+    let builder = Pool::builder().external_sockets([&socket]);
+    let pool = builder.start_timeout(LONG).start().await.unwrap();
+    let Error::Config(error) = pool.reload(LONG).await.unwrap_err() else {
+        panic!("it is the setting's fault");
+    };
+    assert_eq!(error.field, "external_sockets");
+    echoes(&pool).await;
+}
+
+fn kill(pid: u32) {
+    let killed = std::process::Command::new("kill")
+        .args(["-KILL", &pid.to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+}
+
+/// How many processes run the script.
+fn processes_of(script: &Script) -> usize {
+    let output = std::process::Command::new("ps")
+        .args(["-eo", "stat=,args="])
+        .output()
+        .unwrap();
+    let name = script.0.to_str().unwrap();
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|line| line.ends_with(name) && !line.starts_with('Z'))
+        .count()
+}
