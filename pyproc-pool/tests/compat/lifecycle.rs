@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, bail, ensure};
 use pyproc_pool::{Error, Pool};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     candidate::Candidate,
@@ -84,6 +84,48 @@ async fn everyone_serves(pool: &Pool, dead: u32) -> Result<()> {
     ensure!(
         answered.len() == 2 && !answered.contains(&dead),
         "{answered:?} answered"
+    );
+    Ok(())
+}
+
+pub(crate) async fn reloaded_under_load(worker: Candidate) -> Result<()> {
+    let gate = Gate::closed();
+    let pool = worker.pool(2).start().await?;
+    let before = pids(&pool);
+    let busy = hold_all(&pool, &gate).await;
+    let (over, on_over) = watch::channel(false);
+    let mut callers = JoinSet::new();
+    for caller in 0..8_u32 {
+        let (pool, over) = (pool.clone(), on_over.clone());
+        callers.spawn(async move {
+            while !*over.borrow() {
+                ensure!(pool.call::<_, u32>("echo", &caller).await? == caller);
+            }
+            Ok(())
+        });
+    }
+    let reload = {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.reload(LONG).await })
+    };
+    until("a worker is replaced", || pids(&pool) != before).await;
+    gate.open()?;
+    for call in busy {
+        ensure!(before.contains(&call.await??), "it began in an old worker");
+    }
+    let report = reload.await??;
+    over.send_replace(true);
+    while let Some(caller) = callers.join_next().await {
+        caller??;
+    }
+    ensure!(
+        report.killed == 0 && pool.stats().restarts == 2,
+        "{report:?}"
+    );
+    ensure!(
+        !before
+            .iter()
+            .any(|&pid| is_alive(pid) || pids(&pool).contains(&pid))
     );
     Ok(())
 }

@@ -57,6 +57,10 @@ fn scenarios() -> Vec<Scenario> {
         scenario("no headers: no bytes for them", wire::without_headers),
         scenario("headers: their bytes", wire::with_headers),
         scenario("a worker killed under load", lifecycle::killed_under_load),
+        scenario(
+            "reloaded under load: no call lost",
+            lifecycle::reloaded_under_load,
+        ),
         scenario("shutdown leaves no process", lifecycle::shutdown),
         scenario("Go: its bytes are understood", go::bytes),
         scenario("Go: answers have the old shape", go::answers),
