@@ -138,11 +138,14 @@ impl PoolMetrics {
 
     pub(crate) fn worker(&self, event: &WorkerEvent<'_>) {
         self.inner.workers.note(event);
-        if let WorkerEvent::Died { worker, .. }
-        | WorkerEvent::Drained { worker }
-        | WorkerEvent::Stopped { worker } = event
-        {
-            self.inner.reported.gone(*worker);
+        let reported = &self.inner.reported;
+        match event {
+            WorkerEvent::Ready { worker, .. }
+            | WorkerEvent::Died { worker, .. }
+            | WorkerEvent::Drained { worker }
+            | WorkerEvent::Stopped { worker } => reported.gone(*worker),
+            WorkerEvent::Replaced { worker, .. } => reported.replaced(*worker),
+            _ => {}
         }
     }
 

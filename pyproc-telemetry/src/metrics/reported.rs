@@ -4,7 +4,7 @@
 //! whose counters outlive the processes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,7 +17,7 @@ use pyproc_pool::protocol::v2::telemetry::{Labels, LostRecord, Metric, MetricDat
 
 use self::{
     checks::{Refusal, TOTAL, check_bounds, check_labels, check_name, every_name, sample_names},
-    family::{Family, Kind},
+    family::{Family, Kind, Source},
     value::{Value, kind_and_series},
 };
 use super::PoolMetricsBuilder;
@@ -29,6 +29,9 @@ mod value;
 
 /// Series that all metrics together may have.
 const MAX_SERIES: usize = 10_000;
+
+/// Processes of a slot that may report in turns.
+const MAX_PROCESSES: usize = 2;
 
 const LOG: &str = "log";
 const SPAN: &str = "span";
@@ -45,16 +48,11 @@ struct State {
     families: BTreeMap<String, Family>,
     /// Names of samples that are taken: by these families, and by the pool's own metrics.
     names: BTreeSet<String>,
-    processes: BTreeMap<usize, Process>,
+    /// The latest processes of each slot, in the order of their first reports: one that was replaced goes on for a while, and
+    /// the last report of one that died may come late.
+    processes: BTreeMap<usize, VecDeque<u64>>,
     series: usize,
     refused: IntCounterVec,
-}
-
-/// Whose reports a slot's are.
-struct Process {
-    start: u64,
-    /// Of the one before, whose last report may come late.
-    before: Option<u64>,
 }
 
 impl Reported {
@@ -100,11 +98,9 @@ impl Reported {
         // A scrape locks the registry first, so it is asked before the lock.
         let taken = self.taken(&record.metrics, registry);
         let mut state = self.state();
-        if !state.is_current(worker, record.start) {
-            return;
-        }
+        let source = state.source(worker, record.start);
         for metric in record.metrics {
-            state.take(worker, metric, &self.labels, &taken);
+            state.take(source, metric, &self.labels, &taken);
         }
     }
 
@@ -123,7 +119,15 @@ impl Reported {
 
     /// The worker is gone: its gauges mean nothing any more. Its counts stay.
     pub(super) fn gone(&self, worker: usize) {
-        self.state().forget_gauges(worker);
+        self.state().forget_gauges(worker, None);
+    }
+
+    /// The same of a worker that has been replaced, unlike the one that took its place.
+    pub(super) fn replaced(&self, worker: usize) {
+        let mut state = self.state();
+        let starts = state.processes.get(&worker);
+        let newest = starts.and_then(|starts| starts.iter().max().copied());
+        state.forget_gauges(worker, newest.map(|start| Source { worker, start }));
     }
 
     /// Workers say what they had to drop.
@@ -151,25 +155,32 @@ impl Reported {
 }
 
 impl State {
-    /// Whether a report is of the worker's present process. When that is a new one, it counts anew, on top of what the
-    /// others had.
-    fn is_current(&mut self, worker: usize, start: u64) -> bool {
-        let before = match self.processes.get(&worker) {
-            Some(process) if process.start == start => return true,
-            Some(process) if process.before == Some(start) => return false,
-            process => process.map(|process| process.start),
-        };
-        self.processes.insert(worker, Process { start, before });
-        self.forget_gauges(worker);
-        for family in self.families.values_mut() {
-            family.fold(worker);
+    /// Whose report it is. A process that is new counts from zero, on top of what those before it had.
+    fn source(&mut self, worker: usize, start: u64) -> Source {
+        let starts = self.processes.entry(worker).or_default();
+        if !starts.contains(&start) {
+            starts.push_back(start);
+            if starts.len() > MAX_PROCESSES {
+                self.fold_oldest(worker);
+            }
         }
-        true
+        Source { worker, start }
     }
 
-    fn forget_gauges(&mut self, worker: usize) {
+    fn fold_oldest(&mut self, worker: usize) {
+        let starts = self.processes.entry(worker).or_default();
+        if let Some(start) = starts.pop_front() {
+            // A gauge's values are not to be kept, and none of the oldest is shown.
+            self.forget_gauges(worker, None);
+            for family in self.families.values_mut() {
+                family.fold(Source { worker, start });
+            }
+        }
+    }
+
+    fn forget_gauges(&mut self, worker: usize, but: Option<Source>) {
         for family in self.families.values_mut() {
-            self.series -= family.forget_gauge(worker);
+            self.series -= family.forget_gauge(worker, but);
         }
         let families = self.families.iter();
         let empty: Vec<_> = families
@@ -181,7 +192,7 @@ impl State {
 
     fn take(
         &mut self,
-        worker: usize,
+        source: Source,
         metric: Metric,
         constant: &[(String, String)],
         taken: &BTreeSet<String>,
@@ -197,7 +208,7 @@ impl State {
             return self.refuse(refusal, &name, series.len());
         }
         for (labels, value) in series {
-            if let Err(refusal) = self.take_series(worker, &name, labels, value, constant) {
+            if let Err(refusal) = self.take_series(source, &name, labels, value, constant) {
                 self.refuse(refusal, &name, 1);
             }
         }
@@ -208,7 +219,7 @@ impl State {
 
     fn take_series(
         &mut self,
-        worker: usize,
+        source: Source,
         name: &str,
         labels: Labels,
         value: Value,
@@ -219,7 +230,7 @@ impl State {
         };
         check_labels(&labels, &family.kind, constant)?;
         let room = self.series < MAX_SERIES;
-        self.series += usize::from(family.take(worker, labels, value, room)?);
+        self.series += usize::from(family.take(source, labels, value, room)?);
         Ok(())
     }
 

@@ -1,6 +1,9 @@
 //! One metric: the values of all workers, and what they come to.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
+};
 
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
@@ -29,12 +32,19 @@ pub(super) enum Kind {
     Histogram(Vec<f64>),
 }
 
+/// A process, by the slot that it has or had and when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Source {
+    pub(super) worker: usize,
+    pub(super) start: u64,
+}
+
 #[derive(Default)]
 struct Series {
     /// What processes that are gone had counted.
     base: Option<Value>,
-    /// What each worker's process said last.
-    now: BTreeMap<usize, Value>,
+    /// What each process said last.
+    now: BTreeMap<Source, Value>,
 }
 
 impl Family {
@@ -50,17 +60,17 @@ impl Family {
         self.series.is_empty()
     }
 
-    /// Takes what a worker says of a series. Returns whether the series is new.
+    /// Takes what a process says of a series. Returns whether the series is new.
     pub(super) fn take(
         &mut self,
-        worker: usize,
+        source: Source,
         labels: Labels,
         value: Value,
         room: bool,
     ) -> Result<bool, Refusal> {
         value.check(&self.kind)?;
         if let Some(series) = self.series.get_mut(&labels) {
-            series.take(worker, value, &self.kind);
+            series.take(source, value, &self.kind);
             return Ok(false);
         }
         let first = self.series.first_key_value();
@@ -71,27 +81,29 @@ impl Family {
             return Err(Refusal::Limit);
         }
         let series = self.series.entry(labels).or_default();
-        series.now.insert(worker, value);
+        series.now.insert(source, value);
         Ok(true)
     }
 
-    /// The worker's process is another from now on: what the one before counted stays.
-    pub(super) fn fold(&mut self, worker: usize) {
+    /// The process reports no more: what it counted stays.
+    pub(super) fn fold(&mut self, source: Source) {
         for series in self.series.values_mut() {
-            if let Some(last) = series.now.remove(&worker) {
+            if let Some(last) = series.now.remove(&source) {
                 series.keep(&last);
             }
         }
     }
 
-    /// Forgets what the worker said, if it is a gauge. Returns how many series are gone.
-    pub(super) fn forget_gauge(&mut self, worker: usize) -> usize {
+    /// Forgets what the worker's processes said but one, if it is a gauge. Returns how many series are gone.
+    pub(super) fn forget_gauge(&mut self, worker: usize, but: Option<Source>) -> usize {
         if !matches!(self.kind, Kind::Gauge(_)) {
             return 0;
         }
         let before = self.series.len();
         self.series.retain(|_, series| {
-            series.now.remove(&worker);
+            series
+                .now
+                .retain(|source, _| source.worker != worker || Some(*source) == but);
             !series.now.is_empty()
         });
         before - self.series.len()
@@ -106,9 +118,9 @@ impl Family {
             let labels: Vec<_> = labels.map(|(name, value)| label(name, value)).collect();
             match &self.kind {
                 Kind::Gauge(Across::Each) => {
-                    metrics.extend(series.now.iter().map(|(worker, value)| {
+                    metrics.extend(series.newest().map(|(source, value)| {
                         let mut labels = labels.clone();
-                        labels.push(label(WORKER, &worker.to_string()));
+                        labels.push(label(WORKER, &source.worker.to_string()));
                         metric(labels, &self.kind, value)
                     }));
                 }
@@ -129,9 +141,9 @@ impl Family {
 }
 
 impl Series {
-    fn take(&mut self, worker: usize, value: Value, kind: &Kind) {
-        let before = self.now.insert(worker, value);
-        let (Some(before), Some(value)) = (before, self.now.get(&worker)) else {
+    fn take(&mut self, source: Source, value: Value, kind: &Kind) {
+        let before = self.now.insert(source, value);
+        let (Some(before), Some(value)) = (before, self.now.get(&source)) else {
             return;
         };
         // The process cleared its counts.
@@ -147,16 +159,26 @@ impl Series {
         }
     }
 
+    /// What the newest process of each slot said.
+    fn newest(&self) -> impl Iterator<Item = (&Source, &Value)> {
+        let next = |source: &Source| self.now.range((Excluded(source), Unbounded)).next();
+        let is_newest = move |(source, _): &(&Source, &Value)| {
+            next(source).is_none_or(|(next, _)| next.worker != source.worker)
+        };
+        self.now.iter().filter(is_newest)
+    }
+
     /// What all workers' values come to.
     fn value(&self, kind: &Kind) -> Option<Value> {
-        let numbers = self.now.values().map(|value| match value {
+        let numbers = self.newest().map(|(_, value)| match value {
             Value::Number(number) => *number,
             Value::Buckets { .. } => 0.0,
         });
         match kind {
             Kind::Gauge(Across::Max) => numbers.reduce(f64::max).map(Value::Number),
             Kind::Gauge(Across::Min) => numbers.reduce(f64::min).map(Value::Number),
-            _ => {
+            Kind::Gauge(_) => numbers.reduce(|a, b| a + b).map(Value::Number),
+            Kind::Counter | Kind::Histogram(_) => {
                 let mut values = self.base.iter().chain(self.now.values());
                 let mut sum = values.next()?.clone();
                 values.for_each(|value| sum.add(value));
