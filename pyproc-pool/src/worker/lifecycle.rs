@@ -75,21 +75,18 @@ impl Lifecycle {
         killed
     }
 
+    /// Each worker has such a future, so what is rare is not in it but in a box.
     async fn serve_on(&mut self, mut running: Running) -> bool {
         loop {
             match self.serve(&mut running).await {
-                Ending::Stop(grace) => return self.end(running, grace).await,
+                Ending::Stop(grace) => return Box::pin(self.end(running, grace)).await,
                 Ending::Reload(reload) => self.reload = Some(reload),
                 Ending::Started(next) => self.replace(&mut running, *next),
                 Ending::NotStarted(failure) => self.answer(Err(failure)),
-                Ending::Connection(closed) => {
-                    self.slot.end_unborn().await;
-                    self.part(running, closed).await;
-                    match self.replacement().await {
-                        Some(next) => running = next,
-                        None => return false,
-                    }
-                }
+                Ending::Connection(closed) => match Box::pin(self.renew(running, closed)).await {
+                    Some(next) => running = next,
+                    None => return false,
+                },
             }
         }
     }
@@ -101,7 +98,6 @@ impl Lifecycle {
             return serve_until(slot, running, next_reload(reloads)).await;
         }
         self.incarnation += 1;
-        // It is large, and rare.
         let start = Box::pin(slot.start(self.incarnation));
         let started = async {
             match start.await {
@@ -122,6 +118,13 @@ impl Lifecycle {
             self.replaced = JoinSet::new();
             self.replaced.spawn(replaced.finish(before, reload));
         }
+    }
+
+    /// From a worker's end to the next worker; `None` when the pool stops first.
+    async fn renew(&mut self, running: Running, closed: Closed) -> Option<Running> {
+        self.slot.end_unborn().await;
+        self.part(running, closed).await;
+        self.replacement().await
     }
 
     /// A worker's end, unless the pool has asked for it.
@@ -285,5 +288,5 @@ async fn start_after(
     incarnation: u32,
 ) -> Result<Running, StartFailure> {
     sleep(pause).await;
-    Box::pin(slot.start(incarnation)).await
+    slot.start(incarnation).await
 }
