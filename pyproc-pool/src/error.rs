@@ -37,6 +37,9 @@ pub enum Error {
     /// A worker did not start.
     #[error(transparent)]
     StartFailed(Arc<StartFailure>),
+    /// The pool did not start, as the system gave it no thread.
+    #[error("the system gives the pool no thread")]
+    NoThread(#[source] io::Error),
     /// The worker broke the protocol while it had the call.
     #[error("worker {worker} broke the protocol")]
     Protocol {
@@ -115,7 +118,7 @@ pub enum ErrorKind {
     Overloaded,
     /// The worker died, or none is left.
     WorkerUnavailable,
-    /// A worker did not start.
+    /// A worker, or the pool itself, did not start.
     StartFailed,
     /// The worker broke the protocol.
     Protocol,
@@ -168,7 +171,7 @@ impl Error {
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::Overloaded { .. } => ErrorKind::Overloaded,
             Self::WorkerDied(_) | Self::NoWorkers(_) => ErrorKind::WorkerUnavailable,
-            Self::StartFailed(_) => ErrorKind::StartFailed,
+            Self::StartFailed(_) | Self::NoThread(_) => ErrorKind::StartFailed,
             Self::Protocol { .. } => ErrorKind::Protocol,
             Self::Remote(_) => ErrorKind::Remote,
             Self::ShutDown => ErrorKind::ShutDown,

@@ -74,7 +74,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::Config`] when a setting makes no sense, [`Error::StartFailed`] when a worker does not
-    /// start; the others are killed then.
+    /// start; the others are killed then. [`Error::NoThread`] when the system has no thread for the pool.
     ///
     /// # Cancellation safety
     ///
@@ -87,7 +87,7 @@ impl Pool {
         config.validate()?;
         let (sources, socket_dir) = sources(&config)?;
         let shared = Arc::new(Shared::new(config, attached, sources.len()));
-        let deadlines = Deadlines::watch(Arc::clone(&shared)).map_err(no_thread)?;
+        let deadlines = Deadlines::watch(Arc::clone(&shared)).map_err(Error::NoThread)?;
         let (stop, on_stop) = watch::channel(Stop::No);
         let (mut starts, mut reloads) = (Vec::new(), Vec::new());
         for (worker, source) in sources.into_iter().enumerate() {
@@ -355,11 +355,6 @@ impl Drop for Handle {
             worker.processes.take().for_each(|it| it.kill());
         }
     }
-}
-
-fn no_thread(source: std::io::Error) -> ConfigError {
-    let reason = format!("the system gives no thread to keep it: {source}");
-    ConfigError::new("request_timeout", reason)
 }
 
 fn sources(config: &PoolConfig) -> Result<(Vec<Source>, Option<SocketDir>), Error> {
