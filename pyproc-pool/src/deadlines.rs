@@ -1,6 +1,6 @@
 //! Who tells callers that their deadlines have passed: one thread of the pool's own. A timer of the
 //! runtime for each call would cost a seventh of all that a call costs its service, and callers
-//! would need a runtime.
+//! would need a runtime. The thread also says how many calls were refused, when no other refusal does.
 
 use std::{
     io,
@@ -39,6 +39,8 @@ impl Drop for Deadlines {
     fn drop(&mut self) {
         self.shared.scheduler().forget_deadlines();
         self.shared.earlier_deadline.notify_one();
+        let refused = self.shared.refusals().take_all(Instant::now());
+        self.shared.log_refused(refused);
     }
 }
 
@@ -47,7 +49,12 @@ fn run(shared: &Shared) {
     let mut scheduler = shared.scheduler();
     while scheduler.keeps_deadlines() {
         let now = Instant::now();
-        let next = scheduler.next_deadline();
+        let refusals_due = shared.refusals().due(now);
+        let next = scheduler
+            .next_deadline()
+            .into_iter()
+            .chain(refusals_due)
+            .min();
         let left = next.map(|next| next.saturating_duration_since(now));
         if left != Some(Duration::ZERO) {
             scheduler = shared.wait_for_deadline(scheduler, left);
@@ -57,6 +64,8 @@ fn run(shared: &Shared) {
         drop(scheduler);
         let rest = REST.max(now.elapsed() * SHARE);
         wakers.drain(..).for_each(Waker::wake);
+        let refused = shared.refusals().take(now);
+        shared.log_refused(refused);
         thread::sleep(rest);
         scheduler = shared.scheduler();
     }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing::{Dispatch, dispatcher, subscriber::NoSubscriber};
 
-use crate::{Error, StartFailure, error::chain};
+use crate::{Error, StartFailure, error::chain, refusals::Refused};
 
 /// An event whose level is known only at run time: each level is a callsite of its own.
 macro_rules! event_at {
@@ -106,20 +106,13 @@ pub(crate) fn worker(worker_id: usize, news: WorkerNews<'_>) {
     }
 }
 
-pub(crate) fn queue_full(error: &Error, rejected: u64) {
-    if let Error::Overloaded {
-        ready,
-        in_flight,
-        queued,
-    } = error
-    {
-        tracing::warn!(
-            target: "pyproc::pool",
-            rejected,
-            queued,
-            in_flight,
-            ready_workers = ready,
-            "queue full"
-        );
-    }
+pub(crate) fn queue_full(refused: Refused) {
+    tracing::warn!(
+        target: "pyproc::pool",
+        rejected = refused.count,
+        queued = refused.queued,
+        in_flight = refused.in_flight,
+        ready_workers = refused.ready,
+        "queue full"
+    );
 }

@@ -86,6 +86,7 @@ mod python_log;
 mod queue;
 mod read;
 mod records;
+mod refusals;
 mod report;
 mod request;
 mod scheduler;

@@ -10,9 +10,9 @@ use crate::{
     Error, PoolConfig, WorkerOutput, WorkerState,
     call_log::CallLog,
     events::{self, Subscriber, WorkerNews},
-    lines::Tally,
     observe::{Observer, Wants, WorkerEvent},
     records::Records,
+    refusals::{Refusals, Refused},
     report::Reports,
     scheduler::{Limits, Scheduler},
     several::together,
@@ -30,9 +30,9 @@ pub(crate) struct Shared {
     pub(crate) carry: Carry,
     pub(crate) call_log: CallLog,
     pub(crate) subscriber: Subscriber,
-    refused: Mutex<Tally>,
+    refusals: Mutex<Refusals>,
     scheduler: Mutex<Scheduler>,
-    /// A call with an earlier deadline than all others was submitted.
+    /// A call with an earlier deadline than all others was submitted, or refusals are to be said later.
     pub(crate) earlier_deadline: Condvar,
     workers: Mutex<Vec<Worker>>,
 }
@@ -119,7 +119,7 @@ impl Shared {
             carry: attached.carry,
             call_log: CallLog::new(&config),
             subscriber,
-            refused: Mutex::default(),
+            refusals: Mutex::default(),
             config,
             scheduler: Mutex::new(Scheduler::new(workers, limits)),
             earlier_deadline: Condvar::new(),
@@ -142,16 +142,41 @@ impl Shared {
 
     /// Logs that a call was refused, if that was why it failed, once a second.
     pub(crate) fn log_refusal(&self, error: &Error) {
-        if !matches!(error, Error::Overloaded { .. }) {
+        let &Error::Overloaded {
+            ready,
+            in_flight,
+            queued,
+        } = error
+        else {
             return;
+        };
+        let now = Instant::now();
+        let mut refusals = self.refusals();
+        let others_wait = refusals.due(now).is_some();
+        refusals.add(ready, in_flight, queued);
+        let refused = refusals.take(now);
+        drop(refusals);
+        match refused {
+            Some(refused) => events::queue_full(refused),
+            None if others_wait => {}
+            None => {
+                // Whoever keeps deadlines says it later: it has seen this one, or it waits by now.
+                drop(self.scheduler());
+                self.earlier_deadline.notify_one();
+            }
         }
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.add(1);
-        let rejected = refused.take(Instant::now());
-        drop(refused);
-        if let Some(rejected) = rejected {
-            events::queue_full(error, rejected);
+    }
+
+    /// Logs refusals of a while ago.
+    pub(crate) fn log_refused(&self, refused: Option<Refused>) {
+        if let Some(refused) = refused {
+            self.subscriber.with_guarded(|| events::queue_full(refused));
         }
+    }
+
+    /// Held for moments only. Take it after the scheduler's lock, if both.
+    pub(crate) fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Held for moments only, and never across an await.

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use events::{Events, Told, listen};
+use events::{Events, listen};
 use pyproc_pool::{
     Error, LogLevel, Pool, WorkerOutput,
     observe::{CallEnd, CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerRecord},
@@ -130,13 +130,44 @@ async fn calls_that_fail_are_warned_of_and_bodies_are_not_said() {
     assert_eq!(said[0].1["error"], "`fail` raised an error: no");
     assert_eq!(said[2].1["worker_id"], "0");
     assert!(!format!("{said:?}").contains("secret"));
-    let full: Vec<Told> = events.of(POOL);
-    let full: Vec<_> = full
-        .iter()
-        .filter(|it| it.message() == "queue full")
-        .collect();
-    assert_eq!(full.len(), 1, "{full:?}");
-    assert_eq!(full[0].fields["rejected"], "1");
+    assert_eq!(rejected(&events)[0], 1);
+}
+
+/// The counts of the events that say that the pool is full.
+fn rejected(events: &Events) -> Vec<usize> {
+    let told = events.of(POOL).into_iter();
+    told.filter(|it| it.message() == "queue full")
+        .map(|it| it.fields["rejected"].parse().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn all_calls_that_are_refused_are_counted_soon_and_not_one_by_one() {
+    const BURST: usize = 1000;
+    let (events, _guard) = listen(Level::INFO);
+    let pool = odd(1).max_in_flight(1).max_queue(0).start().await.unwrap();
+    let mut running = Box::pin(pool.call::<_, Value>("never", &1));
+    assert!(poll_once(running.as_mut()).is_pending());
+    for _ in 0..BURST {
+        assert!(pool.call::<_, u8>("echo", &1).await.is_err());
+    }
+    let counted = || rejected(&events).iter().sum::<usize>();
+    until("all are counted", || counted() == BURST).await;
+    assert!(rejected(&events).len() < BURST / 10);
+}
+
+#[tokio::test]
+async fn calls_that_are_refused_are_counted_before_the_pool_is_gone() {
+    let (events, _guard) = listen(Level::INFO);
+    let pool = odd(1).max_in_flight(1).max_queue(0).start().await.unwrap();
+    let mut running = Box::pin(pool.call::<_, Value>("never", &1));
+    assert!(poll_once(running.as_mut()).is_pending());
+    for _ in 0..3 {
+        assert!(pool.call::<_, u8>("echo", &1).await.is_err());
+    }
+    drop(running);
+    drop(pool);
+    assert_eq!(rejected(&events).iter().sum::<usize>(), 3);
 }
 
 #[tokio::test]
