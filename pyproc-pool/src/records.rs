@@ -37,8 +37,6 @@ struct Waiting {
     batch: u64,
     /// The thread is to be woken.
     asleep: bool,
-    /// Somebody waits for the thread.
-    hurry: bool,
     closed: bool,
 }
 
@@ -54,6 +52,8 @@ pub(crate) struct Inbound {
     pub(crate) records: Vec<u8>,
     /// Frames that there was no room for.
     pub(crate) dropped: u64,
+    /// There is no more to come, and somebody waits until all of it was told.
+    pub(crate) is_last: bool,
 }
 
 /// What may wait for each worker, unless one frame alone is larger.
@@ -74,7 +74,6 @@ impl Records {
             lanes: (0..=workers).map(|_| Inbound::default()).collect(),
             batch: 0,
             asleep: false,
-            hurry: false,
             closed: false,
         };
         let queue = Queue {
@@ -133,15 +132,15 @@ impl Records {
         }
     }
 
-    /// Waits until all that has arrived so far was told, but not for long.
-    pub(crate) async fn settled(&self) {
+    /// Waits until all that this worker, which is gone, has sent was told, but not for long.
+    pub(crate) async fn settled(&self, lane: usize) {
         let mut handled = self.queue.handled.subscribe();
         let batch = {
             let mut waiting = self.queue.lock();
             if waiting.batch == 0 && waiting.lanes.iter().all(Inbound::is_empty) {
                 return;
             }
-            waiting.hurry = true;
+            waiting.lanes[lane].is_last = true;
             waiting.asleep = false;
             waiting.batch
         };
@@ -178,6 +177,7 @@ impl Inbound {
         self.records.clear();
         self.records.shrink_to(KEPT);
         self.dropped = 0;
+        self.is_last = false;
     }
 
     /// Takes what has arrived, and leaves empty memory.
@@ -194,8 +194,7 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for what has arrived, or until `deadline`, and takes it. Returns whether somebody waits for the thread,
-    /// and whether it was the last.
+    /// Waits for what has arrived, or until `deadline`, and takes it.
     fn take(&self, batch: &mut [Inbound], deadline: Option<Instant>) -> Taken {
         let mut waiting = self.lock();
         while !waiting.is_worth_a_look() {
@@ -214,7 +213,6 @@ impl Queue {
         waiting.batch += 1;
         Taken {
             number: waiting.batch,
-            all: mem::take(&mut waiting.hurry) || waiting.closed,
             last: waiting.closed,
         }
     }
@@ -222,7 +220,7 @@ impl Queue {
     /// Lets more arrive, unless somebody waits.
     fn nap(&self) {
         let waiting = self.lock();
-        if !waiting.hurry && !waiting.closed {
+        if !waiting.is_urgent() {
             drop(self.wait_for(waiting, NAP));
         }
     }
@@ -244,14 +242,18 @@ impl Queue {
 
 impl Waiting {
     fn is_worth_a_look(&self) -> bool {
-        self.hurry || self.closed || self.lanes.iter().any(|it| !it.is_empty())
+        self.is_urgent() || self.lanes.iter().any(|it| !it.is_empty())
+    }
+
+    /// Somebody waits for the thread.
+    fn is_urgent(&self) -> bool {
+        self.closed || self.lanes.iter().any(|it| it.is_last)
     }
 }
 
 struct Taken {
     number: u64,
-    /// Nothing is to be held back.
-    all: bool,
+    /// The pool is gone.
     last: bool,
 }
 
@@ -263,10 +265,11 @@ fn run(queue: &Queue, mut reports: Reports) {
         let taken = queue.take(&mut batch, deadline);
         // One that was replaced began earlier than the others.
         for inbound in batch.iter_mut().rev() {
+            inbound.is_last |= taken.last;
             reports.take(inbound);
             inbound.clear();
         }
-        deadline = reports.after_batch(taken.all);
+        deadline = reports.after_batch();
         queue.handled.send_replace(taken.number);
         if taken.last {
             return;

@@ -101,6 +101,9 @@ impl Reports {
                 Err(_) => state.lost.unreadable.add(1),
             }
         }
+        if inbound.is_last {
+            self.workers[worker].say_all(worker, &self.subscriber, now);
+        }
     }
 
     fn tell(&mut self, from: Reporter, record: Record, now: Instant) {
@@ -148,23 +151,31 @@ impl Reports {
         transcript.line(&record.message, Context::from(record), now);
     }
 
-    /// Says what was lost, and what was held back for long enough, or `all` of it. Returns when to do so again.
-    pub(crate) fn after_batch(&mut self, all: bool) -> Option<Instant> {
-        let now = Instant::now();
+    /// Says what was lost, and what was held back for long enough. Returns when to do so again.
+    pub(crate) fn after_batch(&mut self) -> Option<Instant> {
+        let (now, subscriber) = (Instant::now(), &self.subscriber);
         let workers = self.workers.iter_mut().enumerate();
-        let deadlines = workers.filter_map(|(worker, state)| {
-            for transcript in [&mut state.stdout, &mut state.stderr] {
-                match all {
-                    true => transcript.flush(),
-                    false => transcript.tick(now),
-                }
-            }
-            let subscriber = &self.subscriber;
-            subscriber.with_guarded(|| state.lost.say(worker, now, all));
-            let held = [state.stdout.deadline(), state.stderr.deadline()];
-            held.into_iter().flatten().chain(state.lost.due(now)).min()
-        });
-        deadlines.min()
+        workers
+            .filter_map(|(worker, state)| state.say_due(worker, subscriber, now))
+            .min()
+    }
+}
+
+impl Worker {
+    /// Returns when there is something to say again.
+    fn say_due(&mut self, id: usize, subscriber: &Subscriber, now: Instant) -> Option<Instant> {
+        self.stdout.tick(now);
+        self.stderr.tick(now);
+        subscriber.with_guarded(|| self.lost.say(id, |tally| tally.take(now)));
+        let held = [self.stdout.deadline(), self.stderr.deadline()];
+        held.into_iter().flatten().chain(self.lost.due(now)).min()
+    }
+
+    /// Nothing more arrives from this one.
+    fn say_all(&mut self, id: usize, subscriber: &Subscriber, now: Instant) {
+        self.stdout.flush();
+        self.stderr.flush();
+        subscriber.with_guarded(|| self.lost.say(id, |tally| tally.take_all(now)));
     }
 }
 
@@ -178,13 +189,9 @@ impl Lost {
         ]
     }
 
-    fn say(&mut self, worker_id: usize, now: Instant, all: bool) {
+    fn say(&mut self, worker_id: usize, take: impl Fn(&mut Tally) -> Option<u64>) {
         for (tally, reason) in self.all() {
-            let count = match all {
-                true => tally.take_all(now),
-                false => tally.take(now),
-            };
-            if let Some(count) = count {
+            if let Some(count) = take(tally) {
                 tracing::warn!(target: "pyproc::pool", worker_id, count, reason, "records lost");
             }
         }

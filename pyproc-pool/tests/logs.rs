@@ -14,7 +14,7 @@ mod support;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use events::{Events, listen};
@@ -28,9 +28,10 @@ use pyproc_pool::{
         },
     },
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use sidecar::{Reply, serve_reporting};
-use support::{LONG, Scratch, cores, odd, ours, poll_once, until};
+use support::{LONG, Scratch, cores, odd, ours, pids, poll_once, until};
 use tracing::{Instrument, Level};
 
 const POOL: &str = "pyproc::pool";
@@ -694,6 +695,26 @@ async fn what_a_worker_of_ours_said_before_it_was_killed_is_said_before_its_deat
             );
         }
     }
+}
+
+#[tokio::test]
+async fn the_end_of_one_worker_does_not_break_off_the_traceback_of_another() {
+    let (events, _guard) = listen(Level::INFO);
+    let builder = ours("telling.py", "python").workers(2);
+    let pool = builder.output(WorkerOutput::Log).start().await.unwrap();
+    let begin = Instant::now();
+    let teller: u32 = pool.call("say_half_a_traceback", &1).await.unwrap();
+    let other = pids(&pool).into_iter().find(|pid| *pid != teller).unwrap();
+    let other = Pid::from_raw(other.try_into().unwrap()).unwrap();
+    kill_process(other, Signal::KILL).unwrap();
+    until("its death is said", || events.has("worker died")).await;
+    // It breaks off by itself when nothing follows for two seconds.
+    let mut said = events.of(OUTPUT);
+    said.retain(|it| it.fields.contains_key("exception"));
+    assert!(
+        said.is_empty() || begin.elapsed() >= Duration::from_secs(2),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{process::ExitStatus, sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::Process;
+use super::{Process, slot::Seat};
 use crate::{
     DeathCause, Error, WorkerDeath,
     connection::{Closed, Connection},
@@ -25,17 +25,18 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Ends what is left of a worker, whose last words are told by then, and makes the error for each call that it had.
 pub(super) async fn explain(
     shared: &Shared,
-    worker: usize,
+    seat: Seat,
     process: Option<Arc<Process>>,
     connection: Connection,
     closed: Closed,
 ) -> Box<dyn Fn() -> Error + Send> {
+    let worker = seat.worker;
     let cause = match closed {
         Closed::Violation(violation) => {
             if let Some(process) = &process {
                 last_words(shared, worker, process).await;
             }
-            shared.records.settled().await;
+            shared.records.settled(seat.lane).await;
             let source = Arc::new(violation);
             return Box::new(move || Error::Protocol {
                 worker,
@@ -47,14 +48,14 @@ pub(super) async fn explain(
     };
     // A worker that waits for its client to hang up sees it do so.
     drop(connection);
-    let death = Arc::new(autopsy(shared, worker, process.as_deref(), cause).await);
+    let death = Arc::new(autopsy(shared, seat, process.as_deref(), cause).await);
     Box::new(move || Error::WorkerDied(Arc::clone(&death)))
 }
 
 /// Ends what is left of a worker, and says how it ended.
 pub(super) async fn autopsy(
     shared: &Shared,
-    worker: usize,
+    seat: Seat,
     process: Option<&Process>,
     mut cause: DeathCause,
 ) -> WorkerDeath {
@@ -63,13 +64,13 @@ pub(super) async fn autopsy(
         if !is_due && let Some(status) = own_end(process).await {
             cause = DeathCause::Exited(status);
         }
-        last_words(shared, worker, process).await;
+        last_words(shared, seat.worker, process).await;
     }
     // What it printed may be among its records.
-    shared.records.settled().await;
+    shared.records.settled(seat.lane).await;
     let output = process.map_or_else(String::new, |it| it.tail().text());
     WorkerDeath {
-        worker,
+        worker: seat.worker,
         pid: process.map(Process::pid),
         cause,
         output,

@@ -7,18 +7,13 @@ use tokio::time::timeout;
 use super::{
     Process,
     death::{last_words, left_running},
-    slot::Running,
+    slot::{Running, Seat},
 };
 use crate::{connection::Connection, shared::Shared};
 
 /// Tells the worker to end, and kills it if it does not within `grace`; then `true` is returned. Its last records are told
 /// by then. Somebody else's worker is only disconnected.
-pub(super) async fn end(
-    shared: &Shared,
-    (worker, lane): (usize, usize),
-    running: Running,
-    grace: Duration,
-) -> bool {
+pub(super) async fn end(shared: &Shared, seat: Seat, running: Running, grace: Duration) -> bool {
     let Running {
         connection,
         process,
@@ -29,20 +24,20 @@ pub(super) async fn end(
             process.terminate();
             let ended = async {
                 // The other half is for a worker that waits for its client to hang up.
-                hear_out(shared, lane, connection, Some(&process), grace / 2).await;
+                hear_out(shared, seat.lane, connection, Some(&process), grace / 2).await;
                 process.exited().await;
             };
             let killed = timeout(grace, ended).await.is_err();
-            last_words(shared, worker, &process).await;
+            last_words(shared, seat.worker, &process).await;
             killed
         }
         None => {
             // It goes on, so only what has arrived is read.
-            hear_out(shared, lane, connection, None, Duration::ZERO).await;
+            hear_out(shared, seat.lane, connection, None, Duration::ZERO).await;
             false
         }
     };
-    shared.records.settled().await;
+    shared.records.settled(seat.lane).await;
     killed
 }
 

@@ -151,7 +151,7 @@ impl Lifecycle {
             process,
             ..
         } = running;
-        let error = death::explain(shared, *worker, process, connection, closed).await;
+        let error = death::explain(shared, self.slot.seat(), process, connection, closed).await;
         self.slot.vacate();
         let death = error();
         self.slot.log(WorkerNews::Died(&death));
@@ -175,7 +175,7 @@ impl Lifecycle {
             last_words(shared, *worker, &process).await;
         }
         self.slot.vacate();
-        shared.records.settled().await;
+        shared.records.settled(*worker).await;
         self.slot.log(WorkerNews::Drained);
         shared.tell(&WorkerEvent::Drained { worker: *worker });
     }
@@ -247,7 +247,7 @@ impl Lifecycle {
         let Slot { worker, shared, .. } = &self.slot;
         self.slot.end_unborn().await;
         shared.scheduler().lane_down(*worker);
-        farewell::end(shared, (*worker, *worker), running, grace).await
+        farewell::end(shared, self.slot.seat(), running, grace).await
     }
 }
 

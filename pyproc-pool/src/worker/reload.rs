@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     death::{self, left_running},
     farewell,
-    slot::{Running, Slot},
+    slot::{Running, Seat, Slot},
 };
 use crate::{
     DeathCause, Error, StartFailure, connection::Closed, events::WorkerNews, observe::WorkerEvent,
@@ -55,7 +55,7 @@ impl Reload {
 /// A worker that has been replaced.
 pub(super) struct Replaced {
     slot: Slot,
-    lane: usize,
+    seat: Seat,
 }
 
 /// How its time ended.
@@ -72,7 +72,11 @@ pub(crate) const SHORTEST_GRACE: Duration = Duration::from_millis(500);
 
 impl Replaced {
     pub(super) fn new(slot: Slot, lane: usize) -> Self {
-        Self { slot, lane }
+        let seat = Seat {
+            worker: slot.worker,
+            lane,
+        };
+        Self { slot, seat }
     }
 
     /// Lets it finish, and ends it. Returns whether it had to be killed.
@@ -103,7 +107,7 @@ impl Replaced {
         let closed = tokio::select! {
             biased;
             grace = self.slot.stopped() => return Ending::Stop(grace),
-            closed = timeout(grace, connection.run(&self.slot.shared, self.lane)) => closed,
+            closed = timeout(grace, connection.run(&self.slot.shared, self.seat.lane)) => closed,
             () = left_running(process) => Ok(Closed::ByPeer),
         };
         match closed {
@@ -114,35 +118,35 @@ impl Replaced {
     }
 
     fn has_finished(&self) -> bool {
-        self.slot.shared.scheduler().has_drained(self.lane)
+        self.slot.shared.scheduler().has_drained(self.seat.lane)
     }
 
     async fn see_off(&self, running: Running, grace: Duration) -> bool {
-        let Slot { worker, shared, .. } = &self.slot;
-        shared.scheduler().lane_down(self.lane);
-        let killed = farewell::end(shared, (*worker, self.lane), running, grace).await;
+        let shared = &self.slot.shared;
+        shared.scheduler().lane_down(self.seat.lane);
+        let killed = farewell::end(shared, self.seat, running, grace).await;
         self.slot.log(WorkerNews::Drained);
         self.tell(None);
         killed
     }
 
     async fn bury(&self, running: Running, closed: Closed) {
-        let Slot { worker, shared, .. } = &self.slot;
-        shared.scheduler().lane_down(self.lane);
+        let shared = &self.slot.shared;
+        shared.scheduler().lane_down(self.seat.lane);
         let Running {
             connection,
             process,
             ..
         } = running;
-        let error = death::explain(shared, *worker, process, connection, closed).await;
+        let error = death::explain(shared, self.seat, process, connection, closed).await;
         self.fail(error);
     }
 
     async fn cut_off(&self, running: Running) {
-        let Slot { worker, shared, .. } = &self.slot;
-        shared.scheduler().lane_down(self.lane);
+        let shared = &self.slot.shared;
+        shared.scheduler().lane_down(self.seat.lane);
         let process = running.process.as_deref();
-        let death = death::autopsy(shared, *worker, process, DeathCause::Replaced).await;
+        let death = death::autopsy(shared, self.seat, process, DeathCause::Replaced).await;
         let death = Arc::new(death);
         self.fail(|| Error::WorkerDied(Arc::clone(&death)));
     }
@@ -151,7 +155,11 @@ impl Replaced {
     fn fail(&self, error: impl Fn() -> Error) {
         let death = error();
         self.slot.log(WorkerNews::Died(&death));
-        let wakers = self.slot.shared.scheduler().fail_lane(self.lane, error);
+        let wakers = self
+            .slot
+            .shared
+            .scheduler()
+            .fail_lane(self.seat.lane, error);
         wakers.into_iter().for_each(Waker::wake);
         self.tell(Some(&death));
     }
@@ -170,8 +178,8 @@ impl Drop for Replaced {
     fn drop(&mut self) {
         self.slot.with_worker(|it| it.processes.leaving = None);
         let mut scheduler = self.slot.shared.scheduler();
-        scheduler.lane_down(self.lane);
-        let wakers = scheduler.fail_lane(self.lane, || Error::ShutDown);
+        scheduler.lane_down(self.seat.lane);
+        let wakers = scheduler.fail_lane(self.seat.lane, || Error::ShutDown);
         drop(scheduler);
         wakers.into_iter().for_each(Waker::wake);
     }

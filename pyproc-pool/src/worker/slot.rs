@@ -48,6 +48,13 @@ pub(crate) struct Running {
     pub(super) since: Instant,
 }
 
+/// A worker's slot and its lane, which are the same number unless it was replaced.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seat {
+    pub(super) worker: usize,
+    pub(super) lane: usize,
+}
+
 /// What a worker takes the place of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Before {
@@ -75,6 +82,14 @@ impl Running {
 }
 
 impl Slot {
+    /// That of the worker that gets the slot's calls.
+    pub(super) fn seat(&self) -> Seat {
+        Seat {
+            worker: self.worker,
+            lane: self.worker,
+        }
+    }
+
     /// From now on the worker gets the slot's calls. Returns the lane of the one before, if that keeps some.
     pub(super) fn open(&self, running: &Running, before: Before) -> Option<usize> {
         let restarts = self.enter(running, before);

@@ -22,6 +22,12 @@ def say(req):
 
 
 @expose
+def say_half_a_traceback(req):
+    print("Traceback (most recent call last):\n  File", file=sys.stderr)
+    return os.getpid()
+
+
+@expose
 def count(req):
     calls.inc()
 
