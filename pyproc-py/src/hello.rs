@@ -13,7 +13,7 @@ use crate::functions::Functions;
 use crate::reporter;
 use crate::state::{Core, Place};
 
-/// Appends the answer to a client's hello.
+/// Sends the answer to a client's hello after what is in `out`, where the one to a hello that fails is left.
 pub(crate) fn answer(
     py: Python<'_>,
     core: &Arc<Core>,
@@ -47,13 +47,15 @@ pub(crate) fn answer(
     };
     // What makes it too long for a frame, most likely, is the schemas.
     match introduce(true).or_else(|_| introduce(false)) {
-        Ok(()) if features.has_telemetry() => {
+        Ok(()) => {
             if let Some(connection) = core.lock().get(place) {
-                connection.outgoing.append(out);
+                connection.introduce(out);
             }
-            reporter::open(py, core, place, names)
+            if features.has_telemetry() {
+                reporter::open(py, core, place, names)?;
+            }
+            Ok(())
         }
-        Ok(()) => Ok(()),
         Err(error) => {
             let (id, method) = (greeting.id, "pyproc.hello");
             let failed = Failed {

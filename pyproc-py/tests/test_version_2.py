@@ -3,6 +3,8 @@
 import base64
 import datetime as dt
 import json
+import os
+import signal
 import struct
 import time
 
@@ -21,6 +23,7 @@ from wire import (
     RESPONSE,
     Client,
     frame2,
+    hello,
     request,
     request2,
 )
@@ -362,6 +365,21 @@ def test_a_draining_worker_says_so(start):
     assert [m["id"] for m in messages if m["kind"] == RESPONSE] == [1, 2]
     assert client.is_at_end()
     assert other.is_at_end()
+    assert worker.exit_code() == 0
+
+
+def test_a_client_that_comes_as_the_worker_begins_to_drain_is_told_so_after_its_hello(start):
+    worker = start()
+    pid = worker.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
+    client = worker.connect()
+    client.send(bytes(hello(versions=[1, 2])))
+    worker.process.terminate()
+    os.kill(pid, signal.SIGCONT)
+    assert client.receive()["body"]["version"] == 2
+    assert client.receive2()["kind"] == DRAIN
+    assert client.is_at_end()
     assert worker.exit_code() == 0
 
 

@@ -51,6 +51,10 @@ pub(crate) struct Connection {
     version: Version,
     /// The client has said hello.
     greeted: bool,
+    /// The hello is answered.
+    introduced: bool,
+    /// The client is to be told that no more requests are taken.
+    drains: bool,
     pub(crate) client: Client,
     /// The worker exits with this connection.
     pub(crate) owner: bool,
@@ -99,6 +103,8 @@ impl Connection {
             backlog: 0,
             version: Version::V1,
             greeted: false,
+            introduced: false,
+            drains: false,
             client: Client::default(),
             owner: false,
             table: Vec::new(),
@@ -145,8 +151,24 @@ impl Connection {
         form.write_failure(id, times, failure, self.outgoing.end());
     }
 
-    /// Says that no more requests are taken, to who understands it.
-    pub(crate) fn say_drain(&mut self) {
+    /// Sends the answer to the hello. From now on the client understands what it agreed to.
+    pub(crate) fn introduce(&mut self, answer: &mut Vec<u8>) {
+        self.outgoing.append(answer);
+        self.introduced = true;
+        if self.drains {
+            self.say_drain();
+        }
+    }
+
+    /// Says that no more requests are taken, as soon as the client understands it.
+    pub(crate) fn drain(&mut self) {
+        self.drains = true;
+        if self.introduced {
+            self.say_drain();
+        }
+    }
+
+    fn say_drain(&mut self) {
         if self.version == Version::V2 {
             // Twelve bytes: the maximum is far above.
             let _ = v2::Message::Drain.encode(self.max_frame_size, self.outgoing.end());

@@ -56,6 +56,10 @@ pub(crate) fn accept(core: &Core, listener: BorrowedFd<'_>) -> io::Result<()> {
     // As much as the system allows.
     let _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER);
     let mut state = core.lock();
+    if state.draining {
+        // Hung up on, as is whoever comes later: the watcher did not know yet.
+        return Ok(());
+    }
     let names = Arc::clone(&state.concurrent_names);
     let place = state.add(Connection::new(socket, core.max_frame_size, names));
     state.accepted.push(place);

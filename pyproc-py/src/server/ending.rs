@@ -23,9 +23,10 @@ impl Server<'_, '_> {
         }
         self.flush_deadline = Instant::now() + FLUSH_LIMIT;
         reporter::drain(self.py)?;
+        self.greet()?;
         for place in self.places() {
             let ended = self.with(place, |connection| {
-                connection.say_drain();
+                connection.drain();
                 connection.ended
             });
             let events = if ended == Some(true) {
