@@ -16,12 +16,12 @@ use opentelemetry_sdk::Resource;
 use tonic::codec::CompressionEncoding::Gzip;
 
 use super::{
-    Ended, Exporter, Pause,
+    Ended, Exporter, Pause, Undelivered,
     grpc_client::GrpcTransport,
     otlp::{Failure, refused, send_until},
     resources::by_resource,
 };
-use crate::{Compression, ExportError, OtlpConfig, StartError, config::Endpoint};
+use crate::{Compression, OtlpConfig, StartError, config::Endpoint};
 
 pub(crate) struct GrpcExporter {
     transport: GrpcTransport,
@@ -61,12 +61,8 @@ impl GrpcExporter {
 }
 
 impl Exporter for GrpcExporter {
-    fn export(
-        &mut self,
-        batch: Vec<Ended>,
-        deadline: Instant,
-        pause: &Pause,
-    ) -> Result<u64, ExportError> {
+    fn export(&mut self, batch: Vec<Ended>, deadline: Instant, pause: &Pause) -> Undelivered {
+        let count = batch.len() as u64;
         let groups = by_resource(batch, &self.resource).into_iter();
         let message = ExportTraceServiceRequest {
             resource_spans: groups
@@ -75,6 +71,7 @@ impl Exporter for GrpcExporter {
                 })
                 .collect(),
         };
-        send_until(deadline, pause, || self.send(&message, deadline)).map(refused)
+        let result = send_until(deadline, pause, || self.send(&message, deadline));
+        Undelivered::of(count, result.map(refused))
     }
 }

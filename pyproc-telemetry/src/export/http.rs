@@ -19,7 +19,7 @@ use opentelemetry_sdk::Resource;
 use prost::Message;
 
 use super::{
-    Ended, Exporter, Pause,
+    Ended, Exporter, Pause, Undelivered,
     http_client::HttpTransport,
     otlp::{refused, send_until},
     resources::send_by_resource,
@@ -60,12 +60,7 @@ impl HttpExporter {
 }
 
 impl Exporter for HttpExporter {
-    fn export(
-        &mut self,
-        batch: Vec<Ended>,
-        deadline: Instant,
-        pause: &Pause,
-    ) -> Result<u64, ExportError> {
+    fn export(&mut self, batch: Vec<Ended>, deadline: Instant, pause: &Pause) -> Undelivered {
         let Self {
             requests,
             carrier,

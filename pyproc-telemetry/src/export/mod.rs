@@ -102,17 +102,36 @@ pub(crate) trait Sink: Send + Sync + std::fmt::Debug {
 
 /// Brings batches to their destination.
 pub(crate) trait Exporter: Send {
-    /// Sends a batch. Should give up at `deadline`, and not try again once `pause` is interrupted. Returns how many of
-    /// its spans the destination refused.
-    fn export(
-        &mut self,
-        batch: Vec<Ended>,
-        deadline: Instant,
-        pause: &Pause,
-    ) -> Result<u64, ExportError>;
+    /// Sends a batch. Should give up at `deadline`, and not try again once `pause` is interrupted.
+    fn export(&mut self, batch: Vec<Ended>, deadline: Instant, pause: &Pause) -> Undelivered;
 
     /// Called after the last batch.
     fn close(&mut self) {}
+}
+
+/// What did not arrive of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Undelivered {
+    pub(crate) refused: u64,
+    pub(crate) failed: u64,
+    /// Why what was sent together did not arrive, if so.
+    pub(crate) error: Option<ExportError>,
+}
+
+impl Undelivered {
+    /// Of so many spans that were sent together. The result says how many of them were refused.
+    pub(crate) fn of(count: u64, result: Result<u64, ExportError>) -> Self {
+        let (refused, failed, error) = match result {
+            Ok(refused) => (refused.min(count), 0, None),
+            Err(error) if error.refused => (count, 0, Some(error)),
+            Err(error) => (0, count, Some(error)),
+        };
+        Self {
+            refused,
+            failed,
+            error,
+        }
+    }
 }
 
 /// When a limit ends; one beyond all times ends after any process.

@@ -12,7 +12,7 @@ use std::{
 use opentelemetry::Context;
 
 use self::state::{News, State, Step};
-use super::{Ended, ExportStats, Exporter, Item, Pause, Sink, after, rarely::Rarely};
+use super::{Ended, ExportStats, Exporter, Item, Pause, Sink, Undelivered, after, rarely::Rarely};
 use crate::{ExportError, FlushError, StartError};
 
 mod state;
@@ -208,9 +208,11 @@ impl Shared {
         while let Some((batch, deadline)) = self.next_batch(&mut taken) {
             let count = batch.len() as u64;
             let export = || exporter.export(batch, deadline, &self.pause);
-            let result = catch_unwind(AssertUnwindSafe(export))
-                .unwrap_or_else(|_| Err(ExportError::unreachable("the exporter panicked")));
-            self.settle(count, result);
+            let undelivered = catch_unwind(AssertUnwindSafe(export)).unwrap_or_else(|_| {
+                let error = ExportError::unreachable("the exporter panicked");
+                Undelivered::of(count, Err(error))
+            });
+            self.settle(count, undelivered);
         }
         // Nothing is waiting for it: a panic changes nothing.
         let _ = catch_unwind(AssertUnwindSafe(|| exporter.close()));
@@ -252,12 +254,12 @@ impl Shared {
         Some((taken.batch(self.config.batch), deadline))
     }
 
-    fn settle(&self, count: u64, result: Result<u64, ExportError>) {
+    fn settle(&self, count: u64, undelivered: Undelivered) {
         let mut state = self.lock();
         if state.closed {
             return;
         }
-        let news = state.settle(count, result);
+        let news = state.settle(count, undelivered);
         drop(state);
         self.pause.clear();
         self.settled.notify_all();

@@ -4,34 +4,25 @@ use std::sync::Arc;
 
 use opentelemetry_sdk::{Resource, trace::SpanData};
 
-use super::Ended;
+use super::{Ended, Undelivered};
 use crate::ExportError;
 
 /// Hands the spans of each resource to `send`, which says how many of them were refused; spans without a resource have this
-/// service's. What fails for one resource fails for it alone: its spans then count as refused, unless all failed.
+/// service's. What fails for one resource fails for it alone.
 pub(super) fn send_by_resource(
     batch: Vec<Ended>,
     own: &Arc<Resource>,
     mut send: impl FnMut(&Arc<Resource>, Vec<SpanData>) -> Result<u64, ExportError>,
-) -> Result<u64, ExportError> {
-    let (mut refused, mut arrived, mut failure) = (0, false, None);
+) -> Undelivered {
+    let mut all = Undelivered::default();
     for (resource, spans) in by_resource(batch, own) {
         let count = spans.len() as u64;
-        match send(&resource, spans) {
-            Ok(some) => {
-                refused += some;
-                arrived = true;
-            }
-            Err(error) => {
-                refused += count;
-                failure = Some(error);
-            }
-        }
+        let of_one = Undelivered::of(count, send(&resource, spans));
+        all.refused += of_one.refused;
+        all.failed += of_one.failed;
+        all.error = of_one.error.or(all.error);
     }
-    match failure {
-        Some(error) if !arrived => Err(error),
-        _ => Ok(refused),
-    }
+    all
 }
 
 /// A batch has few resources: looking through them is quicker than a map. Those of a worker with two providers take turns, so that they are not
@@ -54,7 +45,7 @@ pub(super) fn by_resource(
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry::{InstrumentationScope, KeyValue, trace::SpanContext};
+    use opentelemetry::{InstrumentationScope, Key, KeyValue, trace::SpanContext};
 
     use super::*;
 
@@ -67,6 +58,24 @@ mod tests {
         let groups = by_resource(batch, &own);
         let sizes: Vec<_> = groups.iter().map(|(_, spans)| spans.len()).collect();
         assert_eq!(sizes, [2, 2, 2]);
+    }
+
+    #[test]
+    fn what_fails_for_one_resource_counts_as_what_became_of_it() {
+        let own = resource("service");
+        let batch = ["taken", "partly", "refused", "failed", "failed"];
+        let batch = batch.map(|name| ended(Some(resource(name)))).into();
+        let of = send_by_resource(batch, &own, |it, _| {
+            let name = it.get(&Key::new("service.name")).unwrap();
+            match &*name.as_str() {
+                "taken" => Ok(0),
+                "partly" => Ok(1),
+                "refused" => Err(ExportError::refused("no")),
+                _ => Err(ExportError::unreachable("nobody")),
+            }
+        });
+        assert_eq!((of.refused, of.failed), (2, 2));
+        assert_eq!(of.error.unwrap().reason, "nobody");
     }
 
     fn resource(name: &str) -> Arc<Resource> {

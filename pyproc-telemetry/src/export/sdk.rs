@@ -10,7 +10,7 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter},
 };
 
-use super::{Ended, Exporter, Pause, resources::send_by_resource};
+use super::{Ended, Exporter, Pause, Undelivered, resources::send_by_resource};
 use crate::{ExportError, error::chain};
 
 /// For the last words of an exporter; nobody waits for them beyond the limit of the shutdown.
@@ -39,12 +39,7 @@ impl<E: SpanExporter> SdkExporter<E> {
 
 impl<E: SpanExporter> Exporter for SdkExporter<E> {
     /// Its own limits apply: the SDK's interface has no deadline.
-    fn export(
-        &mut self,
-        batch: Vec<Ended>,
-        _deadline: Instant,
-        _pause: &Pause,
-    ) -> Result<u64, ExportError> {
+    fn export(&mut self, batch: Vec<Ended>, _deadline: Instant, _pause: &Pause) -> Undelivered {
         send_by_resource(batch, &self.own, |resource, spans| {
             self.exporter.export(resource, spans).map(|()| 0)
         })

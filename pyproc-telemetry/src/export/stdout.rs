@@ -12,7 +12,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{Ended, Exporter, Pause};
+use super::{Ended, Exporter, Pause, Undelivered};
 use crate::{ExportError, error::chain};
 
 pub(crate) struct StdoutExporter<W> {
@@ -30,22 +30,18 @@ impl<W: Write + Send> StdoutExporter<W> {
 }
 
 impl<W: Write + Send> Exporter for StdoutExporter<W> {
-    fn export(
-        &mut self,
-        batch: Vec<Ended>,
-        _deadline: Instant,
-        _pause: &Pause,
-    ) -> Result<u64, ExportError> {
+    fn export(&mut self, batch: Vec<Ended>, _deadline: Instant, _pause: &Pause) -> Undelivered {
         let mut text = String::new();
         for Ended { span, .. } in &batch {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{}", Block(span, &self.service_name));
         }
-        self.writer
+        let written = self
+            .writer
             .write_all(text.as_bytes())
             .and_then(|()| self.writer.flush())
-            .map_err(|error| ExportError::unreachable(chain(&error)))
-            .map(|()| 0)
+            .map_err(|error| ExportError::unreachable(chain(&error)));
+        Undelivered::of(batch.len() as u64, written.map(|()| 0))
     }
 }
 

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::QueueConfig;
-use crate::{ExportError, ExportStats, FlushError, export::Item};
+use crate::{
+    ExportError, ExportStats, FlushError,
+    export::{Item, Undelivered},
+};
 
 #[derive(Default)]
 pub(super) struct State {
@@ -52,35 +55,28 @@ impl State {
         self.stats.exported + self.stats.undelivered()
     }
 
-    pub(super) fn settle(&mut self, count: u64, result: Result<u64, ExportError>) -> News {
+    pub(super) fn settle(&mut self, count: u64, undelivered: Undelivered) -> News {
+        let Undelivered {
+            refused,
+            failed,
+            error,
+        } = undelivered;
         let stats = &mut self.stats;
         stats.waiting -= count;
         let before = self.last_error.take();
         let was_full = std::mem::replace(&mut self.full, stats.queue_full > self.full_before);
         self.full_before = stats.queue_full;
-        match result {
-            Ok(refused) => {
-                let refused = refused.min(count);
-                stats.refused += refused;
-                stats.exported += count - refused;
-                match (before, self.full && !was_full) {
-                    (Some(_), _) => News::Works,
-                    (None, true) => News::Full,
-                    (None, false) => News::None,
-                }
-            }
-            Err(error) => {
-                stats.failures += 1;
-                match error.refused {
-                    true => stats.refused += count,
-                    false => stats.failed += count,
-                }
-                self.last_error = Some(error.clone());
-                match before {
-                    None => News::Failing(error),
-                    Some(_) => News::None,
-                }
-            }
+        stats.refused += refused;
+        stats.failed += failed;
+        stats.exported += count - refused - failed;
+        stats.failures += u64::from(error.is_some() && refused + failed == count);
+        self.last_error.clone_from(&error);
+        match (before, error) {
+            (None, Some(error)) => News::Failing(error),
+            (Some(_), Some(_)) => News::None,
+            (Some(_), None) => News::Works,
+            (None, None) if self.full && !was_full => News::Full,
+            (None, None) => News::None,
         }
     }
 
