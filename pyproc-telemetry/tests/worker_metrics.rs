@@ -99,6 +99,14 @@ impl Rig {
         assert!(died.is_err());
     }
 
+    /// Waits until no worker is being replaced.
+    async fn all_ready(&self) {
+        let workers = self.pool.health().workers.len();
+        while self.pool.health().ready() < workers {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     fn text(&self, format: MetricsFormat) -> String {
         render_metrics(&self.registry, &Exemplars::default(), format).unwrap()
     }
@@ -337,6 +345,67 @@ async fn what_cannot_be_a_metric_is_refused_and_counted() {
     for name in ["reserved", "odd", "negative", "many", "7", "no-name"] {
         assert!(!rig.has(name), "{name}");
     }
+}
+
+/// Of the first deployment, a script's metrics; the second has other types, buckets and labels.
+fn deployed(version: u64) -> Record {
+    let metrics = match version {
+        1 => [
+            counter("jobs_total", 2.0),
+            gauge("depth", Across::Sum, 1.0),
+            histogram("took_seconds", [1, 1, 0], 0.5),
+        ],
+        _ => [
+            labelled("jobs_total", labels([("kind", "a")]), 3.0),
+            counter("depth", 4.0),
+            gauge("took_seconds", Across::Max, 5.0),
+        ],
+    };
+    record(version, metrics)
+}
+
+const OF_THE_FIRST: [&str; 3] = ["jobs_total 4", "depth 2", "took_seconds_count 4"];
+
+#[tokio::test]
+async fn a_script_deployed_anew_may_have_metrics_of_another_shape() {
+    let rig = Rig::start(1).await;
+    rig.report_and_die([deployed(1)]).await;
+    rig.report([deployed(2)]).await;
+    let anew = [
+        r#"jobs_total{kind="a"} 3"#,
+        "depth_total 4",
+        "took_seconds 5",
+    ];
+    rig.shows(&anew).await;
+    for name in ["jobs_total 2", "depth 1", "took_seconds_count"] {
+        assert!(!rig.has(name), "{name}");
+    }
+    let refused = ["kind", "labels", "name"].map(|it| format!(r#"{REFUSED}{{reason="{it}"}} 0"#));
+    rig.shows(&refused.each_ref().map(String::as_str)).await;
+}
+
+#[tokio::test]
+async fn metrics_keep_their_shape_while_a_worker_is_there_that_reports_it() {
+    let rig = Rig::start(2).await;
+    // One call at a time a worker, so that each gets one.
+    let both = async |version| {
+        rig.all_ready().await;
+        tokio::join!(
+            rig.report([deployed(version)]),
+            rig.report([deployed(version)])
+        )
+    };
+    both(1).await;
+    rig.shows(&OF_THE_FIRST).await;
+    rig.report_and_die([]).await;
+    both(2).await;
+    let refused = format!(r#"{REFUSED}{{reason="labels"}} 2"#);
+    rig.shows(&["jobs_total 4", &refused]).await;
+    rig.all_ready().await;
+    tokio::join!(rig.report_and_die([]), rig.report_and_die([]));
+    both(2).await;
+    rig.shows(&[r#"jobs_total{kind="a"} 6"#, "took_seconds 5"])
+        .await;
 }
 
 #[tokio::test]

@@ -104,12 +104,12 @@ impl Reported {
         }
     }
 
-    /// Of the metrics that are new, the names that the service has given to others.
+    /// Of the metrics that are new, or may be something new, the names that the service has given to others.
     fn taken(&self, metrics: &[Metric], registry: &Registry) -> BTreeSet<String> {
         let state = self.state();
         let new = metrics
             .iter()
-            .filter(|it| !state.families.contains_key(&it.name));
+            .filter(|it| state.families.get(&it.name).is_none_or(Family::is_left));
         let new: Vec<_> = new.flat_map(|it| every_name(&it.name)).collect();
         drop(state);
         new.into_iter()
@@ -119,7 +119,7 @@ impl Reported {
 
     /// The worker is gone: its gauges mean nothing any more. Its counts stay.
     pub(super) fn gone(&self, worker: usize) {
-        self.state().forget_gauges(worker, None);
+        self.state().leave(|source| source.worker == worker);
     }
 
     /// The same of a worker that has been replaced, unlike the one that took its place.
@@ -127,7 +127,7 @@ impl Reported {
         let mut state = self.state();
         let starts = state.processes.get(&worker);
         let newest = starts.and_then(|starts| starts.iter().max().copied());
-        state.forget_gauges(worker, newest.map(|start| Source { worker, start }));
+        state.leave(|source| source.worker == worker && Some(source.start) != newest);
     }
 
     /// Workers say what they had to drop.
@@ -170,17 +170,18 @@ impl State {
     fn fold_oldest(&mut self, worker: usize) {
         let starts = self.processes.entry(worker).or_default();
         if let Some(start) = starts.pop_front() {
-            // A gauge's values are not to be kept, and none of the oldest is shown.
-            self.forget_gauges(worker, None);
+            let oldest = Source { worker, start };
+            self.leave(|source| *source == oldest);
             for family in self.families.values_mut() {
-                family.fold(Source { worker, start });
+                family.fold(oldest);
             }
         }
     }
 
-    fn forget_gauges(&mut self, worker: usize, but: Option<Source>) {
+    /// These processes are gone.
+    fn leave(&mut self, is_gone: impl Fn(&Source) -> bool) {
         for family in self.families.values_mut() {
-            self.series -= family.forget_gauge(worker, but);
+            self.series -= family.leave(&is_gone);
         }
         let families = self.families.iter();
         let empty: Vec<_> = families
@@ -204,6 +205,7 @@ impl State {
             return;
         };
         let sound = check_name(&name);
+        self.make_way(&name, &kind, &series);
         if let Err(refusal) = sound.and_then(|()| self.admit(&name, &help, kind, taken)) {
             return self.refuse(refusal, &name, series.len());
         }
@@ -234,6 +236,18 @@ impl State {
         Ok(())
     }
 
+    /// Removes a family that all who reported it have left, if it is reported as something else now: a script that was
+    /// deployed anew may have other types, buckets and labels.
+    fn make_way(&mut self, name: &str, kind: &Kind, series: &[(Labels, Value)]) {
+        let (Some(family), Some((labels, _))) = (self.families.get(name), series.first()) else {
+            return;
+        };
+        let is_the_same = family.kind == *kind && family.has_labels_of(labels);
+        if family.is_left() && !is_the_same && check_bounds(kind).is_ok() {
+            self.remove(name);
+        }
+    }
+
     /// Makes the family, unless it is known and of this very kind.
     fn admit(
         &mut self,
@@ -262,6 +276,7 @@ impl State {
 
     fn remove(&mut self, name: &str) {
         if let Some(family) = self.families.remove(name) {
+            self.series -= family.len();
             for name in sample_names(name, &family.kind) {
                 self.names.remove(&name);
             }

@@ -1,7 +1,7 @@
 //! One metric: the values of all workers, and what they come to.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Bound::{Excluded, Unbounded},
 };
 
@@ -22,6 +22,8 @@ pub(super) struct Family {
     pub(super) kind: Kind,
     help: String,
     series: BTreeMap<Labels, Series>,
+    /// Processes that report it, and are there.
+    reporters: BTreeSet<Source>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -53,11 +55,27 @@ impl Family {
             kind,
             help: clipped(help, MAX_HELP).to_owned(),
             series: BTreeMap::new(),
+            reporters: BTreeSet::new(),
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.series.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Whether all processes that reported it are gone.
+    pub(super) fn is_left(&self) -> bool {
+        self.reporters.is_empty()
+    }
+
+    /// Whether it has series with labels of these names, as far as it has any.
+    pub(super) fn has_labels_of(&self, labels: &Labels) -> bool {
+        let first = self.series.first_key_value();
+        first.is_none_or(|(first, _)| first.keys().eq(labels.keys()))
     }
 
     /// Takes what a process says of a series. Returns whether the series is new.
@@ -71,10 +89,10 @@ impl Family {
         value.check(&self.kind)?;
         if let Some(series) = self.series.get_mut(&labels) {
             series.take(source, value, &self.kind);
+            self.reporters.insert(source);
             return Ok(false);
         }
-        let first = self.series.first_key_value();
-        if first.is_some_and(|(first, _)| !first.keys().eq(labels.keys())) {
+        if !self.has_labels_of(&labels) {
             return Err(Refusal::Labels);
         }
         if !room {
@@ -82,6 +100,7 @@ impl Family {
         }
         let series = self.series.entry(labels).or_default();
         series.now.insert(source, value);
+        self.reporters.insert(source);
         Ok(true)
     }
 
@@ -94,16 +113,15 @@ impl Family {
         }
     }
 
-    /// Forgets what the worker's processes said but one, if it is a gauge. Returns how many series are gone.
-    pub(super) fn forget_gauge(&mut self, worker: usize, but: Option<Source>) -> usize {
+    /// These processes are gone: forgets what they said, if it is a gauge. Returns how many series are gone.
+    pub(super) fn leave(&mut self, is_gone: &impl Fn(&Source) -> bool) -> usize {
+        self.reporters.retain(|source| !is_gone(source));
         if !matches!(self.kind, Kind::Gauge(_)) {
             return 0;
         }
         let before = self.series.len();
         self.series.retain(|_, series| {
-            series
-                .now
-                .retain(|source, _| source.worker != worker || Some(*source) == but);
+            series.now.retain(|source, _| !is_gone(source));
             !series.now.is_empty()
         });
         before - self.series.len()
