@@ -15,6 +15,17 @@ use tracing::{
     subscriber::DefaultGuard,
 };
 
+pub const POOL: &str = "pyproc::pool";
+pub const OUTPUT: &str = "pyproc::output";
+pub const PYTHON: &str = "pyproc::python";
+
+pub fn fields<const N: usize>(fields: [(&'static str, &str); N]) -> BTreeMap<&'static str, String> {
+    fields
+        .map(|(name, value)| (name, value.into()))
+        .into_iter()
+        .collect()
+}
+
 /// An event as it was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {

@@ -1,0 +1,191 @@
+//! What workers print and log, as `tracing` events.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "support/events.rs"]
+mod events;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use events::{OUTPUT, POOL, PYTHON, fields, listen};
+use pyproc_pool::WorkerOutput;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use support::{cores, odd, ours, pids, until};
+use tracing::Level;
+
+#[tokio::test]
+async fn what_a_worker_prints_comes_line_by_line() {
+    let (events, _guard) = listen(Level::INFO);
+    // A subscriber is there, so that this is what is done by default.
+    let pool = odd(1).output(WorkerOutput::Auto).start().await.unwrap();
+    let json = r#"{"levelname": "WARNING", "name": "shop", "message": "low", "left": 3}"#;
+    let stdout = format!("one\n{json}\nhalf");
+    let stderr =
+        "ERROR:shop.cart:no\nTraceback (most recent call last):\n  File \"a.py\"\nKeyError: 'x'\n";
+    let _: Value = pool
+        .call("say", &json!({"1": stdout, "2": stderr}))
+        .await
+        .unwrap();
+    until("all is said", || events.of(OUTPUT).len() == 5).await;
+    let of = |stream: &str| {
+        let told = events.of(OUTPUT).into_iter();
+        told.filter(|it| it.fields["stream"] == stream)
+            .map(|it| (it.level, it.fields_without(&["stream"])))
+            .collect::<Vec<_>>()
+    };
+    let line = |text| (Level::INFO, fields([("message", text), ("worker_id", "0")]));
+    let low = fields([
+        ("message", "low"),
+        ("worker_id", "0"),
+        ("logger", "shop"),
+        ("fields", r#"{"left":3}"#),
+    ]);
+    assert_eq!(
+        of("stdout"),
+        [line("one"), (Level::WARN, low), line("half")]
+    );
+    let no = fields([
+        ("message", "no"),
+        ("worker_id", "0"),
+        ("logger", "shop.cart"),
+    ]);
+    let traceback = "Traceback (most recent call last):\n  File \"a.py\"\nKeyError: 'x'";
+    let raised = fields([
+        ("message", "KeyError: 'x'"),
+        ("worker_id", "0"),
+        ("exception", traceback),
+    ]);
+    assert_eq!(of("stderr"), [(Level::ERROR, no), (Level::ERROR, raised)]);
+}
+
+#[tokio::test]
+async fn json_that_is_deep_does_no_harm() {
+    let (events, _guard) = listen(Level::INFO);
+    let pool = odd(1).output(WorkerOutput::Log).start().await.unwrap();
+    // Serde reads no deeper than 127.
+    let nested = |depth| {
+        let value = "[".repeat(depth) + &"]".repeat(depth);
+        format!("{{\"message\": \"deep\", \"value\": {value}}}\n")
+    };
+    let lines = nested(126) + &nested(30_000);
+    let _: Value = pool.call("say", &json!({"1": lines})).await.unwrap();
+    until("both are said", || events.of(OUTPUT).len() == 2).await;
+    let told = events.of(OUTPUT);
+    assert_eq!(told[0].message(), "deep");
+    assert!(told[0].fields["fields"].len() > 250);
+    assert!(told[1].message().starts_with(r#"{"message": "deep""#));
+}
+
+#[tokio::test]
+async fn what_a_worker_wrote_before_it_died_is_said_before_its_death() {
+    let (events, _guard) = listen(Level::INFO);
+    let pool = odd(1).output(WorkerOutput::Log).start().await.unwrap();
+    let last = "Traceback (most recent call last):\n  File \"a.py\"\nKeyError: 'x'";
+    let error = pool.call::<_, Value>("say_and_die", &last).await;
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains(last),
+        "it is kept for the error, too: {error}"
+    );
+    let all = events.all_messages();
+    let order = ["worker ready", "KeyError: 'x'", "worker died"];
+    assert_eq!(all[..3], order, "{all:?}");
+}
+
+#[tokio::test]
+async fn of_a_flood_as_much_is_said_as_allowed_and_the_rest_is_counted() {
+    const LINES: usize = 50_000;
+    let (events, _guard) = listen(Level::INFO);
+    let pool = odd(1)
+        .output(WorkerOutput::Log)
+        .log_rate(100)
+        .start()
+        .await
+        .unwrap();
+    let flood = json!({"2": "a line of some length\n", "times": LINES});
+    let _: Value = pool.call("say", &flood).await.unwrap();
+    let said = || events.of(OUTPUT).len();
+    let dropped = || {
+        let told = events.of(POOL).into_iter();
+        let dropped = told.filter(|it| it.message() == "lines dropped");
+        dropped
+            .map(|it| it.fields["count"].parse::<usize>().unwrap())
+            .sum::<usize>()
+    };
+    until("all is said or counted", || said() + dropped() == LINES).await;
+    let (said, dropped) = (said(), dropped());
+    assert!(said >= 100, "{said}");
+    assert!(
+        dropped > LINES / 2,
+        "all was read in a moment: {said} said, {dropped} dropped"
+    );
+}
+
+#[tokio::test]
+async fn what_a_worker_of_ours_logs_and_prints_in_a_call_comes_with_its_function() {
+    for core in cores() {
+        let (events, _guard) = listen(Level::INFO);
+        let builder = ours("telling.py", &core).output(WorkerOutput::Log);
+        let pool = builder.start().await.unwrap();
+        let _: Value = pool.call("log", &1).await.unwrap();
+        let _: Value = pool.call("say", &1).await.unwrap();
+        until("both are said", || events.has("low") && events.has("said")).await;
+        let low = &events.of(PYTHON)[0];
+        assert_eq!(low.level, Level::WARN);
+        assert_eq!(low.fields["function_name"], "log");
+        assert_eq!(low.fields["logger"], "shop.cart");
+        assert_eq!(low.fields["fields"], r#"{"left":3}"#);
+        let mut said = events.of(OUTPUT).into_iter();
+        let said = said.rfind(|it| it.message() == "said").unwrap();
+        assert_eq!(said.fields["function_name"], "say", "{core}");
+        assert_eq!(said.fields["stream"], "stdout");
+    }
+}
+
+#[tokio::test]
+async fn what_a_worker_of_ours_said_before_it_was_killed_is_said_before_its_death_and_in_its_error()
+{
+    for core in cores() {
+        let (events, _guard) = listen(Level::INFO);
+        let builder = ours("telling.py", &core).output(WorkerOutput::Log);
+        let pool = builder.start().await.unwrap();
+        let error = pool.call::<_, Value>("say_and_die", &1).await.unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("about to die\n"), "{core}: {error}");
+        assert!(error.contains("the last line"), "{core}: {error}");
+        let all = events.all_messages();
+        let place = |message: &str| all.iter().position(|it| it == message);
+        let death = place("worker died").unwrap();
+        for message in ["about to die", "the last record", "the last line"] {
+            assert!(
+                place(message).is_some_and(|it| it < death),
+                "{core}: {all:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_one_worker_does_not_break_off_the_traceback_of_another() {
+    let (events, _guard) = listen(Level::INFO);
+    let builder = ours("telling.py", "python").workers(2);
+    let pool = builder.output(WorkerOutput::Log).start().await.unwrap();
+    let begin = Instant::now();
+    let teller: u32 = pool.call("say_half_a_traceback", &1).await.unwrap();
+    let other = pids(&pool).into_iter().find(|pid| *pid != teller).unwrap();
+    let other = Pid::from_raw(other.try_into().unwrap()).unwrap();
+    kill_process(other, Signal::KILL).unwrap();
+    until("its death is said", || events.has("worker died")).await;
+    // It breaks off by itself when nothing follows for two seconds.
+    let mut said = events.of(OUTPUT);
+    said.retain(|it| it.fields.contains_key("exception"));
+    assert!(
+        said.is_empty() || begin.elapsed() >= Duration::from_secs(2),
+        "{said:?}"
+    );
+}
