@@ -8,7 +8,7 @@ use serde_json::error::Category;
 
 use crate::{
     Cancellation, EncodeError, Headers, LENGTH_PREFIX, Request, RequestHead, Response, Version,
-    headers,
+    headers, json,
 };
 
 /// The largest id of a request: 2^53 − 1, the largest integer that every JSON reader
@@ -81,6 +81,9 @@ pub fn encode_json<T: Serialize + ?Sized>(
     room: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
+    if json::write(value, room.min(LARGEST_BODY), out) {
+        return Ok(());
+    }
     let start = out.len();
     write_limited(room, room, out, |w| w.json(value)).inspect_err(|_| out.truncate(start))
 }

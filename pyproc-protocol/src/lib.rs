@@ -41,6 +41,7 @@ mod error;
 mod frame;
 mod headers;
 mod hello;
+mod json;
 mod message;
 mod raw_json;
 mod request_head;

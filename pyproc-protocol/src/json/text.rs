@@ -1,0 +1,116 @@
+//! Texts with their quotes and escapes.
+
+/// One in each byte.
+const ONES: u64 = u64::MAX / 255;
+
+/// Appends a text as a JSON string.
+#[inline]
+pub(super) fn write(text: &str, out: &mut Vec<u8>) {
+    match Word::of(text.as_bytes()) {
+        Some(word) => word.append_to(out),
+        None => write_long(text.as_bytes(), out),
+    }
+}
+
+/// Appends a text as the key of an object, with the comma before it and the colon behind it.
+#[inline]
+pub(super) fn write_key(text: &str, out: &mut Vec<u8>) {
+    out.push(b',');
+    write(text, out);
+    out.push(b':');
+}
+
+/// A string of a few bytes, which is appended by one move, whatever their number: faster than a call of
+/// `memcpy`.
+struct Word {
+    /// The first byte is the lowest.
+    bytes: u64,
+    len: usize,
+}
+
+impl Word {
+    /// A text that is short, and has nothing to escape, with its quotes.
+    #[inline]
+    fn of(text: &[u8]) -> Option<Self> {
+        let len = text.len();
+        let bytes = match len {
+            1..4 => {
+                let last = u64::from(text[len - 1]) << (8 * (len - 1));
+                u64::from(text[0]) | u64::from(text[len / 2]) << (8 * (len / 2)) | last
+            }
+            4..=6 => {
+                let first = u32::from_le_bytes(*text.first_chunk()?);
+                let last = u32::from_le_bytes(*text.last_chunk()?);
+                u64::from(first) | u64::from(last) << (8 * (len - 4))
+            }
+            _ => return None,
+        };
+        let padding = u64::MAX << (8 * len);
+        let quotes = u64::from(b'"') | u64::from(b'"') << (8 * (len + 1));
+        (special_in(bytes | padding) == 0).then_some(Self {
+            bytes: bytes << 8 | quotes,
+            len: len + 2,
+        })
+    }
+
+    #[inline]
+    fn append_to(self, out: &mut Vec<u8>) {
+        let end = out.len() + self.len;
+        out.extend_from_slice(&self.bytes.to_le_bytes());
+        out.truncate(end);
+    }
+}
+
+#[inline(never)]
+fn write_long(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut rest = text;
+    loop {
+        let plain = plain(rest);
+        out.extend_from_slice(&rest[..plain]);
+        let Some(special) = rest.get(plain) else {
+            break;
+        };
+        escape(*special, out);
+        rest = &rest[plain + 1..];
+    }
+    out.push(b'"');
+}
+
+/// How many bytes from the front stand for themselves.
+fn plain(bytes: &[u8]) -> usize {
+    let (words, _) = bytes.as_chunks::<8>();
+    let is_plain = |word: &&[u8; 8]| special_in(u64::from_le_bytes(**word)) == 0;
+    let start = 8 * words.iter().take_while(is_plain).count();
+    let is_special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    let end = bytes[start..].iter().position(is_special);
+    end.map_or(bytes.len(), |end| start + end)
+}
+
+/// Not zero if a byte of the word is a quote, a backslash or a control character.
+#[inline]
+fn special_in(word: u64) -> u64 {
+    const HIGH: u64 = ONES << 7;
+    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quote = zero_in(word ^ (ONES * b'"' as u64));
+    let backslash = zero_in(word ^ (ONES * b'\\' as u64));
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (quote | backslash | control) & HIGH
+}
+
+fn escape(byte: u8, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        _ => {
+            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+            return out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[high], HEX[low]]);
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
