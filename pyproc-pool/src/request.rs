@@ -277,7 +277,7 @@ fn result(method: &str, answered: Answered) -> Result<Body, Error> {
     answered
         .answer
         .result
-        .map_err(|failure| remote(method, worker, failure))
+        .map_err(|failure| remote(method, worker, *failure))
 }
 
 fn remote(method: &str, worker: usize, failure: Failure) -> Error {

@@ -135,11 +135,13 @@ impl From<Response> for v2::Answer {
     fn from(response: Response) -> Self {
         let mut headers = response.headers;
         let mut header = |key: &str| headers.remove(key).unwrap_or_default();
-        let failure = |message| Failure {
-            type_name: header(ERROR_TYPE),
-            traceback: header(ERROR_TRACEBACK),
-            message,
-            retryable: false,
+        let failure = |message| {
+            Box::new(Failure {
+                type_name: header(ERROR_TYPE),
+                traceback: header(ERROR_TRACEBACK),
+                message,
+                retryable: false,
+            })
         };
         Self {
             id: response.id,

@@ -304,7 +304,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     (any::<u64>(), option::of(times), result).prop_map(|(id, times, result)| Answer {
         id,
         times,
-        result,
+        result: result.map_err(Box::new),
     })
 }
 

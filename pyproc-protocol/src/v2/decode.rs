@@ -153,7 +153,7 @@ fn answer(header: &Header, mut parts: Parts<'_>) -> Result<Answer, DecodeError> 
         .then(|| times(&mut parts))
         .transpose()?;
     let result = match header.kind {
-        kind::ERROR => Err(failure(header, parts)?),
+        kind::ERROR => Err(failure(header, parts)?.into()),
         _ => Ok(body(header, &mut parts)),
     };
     Ok(Answer {

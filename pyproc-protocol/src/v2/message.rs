@@ -151,8 +151,8 @@ pub struct Answer {
     pub id: u64,
     /// When the function ran, if the request asked.
     pub times: Option<Times>,
-    /// The function's result, or why there is none.
-    pub result: Result<Body, Failure>,
+    /// The function's result, or why there is none: that is rare and long, and elsewhere.
+    pub result: Result<Body, Box<Failure>>,
 }
 
 impl Answer {
@@ -170,7 +170,7 @@ impl Answer {
         Self {
             id,
             times: None,
-            result: Err(failure),
+            result: Err(failure.into()),
         }
     }
 }

@@ -43,7 +43,7 @@ impl Form {
             let answer = Answer {
                 id,
                 times,
-                result: Err(failure.clone()),
+                result: Err(Box::new(failure.clone())),
             };
             return answer.encode(self.max_frame_size, out);
         }
