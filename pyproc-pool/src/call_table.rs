@@ -109,6 +109,7 @@ impl CallId {
 
 impl CallTable {
     /// Enters a call; `None` when the table is full, at about a million calls.
+    #[inline]
     pub(crate) fn insert(&mut self, call: Call) -> Option<CallId> {
         if let Some(place) = self.free.pop() {
             let entry = &mut self.entries[place as usize];

@@ -1,4 +1,10 @@
-use std::{cell::Cell, future::poll_fn, mem, task::Waker, time::Instant};
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    mem,
+    task::{Poll, Waker},
+    time::Instant,
+};
 
 use crate::{
     Error,
@@ -37,6 +43,7 @@ impl<'a> Pending<'a> {
         request: Outgoing,
         admission: Admission,
         begun: Instant,
+        waker: Waker,
         watch: &mut Watch,
     ) -> Result<Self, Error> {
         // To write a small input takes no longer than a look at the clock.
@@ -45,7 +52,7 @@ impl<'a> Pending<'a> {
         let mut request = Some(request);
         let mut scheduler = shared.scheduler();
         watch.note(|seen| seen.listed = scheduler.is_listed(method));
-        let submitted = scheduler.submit(method, &mut request, admission, now);
+        let submitted = scheduler.submit(method, &mut request, admission, waker, now);
         drop(scheduler);
         let submitted = submitted?;
         if let Some(writer) = submitted.writer {
@@ -67,12 +74,17 @@ impl<'a> Pending<'a> {
         })
     }
 
-    /// Waits for the outcome.
+    /// Waits for the outcome; to be polled first by the task that the call was submitted with, which is woken
+    /// already when there is one.
     ///
     /// Cancellation safety: a dropped wait gives the call up, its late answer is dropped by
     /// id, and its capacity comes back when the worker answers.
     pub(crate) async fn outcome(&mut self) -> Result<Outcome, DeadlinePassed> {
-        let outcome = poll_fn(|cx| self.shared.scheduler().poll_outcome(self.id, cx));
+        let mut is_first = true;
+        let outcome = poll_fn(|cx| match mem::take(&mut is_first) {
+            true => Poll::Pending,
+            false => self.shared.scheduler().poll_outcome(self.id, cx),
+        });
         if let Some(outcome) = outcome.await {
             self.over = true;
             return Ok(outcome);

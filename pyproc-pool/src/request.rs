@@ -1,5 +1,7 @@
 use std::{
+    future::poll_fn,
     io, mem,
+    task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -138,10 +140,11 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         let (shared, method, timeout) = (self.shared, self.method, self.timeout);
         let limit = timeout.unwrap_or(shared.config.request_timeout);
         let deadline = far(now, limit);
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         let watch = Watch::begin(shared.observer.as_deref(), method, now);
         // Little but the pending call is kept while it is awaited: what this future holds, each call
         // holds.
-        let (outcome, mut watch) = match self.submit(admission, now, deadline, watch) {
+        let (outcome, mut watch) = match self.submit(admission, now, deadline, waker, watch) {
             Ok(mut pending) => {
                 let outcome = pending.outcome().await;
                 (outcome, mem::take(&mut pending.watch))
@@ -178,6 +181,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         admission: Admission,
         now: Instant,
         deadline: Instant,
+        waker: Waker,
         mut watch: Watch,
     ) -> Result<Pending<'a>, (Error, Watch)> {
         let (shared, method) = (self.shared, self.method);
@@ -185,7 +189,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
             Ok(request) => {
                 let bytes = request.payload.as_slice().len();
                 watch.note(|seen| seen.request_bytes = bytes);
-                Pending::submit(shared, method, request, admission, now, &mut watch)
+                Pending::submit(shared, method, request, admission, now, waker, &mut watch)
             }
             Err(error) => {
                 watch.note(|seen| seen.listed = shared.scheduler().is_listed(method));

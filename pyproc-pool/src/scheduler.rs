@@ -111,27 +111,31 @@ impl Scheduler {
         self.methods.is_listed(self.methods.find(method))
     }
 
-    /// Takes a call: hands it to the least loaded worker, or lets it wait. The request is taken out of its place
+    /// Takes a call: hands it to the least loaded worker, or lets it wait. There is a waker from the beginning, so that
+    /// its caller need not ask before it is woken. The request is taken out of its place
     /// unless it is refused: dropping it may run the user's code, which must not happen here.
     pub(crate) fn submit(
         &mut self,
         method: &str,
         request: &mut Option<Outgoing>,
         admission: Admission,
+        waker: Waker,
         now: Instant,
     ) -> Result<Submitted, Error> {
         self.admit(admission)?;
         let id = self.methods.find(method);
         let concurrent = self.methods.is_concurrent(id);
         let Some(worker) = self.free_lane(concurrent) else {
-            return self.wait_in_queue(method, request, concurrent);
+            return self.wait_in_queue(method, request, concurrent, waker);
         };
-        let call = self.enter(CallState::on_worker(worker, now), concurrent)?;
+        let deadline = request.as_ref().map(|it| it.envelope.deadline);
+        let on_worker = CallState::on_worker(worker, now);
+        let call = self.enter(on_worker, concurrent, waker, deadline)?;
         let Some(request) = request.take() else {
             // A call is submitted once.
             return Err(Error::ShutDown);
         };
-        let is_urgent = self.heed(call, request.envelope.deadline);
+        let is_urgent = self.heed(deadline);
         let sent = self.lanes[worker].send(call, (method, id), request, concurrent, now);
         let (buffer, writer) = sent.map_err(|source| {
             self.calls.remove(call);
@@ -150,20 +154,22 @@ impl Scheduler {
         method: &str,
         request: &mut Option<Outgoing>,
         concurrent: bool,
+        waker: Waker,
     ) -> Result<Submitted, Error> {
         let Some(request) = request.take() else {
             // A call is submitted once.
             return Err(Error::ShutDown);
         };
         let target = self.methods.hear(method);
-        let deadline = request.envelope.deadline;
-        let id = self.enter(CallState::Queued(target, request), concurrent)?;
+        let deadline = Some(request.envelope.deadline);
+        let queued = CallState::Queued(target, request);
+        let id = self.enter(queued, concurrent, waker, deadline)?;
         self.queue.push(id, concurrent);
         Ok(Submitted {
             id,
             buffer: self.spare.pop(),
             writer: None,
-            is_urgent: self.heed(id, deadline),
+            is_urgent: self.heed(deadline),
         })
     }
 
@@ -184,12 +190,19 @@ impl Scheduler {
         Err(self.reject())
     }
 
-    fn enter(&mut self, state: CallState, concurrent: bool) -> Result<CallId, Error> {
+    #[inline]
+    fn enter(
+        &mut self,
+        state: CallState,
+        concurrent: bool,
+        waker: Waker,
+        deadline: Option<Instant>,
+    ) -> Result<CallId, Error> {
         let call = Call {
             state,
             concurrent,
-            waker: None,
-            deadline: None,
+            waker: Some(waker),
+            deadline,
         };
         match self.calls.insert(call) {
             Some(id) => Ok(id),
@@ -244,13 +257,11 @@ impl Scheduler {
     }
 
     /// Takes a new call's deadline into account: whether it is the earliest of all.
-    fn heed(&mut self, id: CallId, deadline: Instant) -> bool {
-        if let Some(call) = self.calls.get(id) {
-            call.deadline = Some(deadline);
-        }
-        let is_earliest = self.next_deadline.is_none_or(|next| deadline < next);
+    fn heed(&mut self, deadline: Option<Instant>) -> bool {
+        let is_earlier = |it| self.next_deadline.is_none_or(|next| it < next);
+        let is_earliest = deadline.is_some_and(is_earlier);
         if is_earliest {
-            self.next_deadline = Some(deadline);
+            self.next_deadline = deadline;
         }
         is_earliest
     }
