@@ -60,7 +60,7 @@ fn next_event(
 fn answer(request: &Request) -> anyhow::Result<Answer> {
     let result = match run(request) {
         Ok(result) => Ok(Body::json(serde_json::to_vec(&result)?.into())),
-        Err(failure) => Err(failure),
+        Err(failure) => Err(failure.into()),
     };
     Ok(Answer {
         id: request.id,

@@ -135,6 +135,7 @@ impl CallTable {
         (entry.uses == id.uses()).then_some(call)
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, id: CallId) -> Option<Call> {
         self.get(id)?;
         let call = self.entries[id.place()].call.take();

@@ -84,7 +84,7 @@ impl Session {
     /// When the worker broke the protocol. Close the connection then.
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Event>, SessionError> {
         while let Some(frame) = self.decoder.decode(input)? {
-            if let Some(event) = self.on_frame(&frame)? {
+            if let Some(event) = self.on_frame(frame)? {
                 return Ok(Some(event));
             }
         }
@@ -99,11 +99,11 @@ impl Session {
         }
     }
 
-    fn on_frame(&mut self, frame: &Bytes) -> Result<Option<Event>, SessionError> {
-        if self.speaks_v2() && v2::is_frame(frame) {
-            return self.on_binary(v2::Message::decode(frame)?);
+    fn on_frame(&mut self, frame: Bytes) -> Result<Option<Event>, SessionError> {
+        if self.speaks_v2() && v2::is_frame(&frame) {
+            return self.on_binary(v2::Message::of_frame(frame)?);
         }
-        match Message::decode(frame)? {
+        match Message::decode(&frame)? {
             Message::Response(response) => self.on_response(response).map(Some),
             Message::Unknown { .. } => Ok(None),
             other => Err(unexpected(other.kind())),

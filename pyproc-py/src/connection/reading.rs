@@ -65,7 +65,7 @@ impl Connection {
             .map_err(|error| Broken::of(&self.at_its_offset(error)))?
         {
             if self.version == Version::V2 && is_binary(&frame) {
-                self.take_binary(&frame, cancellations)?;
+                self.take_binary(frame, cancellations)?;
             } else {
                 self.take_json(&frame, cancellations)?;
             }
@@ -86,10 +86,10 @@ impl Connection {
 
     fn take_binary(
         &mut self,
-        frame: &Bytes,
+        frame: Bytes,
         cancellations: &mut Cancellations<'_>,
     ) -> Result<(), Broken> {
-        let message = v2::Message::decode(frame).map_err(|error| Broken::of(&error))?;
+        let message = v2::Message::of_frame(frame).map_err(|error| Broken::of(&error))?;
         match message {
             v2::Message::Request(request) => {
                 let call = self.call(Version::V2, request);
