@@ -228,7 +228,7 @@ impl Connection {
                 return Written::Later;
             }
             if !scheduler.take_outbox(worker, &mut self.output, cx.waker()) {
-                let in_flight = scheduler.in_flight_of(worker);
+                let in_flight = scheduler.in_flight_on(worker);
                 return Written::Nothing { in_flight };
             }
         }

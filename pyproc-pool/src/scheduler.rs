@@ -180,11 +180,18 @@ impl Scheduler {
         if let Some(error) = self.all_gone() {
             return Err(error);
         }
-        let room = match admission {
-            Admission::Queue => self.capacity() + self.limits.max_queue,
-            Admission::Now => self.ready() * self.limits.max_in_flight,
-        };
-        if self.in_flight() + self.queue.len() < room {
+        let (mut room, mut taken) = (0, self.queue.len());
+        if admission == Admission::Queue {
+            room = self.limits.max_queue;
+        }
+        // What a worker that was replaced still has is no load of the one that has its slot.
+        for lane in &self.lanes[..self.workers()] {
+            if admission == Admission::Queue || lane.is_open() {
+                room += self.limits.max_in_flight;
+                taken += lane.in_flight();
+            }
+        }
+        if taken < room {
             return Ok(());
         }
         Err(self.reject())
@@ -610,12 +617,18 @@ impl Scheduler {
         self.lanes.iter().map(Lane::in_flight).sum()
     }
 
+    /// Calls that the slot's worker has, and one that it has replaced.
     pub(crate) fn in_flight_of(&self, worker: usize) -> usize {
         let replaced = match self.replaced == worker {
             true => self.lanes[self.workers()].in_flight(),
             false => 0,
         };
         self.lanes[worker].in_flight() + replaced
+    }
+
+    /// See [`Lane::in_flight`].
+    pub(crate) fn in_flight_on(&self, lane: usize) -> usize {
+        self.lanes[lane].in_flight()
     }
 
     pub(crate) fn queued(&self) -> usize {

@@ -381,6 +381,48 @@ async fn a_call_that_an_old_worker_has_is_given_up_and_late_answers_reach_nobody
 }
 
 #[tokio::test]
+async fn calls_that_an_old_worker_has_leave_the_next_one_its_room() {
+    let files = Scratch::new();
+    let gate = files.path().join("gate");
+    let builder = odd(1).max_in_flight(1).max_queue(0);
+    let pool = builder.start().await.unwrap();
+    let old = pids(&pool);
+    let running = held(&pool, &gate);
+    until("the worker has the call", || pool.stats().in_flight == 1).await;
+    let reload = reload(&pool, LONG);
+    until("another worker has the slot", || pids(&pool) != old).await;
+    let next = pids(&pool)[0];
+    assert_eq!(pid(&pool).await.unwrap(), next);
+    assert_eq!(pool.try_call::<_, u32>("pid", &()).await.unwrap(), next);
+    fs::write(&gate, "").unwrap();
+    running.await.unwrap().unwrap();
+    reload.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_drains_is_let_go_while_the_one_before_it_still_has_calls() {
+    let files = Scratch::new();
+    let gate = files.path().join("gate");
+    let pool = ours("lingers.py", "python").start().await.unwrap();
+    let old = pids(&pool);
+    let running = held(&pool, &gate);
+    until("the worker has the call", || pool.stats().in_flight == 1).await;
+    let reload = reload(&pool, LONG);
+    until("another worker has the slot", || pids(&pool) != old).await;
+    let next = pids(&pool);
+    signal(next[0], "-TERM");
+    until("a third has the slot", || {
+        let now = pids(&pool);
+        !now.is_empty() && now != next
+    })
+    .await;
+    assert!(!running.is_finished());
+    fs::write(&gate, "").unwrap();
+    running.await.unwrap().unwrap();
+    assert_eq!(reload.await.unwrap().unwrap().killed, 0);
+}
+
+#[tokio::test]
 async fn a_pool_that_is_shut_down_has_nothing_to_reload() {
     let pool = odd(1).start().await.unwrap();
     pool.shutdown(LONG).await;
@@ -407,10 +449,14 @@ async fn workers_of_somebody_else_are_not_reloaded() {
 }
 
 fn kill(pid: u32) {
-    let killed = std::process::Command::new("kill")
-        .args(["-KILL", &pid.to_string()])
+    signal(pid, "-KILL");
+}
+
+fn signal(pid: u32, signal: &str) {
+    let sent = std::process::Command::new("kill")
+        .args([signal, &pid.to_string()])
         .status();
-    assert!(killed.unwrap().success());
+    assert!(sent.unwrap().success());
 }
 
 /// How many processes run the script.
