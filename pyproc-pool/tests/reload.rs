@@ -25,7 +25,7 @@ use support::{
     LONG, Scratch, cores, echoes, held, is_alive, leaves_nothing, odd, ours, pids, poll_once,
     script, until,
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 
 /// A script that the test can change.
 struct Script(PathBuf);
@@ -420,6 +420,26 @@ async fn a_worker_that_drains_is_let_go_while_the_one_before_it_still_has_calls(
     fs::write(&gate, "").unwrap();
     running.await.unwrap().unwrap();
     assert_eq!(reload.await.unwrap().unwrap().killed, 0);
+}
+
+#[tokio::test]
+async fn a_shutdown_counts_none_that_a_reload_has_killed() {
+    let pool = odd(1).start().await.unwrap();
+    let _: u32 = pool.call("stubborn", &()).await.unwrap();
+    assert_eq!(pool.reload(Duration::ZERO).await.unwrap().killed, 1);
+    assert_eq!(pool.shutdown(LONG).await.killed, 0);
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_no_longer_than_it_may_for_a_worker_that_was_replaced() {
+    let pool = odd(1).start().await.unwrap();
+    let old: u32 = pool.call("stubborn", &()).await.unwrap();
+    let reload = reload(&pool, LONG * 100);
+    until("another worker has the slot", || pids(&pool) != [old]).await;
+    let stopped = timeout(LONG, pool.shutdown(Duration::ZERO)).await;
+    assert_eq!(stopped.unwrap().killed, 1);
+    assert!(!is_alive(old));
+    let _ = reload.await.unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The end of a worker that has nothing to do any more.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
@@ -11,9 +11,15 @@ use super::{
 };
 use crate::{connection::Connection, shared::Shared};
 
-/// Tells the worker to end, and kills it if it does not within `grace`; then `true` is returned. Its last records are told
-/// by then. Somebody else's worker is only disconnected.
-pub(super) async fn end(shared: &Shared, seat: Seat, running: Running, grace: Duration) -> bool {
+/// Tells the worker to end, and kills it if it does not within `grace`, or before it is `too_late`; then `true` is returned.
+/// Its last records are told by then. Somebody else's worker is only disconnected.
+pub(super) async fn end(
+    shared: &Shared,
+    seat: Seat,
+    running: Running,
+    grace: Duration,
+    too_late: impl Future<Output = ()>,
+) -> bool {
     let Running {
         connection,
         process,
@@ -27,7 +33,11 @@ pub(super) async fn end(shared: &Shared, seat: Seat, running: Running, grace: Du
                 hear_out(shared, seat.lane, connection, Some(&process), grace / 2).await;
                 process.exited().await;
             };
-            let killed = timeout(grace, ended).await.is_err();
+            let killed = tokio::select! {
+                biased;
+                in_time = timeout(grace, ended) => in_time.is_err(),
+                () = too_late => true,
+            };
             last_words(shared, seat.worker, &process).await;
             killed
         }

@@ -247,7 +247,7 @@ impl Lifecycle {
         let Slot { worker, shared, .. } = &self.slot;
         self.slot.end_unborn().await;
         shared.scheduler().lane_down(*worker);
-        farewell::end(shared, self.slot.seat(), running, grace).await
+        farewell::end(shared, self.slot.seat(), running, grace, pending()).await
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     sync::{OwnedMutexGuard, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -79,7 +79,7 @@ impl Replaced {
         Self { slot, seat }
     }
 
-    /// Lets it finish, and ends it. Returns whether it had to be killed.
+    /// Lets it finish, and ends it. Returns whether it had to be killed because the pool stops.
     pub(super) async fn finish(self, mut running: Running, reload: Reload) -> bool {
         let begin = Instant::now();
         let ending = self.serve(&mut running, reload.grace).await;
@@ -96,9 +96,10 @@ impl Replaced {
                 true
             }
         };
+        let stops = self.slot.stops();
         drop(self);
         reload.answer(Ok(killed));
-        killed
+        killed && stops
     }
 
     async fn serve(&self, running: &mut Running, grace: Duration) -> Ending {
@@ -124,10 +125,15 @@ impl Replaced {
     async fn see_off(&self, running: Running, grace: Duration) -> bool {
         let shared = &self.slot.shared;
         shared.scheduler().lane_down(self.seat.lane);
-        let killed = farewell::end(shared, self.seat, running, grace).await;
+        let killed = farewell::end(shared, self.seat, running, grace, self.too_late()).await;
         self.slot.log(WorkerNews::Drained);
         self.tell(None);
         killed
+    }
+
+    /// A pool that stops does not wait for a reload.
+    async fn too_late(&self) {
+        sleep(self.slot.stopped().await).await;
     }
 
     async fn bury(&self, running: Running, closed: Closed) {

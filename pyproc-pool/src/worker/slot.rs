@@ -176,6 +176,11 @@ impl Slot {
         }
     }
 
+    /// Whether the pool stops.
+    pub(super) fn stops(&self) -> bool {
+        matches!(*self.stop.borrow(), Stop::Within(_))
+    }
+
     pub(super) fn set_state(&self, state: WorkerState) {
         self.with_worker(|it| it.state = state);
     }
