@@ -442,6 +442,50 @@ async fn a_shutdown_waits_no_longer_than_it_may_for_a_worker_that_was_replaced()
     let _ = reload.await.unwrap();
 }
 
+#[test]
+fn a_runtime_that_ends_takes_the_worker_that_is_being_started_with_it() {
+    let files = Scratch::new();
+    let (mark, gate) = (files.path().join("mark"), files.path().join("gate"));
+    let script = Script::new(&files);
+    let [first, second] = [(); 2].map(|()| tokio::runtime::Runtime::new().unwrap());
+    let pool = first.block_on(async {
+        let pool = script.pool(1).start().await.unwrap();
+        script.wait_at(&mark, &gate);
+        let _reload = reload(&pool, LONG);
+        until("the next one starts", || mark.exists()).await;
+        pool
+    });
+    assert_eq!(processes_of(&script), 2);
+    drop(first);
+    second.block_on(until("both are gone", || processes_of(&script) == 0));
+    let error = second.block_on(pool.reload(LONG)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ShutDown);
+}
+
+#[test]
+fn a_runtime_that_ends_ends_the_calls_of_both_workers() {
+    let files = Scratch::new();
+    let [first, second] = [(); 2].map(|()| tokio::runtime::Runtime::new().unwrap());
+    let pool = first.block_on(odd(1).start()).unwrap();
+    let old = pids(&pool);
+    let calls = second.block_on(async {
+        let early = held(&pool, &files.path().join("never"));
+        until("the worker has the call", || pool.stats().in_flight == 1).await;
+        let asked = pool.clone();
+        first.spawn(async move { asked.reload(LONG).await });
+        until("another worker has the slot", || pids(&pool) != old).await;
+        let late = held(&pool, &files.path().join("never"));
+        until("the next one has a call", || pool.stats().in_flight == 2).await;
+        [early, late]
+    });
+    first.shutdown_background();
+    for call in calls {
+        let error = second.block_on(call).unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ShutDown);
+    }
+    assert_eq!(pool.stats().in_flight, 0);
+}
+
 #[tokio::test]
 async fn a_pool_that_is_shut_down_has_nothing_to_reload() {
     let pool = odd(1).start().await.unwrap();

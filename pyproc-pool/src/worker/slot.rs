@@ -144,6 +144,7 @@ impl Slot {
     /// The worker that had the slot is gone, and nothing of it is left.
     pub(super) fn vacate(&self) {
         self.with_worker(|it| {
+            it.processes.starting = None;
             it.processes.serving = None;
             it.pid = None;
         });
