@@ -442,6 +442,20 @@ async fn a_shutdown_waits_no_longer_than_it_may_for_a_worker_that_was_replaced()
     let _ = reload.await.unwrap();
 }
 
+#[tokio::test]
+async fn a_worker_that_is_gone_leaves_no_socket() {
+    let sockets = Scratch::new();
+    let pool = odd(1).socket_dir(sockets.path()).start().await.unwrap();
+    pool.reload(LONG).await.unwrap();
+    let _: u32 = pool.call("stubborn", &()).await.unwrap();
+    pool.reload(Duration::ZERO).await.unwrap();
+    let dir = fs::read_dir(sockets.path()).unwrap().next().unwrap();
+    let files = fs::read_dir(dir.unwrap().path()).unwrap();
+    let names = files.map(|it| it.unwrap().file_name().into_string().unwrap());
+    let left: Vec<_> = names.filter(|it| it.ends_with(".sock")).collect();
+    assert_eq!(left, ["worker-0.3.sock"]);
+}
+
 #[test]
 fn a_runtime_that_ends_takes_the_worker_that_is_being_started_with_it() {
     let files = Scratch::new();

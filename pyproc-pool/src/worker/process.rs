@@ -1,5 +1,6 @@
 use std::{
-    io,
+    fs, io,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -37,7 +38,13 @@ struct KillOnDrop(Group);
 impl Process {
     /// Starts `command` as the leader of a process group of its own, so that neither a Ctrl-C
     /// at the service's terminal nor a left-over child escapes the pool.
-    pub(crate) async fn spawn(mut command: Command, to: Destination) -> io::Result<Self> {
+    ///
+    /// `socket` is where it listens, and is removed when it has ended.
+    pub(crate) async fn spawn(
+        mut command: Command,
+        socket: PathBuf,
+        to: Destination,
+    ) -> io::Result<Self> {
         use std::os::unix::process::CommandExt;
 
         command.stdin(Stdio::null()).process_group(0);
@@ -52,7 +59,7 @@ impl Process {
         thread::Builder::new()
             .name("pyproc-process".into())
             .stack_size(128 * 1024)
-            .spawn(move || run(command, started, &exited))?;
+            .spawn(move || run(command, &socket, started, &exited))?;
         let group = on_start
             .await
             .map_err(|_| io::Error::other("the thread of the worker's process died"))??;
@@ -116,6 +123,7 @@ impl Group {
 /// Spawns the child and waits for its end.
 fn run(
     mut command: Box<Command>,
+    socket: &Path,
     started: oneshot::Sender<io::Result<KillOnDrop>>,
     exited: &watch::Sender<Option<ExitStatus>>,
 ) {
@@ -137,6 +145,8 @@ fn run(
     };
     let _ = started.send(Ok(KillOnDrop(group.clone())));
     let status = wait(child, &group);
+    // It may have removed it, or not come so far.
+    let _ = fs::remove_file(socket);
     exited.send_replace(Some(status));
 }
 

@@ -85,7 +85,7 @@ impl Slot {
         if let Some(dir) = &config.working_dir {
             command.current_dir(dir);
         }
-        Process::spawn(command, self.destination())
+        Process::spawn(command, socket.into(), self.destination())
             .await
             .map_err(|source| Cause::Spawn {
                 program: config.python_exec.clone(),
