@@ -456,6 +456,27 @@ async fn a_worker_that_is_gone_leaves_no_socket() {
     assert_eq!(left, ["worker-0.3.sock"]);
 }
 
+#[tokio::test]
+async fn where_starts_are_tried_for_ever_a_reload_says_that_one_failed() {
+    let files = Scratch::new();
+    let script = Script::new(&files);
+    let restart = RestartConfig {
+        max_attempts: 0,
+        initial_backoff: LONG,
+        max_backoff: LONG,
+        ..Default::default()
+    };
+    let pool = script.pool(1).restart(restart).start().await.unwrap();
+    script.begin_with("raise SystemExit('no such model')");
+    kill(pids(&pool)[0]);
+    until("the death is noticed", || pids(&pool).is_empty()).await;
+    let error = pool.reload(LONG).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StartFailed);
+    script.begin_with("pass");
+    assert_eq!(pool.reload(LONG).await.unwrap().killed, 0);
+    echoes(&pool).await;
+}
+
 #[test]
 fn a_runtime_that_ends_takes_the_worker_that_is_being_started_with_it() {
     let files = Scratch::new();

@@ -201,35 +201,46 @@ impl Lifecycle {
         }
     }
 
-    /// A new worker after some pause, or the last failure of too many; `None` when the pool stops first.
-    async fn restart(&mut self) -> Option<Result<Running, StartFailure>> {
+    /// A new worker after some pause, or the last failure of too many; `None` when the pool stops first. A reload that is
+    /// asked for meanwhile begins at once, and fails with its first start.
+    async fn restart(&mut self) -> Option<Result<Running, Arc<StartFailure>>> {
         let mut failed_starts = 0;
         loop {
             self.failures = self.failures.saturating_add(1);
             self.incarnation += 1;
             let restart = &self.slot.shared.config.restart;
-            let pause = restart.backoff(self.failures, fastrand::f64());
+            let pause = match self.reload {
+                None => restart.backoff(self.failures, fastrand::f64()),
+                // Somebody has put right what made the starts fail.
+                Some(_) => Duration::ZERO,
+            };
             let max_attempts = restart.max_attempts;
             let started = tokio::select! {
                 started = start_after(&self.slot, pause, self.incarnation) => started,
+                Some(reload) = self.reloads.recv(), if self.reload.is_none() => {
+                    self.reload = Some(reload);
+                    self.slot.end_unborn().await;
+                    continue;
+                }
                 _ = self.slot.stopped() => {
                     self.slot.end_unborn().await;
                     return None;
                 }
             };
-            let Err(failure) = started else {
-                return Some(started);
+            let failure = match started {
+                Ok(running) => return Some(Ok(running)),
+                Err(failure) => Arc::new(failure),
             };
             failed_starts += 1;
             // Whoever runs an external worker may bring it back at any time.
             if failed_starts == max_attempts && matches!(self.slot.source, Source::Spawned(_)) {
                 return Some(Err(failure));
             }
+            self.answer(Err(failure));
         }
     }
 
-    fn give_up(&mut self, failure: StartFailure) {
-        let failure = Arc::new(failure);
+    fn give_up(&mut self, failure: Arc<StartFailure>) {
         self.slot.log(WorkerNews::GivenUp);
         self.slot.leave(Some(Arc::clone(&failure)));
         self.answer(Err(failure));
