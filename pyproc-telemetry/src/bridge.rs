@@ -174,7 +174,7 @@ impl Observer for Telemetry {
             WorkerRecord::Span(span) => self.import(from, span),
             WorkerRecord::Metrics(report) => {
                 if let Some(metrics) = &self.metrics {
-                    metrics.report(from.worker, report);
+                    metrics.report(from, report);
                 }
             }
             WorkerRecord::Lost(lost) => {

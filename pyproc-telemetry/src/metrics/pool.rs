@@ -10,7 +10,7 @@ use prometheus::{
 };
 use pyproc_pool::{
     Pool, WeakPool,
-    observe::WorkerEvent,
+    observe::{Reporter, WorkerEvent},
     protocol::v2::telemetry::{LostRecord, MetricsRecord},
 };
 
@@ -138,21 +138,13 @@ impl PoolMetrics {
 
     pub(crate) fn worker(&self, event: &WorkerEvent<'_>) {
         self.inner.workers.note(event);
-        let reported = &self.inner.reported;
-        match event {
-            WorkerEvent::Ready { worker, .. }
-            | WorkerEvent::Died { worker, .. }
-            | WorkerEvent::Drained { worker }
-            | WorkerEvent::Stopped { worker } => reported.gone(*worker),
-            WorkerEvent::Replaced { worker, .. } => reported.replaced(*worker),
-            _ => {}
-        }
+        self.inner.reported.note(event);
     }
 
     /// A worker reports what it counted.
-    pub(crate) fn report(&self, worker: usize, record: MetricsRecord) {
+    pub(crate) fn report(&self, from: Reporter, record: MetricsRecord) {
         let reported = &self.inner.reported;
-        reported.record(worker, record, &self.registry);
+        reported.record(from, record, &self.registry);
     }
 
     pub(crate) fn lost(&self, lost: LostRecord) {

@@ -4,7 +4,7 @@
 //! whose counters outlive the processes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,11 +13,15 @@ use prometheus::{
     core::{Collector, Desc},
     proto::MetricFamily,
 };
-use pyproc_pool::protocol::v2::telemetry::{Labels, LostRecord, Metric, MetricData, MetricsRecord};
+use pyproc_pool::{
+    observe::{Reporter, WorkerEvent},
+    protocol::v2::telemetry::{Labels, LostRecord, Metric, MetricData, MetricsRecord},
+};
 
 use self::{
     checks::{Refusal, TOTAL, check_bounds, check_labels, check_name, every_name, sample_names},
     family::{Family, Kind, Source},
+    processes::Processes,
     value::{Value, kind_and_series},
 };
 use super::PoolMetricsBuilder;
@@ -25,13 +29,11 @@ use super::PoolMetricsBuilder;
 mod checks;
 mod family;
 mod names;
+mod processes;
 mod value;
 
 /// Series that all metrics together may have.
 const MAX_SERIES: usize = 10_000;
-
-/// Processes of a slot that may report in turns.
-const MAX_PROCESSES: usize = 2;
 
 const LOG: &str = "log";
 const SPAN: &str = "span";
@@ -48,9 +50,8 @@ struct State {
     families: BTreeMap<String, Family>,
     /// Names of samples that are taken: by these families, and by the pool's own metrics.
     names: BTreeSet<String>,
-    /// The latest processes of each slot, in the order of their first reports: one that was replaced goes on for a while, and
-    /// the last report of one that died may come late.
-    processes: BTreeMap<usize, VecDeque<u64>>,
+    /// By slot.
+    processes: BTreeMap<usize, Processes>,
     series: usize,
     refused: IntCounterVec,
 }
@@ -93,12 +94,12 @@ impl Reported {
     }
 
     /// Takes a worker's report. `registry` is the one that these are in.
-    pub(super) fn record(&self, worker: usize, mut record: MetricsRecord, registry: &Registry) {
+    pub(super) fn record(&self, from: Reporter, mut record: MetricsRecord, registry: &Registry) {
         record.metrics.iter_mut().for_each(end_as_total);
         // A scrape locks the registry first, so it is asked before the lock.
         let taken = self.taken(&record.metrics, registry);
         let mut state = self.state();
-        let source = state.source(worker, record.start);
+        let source = state.source(from, record.start);
         for metric in record.metrics {
             state.take(source, metric, &self.labels, &taken);
         }
@@ -117,17 +118,29 @@ impl Reported {
             .collect()
     }
 
-    /// The worker is gone: its gauges mean nothing any more. Its counts stay.
-    pub(super) fn gone(&self, worker: usize) {
-        self.state().leave(|source| source.worker == worker);
-    }
-
-    /// The same of a worker that has been replaced, unlike the one that took its place.
-    pub(super) fn replaced(&self, worker: usize) {
+    /// Gauges of a process that is gone mean nothing any more. Its counts stay.
+    pub(super) fn note(&self, event: &WorkerEvent<'_>) {
         let mut state = self.state();
-        let starts = state.processes.get(&worker);
-        let newest = starts.and_then(|starts| starts.iter().max().copied());
-        state.leave(|source| source.worker == worker && Some(source.start) != newest);
+        let (worker, but) = match *event {
+            WorkerEvent::Ready { worker, pid, .. } => {
+                state.processes(worker).begins(pid);
+                (worker, None)
+            }
+            WorkerEvent::Reloaded { worker, pid } => return state.processes(worker).replaces(pid),
+            WorkerEvent::Replaced { worker, .. } => {
+                let processes = state.processes(worker);
+                processes.replaced_ended();
+                (worker, processes.serving_since())
+            }
+            WorkerEvent::Died { worker, .. }
+            | WorkerEvent::Drained { worker }
+            | WorkerEvent::Stopped { worker } => {
+                state.processes(worker).ended();
+                (worker, None)
+            }
+            _ => return,
+        };
+        state.leave(|it| it.worker == worker && Some(it.start) != but);
     }
 
     /// Workers say what they had to drop.
@@ -156,26 +169,21 @@ impl Reported {
 
 impl State {
     /// Whose report it is. A process that is new counts from zero, on top of what those before it had.
-    fn source(&mut self, worker: usize, start: u64) -> Source {
-        let starts = self.processes.entry(worker).or_default();
-        if !starts.contains(&start) {
-            starts.push_back(start);
-            if starts.len() > MAX_PROCESSES {
-                self.fold_oldest(worker);
+    fn source(&mut self, from: Reporter, start: u64) -> Source {
+        let Reporter { worker, pid, .. } = from;
+        if let Some(start) = self.processes(worker).report(start, pid) {
+            let forgotten = Source { worker, start };
+            // A gauge's values are not to be kept.
+            self.leave(|it| *it == forgotten);
+            for family in self.families.values_mut() {
+                family.fold(forgotten);
             }
         }
         Source { worker, start }
     }
 
-    fn fold_oldest(&mut self, worker: usize) {
-        let starts = self.processes.entry(worker).or_default();
-        if let Some(start) = starts.pop_front() {
-            let oldest = Source { worker, start };
-            self.leave(|source| *source == oldest);
-            for family in self.families.values_mut() {
-                family.fold(oldest);
-            }
-        }
+    fn processes(&mut self, worker: usize) -> &mut Processes {
+        self.processes.entry(worker).or_default()
     }
 
     /// These processes are gone.

@@ -114,7 +114,7 @@ impl Family {
     }
 
     /// These processes are gone: forgets what they said, if it is a gauge. Returns how many series are gone.
-    pub(super) fn leave(&mut self, is_gone: &impl Fn(&Source) -> bool) -> usize {
+    pub(super) fn leave(&mut self, is_gone: impl Fn(&Source) -> bool) -> usize {
         self.reporters.retain(|source| !is_gone(source));
         if !matches!(self.kind, Kind::Gauge(_)) {
             return 0;
