@@ -657,4 +657,6 @@ fn cannot_send(method: &str, source: EncodeError) -> Error {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ fn ready() -> Scheduler {
 }
 
 /// A worker with one plain and one concurrent function.
-fn peer(version: u32) -> Peer {
+pub(super) fn peer(version: u32) -> Peer {
     let function = |name: &str, concurrent| FunctionInfo {
         name: name.into(),
         doc: String::new(),
@@ -39,11 +39,11 @@ fn peer(version: u32) -> Peer {
 }
 
 /// Of a caller that nobody asks whether it was woken.
-fn waker() -> Waker {
+pub(super) fn waker() -> Waker {
     Waker::noop().clone()
 }
 
-fn request(codec: Codec) -> Outgoing {
+pub(super) fn request(codec: Codec) -> Outgoing {
     let envelope = Envelope {
         codec,
         headers: Headers::new(),

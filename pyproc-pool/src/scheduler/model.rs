@@ -1,0 +1,415 @@
+//! Whatever happens in whatever order: each call is sent to one worker at most, stays with it, and ends once.
+
+use std::collections::BTreeMap;
+
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    tests::{peer, request, waker},
+    *,
+};
+use pyproc_protocol::v2::{Codec, Failure};
+
+const WORKERS: usize = 2;
+/// The lane of a worker that was replaced.
+const LEAVING: usize = WORKERS;
+const LIMITS: Limits = Limits {
+    max_in_flight: 3,
+    max_queue: 2,
+    max_frame_size: 1000,
+};
+
+/// What may happen next; it does not where it cannot. Calls are numbered in the order of their arrival, as far as they matter.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Submit {
+        concurrent: bool,
+        may_wait: bool,
+    },
+    GiveUp {
+        call: usize,
+    },
+    Answer {
+        lane: usize,
+        call: usize,
+    },
+    /// A worker answers a call that another has.
+    Stray {
+        lane: usize,
+        call: usize,
+    },
+    Drain {
+        lane: usize,
+    },
+    Down {
+        lane: usize,
+    },
+    /// What became of a worker that is down is known.
+    Fail {
+        lane: usize,
+    },
+    /// Another worker is ready for the slot, be there one already or not.
+    Ready {
+        slot: usize,
+    },
+    /// The slot of a worker that has failed stays empty.
+    Gone {
+        slot: usize,
+    },
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let call = 0..8_usize;
+    let on_lane = (0..=WORKERS, call.clone());
+    prop_oneof![
+        8 => any::<(bool, bool)>()
+            .prop_map(|(concurrent, may_wait)| Event::Submit { concurrent, may_wait }),
+        2 => call.prop_map(|call| Event::GiveUp { call }),
+        6 => on_lane.clone().prop_map(|(lane, call)| Event::Answer { lane, call }),
+        1 => on_lane.prop_map(|(lane, call)| Event::Stray { lane, call }),
+        1 => (0..=WORKERS).prop_map(|lane| Event::Drain { lane }),
+        1 => (0..=WORKERS).prop_map(|lane| Event::Down { lane }),
+        2 => (0..=WORKERS).prop_map(|lane| Event::Fail { lane }),
+        3 => (0..WORKERS).prop_map(|slot| Event::Ready { slot }),
+        1 => (0..WORKERS).prop_map(|slot| Event::Gone { slot }),
+    ]
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Worker {
+    number: usize,
+    slot: usize,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Closed,
+    Down,
+}
+
+/// A call that somebody still holds on to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Expected {
+    /// The number of the worker that was sent it.
+    worker: Option<usize>,
+    abandoned: bool,
+    end: Option<End>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    AnsweredBy { slot: usize },
+    Failed,
+}
+
+struct Model {
+    scheduler: Scheduler,
+    lanes: [Option<Worker>; WORKERS + 1],
+    gone: [bool; WORKERS],
+    workers: usize,
+    calls: BTreeMap<u64, Expected>,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            scheduler: Scheduler::new(WORKERS, LIMITS),
+            lanes: [None; WORKERS + 1],
+            gone: [false; WORKERS],
+            workers: 0,
+            calls: BTreeMap::new(),
+        }
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Submit {
+                concurrent,
+                may_wait,
+            } => self.submit(concurrent, may_wait),
+            Event::GiveUp { call } => self.give_up(call),
+            Event::Answer { lane, call } => self.answer(lane, call),
+            Event::Stray { lane, call } => self.stray(lane, call),
+            Event::Drain { lane } => self.close(lane),
+            Event::Down { lane } => {
+                if let Some(worker) = &mut self.lanes[lane] {
+                    worker.state = State::Down;
+                    self.scheduler.lane_down(lane);
+                }
+            }
+            Event::Fail { lane } => self.fail(lane),
+            Event::Ready { slot } => self.ready(slot),
+            Event::Gone { slot } => self.leave(slot),
+        }
+    }
+
+    fn submit(&mut self, concurrent: bool, may_wait: bool) {
+        let method = if concurrent { "async" } else { "plain" };
+        let admission = match may_wait {
+            true => Admission::Queue,
+            false => Admission::Now,
+        };
+        let mut request = Some(request(Codec::Json));
+        let now = Instant::now();
+        match self
+            .scheduler
+            .submit(method, &mut request, admission, waker(), now)
+        {
+            Ok(submitted) => {
+                let id = submitted.id.to_wire();
+                assert!(self.calls.insert(id, Expected::default()).is_none());
+                let lanes = self.scheduler.lanes[..WORKERS].iter();
+                let lanes: Vec<_> = lanes.filter(|it| may_wait || it.is_open()).collect();
+                let in_flight: usize = lanes.iter().map(|it| it.in_flight()).sum();
+                let queue = if may_wait { LIMITS.max_queue } else { 0 };
+                let most = lanes.len() * LIMITS.max_in_flight + queue;
+                assert!(in_flight + self.scheduler.queued() <= most);
+            }
+            Err(Error::Overloaded { .. }) if may_wait => {
+                assert!(self.scheduler.queued() >= LIMITS.max_queue);
+            }
+            Err(Error::Overloaded { .. }) => {
+                let lanes = self.scheduler.lanes.iter();
+                let has_room = |it: &Lane| it.is_open() && it.in_flight() < LIMITS.max_in_flight;
+                assert!(self.scheduler.queued() > 0 || !lanes.into_iter().any(has_room));
+            }
+            Err(error) => assert!(self.gone.iter().all(|gone| *gone), "{error}"),
+        }
+    }
+
+    fn give_up(&mut self, call: usize) {
+        let awaited = |(id, it): (&u64, &Expected)| (!it.abandoned).then_some(*id);
+        let Some(id) = self.calls.iter().filter_map(awaited).nth(call) else {
+            return;
+        };
+        let call_id = CallId::from_wire(id);
+        let given_up = self.scheduler.give_up(call_id, "test", &mut Vec::new());
+        match self.calls[&id].worker {
+            Some(number) => {
+                self.expect(id).abandoned = true;
+                let slot = self.worker(number).1.slot;
+                assert!(matches!(given_up, GivenUp::OnWorker(it) if it == slot));
+            }
+            None => {
+                self.calls.remove(&id);
+                assert!(matches!(given_up, GivenUp::Queued(..)));
+            }
+        }
+    }
+
+    fn answer(&mut self, lane: usize, call: usize) {
+        let Some(worker) = self.lanes[lane] else {
+            return;
+        };
+        let Some(id) = self.calls_of(worker.number).nth(call) else {
+            return;
+        };
+        self.receive(lane, id).unwrap();
+        if worker.state != State::Down {
+            let slot = worker.slot;
+            self.expect(id).end = Some(End::AnsweredBy { slot });
+        }
+    }
+
+    fn stray(&mut self, lane: usize, call: usize) {
+        let Some(worker) = self.lanes[lane].filter(|it| it.state != State::Down) else {
+            return;
+        };
+        let others = self.calls.iter();
+        let mut others = others.filter(|(_, it)| it.worker != Some(worker.number));
+        if let Some((&id, _)) = others.nth(call) {
+            self.receive(lane, id).unwrap_err();
+        }
+    }
+
+    fn receive(&mut self, lane: usize, id: u64) -> Result<(), ProtocolViolation> {
+        let answers = [Answer::failure(id, Failure::default())].into_iter();
+        self.scheduler
+            .on_answers(lane, answers, Instant::now(), &mut Vec::new())
+    }
+
+    fn close(&mut self, lane: usize) {
+        if let Some(worker) = &mut self.lanes[lane]
+            && worker.state == State::Open
+        {
+            worker.state = State::Closed;
+            self.scheduler.lane_drains(lane);
+        }
+    }
+
+    fn fail(&mut self, lane: usize) {
+        let Some(worker) = self.lanes[lane].filter(|it| it.state == State::Down) else {
+            return;
+        };
+        self.scheduler.fail_lane(lane, || Error::ShutDown);
+        for id in self.calls_of(worker.number).collect::<Vec<_>>() {
+            self.expect(id).end = Some(End::Failed);
+        }
+        self.lanes[lane] = None;
+    }
+
+    fn ready(&mut self, slot: usize) {
+        if let Some(mut before) = self.lanes[slot] {
+            if self.lanes[LEAVING].is_some() || before.state == State::Down {
+                return;
+            }
+            assert_eq!(self.scheduler.lane_replaced(slot), LEAVING);
+            before.state = State::Closed;
+            self.lanes[LEAVING] = Some(before);
+        }
+        self.scheduler.lane_up(slot, &peer(2), Instant::now());
+        self.workers += 1;
+        self.gone[slot] = false;
+        self.lanes[slot] = Some(Worker {
+            number: self.workers,
+            slot,
+            state: State::Open,
+        });
+    }
+
+    fn leave(&mut self, slot: usize) {
+        if self.lanes[slot].is_some() {
+            return;
+        }
+        self.scheduler.lane_gone(slot, None);
+        self.gone[slot] = true;
+        if self.gone.iter().all(|gone| *gone) {
+            self.fail_what_waits();
+        }
+    }
+
+    fn fail_what_waits(&mut self) {
+        let waiting = self.calls.values_mut().filter(|it| it.worker.is_none());
+        waiting.for_each(|it| it.end = Some(End::Failed));
+    }
+
+    fn expect(&mut self, id: u64) -> &mut Expected {
+        self.calls.get_mut(&id).unwrap()
+    }
+
+    fn calls_of(&self, number: usize) -> impl Iterator<Item = u64> {
+        let is_on_it =
+            move |(id, it): (&u64, &Expected)| (it.worker == Some(number)).then_some(*id);
+        self.calls.iter().filter_map(is_on_it)
+    }
+
+    /// The worker and its lane.
+    fn worker(&self, number: usize) -> (usize, Worker) {
+        let mut workers = self.lanes.iter().enumerate();
+        workers
+            .find_map(|(lane, it)| it.filter(|it| it.number == number).map(|it| (lane, it)))
+            .unwrap()
+    }
+
+    fn check(&mut self) {
+        for lane in 0..=WORKERS {
+            self.check_requests(lane);
+        }
+        for (id, expected) in self.calls.clone() {
+            self.check_call(id, expected);
+        }
+        let on_workers = self.calls.values().filter(|it| it.worker.is_some()).count();
+        assert_eq!(self.scheduler.in_flight(), on_workers);
+        assert_eq!(self.scheduler.queued(), self.calls.len() - on_workers);
+        let slots = (0..WORKERS).map(|slot| self.scheduler.in_flight_of(slot));
+        assert_eq!(slots.sum::<usize>(), on_workers);
+        for lane in 0..=WORKERS {
+            self.check_lane(lane);
+        }
+    }
+
+    /// Each call goes to one worker, once, and none to one that takes no more.
+    fn check_requests(&mut self, lane: usize) {
+        let mut outbox = Outbox::default();
+        self.scheduler.take_outbox(lane, &mut outbox, Waker::noop());
+        let (slices, count) = outbox.slices();
+        let bytes: Vec<u8> = slices[..count].iter().flat_map(|it| it.to_vec()).collect();
+        for id in requests(&bytes) {
+            let worker = self.lanes[lane].unwrap();
+            assert_eq!(worker.state, State::Open);
+            assert_eq!(self.expect(id).worker.replace(worker.number), None);
+        }
+    }
+
+    fn check_call(&mut self, id: u64, expected: Expected) {
+        let call_id = CallId::from_wire(id);
+        if let Some(end) = expected.end {
+            self.calls.remove(&id);
+            if !expected.abandoned {
+                assert_eq!(self.outcome(call_id), end);
+            }
+            assert!(self.scheduler.calls.get(call_id).is_none());
+            return;
+        }
+        let on = expected.worker.map(|number| self.worker(number).0);
+        match &self.scheduler.calls.get(call_id).unwrap().state {
+            CallState::Queued(..) => assert_eq!(on, None),
+            CallState::OnWorker {
+                worker, abandoned, ..
+            } => assert_eq!((Some(*worker), *abandoned), (on, expected.abandoned)),
+            CallState::Done(outcome) => panic!("it has ended: {outcome:?}"),
+        }
+    }
+
+    fn outcome(&mut self, id: CallId) -> End {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.scheduler.poll_outcome(id, &mut cx) {
+            Poll::Ready(Some(Ok(answered))) => End::AnsweredBy {
+                slot: answered.worker,
+            },
+            Poll::Ready(Some(Err(_))) => End::Failed,
+            Poll::Ready(None) | Poll::Pending => panic!("it has not ended"),
+        }
+    }
+
+    /// It has as many calls as it counts and may have, and none waits that it has room for.
+    fn check_lane(&self, lane: usize) {
+        let number = self.lanes[lane].map(|it| it.number);
+        let calls = number.map_or(0, |number| self.calls_of(number).count());
+        assert_eq!(self.scheduler.in_flight_on(lane), calls);
+        assert!(calls <= LIMITS.max_in_flight);
+        let finished = self.lanes[lane].is_some_and(|it| it.state == State::Closed && calls == 0);
+        assert_eq!(self.scheduler.has_drained(lane), finished);
+        for concurrent in [false, true] {
+            let waits = !self.scheduler.queue.is_empty(concurrent);
+            assert!(!(waits && self.scheduler.lanes[lane].has_room(concurrent)));
+        }
+    }
+
+    fn cut_off(&mut self) {
+        self.scheduler.cut_off();
+        let calls = self.calls.values_mut();
+        calls.for_each(|it| it.end = Some(End::Failed));
+    }
+}
+
+/// The ids of the requests among frames of version 2.
+fn requests(mut frames: &[u8]) -> Vec<u64> {
+    let mut ids = Vec::new();
+    while let Some((length, rest)) = frames.split_first_chunk() {
+        let (frame, next) = rest.split_at(u32::from_be_bytes(*length) as usize);
+        if frame[0] == 0x01 {
+            ids.push(u64::from_be_bytes(frame[4..12].try_into().unwrap()));
+        }
+        frames = next;
+    }
+    ids
+}
+
+proptest! {
+    #[test]
+    fn each_call_is_with_one_worker_and_ends_once(events in vec(event(), 0..200)) {
+        let mut model = Model::new();
+        for event in events {
+            model.happens(event);
+            model.check();
+        }
+        model.cut_off();
+        for (id, expected) in model.calls.clone() {
+            model.check_call(id, expected);
+        }
+        prop_assert_eq!((model.scheduler.in_flight(), model.scheduler.queued()), (0, 0));
+    }
+}
