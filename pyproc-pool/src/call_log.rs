@@ -1,11 +1,15 @@
 //! The event that says how a call went, in the span of its caller.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::Level;
 
 use crate::{
-    Error, LogLevel, PoolConfig, error::chain, events::event_at, observe::CallOutcome, watch::Watch,
+    Error, LogLevel, PoolConfig,
+    error::chain,
+    events::event_at,
+    observe::CallOutcome,
+    watch::{Seen, Watch},
 };
 
 /// Which calls are worth which level.
@@ -18,13 +22,9 @@ pub(crate) struct CallLog {
 /// A call that is over.
 pub(crate) struct Completed<'a> {
     pub(crate) method: &'a str,
-    pub(crate) worker: Option<usize>,
-    pub(crate) start: Instant,
-    /// When the answer arrived.
-    pub(crate) answered: Option<Instant>,
-    pub(crate) outcome: &'a CallOutcome<'a>,
-    /// Knows the call's span, if it has one.
     pub(crate) watch: &'a Watch,
+    pub(crate) seen: &'a Seen,
+    pub(crate) outcome: &'a CallOutcome<'a>,
 }
 
 impl CallLog {
@@ -52,10 +52,11 @@ impl CallLog {
     }
 
     fn is_slow(&self, call: &Completed<'_>) -> bool {
-        let (Some(slow), Some(answered)) = (self.slow, call.answered) else {
+        let (Some(slow), Some(answer)) = (self.slow, &call.seen.answer) else {
             return false;
         };
-        answered.saturating_duration_since(call.start) >= slow
+        let took = answer.received.saturating_duration_since(call.watch.start);
+        took >= slow
     }
 }
 
@@ -70,7 +71,6 @@ fn say(level: Level, call: &Completed<'_>) {
         CallOutcome::Error(error) => Some(*error),
         CallOutcome::Success | CallOutcome::Abandoned => None,
     };
-    let worker = call.worker.or(error.and_then(Error::worker));
     let status = match call.outcome {
         CallOutcome::Success => "success",
         CallOutcome::Abandoned => "abandoned",
@@ -81,9 +81,9 @@ fn say(level: Level, call: &Completed<'_>) {
         level,
         target: "pyproc::pool",
         function_name = call.method,
-        worker_id = worker,
+        worker_id = call.seen.worker,
         status,
-        duration_ms = call.start.elapsed().as_secs_f64() * 1e3,
+        duration_ms = call.watch.start.elapsed().as_secs_f64() * 1e3,
         error = error.map(text),
         exception = error.and_then(traceback),
         trace_id = span.map(|it| hex(&it.trace_id)),

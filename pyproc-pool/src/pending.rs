@@ -8,13 +8,12 @@ use std::{
 
 use crate::{
     Error,
-    call_log::Completed,
     call_table::{CallId, Outcome},
     observe::CallOutcome,
     outgoing::Outgoing,
     scheduler::{Admission, GivenUp},
     shared::Shared,
-    watch::Watch,
+    watch::{Seen, Watch},
 };
 
 /// A call that was taken by the pool. Dropping it gives the call up.
@@ -23,11 +22,9 @@ pub(crate) struct Pending<'a> {
     shared: &'a Shared,
     id: CallId,
     method: &'a str,
-    begun: Instant,
     /// The outcome was taken, or the call given up: nothing is left to do.
     over: bool,
-    /// It is told of the call's end also when the call is dropped.
-    pub(crate) watch: Watch,
+    watch: &'a mut Watch,
 }
 
 /// Bytes of inputs that are written in no time.
@@ -42,16 +39,19 @@ impl<'a> Pending<'a> {
         method: &'a str,
         request: Outgoing,
         admission: Admission,
-        begun: Instant,
         waker: Waker,
-        watch: &mut Watch,
+        watch: &'a mut Watch,
     ) -> Result<Self, Error> {
         // To write a small input takes no longer than a look at the clock.
         let is_small = request.payload.as_slice().len() < SMALL;
-        let now = if is_small { begun } else { Instant::now() };
+        let now = if is_small {
+            watch.start
+        } else {
+            Instant::now()
+        };
         let mut request = Some(request);
         let mut scheduler = shared.scheduler();
-        watch.note(|seen| seen.listed = scheduler.is_listed(method));
+        watch.listed = scheduler.is_listed(method);
         let submitted = scheduler.submit(method, &mut request, admission, waker, now);
         drop(scheduler);
         let submitted = submitted?;
@@ -68,9 +68,8 @@ impl<'a> Pending<'a> {
             shared,
             id: submitted.id,
             method,
-            begun,
             over: false,
-            watch: mem::take(watch),
+            watch,
         })
     }
 
@@ -117,15 +116,12 @@ impl Drop for Pending<'_> {
             GivenUp::OnWorker(worker) => Some(worker),
             _ => None,
         };
-        self.watch.note(|seen| seen.worker = worker);
-        self.shared.call_log.completed(&Completed {
-            method: self.method,
+        let seen = Seen {
             worker,
-            start: self.begun,
-            answered: None,
-            outcome: &CallOutcome::Abandoned,
-            watch: &self.watch,
-        });
+            answer: None,
+        };
+        self.shared
+            .finish(self.method, self.watch, seen, CallOutcome::Abandoned);
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{
     future::poll_fn,
-    io, mem,
+    io,
     task::{Poll, Waker},
     time::{Duration, Instant},
 };
@@ -14,7 +14,6 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Deadline, Error, RemoteException, TimeoutError,
-    call_log::Completed,
     call_table::Answered,
     observe::CallOutcome,
     outgoing::{Envelope, Outgoing, Payload, TRACEPARENT_ROOM},
@@ -22,7 +21,7 @@ use crate::{
     read,
     scheduler::Admission,
     shared::Shared,
-    watch::Watch,
+    watch::{Seen, Watch},
 };
 
 /// A call with settings of its own, from [`Pool::request`](crate::Pool::request) or
@@ -141,75 +140,64 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         let limit = timeout.unwrap_or(shared.config.request_timeout);
         let deadline = far(now, limit);
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let watch = Watch::begin(shared.observer.as_deref(), method, now);
+        let mut watch = Watch::begin(shared.observer.as_deref(), method, now);
         // Little but the pending call is kept while it is awaited: what this future holds, each call
         // holds.
-        let (outcome, mut watch) = match self.submit(admission, now, deadline, waker, watch) {
-            Ok(mut pending) => {
-                let outcome = pending.outcome().await;
-                (outcome, mem::take(&mut pending.watch))
-            }
-            Err((error, watch)) => (Ok(Err(error)), watch),
+        let outcome = match self.submit(admission, deadline, waker, &mut watch) {
+            Ok(mut pending) => pending.outcome().await,
+            Err(error) => Ok(Err(error)),
         };
-        let mut answer = None;
+        let mut seen = Seen::default();
         let result = match outcome {
             Ok(outcome) => outcome.and_then(|answered| {
-                watch.on_answer(&answered);
-                answer = Some((answered.worker, answered.received));
+                seen = watch.see(&answered);
                 read(method, result(method, answered)?)
             }),
             Err(passed) => Err(timed_out(method, limit, timeout, passed)),
         };
         let outcome = match &result {
             Ok(_) => CallOutcome::Success,
-            Err(error) => CallOutcome::Error(error),
+            Err(error) => {
+                seen.worker = seen.worker.or(error.worker());
+                CallOutcome::Error(error)
+            }
         };
-        shared.call_log.completed(&Completed {
-            method,
-            worker: answer.map(|(worker, _)| worker),
-            start: now,
-            answered: answer.map(|(_, received)| received),
-            outcome: &outcome,
-            watch: &watch,
-        });
-        watch.end(outcome);
+        shared.finish(method, &mut watch, seen, outcome);
         result
     }
 
-    fn submit(
+    fn submit<'w>(
         self,
         admission: Admission,
-        now: Instant,
         deadline: Instant,
         waker: Waker,
-        mut watch: Watch,
-    ) -> Result<Pending<'a>, (Error, Watch)> {
+        watch: &'w mut Watch,
+    ) -> Result<Pending<'w>, Error>
+    where
+        'a: 'w,
+    {
         let (shared, method) = (self.shared, self.method);
-        let submitted = match self.prepare(deadline, &mut watch) {
+        let submitted = match self.prepare(deadline, watch) {
             Ok(request) => {
-                let bytes = request.payload.as_slice().len();
-                watch.note(|seen| seen.request_bytes = bytes);
-                Pending::submit(shared, method, request, admission, now, waker, &mut watch)
+                watch.request_bytes = request.payload.as_slice().len();
+                Pending::submit(shared, method, request, admission, waker, watch)
             }
             Err(error) => {
-                watch.note(|seen| seen.listed = shared.scheduler().is_listed(method));
+                watch.listed = shared.scheduler().is_listed(method);
                 Err(error)
             }
         };
-        submitted.map_err(|error| {
-            shared.log_refusal(&error);
-            (error, watch)
-        })
+        submitted.inspect_err(|error| shared.log_refusal(error))
     }
 
     fn prepare(mut self, deadline: Instant, watch: &mut Watch) -> Result<Outgoing, Error> {
         if let Some(carry) = &self.shared.carry.0 {
             carry(&mut self.headers);
         }
-        let (trace, wants_times) = watch.carry(&mut self.headers);
+        let wants_times = watch.carry(&mut self.headers);
         let max = self.shared.config.max_frame_size;
         let mut room = RequestHead::room(self.method, &self.headers, max);
-        if trace.is_some() {
+        if watch.trace.is_some() {
             room = room.saturating_sub(TRACEPARENT_ROOM);
         }
         let (codec, payload) =
@@ -226,7 +214,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         let envelope = Envelope {
             codec,
             headers: self.headers,
-            trace,
+            trace: watch.trace,
             wants_times,
             deadline,
         };

@@ -8,14 +8,15 @@ use pyproc_protocol::{Features, Headers};
 
 use crate::{
     Error, PoolConfig, WorkerOutput, WorkerState,
-    call_log::CallLog,
+    call_log::{CallLog, Completed},
     events::{self, Subscriber, WorkerNews},
-    observe::{Observer, Wants, WorkerEvent},
+    observe::{CallOutcome, Observer, Wants, WorkerEvent},
     records::Records,
     refusals::{Refusals, Refused},
     report::Reports,
     scheduler::{Limits, Scheduler},
     several::together,
+    watch::{Seen, Watch},
     worker::Process,
 };
 
@@ -138,6 +139,23 @@ impl Shared {
     pub(crate) fn log(&self, worker: usize, news: WorkerNews<'_>) {
         self.subscriber
             .with_guarded(|| events::worker(worker, news));
+    }
+
+    /// A call is over: says so in the log, and to the observer.
+    pub(crate) fn finish(
+        &self,
+        method: &str,
+        watch: &mut Watch,
+        seen: Seen,
+        outcome: CallOutcome<'_>,
+    ) {
+        self.call_log.completed(&Completed {
+            method,
+            watch,
+            seen: &seen,
+            outcome: &outcome,
+        });
+        watch.end(seen, outcome);
     }
 
     /// Logs that a call was refused, if that was why it failed, once a second.
