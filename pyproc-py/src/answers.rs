@@ -155,7 +155,10 @@ pub(crate) fn failure(
     Ok(())
 }
 
-/// The clocks of one turn, which asks for the time of day but once.
+/// How long a time of day tells later ones: as long as a clock that is set may be off.
+const TELLS: Duration = Duration::from_millis(10);
+
+/// The clocks of functions, which ask for the time of day but rarely.
 #[derive(Default)]
 pub(crate) struct Clocks {
     /// A time of day, and when it was.
@@ -166,7 +169,9 @@ impl Clocks {
     /// A function begins.
     pub(crate) fn start(&mut self) -> Stopwatch {
         let began = Instant::now();
-        let (time, when) = *self.known.get_or_insert_with(|| (time_of_day(), began));
+        let known = self.known.filter(|(_, when)| began - *when < TELLS);
+        let (time, when) = known.unwrap_or_else(|| (time_of_day(), began));
+        self.known = Some((time, when));
         Stopwatch {
             start: time + (began - when),
             began,
@@ -187,10 +192,11 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    pub(crate) fn times(&self) -> Times {
+    /// When it ran, if it has ended at this moment.
+    pub(crate) fn times(&self, ended: Instant) -> Times {
         Times {
             start: self.start,
-            duration: self.began.elapsed(),
+            duration: ended - self.began,
         }
     }
 }

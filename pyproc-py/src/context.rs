@@ -1,7 +1,7 @@
 //! What may be known of a call while it runs; see `pyproc_worker._call`.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -75,88 +75,147 @@ fn packed(trace: &TraceContext) -> [u8; 25] {
     packed
 }
 
+/// A plain function, and whose call of it it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Callee<'a> {
+    pub(crate) core: &'a Arc<Core>,
+    pub(crate) place: Place,
+    pub(crate) name: &'a Py<PyString>,
+}
+
 /// Runs a plain function. What is known of its call is left to those who ask: `Look` finds it on this
 /// thread, and `Unbuilt` wherever the function takes its context.
 #[inline]
 pub(crate) fn run<'py>(
-    core: &Arc<Core>,
-    place: Place,
+    stand_in: &mut StandIn,
+    Callee { core, place, name }: Callee<'_>,
     known: &Known,
-    name: &Py<PyString>,
     start: &Bound<'py, PyAny>,
     body: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = start.py();
     if known.is_nothing() {
-        forget_earlier(py, core)?;
+        stand_in.leave(py)?;
         return ffi::call(start, body);
     }
     if MODULE.get(py)?.getattr(intern!(py, "enter"))?.is_none() {
         if known.is_worth_knowing() {
-            Unbuilt::set(py, core, place, known)?;
+            stand_in.stand_for(py, core, place, known)?;
         } else {
-            forget_earlier(py, core)?;
+            stand_in.leave(py)?;
         }
         return ffi::call(start, body);
     }
+    stand_in.leave(py)?;
     let client = core.lock().client(place);
     let it = Context::new(py, known, &client)?;
     let parts = (start, body, name, it.headers, it.trace, it.channel);
     RUN.get(py)?.call1(parts)
 }
 
-/// Forgets a call that was found by `Look`: its function is over.
-pub(crate) fn forget(py: Python<'_>) -> PyResult<()> {
+/// What stands in the context variable for the call that runs, as the serving thread has it.
+///
+/// It is put there when the answers before have left: a call that comes alone need not wait for that.
+#[derive(Default)]
+pub(crate) struct StandIn {
+    there: Option<Py<Unbuilt>>,
+    /// It stands for a call, which may be over.
+    is_used: bool,
+}
+
+impl StandIn {
+    fn stand_for(
+        &mut self,
+        py: Python<'_>,
+        core: &Arc<Core>,
+        place: Place,
+        known: &Known,
+    ) -> PyResult<()> {
+        let unused = self.there.take().filter(|_| !self.is_used);
+        let there = match unused {
+            Some(there) => there,
+            None => Unbuilt::put(py, core)?,
+        };
+        // It is set but once, as it is taken by one call alone.
+        let _ = there.get().call.set(Unknown {
+            place,
+            known: known.clone(),
+            function: core.function.load(Ordering::Relaxed),
+            count: core.pulse.count(),
+        });
+        (self.there, self.is_used) = (Some(there), true);
+        Ok(())
+    }
+
+    /// The next call is likely to be of the kind of the last one.
+    #[inline]
+    pub(crate) fn prepare(&mut self, py: Python<'_>, core: &Arc<Core>) -> PyResult<()> {
+        if self.is_used {
+            (self.there, self.is_used) = (Some(Unbuilt::put(py, core)?), false);
+        }
+        Ok(())
+    }
+
+    /// Nobody who copies the context of the serving thread from now on finds a call that is over, or a later one.
+    #[inline]
+    pub(crate) fn leave(&mut self, py: Python<'_>) -> PyResult<()> {
+        match self.there {
+            Some(_) => self.forget(py),
+            None => Ok(()),
+        }
+    }
+
+    /// Whatever is there, be it what `Look` has found: its function is over.
+    pub(crate) fn forget(&mut self, py: Python<'_>) -> PyResult<()> {
+        (self.there, self.is_used) = (None, false);
+        forget(py)
+    }
+}
+
+fn forget(py: Python<'_>) -> PyResult<()> {
     ffi::call(SET.get(py)?, py.None().bind(py))?;
     Ok(())
 }
 
-/// Nobody who copies the context of the serving thread from now on finds a call that is over.
-#[inline]
-pub(crate) fn forget_earlier(py: Python<'_>, core: &Core) -> PyResult<()> {
-    if core.stands_in.load(Ordering::Relaxed) {
-        core.stands_in.store(false, Ordering::Relaxed);
-        forget(py)?;
-    }
-    Ok(())
-}
-
-/// Stands for a call in the context variable. It stays there until the next one takes its place or
-/// `forget_earlier` is called, and is of no account on the serving thread when its function is over.
+/// Stands for a call in the context variable, and for none until one takes it. It stays there until the next one takes its
+/// place or `StandIn::leave` is called, and is of no account on the serving thread when its function is over.
 #[pyclass(frozen, module = "pyproc_worker._core")]
 struct Unbuilt {
     core: Arc<Core>,
+    call: OnceLock<Unknown>,
+    built: PyOnceLock<Py<PyAny>>,
+}
+
+/// A call that nobody has asked for.
+struct Unknown {
     place: Place,
     known: Known,
     function: usize,
     /// The pulse while the function runs.
     count: u64,
-    built: PyOnceLock<Py<PyAny>>,
 }
 
 impl Unbuilt {
-    fn set(py: Python<'_>, core: &Arc<Core>, place: Place, known: &Known) -> PyResult<()> {
-        let call = Self {
+    /// Puts a new one there.
+    fn put(py: Python<'_>, core: &Arc<Core>) -> PyResult<Py<Self>> {
+        let new = Self {
             core: Arc::clone(core),
-            place,
-            known: known.clone(),
-            function: core.function.load(Ordering::Relaxed),
-            count: core.pulse.count(),
+            call: OnceLock::new(),
             built: PyOnceLock::new(),
         };
-        ffi::call(SET.get(py)?, Bound::new(py, call)?.as_any())?;
-        core.stands_in.store(true, Ordering::Relaxed);
-        Ok(())
+        let new = Bound::new(py, new)?;
+        ffi::call(SET.get(py)?, new.as_any())?;
+        Ok(new.unbind())
     }
 
-    fn build(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    fn build(&self, py: Python<'_>, call: &Unknown) -> PyResult<Py<PyAny>> {
         let client = if self.core.forks.has_forked() {
             Client::default() // whom nothing can be sent
         } else {
-            self.core.lock().client(self.place)
+            self.core.lock().client(call.place)
         };
-        let name = self.core.package.name_of(py, self.function)?;
-        let call = Context::new(py, &self.known, &client)?.call(&name)?;
+        let name = self.core.package.name_of(py, call.function)?;
+        let call = Context::new(py, &call.known, &client)?.call(&name)?;
         Ok(call.unbind())
     }
 }
@@ -165,10 +224,14 @@ impl Unbuilt {
 impl Unbuilt {
     /// The `Call`.
     fn __call__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if self.core.is_serving() && self.core.pulse.count() != self.count {
+        let call = self.call.get();
+        if self.core.is_serving() && call.is_none_or(|it| self.core.pulse.count() != it.count) {
             return look(py, &self.core);
         }
-        let built = self.built.get_or_try_init(py, || self.build(py))?;
+        let Some(call) = call else {
+            return Ok(None);
+        };
+        let built = self.built.get_or_try_init(py, || self.build(py, call))?;
         Ok(Some(built.bind(py).clone()))
     }
 }

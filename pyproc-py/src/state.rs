@@ -33,8 +33,6 @@ pub(crate) struct Core {
     pub(crate) function: AtomicUsize,
     /// Somebody looked at its call, which is in the context variable now.
     pub(crate) looked: AtomicBool,
-    /// What stands for an earlier call may be there. Only the serving thread looks.
-    pub(crate) stands_in: AtomicBool,
     state: Mutex<State>,
     wake: UnixStream,
     woken: AtomicBool,
@@ -57,7 +55,6 @@ impl Core {
             serving: thread::current().id(),
             function: AtomicUsize::new(0),
             looked: AtomicBool::new(false),
-            stands_in: AtomicBool::new(false),
             state: Mutex::new(State::new(cancelled)),
             wake,
             woken: AtomicBool::new(false),

@@ -10,9 +10,9 @@ use pyo3::prelude::*;
 use pyproc_protocol::Version;
 use pyproc_protocol::v2::Times;
 
-use crate::answers::{self, Clocks, Failed};
+use crate::answers::{self, Failed};
 use crate::connection::{Call, Form, Known, Target, Waiting};
-use crate::context;
+use crate::context::{self, Callee};
 use crate::functions::FunctionId;
 use crate::server::{QUICK, Server, TURN};
 use crate::state::{Next, Place};
@@ -31,7 +31,6 @@ struct Turn<'py> {
     submitted: Vec<concurrent::Prepared<'py>>,
     is_first: bool,
     roused: bool,
-    clocks: Clocks,
     /// Large values that the functions took and returned.
     spent: Vec<Bound<'py, PyAny>>,
 }
@@ -51,7 +50,6 @@ impl<'py> Server<'_, 'py> {
             submitted: Vec::new(),
             is_first: true,
             roused: false,
-            clocks: Clocks::default(),
             spent: Vec::new(),
         };
         let ended = self.run_requests(&mut turn);
@@ -70,11 +68,11 @@ impl<'py> Server<'_, 'py> {
         self.settle(place)
     }
 
-    fn submit(&self, turn: &mut Turn<'py>) -> PyResult<()> {
+    fn submit(&mut self, turn: &mut Turn<'py>) -> PyResult<()> {
         match mem::take(&mut turn.submitted) {
             calls if calls.is_empty() => Ok(()),
             calls => {
-                context::forget_earlier(self.py, self.core)?; // tasks begin with this context
+                self.stand_in.leave(self.py)?; // tasks begin with this context
                 concurrent::submit(self.py, self.core, calls)
             }
         }
@@ -100,7 +98,7 @@ impl<'py> Server<'_, 'py> {
                     }
                 }
                 Waiting::Hello(greeting) => {
-                    context::forget_earlier(self.py, self.core)?; // threads may begin with it
+                    self.stand_in.leave(self.py)?; // threads may begin with it
                     let out = &mut self.answers;
                     hello::answer(
                         self.py,
@@ -171,8 +169,8 @@ impl<'py> Server<'_, 'py> {
             turn.roused = true;
             self.core.pulse.rouse();
         }
-        self.answer(turn, &call, form, function, &plan)?;
-        let before = mem::replace(now, Instant::now());
+        let ended = self.answer(turn, &call, form, function, &plan)?;
+        let before = mem::replace(now, ended.unwrap_or_else(Instant::now));
         self.functions.get_mut(function).quick = *now - before < QUICK;
         Ok(Step::Done)
     }
@@ -185,7 +183,8 @@ impl<'py> Server<'_, 'py> {
         }
     }
 
-    /// Runs a plain function and writes its answer. Raises what ends the worker.
+    /// Runs a plain function and writes its answer. Returns when it ended, if that is known and nothing took long
+    /// since. Raises what ends the worker.
     fn answer(
         &mut self,
         turn: &mut Turn<'py>,
@@ -193,7 +192,7 @@ impl<'py> Server<'_, 'py> {
         form: Form,
         function: FunctionId,
         plan: &Bound<'py, PyAny>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Option<Instant>> {
         let py = self.py;
         let package = &self.core.package;
         let mut watch = None;
@@ -202,13 +201,14 @@ impl<'py> Server<'_, 'py> {
                 if call.body.len() >= LARGE {
                     turn.spent.push(body.clone());
                 }
-                watch = call.wants_times.then(|| turn.clocks.start());
+                watch = call.wants_times.then(|| self.clocks.start());
                 self.call(turn.place, &call.known, function, plan, &body)
             });
-        let times = watch.map(|watch| watch.times());
+        let ended = watch.as_ref().map(|_| Instant::now());
+        let times = watch.zip(ended).map(|(watch, ended)| watch.times(ended));
         if self.core.looked.load(Ordering::Relaxed) {
             self.core.looked.store(false, Ordering::Relaxed);
-            context::forget(py)?;
+            self.stand_in.forget(py)?;
         }
         if self.core.forks.has_forked() {
             return Err(package.leave(py, result.as_ref().err()));
@@ -229,19 +229,21 @@ impl<'py> Server<'_, 'py> {
             }
             written
         });
+        let is_short = self.answers.len() - start < LARGE;
         match written {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(ended.filter(|_| is_short)),
             Err(error) if ends_worker(py, &error) => Err(error),
             Err(error) => {
                 let name = self.functions.get_mut(function).name.clone();
-                self.fail(form, call.id, &name, times, &error)
+                self.fail(form, call.id, &name, times, &error)?;
+                Ok(None)
             }
         }
     }
 
     /// Runs a plain function.
     fn call(
-        &self,
+        &mut self,
         place: Place,
         known: &Known,
         function: FunctionId,
@@ -249,13 +251,18 @@ impl<'py> Server<'_, 'py> {
         body: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let function = self.functions.about(function);
+        let callee = Callee {
+            core: self.core,
+            place,
+            name: &function.text,
+        };
         if !function.cancellable {
-            return context::run(self.core, place, known, &function.text, plan, body);
+            return context::run(&mut self.stand_in, callee, known, plan, body);
         }
         let event = self.core.package.event(self.py)?;
         let start = self.core.package.with_event(plan.clone(), &event)?;
         self.core.lock().set_event(Arc::new(event.unbind()));
-        context::run(self.core, place, known, &function.text, &start, body)
+        context::run(&mut self.stand_in, callee, known, &start, body)
     }
 
     /// Prepares a call of an `async def` function.

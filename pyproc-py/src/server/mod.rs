@@ -23,7 +23,9 @@ use rustix::event::PollFlags;
 pub(crate) use self::accepting::accept;
 use self::ending::FLUSH_LIMIT;
 pub(crate) use self::ending::end;
+use crate::answers::Clocks;
 use crate::connection::Connection;
+use crate::context::StandIn;
 use crate::functions::Functions;
 use crate::hello;
 use crate::json::Keys;
@@ -44,6 +46,8 @@ pub(crate) struct Server<'a, 'py> {
     pub(crate) core: &'a Arc<Core>,
     pub(crate) functions: Functions,
     pub(crate) keys: Keys,
+    pub(crate) clocks: Clocks,
+    pub(crate) stand_in: StandIn,
     /// Answers of the turn.
     pub(crate) answers: Vec<u8>,
     listener: BorrowedFd<'a>,
@@ -88,6 +92,8 @@ impl<'a, 'py> Server<'a, 'py> {
             core,
             functions: Functions::default(),
             keys: Keys::new(),
+            clocks: Clocks::default(),
+            stand_in: StandIn::default(),
             answers: Vec::new(),
             listener: sources.listener,
             termination: sources.termination,
@@ -252,7 +258,7 @@ impl<'a, 'py> Server<'a, 'py> {
                 break;
             }
         }
-        Ok(())
+        self.stand_in.prepare(self.py, self.core)
     }
 
     fn is_to_run(&self, place: Place) -> bool {
