@@ -227,17 +227,22 @@ impl Row {
         let wall = begin.elapsed().as_nanos() as f64 / calls;
         let caller_cpu = (thread_cpu() - cpu) / calls;
         let worker_cpu = (process_cpu(self.worker) - worker) / calls;
+        self.flush().await;
         let turn = Turn {
             caller_cpu,
             worker_cpu,
             wall,
             sequential: self.one_after_another(TIME).await,
         };
-        // So that its exporter does not work in another's turn.
+        self.flush().await;
+        turn
+    }
+
+    /// So that its exporter works off no more than the calls that are measured.
+    async fn flush(&self) {
         if let Some(provider) = &self.provider {
             let _ = provider.flush(Duration::from_secs(10)).await;
         }
-        turn
     }
 
     async fn many(&self, time: Duration) -> usize {

@@ -17,6 +17,7 @@ use self::{
 };
 use crate::{PoolMetrics, Tracer, export::Ended, metrics::calls::Counted, pipeline::Pipeline};
 
+mod clock;
 mod failure;
 mod record;
 mod span;

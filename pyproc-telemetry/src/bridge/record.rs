@@ -30,10 +30,8 @@ pub(super) struct Record {
     pub(super) foreign: Option<Box<Span>>,
     pub(super) tracer: Arc<Tracer>,
     pub(super) counted: Option<Box<Counted>>,
-    pub(super) function: String,
+    pub(super) function: Arc<str>,
     pub(super) start: SystemTime,
-    /// How far into the call that was. By monotonic clocks alone times would not compare with those of other spans.
-    pub(super) offset: Duration,
     /// The worker's span, or where that cannot be made with an id of ours, the call's.
     pub(super) inner: SpanContext,
     // Known when it has ended.
@@ -116,8 +114,8 @@ impl Record {
     fn attributes(&self) -> Vec<KeyValue> {
         let mut attributes = Vec::with_capacity(8);
         attributes.push(KeyValue::new("rpc.system.name", "pyproc"));
-        attributes.push(KeyValue::new("function_name", self.function.clone()));
-        attributes.push(KeyValue::new("rpc.method", self.function.clone()));
+        attributes.push(KeyValue::new("function_name", Arc::clone(&self.function)));
+        attributes.push(KeyValue::new("rpc.method", Arc::clone(&self.function)));
         attributes.extend(self.worker.map(|it| KeyValue::new("worker_id", it)));
         attributes
     }
@@ -173,9 +171,9 @@ pub(super) struct Window {
 impl Window {
     /// The worker's clock is this host's, but one of the two may have been set: the execution is then moved to where it
     /// must have been, between sending and answer.
-    pub(super) fn of(end: &CallEnd<'_>, start: SystemTime, offset: Duration) -> Option<Self> {
+    pub(super) fn of(end: &CallEnd<'_>, start: SystemTime) -> Option<Self> {
         let anatomy = end.anatomy?;
-        let sent = start + anatomy.queued.saturating_sub(offset);
+        let sent = start + anatomy.queued;
         let Some(times) = anatomy.times else {
             return Some(Self {
                 queued: anatomy.queued,

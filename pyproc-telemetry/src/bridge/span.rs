@@ -1,6 +1,6 @@
 //! The span of one call, while it lasts.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{cell::RefCell, sync::Arc};
 
 use opentelemetry::{
     Context,
@@ -14,6 +14,7 @@ use pyproc_pool::{
 
 use super::{
     clipped,
+    clock::time_of_day,
     failure::Failure,
     record::{CALL, Record, Window},
 };
@@ -102,17 +103,15 @@ impl CallSpan {
         tracer: &Arc<Tracer>,
         call: &CallStart<'_>,
     ) -> Self {
-        // In this order a pause between the two shortens the span, and does not push it beyond its parent's end.
-        let start = SystemTime::now();
+        let start = time_of_day(call.start);
         Self::Recording(Box::new(Record {
             begun,
             foreign,
             inner,
             tracer: Arc::clone(tracer),
             counted: None,
-            function: clipped(call.method, MAX_NAME).to_owned(),
+            function: shared(clipped(call.method, MAX_NAME)),
             start,
-            offset: call.start.elapsed(),
             finish: start,
             worker: None,
             window: None,
@@ -140,8 +139,8 @@ impl CallObserver for Record {
         if let Some(counted) = self.counted.take() {
             counted.count(end, Some(&self.begun.context).filter(|_| sampled));
         }
-        self.window = Window::of(end, self.start, self.offset);
-        self.finish = self.start + end.duration.saturating_sub(self.offset);
+        self.window = Window::of(end, self.start);
+        self.finish = self.start + end.duration;
         self.failure = Failure::of(&end.outcome).map(Box::new);
         self.worker = end.worker.and_then(|worker| i64::try_from(worker).ok());
         if let Some(span) = self.foreign.take() {
@@ -152,6 +151,23 @@ impl CallObserver for Record {
             pipeline.finished(self, sampled);
         }
     }
+}
+
+thread_local! {
+    static LATEST_NAME: RefCell<Arc<str>> = RefCell::new(Arc::from(""));
+}
+
+/// The name, in memory that it shares with the call before if that was of the same function.
+fn shared(name: &str) -> Arc<str> {
+    let found = LATEST_NAME.try_with(|latest| {
+        let mut latest = latest.borrow_mut();
+        if **latest != *name {
+            *latest = name.into();
+        }
+        Arc::clone(&latest)
+    });
+    // A thread that ends has none any more.
+    found.unwrap_or_else(|_| name.into())
 }
 
 fn carry(inner: &SpanContext, tracer: &Tracer, carried: &mut Carried<'_>) {
