@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pyproc_pool::{Error, Pool, ReloadReport, RestartConfig};
+use pyproc_pool::{Error, Pool, PoolBuilder, ReloadReport, RestartConfig};
 use pyproc_telemetry::{
     Exemplars, MetricsFormat, PoolBuilderExt, PoolMetrics, prometheus::Registry, render_metrics,
 };
@@ -44,6 +44,12 @@ async fn shows(registry: &Registry, line: &str) {
     }
 }
 
+/// One worker that counts.
+fn counting() -> PoolBuilder {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/workers/counting.py");
+    python::shop().worker_script(script)
+}
+
 async fn sell(pool: &Pool, count: u32) {
     let input = json!({ "count": count });
     pool.call::<_, Value>("sell", &input).await.unwrap();
@@ -66,7 +72,7 @@ async fn counts_of_the_old_worker_and_the_new_one_add_up() {
     let gate = dir.path("gate");
     let registry = Registry::new();
     let metrics = PoolMetrics::register(&registry).unwrap();
-    let pool = python::shop().with_metrics(&metrics).start().await.unwrap();
+    let pool = counting().with_metrics(&metrics).start().await.unwrap();
     let _watch = metrics.watch(&pool);
     sell(&pool, 2).await;
     shows(&registry, "shop_sold_total 2").await;
@@ -104,7 +110,7 @@ async fn counts_of_the_old_worker_and_the_new_one_add_up() {
 async fn gauges_of_the_old_worker_go_with_it_though_the_new_one_has_none() {
     let registry = Registry::new();
     let metrics = PoolMetrics::register(&registry).unwrap();
-    let pool = python::shop().with_metrics(&metrics).start().await.unwrap();
+    let pool = counting().with_metrics(&metrics).start().await.unwrap();
     let input = json!({ "count": 4 });
     pool.call::<_, Value>("enter", &input).await.unwrap();
     shows(&registry, r#"shop_customers{door="front",worker_id="0"} 4"#).await;
@@ -123,7 +129,7 @@ async fn an_old_worker_counts_once_though_the_new_one_dies_before_it_ends() {
         initial_backoff: Duration::from_millis(1),
         ..RestartConfig::default()
     };
-    let builder = python::shop().restart(restart).with_metrics(&metrics);
+    let builder = counting().restart(restart).with_metrics(&metrics);
     let pool = builder.start().await.unwrap();
     let _watch = metrics.watch(&pool);
     sell(&pool, 2).await;

@@ -1,15 +1,9 @@
 """A worker of the package, for the tests with real processes."""
 
-import asyncio
 import os
 import time
 
-from pyproc_worker import expose, run_worker, telemetry
-
-sold = telemetry.counter("shop_sold_total", "Things sold.")
-shelves = telemetry.gauge("shop_shelves", "Shelves that a process looks after.")
-shelves.set(3)
-customers = telemetry.gauge("shop_customers", "People in the shop.", ["door"])
+from pyproc_worker import expose, run_worker
 
 
 @expose
@@ -20,23 +14,6 @@ def price(req):
 @expose
 def fail(req):
     raise KeyError(req["name"])
-
-
-@expose
-def sell(req):
-    sold.inc(req["count"])
-
-
-@expose
-async def sell_later(req):
-    while not os.path.exists(req["gate"]):
-        await asyncio.sleep(0.001)
-    sold.inc(req["count"])
-
-
-@expose
-def enter(req):
-    customers.labels(door="front").set(req["count"])
 
 
 @expose
