@@ -168,3 +168,17 @@ def test_a_dict_that_a_conversion_changes_does_no_harm():
 
     row = {"a": Number(1), "b": 2}
     assert json.loads(core.dumps(row))["a"] == "changed"
+
+
+@given(st.integers(-(10**17), 10**17), st.integers(0, 5))
+def test_short_decimals_are_written_as_the_shortest_that_means_them(number, decimals):
+    value = number / 10**decimals
+    written = core.dumps([value]).decode()[1:-1]
+    assert repr(float(written)) == repr(value)
+    if 1e-3 <= abs(value) < 1e12:
+        assert written == repr(value)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 0.5, -0.25, 0.001, -0.001, 12.34, 1e12 - 0.001, 1e12])
+def test_short_decimals_at_the_bounds_of_the_fast_way(value):
+    assert core.dumps(value).decode() == repr(value)

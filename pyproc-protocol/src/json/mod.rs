@@ -9,6 +9,7 @@ mod text;
 
 use serde::Serialize;
 
+pub use self::float::ShortDecimal;
 use self::serializer::Serializer;
 
 /// Appends `value`, if that takes no more than `room` bytes; whether it did. Else `out` is as

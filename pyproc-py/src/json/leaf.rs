@@ -1,5 +1,7 @@
 //! The values that hold no others, as JSON. No Python code runs here.
 
+use pyproc_protocol::ShortDecimal;
+
 use super::scan;
 use crate::ffi::{Room, SHORT};
 
@@ -36,7 +38,14 @@ pub(crate) fn integer(number: i64, out: &mut Room<'_>) {
 /// Only of finite numbers.
 #[inline]
 pub(crate) fn float(number: f64, out: &mut Room<'_>) {
-    out.put_short(zmij::Buffer::new().format_finite(number).as_bytes());
+    let Some(short) = ShortDecimal::of(number) else {
+        return out.put_short(zmij::Buffer::new().format_finite(number).as_bytes());
+    };
+    if short.is_negative {
+        out.put(b'-');
+    }
+    out.put_short(itoa::Buffer::new().format(short.whole).as_bytes());
+    out.put_block(&short.decimals, short.len);
 }
 
 #[inline]
