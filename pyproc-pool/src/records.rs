@@ -33,6 +33,8 @@ struct Queue {
 struct Waiting {
     /// By lane, as the scheduler has them: of each slot's worker, and last of one that was replaced.
     lanes: Vec<Inbound>,
+    /// What others had sent before they were gone.
+    late: Vec<Inbound>,
     /// Number of the batch that is being collected.
     batch: u64,
     /// The thread is to be woken.
@@ -72,6 +74,7 @@ impl Records {
     pub(crate) fn new(workers: usize, reports: Reports) -> Self {
         let waiting = Waiting {
             lanes: (0..=workers).map(|_| Inbound::default()).collect(),
+            late: Vec::new(),
             batch: 0,
             asleep: false,
             closed: false,
@@ -89,10 +92,13 @@ impl Records {
 
     /// Another process reports for this worker from now on.
     pub(crate) fn begin(&self, worker: usize, pid: Option<u32>, tail: Option<Tail>) {
-        let inbound = &mut self.queue.lock().lanes[worker];
-        inbound.worker = worker;
-        inbound.pid = pid;
-        inbound.tail = tail;
+        let next = Inbound {
+            worker,
+            pid,
+            tail,
+            ..Inbound::default()
+        };
+        self.queue.lock().begin(next);
     }
 
     /// The worker was replaced, and what it reports comes from this lane from now on.
@@ -137,7 +143,7 @@ impl Records {
         let mut handled = self.queue.handled.subscribe();
         let batch = {
             let mut waiting = self.queue.lock();
-            if waiting.batch == 0 && waiting.lanes.iter().all(Inbound::is_empty) {
+            if waiting.batch == 0 && waiting.is_empty() {
                 return;
             }
             waiting.lanes[lane].is_last = true;
@@ -170,6 +176,11 @@ impl Inbound {
 
     fn is_empty(&self) -> bool {
         self.records.is_empty() && self.dropped == 0
+    }
+
+    fn frames(&self) -> u64 {
+        let lines = self.records.iter().filter(|byte| **byte == b'\n').count();
+        self.dropped + lines as u64
     }
 
     /// To be filled again.
@@ -212,6 +223,7 @@ impl Queue {
         }
         waiting.batch += 1;
         Taken {
+            late: mem::take(&mut waiting.late),
             number: waiting.batch,
             last: waiting.closed,
         }
@@ -241,8 +253,26 @@ impl Queue {
 }
 
 impl Waiting {
+    fn begin(&mut self, next: Inbound) {
+        let most = self.lanes.len();
+        let lane = &mut self.lanes[next.worker];
+        let before = mem::replace(lane, next);
+        if before.is_empty() && !before.is_last {
+            return;
+        }
+        if self.late.len() < most {
+            self.late.push(before);
+        } else {
+            lane.dropped = before.frames();
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.late.is_empty() && self.lanes.iter().all(Inbound::is_empty)
+    }
+
     fn is_worth_a_look(&self) -> bool {
-        self.is_urgent() || self.lanes.iter().any(|it| !it.is_empty())
+        self.is_urgent() || !self.is_empty()
     }
 
     /// Somebody waits for the thread.
@@ -252,6 +282,7 @@ impl Waiting {
 }
 
 struct Taken {
+    late: Vec<Inbound>,
     number: u64,
     /// The pool is gone.
     last: bool,
@@ -263,6 +294,7 @@ fn run(queue: &Queue, mut reports: Reports) {
     let mut deadline = None;
     loop {
         let taken = queue.take(&mut batch, deadline);
+        taken.late.iter().for_each(|inbound| reports.take(inbound));
         // One that was replaced began earlier than the others.
         for inbound in batch.iter_mut().rev() {
             inbound.is_last |= taken.last;

@@ -8,10 +8,11 @@
 mod support;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -19,6 +20,7 @@ use std::{
 
 use pyproc_pool::{
     DeathCause, Error, ErrorKind, Pool, PoolBuilder, ReloadReport, RestartConfig, WorkerState,
+    observe::{CallObserver, CallStart, Observer, Reporter, Wants, WorkerRecord},
 };
 use serde_json::Value;
 use support::{
@@ -54,6 +56,43 @@ impl Script {
         self.begin_with(&format!(
             "import os, time\nmark, gate = {mark:?}, {gate:?}\n{wait}"
         ));
+    }
+}
+
+/// Takes no report before it may, and then writes down who reported, and when that process began.
+#[derive(Debug, Default)]
+struct Slow {
+    may: Mutex<bool>,
+    told: Condvar,
+    seen: Mutex<BTreeSet<(u64, usize, Option<u32>)>>,
+}
+
+impl Slow {
+    fn go_on(&self) {
+        *self.may.lock().unwrap() = true;
+        self.told.notify_all();
+    }
+}
+
+impl Observer for Slow {
+    fn begin(&self, _: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+        None
+    }
+
+    fn wants(&self) -> Wants {
+        Wants {
+            metrics: true,
+            ..Wants::default()
+        }
+    }
+
+    fn record(&self, from: Reporter, record: WorkerRecord) {
+        let may = self.may.lock().unwrap();
+        drop(self.told.wait_while(may, |may| !*may).unwrap());
+        if let WorkerRecord::Metrics(metrics) = record {
+            let seen = (metrics.start, from.worker, from.pid);
+            self.seen.lock().unwrap().insert(seen);
+        }
     }
 }
 
@@ -519,6 +558,23 @@ fn a_runtime_that_ends_ends_the_calls_of_both_workers() {
         assert_eq!(error.kind(), ErrorKind::ShutDown);
     }
     assert_eq!(pool.stats().in_flight, 0);
+}
+
+#[tokio::test]
+async fn what_an_old_worker_reported_stays_its_own_however_late_it_is_looked_at() {
+    let slow = Arc::new(Slow::default());
+    let builder = ours("cores.py", "python").workers(2);
+    let pool = builder.observer(slow.clone()).start().await.unwrap();
+    let mut processes = pids(&pool);
+    pool.reload(LONG).await.unwrap();
+    processes.extend(pids(&pool));
+    slow.go_on();
+    pool.shutdown(LONG).await;
+    let seen = slow.seen.lock().unwrap().clone();
+    let began: BTreeSet<_> = seen.iter().map(|(start, ..)| *start).collect();
+    let told: BTreeSet<_> = seen.iter().filter_map(|(.., pid)| *pid).collect();
+    assert_eq!(seen.len(), began.len(), "{seen:?}");
+    assert_eq!(told, processes.into_iter().collect(), "{seen:?}");
 }
 
 #[tokio::test]
