@@ -93,6 +93,27 @@ async fn a_reload_is_told_and_logged() {
 }
 
 #[tokio::test]
+async fn an_old_worker_whose_calls_a_shutdown_cuts_off_has_not_drained() {
+    let files = Scratch::new();
+    let (told, _guard) = events::listen(Level::INFO);
+    let pool = odd(1).start().await.unwrap();
+    let old = pids(&pool);
+    let running = held(&pool, &files.path().join("never"));
+    until("the worker has the call", || pool.stats().in_flight == 1).await;
+    let reload = {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.reload(LONG).await })
+    };
+    until("another worker has the slot", || pids(&pool) != old).await;
+    pool.shutdown(Duration::ZERO).await;
+    running.await.unwrap().unwrap_err();
+    let _ = reload.await.unwrap();
+    let messages = told.messages("pyproc::pool");
+    assert!(messages.contains(&"worker reloaded".into()));
+    assert!(!messages.contains(&"worker drained".into()), "{messages:?}");
+}
+
+#[tokio::test]
 async fn what_an_old_worker_says_is_told_apart_from_what_the_next_one_says() {
     let files = Scratch::new();
     let gate = files.path().join("gate");

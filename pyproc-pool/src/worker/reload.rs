@@ -85,7 +85,11 @@ impl Replaced {
         let ending = self.serve(&mut running, reload.grace).await;
         let rest = reload.grace.saturating_sub(begin.elapsed());
         let killed = match ending {
-            Ending::Finished => self.see_off(running, rest.max(SHORTEST_GRACE)).await,
+            Ending::Finished => {
+                let killed = self.see_off(running, rest.max(SHORTEST_GRACE)).await;
+                self.slot.log(WorkerNews::Drained);
+                killed
+            }
             Ending::Stop(grace) => self.see_off(running, grace).await,
             Ending::Closed(closed) => {
                 self.bury(running, closed).await;
@@ -126,7 +130,6 @@ impl Replaced {
         let shared = &self.slot.shared;
         shared.scheduler().lane_down(self.seat.lane);
         let killed = farewell::end(shared, self.seat, running, grace, self.too_late()).await;
-        self.slot.log(WorkerNews::Drained);
         self.tell(None);
         killed
     }
