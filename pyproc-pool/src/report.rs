@@ -109,7 +109,7 @@ impl Reports {
     fn tell(&mut self, from: Reporter, record: Record, now: Instant) {
         let state = &mut self.workers[from.worker];
         match record {
-            Record::Log(log) if state.rate.take(now) => self.log(from.worker, &log, now),
+            Record::Log(log) if state.rate.take(now) => self.log(from, &log, now),
             Record::Log(_) => state.lost.over_rate.add(1),
             Record::Span(span) => self.observe(from, WorkerRecord::Span(span)),
             Record::Metrics(metrics) => self.observe(from, WorkerRecord::Metrics(metrics)),
@@ -131,7 +131,8 @@ impl Reports {
         }
     }
 
-    fn log(&mut self, worker: usize, record: &LogRecord, now: Instant) {
+    fn log(&mut self, from: Reporter, record: &LogRecord, now: Instant) {
+        let worker = from.worker;
         let stream = match record.stream.as_deref() {
             None => {
                 let subscriber = &self.subscriber;
@@ -148,7 +149,7 @@ impl Reports {
             Stream::Stdout => &mut state.stdout,
             Stream::Stderr => &mut state.stderr,
         };
-        transcript.line(&record.message, Context::from(record), now);
+        transcript.line(&record.message, Context::of(record, from.pid), now);
     }
 
     /// Says what was lost, and what was held back for long enough. Returns when to do so again.

@@ -301,6 +301,23 @@ ValueError: no";
     }
 
     #[test]
+    fn processes_that_print_at_the_same_time_do_not_get_into_each_others_tracebacks() {
+        let (mut assembler, mut said, now) = (Assembler::default(), Vec::new(), Instant::now());
+        let process = |pid| Context {
+            process: Some(pid),
+            ..thread("MainThread")
+        };
+        let mut emit = |entry: Entry, context: Context| said.push((entry.exception, context));
+        for line in SIMPLE.lines() {
+            assembler.line(line, process(1), now, &mut emit);
+            assembler.line("plain", process(2), now, &mut emit);
+        }
+        assembler.flush(&mut emit);
+        assert_eq!(said.pop(), Some((Some(SIMPLE.to_owned()), process(1))));
+        assert!(said.iter().all(|it| *it == (None, process(2))), "{said:?}");
+    }
+
+    #[test]
     fn of_many_threads_one_that_has_its_exception_is_complete_first() {
         let (mut assembler, mut said, now) = (Assembler::default(), Vec::new(), Instant::now());
         let title = "Traceback (most recent call last):";

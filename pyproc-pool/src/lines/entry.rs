@@ -38,6 +38,8 @@ pub(crate) enum Stream {
 /// What is known of a line beside its text: nothing if it came through a pipe.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Context {
+    /// Its id: while a worker is replaced, two of them print.
+    pub(crate) process: Option<u32>,
     pub(crate) function: Option<String>,
     pub(crate) thread: Option<String>,
     pub(crate) time: Option<u64>,
@@ -89,13 +91,12 @@ impl Stream {
 impl Context {
     /// Whether a line of `other` may belong to the same traceback.
     pub(crate) fn continues(&self, other: &Self) -> bool {
-        (&self.thread, &self.ids) == (&other.thread, &other.ids)
+        (self.process, &self.thread, &self.ids) == (other.process, &other.thread, &other.ids)
     }
-}
 
-impl From<&LogRecord> for Context {
-    fn from(record: &LogRecord) -> Self {
+    pub(crate) fn of(record: &LogRecord, process: Option<u32>) -> Self {
         Self {
+            process,
             function: record.function.clone(),
             thread: record.thread.clone(),
             time: Some(record.time),
