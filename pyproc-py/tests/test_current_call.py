@@ -130,6 +130,33 @@ def test_a_call_of_which_nothing_is_known_is_not_taken_for_the_one_before(start)
         assert result(ask(client, method)) == nothing
 
 
+def test_a_thread_of_a_call_of_which_nothing_is_known_knows_no_later_one(start):
+    outliving = """
+        over, threads, seen = threading.Event(), [], []
+
+        @expose
+        def start_thread(req):
+            def work():
+                over.wait()
+                seen.append(about())
+
+            context = contextvars.copy_context()
+            threads.append(threading.Thread(target=context.run, args=(work,)))
+            threads[0].start()
+
+        @expose
+        def join_thread(req):
+            over.set()
+            threads[0].join()
+            return [seen[0], about()["headers"]["name"]]
+    """
+    client = start(script(outliving)).connect(version=2)
+    ask(client, "tell_call", headers={"name": "first"})
+    ask(client, "start_thread")
+    told = ask(client, "join_thread", headers={"name": "third"})
+    assert result(told) == [None, "third"]
+
+
 def test_a_function_that_takes_a_cancel_event_knows_its_call(start):
     cancellable = """
         @expose
