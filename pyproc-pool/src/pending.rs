@@ -51,8 +51,9 @@ impl<'a> Pending<'a> {
         };
         let mut request = Some(request);
         let mut scheduler = shared.scheduler();
-        watch.listed = scheduler.is_listed(method);
-        let submitted = scheduler.submit(method, &mut request, admission, waker, now);
+        let number = scheduler.find(method);
+        watch.listed = scheduler.is_listed(number);
+        let submitted = scheduler.submit((method, number), &mut request, admission, waker, now);
         drop(scheduler);
         let submitted = submitted?;
         if let Some(writer) = submitted.writer {

@@ -183,7 +183,8 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
                 Pending::submit(shared, method, request, admission, waker, watch)
             }
             Err(error) => {
-                watch.listed = shared.scheduler().is_listed(method);
+                let scheduler = shared.scheduler();
+                watch.listed = scheduler.is_listed(scheduler.find(method));
                 Err(error)
             }
         };

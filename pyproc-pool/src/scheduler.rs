@@ -15,7 +15,7 @@ use crate::{
     Error, ProtocolViolation, StartFailure,
     call_table::{Answered, Call, CallId, CallState, CallTable, Outcome},
     lane::{Lane, LaneState, Link},
-    methods::Methods,
+    methods::{MethodId, Methods},
     outbox::Outbox,
     outgoing::Outgoing,
     queue::Queue,
@@ -106,24 +106,28 @@ impl Scheduler {
         }
     }
 
-    /// Whether a worker has listed the function, so that its name is not one that a caller made up.
-    pub(crate) fn is_listed(&self, method: &str) -> bool {
-        self.methods.is_listed(self.methods.find(method))
+    /// The function's number, if it has one.
+    pub(crate) fn find(&self, method: &str) -> Option<MethodId> {
+        self.methods.find(method)
     }
 
-    /// Takes a call: hands it to the least loaded worker, or lets it wait. There is a waker from the beginning, so that
+    /// Whether a worker has listed the function, so that its name is not one that a caller made up.
+    pub(crate) fn is_listed(&self, method: Option<MethodId>) -> bool {
+        self.methods.is_listed(method)
+    }
+
+    /// Takes a call of a function of this name and number: hands it to the least loaded worker, or lets it wait. There is a waker from the beginning, so that
     /// its caller need not ask before it is woken. The request is taken out of its place
     /// unless it is refused: dropping it may run the user's code, which must not happen here.
     pub(crate) fn submit(
         &mut self,
-        method: &str,
+        (method, id): (&str, Option<MethodId>),
         request: &mut Option<Outgoing>,
         admission: Admission,
         waker: Waker,
         now: Instant,
     ) -> Result<Submitted, Error> {
         self.admit(admission)?;
-        let id = self.methods.find(method);
         let concurrent = self.methods.is_concurrent(id);
         let Some(worker) = self.free_lane(concurrent) else {
             return self.wait_in_queue(method, request, concurrent, waker);

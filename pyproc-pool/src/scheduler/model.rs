@@ -152,10 +152,10 @@ impl Model {
             false => Admission::Now,
         };
         let mut request = Some(request(Codec::Json));
-        let now = Instant::now();
+        let (number, now) = (self.scheduler.find(method), Instant::now());
         match self
             .scheduler
-            .submit(method, &mut request, admission, waker(), now)
+            .submit((method, number), &mut request, admission, waker(), now)
         {
             Ok(submitted) => {
                 let id = submitted.id.to_wire();

@@ -65,8 +65,9 @@ fn submit_to(scheduler: &mut Scheduler, method: &str) -> Result<CallId, Error> {
 
 fn submit_as(scheduler: &mut Scheduler, method: &str, codec: Codec) -> Result<CallId, Error> {
     let mut request = Some(request(codec));
+    let number = scheduler.find(method);
     let submitted = scheduler.submit(
-        method,
+        (method, number),
         &mut request,
         Admission::Queue,
         waker(),
@@ -143,8 +144,13 @@ fn only_a_call_with_the_earliest_deadline_is_urgent() {
         let mut request = Some(request(Codec::Json));
         let deadline = Instant::now() + Duration::from_secs(seconds);
         request.as_mut().unwrap().envelope.deadline = deadline;
-        let submitted =
-            scheduler.submit("m", &mut request, Admission::Queue, waker(), Instant::now());
+        let submitted = scheduler.submit(
+            ("m", None),
+            &mut request,
+            Admission::Queue,
+            waker(),
+            Instant::now(),
+        );
         submitted.unwrap().is_urgent
     };
     assert!(is_urgent(60));
@@ -380,7 +386,13 @@ fn a_worker_that_drains_is_no_capacity_for_calls_that_must_not_wait() {
     let mut scheduler = ready();
     scheduler.lane_drains(0);
     let mut request = Some(request(Codec::Json));
-    let refused = scheduler.submit("m", &mut request, Admission::Now, waker(), Instant::now());
+    let refused = scheduler.submit(
+        ("m", None),
+        &mut request,
+        Admission::Now,
+        waker(),
+        Instant::now(),
+    );
     assert!(matches!(refused, Err(Error::Overloaded { ready: 0, .. })));
     assert!(request.is_some(), "it is dropped without the lock");
 }
