@@ -511,7 +511,8 @@ impl Scheduler {
         worker: usize,
         failure: Option<Arc<StartFailure>>,
     ) -> Vec<Waker> {
-        if matches!(self.lanes[worker].state(), LaneState::Gone(_)) {
+        let was_gone = matches!(self.lanes[worker].state(), LaneState::Gone(_));
+        if was_gone && failure.is_none() {
             return Vec::new();
         }
         self.lanes[worker].enter(LaneState::Gone(failure));
