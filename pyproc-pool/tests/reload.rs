@@ -306,7 +306,10 @@ async fn a_slot_that_was_given_up_is_filled_again() {
     script.begin_with("raise SystemExit('no such weights')");
     pool.reload(LONG).await.unwrap_err();
     let error = pid(&pool).await.unwrap_err();
-    assert!(format!("{error:?}").contains("no such weights"), "{error:?}");
+    assert!(
+        format!("{error:?}").contains("no such weights"),
+        "{error:?}"
+    );
     script.begin_with("pass");
     pool.reload(LONG).await.unwrap();
     echoes(&pool).await;
