@@ -1,12 +1,13 @@
 //! `cargo xtask ci`
 
-use std::time::{Duration, Instant};
+use std::fs;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::prerequisite::Missing;
 use crate::python::PythonArg;
-use crate::{bench, compat_test, fuzz, process, test};
+use crate::{bench, compat_test, fuzz, process, test, workspace};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -107,13 +108,20 @@ const PUBLISHED: [&str; 4] = [
 
 /// Shows that each crate can be published: its package holds all that it is built from. A developer's tree may
 /// have changes that are not committed yet; they are what is to be checked.
+///
+/// Each time in another directory: cargo keeps what it has unpacked of a version under the name of this one, and would
+/// check the next crates against that, however old it is.
 fn package() -> Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let directory = workspace::target_dir().join(format!("package-{}", now.as_millis()));
     let mut package = process::cargo();
-    package.args(["package", "--quiet", "--allow-dirty"]);
+    package.args(["package", "--quiet", "--allow-dirty", "--target-dir"]);
+    package.arg(&directory);
     for name in PUBLISHED {
         package.args(["--package", name]);
     }
-    process::run(&mut package)
+    process::run(&mut package)?;
+    fs::remove_dir_all(&directory).context("cannot remove what was packaged")
 }
 
 /// One line for each step. `times` holds those that ran; of these all
