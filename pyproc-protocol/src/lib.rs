@@ -66,7 +66,7 @@ pub use frame::{DEFAULT_MAX_FRAME_SIZE, FrameDecoder, LENGTH_PREFIX};
 pub use headers::{ERROR_TRACEBACK, ERROR_TYPE, Headers, MAX_HEADER_BYTES, MAX_HEADERS};
 pub use hello::{Features, FunctionInfo, HELLO_METHOD, Hello, MAX_FUNCTIONS, Peer, WorkerInfo};
 #[doc(hidden)]
-pub use json::ShortDecimal;
+pub use json::{ShortDecimal, special_in};
 pub use message::{Cancellation, Message, Request, Response};
 pub use raw_json::RawJson;
 pub use request_head::{Closing, RequestHead};

@@ -87,9 +87,11 @@ fn plain(bytes: &[u8]) -> usize {
     end.map_or(bytes.len(), |end| start + end)
 }
 
-/// Not zero if a byte of the word is a quote, a backslash or a control character.
+/// The highest bit of each byte that is a quote, a backslash or a control character. Bits above the lowest one may be
+/// wrong, because of the borrow.
+#[doc(hidden)]
 #[inline]
-fn special_in(word: u64) -> u64 {
+pub fn special_in(word: u64) -> u64 {
     const HIGH: u64 = ONES << 7;
     let zero_in = |word: u64| word.wrapping_sub(ONES) & !word;
     let quote = zero_in(word ^ (ONES * b'"' as u64));

@@ -1,10 +1,9 @@
 //! The characters of a string that stand for themselves.
 
+use pyproc_protocol::special_in;
+
 const BLOCK: usize = 32;
 const WORD: usize = 8;
-
-/// One in each byte.
-const ONES: u64 = u64::MAX / 255;
 
 /// How many bytes from the front need no escape: up to a quote, a backslash, or a control
 /// character.
@@ -72,16 +71,4 @@ fn long_plain(bytes: &[u8]) -> usize {
 #[inline]
 pub(crate) fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
-}
-
-/// The highest bit of each byte that is special. Bits above the lowest one may be wrong, because of
-/// the borrow.
-#[inline]
-fn special_in(word: u64) -> u64 {
-    const HIGH: u64 = ONES << 7;
-    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quote = zero_in(word ^ (ONES * b'"' as u64));
-    let backslash = zero_in(word ^ (ONES * b'\\' as u64));
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (quote | backslash | control) & HIGH
 }
