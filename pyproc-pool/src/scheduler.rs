@@ -116,9 +116,9 @@ impl Scheduler {
         self.methods.is_listed(method)
     }
 
-    /// Takes a call of a function of this name and number: hands it to the least loaded worker, or lets it wait. There is a waker from the beginning, so that
-    /// its caller need not ask before it is woken. The request is taken out of its place
-    /// unless it is refused: dropping it may run the user's code, which must not happen here.
+    /// Takes a call of a function of this name and number: hands it to the least loaded worker, or lets it wait. There
+    /// is a waker from the beginning, so that its caller need not ask before it is woken. The request is taken out of
+    /// its place unless it is refused: dropping it may run the user's code, which must not happen here.
     pub(crate) fn submit(
         &mut self,
         (method, id): (&str, Option<MethodId>),
