@@ -2,6 +2,7 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
+    sync::{Arc, Weak},
     task::{Context, Poll, Waker, ready},
     thread,
     time::{Duration, Instant},
@@ -10,8 +11,10 @@ use std::{
 use bytes::BytesMut;
 use pyproc_protocol::{Peer, Session};
 use tokio::{
-    io::AsyncWrite,
-    net::UnixStream,
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
     runtime::{Handle, RuntimeFlavor},
     task::coop::has_budget_remaining,
 };
@@ -22,25 +25,21 @@ use crate::{ProtocolViolation, inbox::Inbox, outbox::Outbox, shared::Shared, spi
 /// The connection to one worker, after the handshake.
 ///
 /// What it does costs most where it wakes somebody up, so it works in batches: one read takes all that
-/// arrived, one write all that is ready. It lets callers run between the two, so that their next
-/// requests leave together, and lets only half of many callers run at first, so that the worker has
-/// their requests while the others read their answers.
+/// arrived, one write all that is ready. Callers that it wakes run before it comes back; most of them then write their
+/// next requests themselves (see [`Sending`](crate::sending::Sending)), and it writes what they leave.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: UnixStream,
+    read: OwnedReadHalf,
+    write: Arc<OwnedWriteHalf>,
     inbox: Inbox,
     output: Outbox,
     /// Why nothing more can be written.
     broken: Option<io::Error>,
-    /// Callers that are about to send something have been let through.
-    yielded: bool,
     spin: Spin,
     /// Callers that have their answers and are still to be woken.
     wakers: Vec<Waker>,
-    /// Callers and connection take turns on one thread.
-    one_thread: bool,
-    /// One half of the callers that were answered together has been woken.
-    halved: bool,
+    /// With fewer calls at the worker it is not looked for answers.
+    busy: usize,
 }
 
 /// Why a connection ended.
@@ -64,8 +63,10 @@ enum Written {
     },
 }
 
-/// From this number of callers on, one half runs first.
+/// Where callers run on several threads, an answer to so many calls is looked for a moment before sleeping: there, to
+/// sleep and to be woken is most of what a connection costs.
 const MANY: usize = 8;
+const MOMENT: Duration = Duration::from_micros(20);
 
 impl Connection {
     pub(crate) fn new(
@@ -74,17 +75,22 @@ impl Connection {
         input: BytesMut,
         spin: Duration,
     ) -> Self {
+        let (read, write) = stream.into_split();
+        let several_threads = Handle::try_current()
+            .is_ok_and(|it| it.runtime_flavor() != RuntimeFlavor::CurrentThread);
+        let (spin, busy) = match spin.is_zero() && several_threads {
+            true => (MOMENT, MANY),
+            false => (spin, 1),
+        };
         Self {
-            stream,
+            read,
+            write: Arc::new(write),
             inbox: Inbox::new(session, input),
             output: Outbox::default(),
             broken: None,
-            yielded: false,
             spin: Spin::new(spin),
             wakers: Vec::new(),
-            one_thread: Handle::try_current()
-                .is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::CurrentThread),
-            halved: false,
+            busy,
         }
     }
 
@@ -110,12 +116,12 @@ impl Connection {
     fn poll(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Poll<Closed> {
         loop {
             let read = self.poll_read(cx);
+            let mut others_first = false;
             match read {
-                Poll::Ready(Ok(())) => {
-                    if let Err(violation) = self.deliver(shared, worker) {
-                        return Poll::Ready(Closed::Violation(violation));
-                    }
-                }
+                Poll::Ready(Ok(())) => match self.deliver(shared, worker) {
+                    Ok(may_wait) => others_first = may_wait,
+                    Err(violation) => return Poll::Ready(Closed::Violation(violation)),
+                },
                 Poll::Ready(Err(closed)) => return Poll::Ready(closed),
                 // A worker that died may have answered before: all of that is read first. Without
                 // budget, pending does not mean that all is read.
@@ -126,9 +132,12 @@ impl Connection {
                 }
                 Poll::Pending => {}
             }
-            self.wake_some();
+            self.wakers.drain(..).for_each(Waker::wake);
+            if others_first {
+                return again(cx);
+            }
             let written = self.poll_write(shared, worker, cx);
-            if matches!(written, Written::Later) || !self.wakers.is_empty() {
+            if matches!(written, Written::Later) {
                 return again(cx);
             }
             let (Written::Nothing { in_flight }, Poll::Pending) = (written, read) else {
@@ -137,10 +146,10 @@ impl Connection {
             if in_flight == 0 && shared.scheduler().has_drained(worker) {
                 return Poll::Ready(Closed::Drained);
             }
-            if in_flight == 0 || !self.spin.again(Instant::now) {
+            if in_flight < self.busy || !self.spin.again(Instant::now) {
                 return Poll::Pending;
             }
-            match self.inbox.look(&self.stream) {
+            match self.inbox.look(self.read.as_ref()) {
                 Ok(true) => {}
                 Ok(false) => {
                     thread::yield_now();
@@ -156,8 +165,8 @@ impl Connection {
         if !self.inbox.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let stream = Pin::new(&mut self.stream);
-        match ready!(poll_read_buf(stream, cx, self.inbox.with_room())) {
+        let read = Pin::new(&mut self.read);
+        match ready!(poll_read_buf(read, cx, self.inbox.with_room())) {
             Ok(0) => Poll::Ready(Err(Closed::ByPeer)),
             Ok(_) => {
                 self.inbox.parse();
@@ -168,10 +177,9 @@ impl Connection {
     }
 
     /// Brings all answers to their calls. Callers are woken later, but what was answered is answered.
-    fn deliver(&mut self, shared: &Shared, worker: usize) -> Result<(), ProtocolViolation> {
+    fn deliver(&mut self, shared: &Shared, worker: usize) -> Result<bool, ProtocolViolation> {
         let arrived = self.inbox.arrived;
         self.spin.on_catch(|| arrived);
-        self.halved = false;
         self.pass_on_records(shared, worker);
         let mut scheduler = shared.scheduler();
         if self.inbox.take_drain() {
@@ -179,8 +187,9 @@ impl Connection {
         }
         let answers = self.inbox.answers.drain(..);
         scheduler.on_answers(worker, answers, arrived, &mut self.wakers)?;
+        let may_wait = scheduler.may_wait(worker);
         drop(scheduler);
-        self.inbox.take_violation().map_or(Ok(()), Err)
+        self.inbox.take_violation().map_or(Ok(may_wait), Err)
     }
 
     fn pass_on_records(&mut self, shared: &Shared, worker: usize) {
@@ -201,18 +210,6 @@ impl Connection {
         }
     }
 
-    /// Wakes all callers that have their answers, or of many one half. Then all the others: where
-    /// callers run on several threads, they are halved again, so that none of those waits.
-    fn wake_some(&mut self) {
-        let again = !(self.one_thread && self.halved);
-        let share = match self.wakers.len() {
-            count @ MANY.. if again => count / 2,
-            count => count,
-        };
-        self.halved = true;
-        self.wakers.drain(..share).for_each(Waker::wake);
-    }
-
     /// One write of all that is ready.
     ///
     /// While the worker is busy anyway, callers that are about to run are let through first: their
@@ -223,8 +220,7 @@ impl Connection {
         }
         if self.output.is_empty() {
             let mut scheduler = shared.scheduler();
-            self.yielded = !self.yielded && scheduler.may_wait(worker);
-            if self.yielded {
+            if scheduler.may_wait(worker) {
                 return Written::Later;
             }
             if !scheduler.take_outbox(worker, &mut self.output, cx.waker()) {
@@ -232,15 +228,30 @@ impl Connection {
                 return Written::Nothing { in_flight };
             }
         }
-        let (slices, count) = self.output.slices();
-        let stream = Pin::new(&mut self.stream);
-        match stream.poll_write_vectored(cx, &slices[..count]) {
+        match self.poll_write_output(cx) {
             Poll::Ready(Ok(n)) => self.output.advance(n),
             Poll::Ready(Err(error)) => self.broken = Some(error),
             // The worker does not read: there is nothing to look out for.
             Poll::Pending => return Written::Nothing { in_flight: 0 },
         }
         Written::Some
+    }
+
+    fn poll_write_output(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let (slices, count) = self.output.slices();
+        let stream: &UnixStream = self.write.as_ref().as_ref();
+        loop {
+            ready!(stream.poll_write_ready(cx))?;
+            match stream.try_write_vectored(&slices[..count]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    /// Where callers write.
+    pub(crate) fn wire(&self) -> Weak<OwnedWriteHalf> {
+        Arc::downgrade(&self.write)
     }
 }
 

@@ -116,7 +116,9 @@ impl Inbox {
     /// Takes what has arrived without asking the runtime, which knows only after its next turn. Returns
     /// whether there was anything.
     pub(crate) fn look(&mut self, stream: &UnixStream) -> Result<bool, Closed> {
-        self.scratch.resize(READ_BUFFER, 0);
+        if self.scratch.is_empty() {
+            self.scratch = vec![0; READ_BUFFER];
+        }
         match recv(stream, &mut self.scratch[..], RecvFlags::DONTWAIT) {
             Ok((_, 0)) => Err(Closed::ByPeer),
             Ok((_, n)) => {

@@ -1,15 +1,20 @@
-use std::{mem, sync::Arc, task::Waker, time::Instant};
+use std::{
+    sync::{Arc, Weak},
+    task::Waker,
+    time::Instant,
+};
 
 use pyproc_protocol::{Cancellation, EncodeError, Features, Peer, Version, v2};
+use tokio::net::unix::OwnedWriteHalf;
 
 use crate::{
     StartFailure,
     call_table::CallId,
     depth::Depth,
     methods::{MethodId, MethodTable},
-    outbox::Outbox,
     outgoing::Outgoing,
     scheduler::Limits,
+    sending::{Next, Sending},
 };
 
 /// The way to one worker.
@@ -20,13 +25,9 @@ pub(crate) struct Lane {
     in_flight: usize,
     /// Those of them that run beside others.
     concurrent: usize,
-    /// Those that are still in the outbox.
-    unwritten: usize,
     depth: Depth,
     limits: Limits,
-    outbox: Outbox,
-    /// The connection's task, while it sleeps for want of frames.
-    writer: Option<Waker>,
+    sending: Sending,
 }
 
 #[derive(Debug)]
@@ -65,11 +66,9 @@ impl Lane {
             state: LaneState::Down,
             in_flight: 0,
             concurrent: 0,
-            unwritten: 0,
             depth: Depth::new(limits.max_in_flight),
             limits,
-            outbox: Outbox::default(),
-            writer: None,
+            sending: Sending::default(),
         }
     }
 
@@ -116,13 +115,17 @@ impl Lane {
         self.in_flight - self.concurrent
     }
 
+    /// A worker is ready, with this way to it.
+    pub(crate) fn open(&mut self, link: Link, wire: Weak<OwnedWriteHalf>) {
+        self.enter(LaneState::Up(link));
+        self.sending = Sending::to(wire);
+    }
+
     /// Changes the state; what was to be written is forgotten.
     pub(crate) fn enter(&mut self, state: LaneState) {
         self.state = state;
         self.depth = Depth::new(self.limits.max_in_flight);
-        self.outbox = Outbox::default();
-        self.unwritten = 0;
-        self.writer = None;
+        self.sending = Sending::default();
     }
 
     /// The worker takes no more requests.
@@ -132,7 +135,7 @@ impl Lane {
         }
     }
 
-    /// Returns the request's memory if it is free for another, and the task to wake.
+    /// Returns the request's memory if it is free for another.
     pub(crate) fn send(
         &mut self,
         id: CallId,
@@ -140,7 +143,7 @@ impl Lane {
         request: Outgoing,
         concurrent: bool,
         now: Instant,
-    ) -> Result<(Option<Vec<u8>>, Option<Waker>), EncodeError> {
+    ) -> Result<Option<Vec<u8>>, EncodeError> {
         let (version, index) = match &self.state {
             LaneState::Up(link) => (link.version, link.methods.index(method.1)),
             _ => (Version::V1, None),
@@ -154,14 +157,19 @@ impl Lane {
         }
         let head = envelope.head(id.to_wire(), method.0, index, now);
         let max = self.limits.max_frame_size;
-        let buffer = self.outbox.push(version, &head, payload, max)?;
+        let buffer = self.sending.outbox().push(version, &head, payload, max)?;
         if !concurrent && self.plain() == 0 {
             self.depth.on_busy(now);
         }
         self.in_flight += 1;
-        self.unwritten += 1;
         self.concurrent += usize::from(concurrent);
-        Ok((buffer, self.writer.take()))
+        self.sending.on_request();
+        Ok(buffer)
+    }
+
+    /// Who is to write what a caller has just sent.
+    pub(crate) fn next(&mut self) -> Next {
+        self.sending.next(self.in_flight)
     }
 
     pub(crate) fn cancel(&mut self, id: CallId, reason: &str) -> Option<Waker> {
@@ -174,14 +182,14 @@ impl Lane {
         let reason = reason.into();
         let id = id.to_wire();
         let cancellation = Cancellation { id, reason };
-        let (tail, max) = (self.outbox.tail(), self.limits.max_frame_size);
+        let (tail, max) = (self.sending.outbox().tail(), self.limits.max_frame_size);
         // It is a courtesy: a maximum frame size too small for it does no harm.
         match link.version {
             Version::V1 => cancellation.encode(max, tail),
             Version::V2 => v2::Message::Cancel(cancellation).encode(max, tail),
         }
         .ok()?;
-        self.writer.take()
+        self.sending.wake()
     }
 
     /// The worker is rid of one call.
@@ -203,21 +211,17 @@ impl Lane {
         self.concurrent = 0;
     }
 
-    /// Whether there is something to write that can wait: the worker has other calls meanwhile.
-    pub(crate) fn may_wait(&self) -> bool {
-        self.unwritten > 0 && self.in_flight > self.unwritten
+    /// So many callers have answers, and are woken now.
+    pub(crate) fn on_woken(&mut self, callers: usize) {
+        self.sending.on_woken(callers, self.in_flight);
     }
 
-    /// Swaps what is to be written with `empty`. When there is nothing, `waker` is woken
-    /// as soon as there is.
-    pub(crate) fn take_outbox(&mut self, empty: &mut Outbox, waker: &Waker) -> bool {
-        if self.outbox.is_empty() {
-            self.writer = Some(waker.clone());
-            return false;
-        }
-        self.writer = None;
-        self.unwritten = 0;
-        mem::swap(&mut self.outbox, empty);
-        true
+    /// See [`Sending::may_wait`].
+    pub(crate) fn may_wait(&mut self) -> bool {
+        self.sending.may_wait(self.in_flight)
+    }
+
+    pub(crate) fn sending(&mut self) -> &mut Sending {
+        &mut self.sending
     }
 }

@@ -28,8 +28,9 @@
 //!
 //! The input is written in the caller's task. If a worker has room, the
 //! frame goes to the least loaded one; otherwise the call waits in the pool's queue, up to its deadline;
-//! if the queue is full too, it fails at once with [`Error::Overloaded`]. The connection's task
-//! writes all frames that are ready with one system call, and brings answers back to their callers by id.
+//! if the queue is full too, it fails at once with [`Error::Overloaded`]. The caller whose request
+//! completes a batch writes all frames that are ready with one system call, or the connection's task does, which
+//! brings answers back to their callers by id.
 //!
 //! # Runtime
 //!
@@ -90,6 +91,7 @@ mod refusals;
 mod report;
 mod request;
 mod scheduler;
+mod sending;
 mod several;
 mod shared;
 mod socket_dir;

@@ -12,6 +12,7 @@ use crate::{
     observe::CallOutcome,
     outgoing::Outgoing,
     scheduler::{Admission, GivenUp},
+    sending::Next,
     shared::Shared,
     watch::{Seen, Watch},
 };
@@ -56,8 +57,14 @@ impl<'a> Pending<'a> {
         let submitted = scheduler.submit((method, number), &mut request, admission, waker, now);
         drop(scheduler);
         let submitted = submitted?;
-        if let Some(writer) = submitted.writer {
-            writer.wake();
+        match submitted.next {
+            Next::Settled => {}
+            Next::Wake(connection) => connection.wake(),
+            Next::Write(mut batch) => {
+                batch.write();
+                let rest = shared.scheduler().on_written(batch);
+                rest.into_iter().for_each(Waker::wake);
+            }
         }
         if submitted.is_urgent {
             shared.earlier_deadline.notify_one();

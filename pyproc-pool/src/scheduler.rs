@@ -4,12 +4,13 @@
 //! method that makes progress for somebody returns the wakers to wake once the lock is released.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
 use pyproc_protocol::{EncodeError, Peer, v2::Answer};
+use tokio::net::unix::OwnedWriteHalf;
 
 use crate::{
     Error, ProtocolViolation, StartFailure,
@@ -19,6 +20,7 @@ use crate::{
     outbox::Outbox,
     outgoing::Outgoing,
     queue::Queue,
+    sending::{Batch, Next},
 };
 
 #[derive(Debug)]
@@ -81,8 +83,8 @@ pub(crate) struct Submitted {
     pub(crate) id: CallId,
     /// Memory for the next call, if there is some.
     pub(crate) buffer: Option<Vec<u8>>,
-    /// The connection's task, when it has to be woken.
-    pub(crate) writer: Option<Waker>,
+    /// Who is to write it.
+    pub(crate) next: Next,
     /// Its deadline is the earliest, and whoever keeps deadlines is to be told.
     pub(crate) is_urgent: bool,
 }
@@ -141,14 +143,14 @@ impl Scheduler {
         };
         let is_urgent = self.heed(deadline);
         let sent = self.lanes[worker].send(call, (method, id), request, concurrent, now);
-        let (buffer, writer) = sent.map_err(|source| {
+        let buffer = sent.map_err(|source| {
             self.calls.remove(call);
             cannot_send(method, source)
         })?;
         Ok(Submitted {
             id: call,
             buffer,
-            writer,
+            next: self.lanes[worker].next(),
             is_urgent,
         })
     }
@@ -172,7 +174,7 @@ impl Scheduler {
         Ok(Submitted {
             id,
             buffer: self.spare.pop(),
-            writer: None,
+            next: Next::Settled,
             is_urgent: self.heed(deadline),
         })
     }
@@ -360,6 +362,7 @@ impl Scheduler {
             plain += usize::from(!self.on_answer(worker, answer, now, wakers)?);
         }
         self.lanes[worker].on_answers(plain, now);
+        self.lanes[worker].on_woken(wakers.len());
         self.refill(worker, now, wakers);
         self.wake_if_drained(wakers);
         Ok(())
@@ -427,7 +430,7 @@ impl Scheduler {
         let method = self.methods.resolve(&target);
         match self.lanes[worker].send(id, method, request, call.concurrent, now) {
             // The connection's task itself is the one that refills, or is about to start.
-            Ok((buffer, _writer)) => self.keep(buffer),
+            Ok(buffer) => self.keep(buffer),
             Err(source) => {
                 let error = cannot_send(method.0, source);
                 wakers.extend(self.fail(id, error));
@@ -441,19 +444,33 @@ impl Scheduler {
     }
 
     /// See [`Lane::may_wait`].
-    pub(crate) fn may_wait(&self, worker: usize) -> bool {
+    pub(crate) fn may_wait(&mut self, worker: usize) -> bool {
         self.lanes[worker].may_wait()
     }
 
-    /// See [`Lane::take_outbox`].
+    /// See [`Sending::take`].
     pub(crate) fn take_outbox(&mut self, worker: usize, empty: &mut Outbox, waker: &Waker) -> bool {
-        self.lanes[worker].take_outbox(empty, waker)
+        self.lanes[worker].sending().take(empty, waker)
+    }
+
+    /// A caller has written what it could. Returns the task that is to write the rest.
+    pub(crate) fn on_written(&mut self, batch: Batch) -> Option<Waker> {
+        let mut lanes = self.lanes.iter_mut().map(Lane::sending);
+        // None: the worker is gone.
+        let sending = lanes.find(|it| it.has_lent(&batch))?;
+        sending.on_written(batch)
     }
 
     /// A worker is ready for calls.
-    pub(crate) fn lane_up(&mut self, worker: usize, peer: &Peer, now: Instant) -> Vec<Waker> {
+    pub(crate) fn lane_up(
+        &mut self,
+        worker: usize,
+        peer: &Peer,
+        wire: Weak<OwnedWriteHalf>,
+        now: Instant,
+    ) -> Vec<Waker> {
         let methods = self.methods.learn(peer);
-        self.lanes[worker].enter(LaneState::Up(Link::new(peer, methods)));
+        self.lanes[worker].open(Link::new(peer, methods), wire);
         let mut wakers = Vec::new();
         self.refill(worker, now, &mut wakers);
         wakers

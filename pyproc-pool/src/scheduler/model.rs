@@ -259,7 +259,8 @@ impl Model {
             before.state = State::Closed;
             self.lanes[LEAVING] = Some(before);
         }
-        self.scheduler.lane_up(slot, &peer(2), Instant::now());
+        self.scheduler
+            .lane_up(slot, &peer(2), Weak::new(), Instant::now());
         self.workers += 1;
         self.gone[slot] = false;
         self.lanes[slot] = Some(Worker {

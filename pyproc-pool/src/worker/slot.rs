@@ -135,7 +135,12 @@ impl Slot {
         let mut scheduler = self.shared.scheduler();
         let leaving = before == Before::Leaving;
         let lane = leaving.then(|| scheduler.lane_replaced(worker));
-        let wakers = scheduler.lane_up(worker, running.connection.peer(), now);
+        let wakers = scheduler.lane_up(
+            worker,
+            running.connection.peer(),
+            running.connection.wire(),
+            now,
+        );
         drop(scheduler);
         wakers.into_iter().for_each(Waker::wake);
         lane

@@ -1,0 +1,209 @@
+//! Who writes what a worker is sent, and when.
+//!
+//! Mostly the caller whose request makes a batch full, so that nobody else has to be woken for it; else the
+//! connection's task. Only one at a time, so that frames leave in order and whole.
+
+use std::{
+    mem,
+    sync::{Arc, Weak},
+    task::Waker,
+};
+
+use tokio::net::unix::OwnedWriteHalf;
+
+use crate::outbox::Outbox;
+
+/// What is on its way to one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Sending {
+    /// What nobody writes yet.
+    outbox: Outbox,
+    /// What a caller has left over, to go before that.
+    rest: Outbox,
+    /// Memory for the next batch.
+    spare: Outbox,
+    /// Requests in `outbox`.
+    unwritten: usize,
+    writer: Writer,
+    /// Where callers write.
+    wire: Weak<OwnedWriteHalf>,
+    /// The connection's task, while it sleeps for want of frames.
+    sleeper: Option<Waker>,
+    awaited: Awaited,
+    /// How often the connection's task still lets others run before it writes.
+    turns: u8,
+}
+
+/// Who writes at present.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    #[default]
+    Nobody,
+    Caller,
+    Connection,
+}
+
+/// Callers that were just woken, and may make their next calls at once.
+#[derive(Debug, Default)]
+struct Awaited {
+    /// Those that have not done so.
+    callers: usize,
+    /// Requests that make a batch.
+    batch: usize,
+}
+
+/// Who is to write a request that has been added.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Somebody will, without being asked.
+    Settled,
+    /// The connection's task, which sleeps.
+    Wake(Waker),
+    /// The caller.
+    Write(Batch),
+}
+
+/// Frames that a caller writes.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    wire: Arc<OwnedWriteHalf>,
+    frames: Outbox,
+}
+
+impl Sending {
+    pub(crate) fn to(wire: Weak<OwnedWriteHalf>) -> Self {
+        Self {
+            wire,
+            ..Self::default()
+        }
+    }
+
+    /// For frames to be added.
+    pub(crate) fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// A request was added.
+    pub(crate) fn on_request(&mut self) {
+        self.unwritten += 1;
+    }
+
+    /// Who is to write what a caller has added. With its request the worker has, or will have, so many.
+    pub(crate) fn next(&mut self, in_flight: usize) -> Next {
+        let is_full = self.awaited.one_came(self.unwritten);
+        let is_idle = self.unwritten == in_flight;
+        if (is_full || is_idle)
+            && self.writer == Writer::Nobody
+            && self.rest.is_empty()
+            && let Some(wire) = self.wire.upgrade()
+        {
+            self.writer = Writer::Caller;
+            self.unwritten = 0;
+            let frames = mem::replace(&mut self.outbox, mem::take(&mut self.spare));
+            return Next::Write(Batch { wire, frames });
+        }
+        self.wake().map_or(Next::Settled, Next::Wake)
+    }
+
+    /// The connection's task, if it has to be woken for what was added.
+    pub(crate) fn wake(&mut self) -> Option<Waker> {
+        match self.writer {
+            // It is looked after when that one is done.
+            Writer::Caller => None,
+            _ => self.sleeper.take(),
+        }
+    }
+
+    /// The connection's task is about to wake so many callers, while the worker has `in_flight` calls.
+    ///
+    /// A batch is one half of all calls: the worker is busy with one while the callers make the other.
+    pub(crate) fn on_woken(&mut self, callers: usize, in_flight: usize) {
+        self.awaited = Awaited {
+            callers,
+            batch: (callers + in_flight).div_ceil(2),
+        };
+        if callers > 1 {
+            // It comes back by itself.
+            self.sleeper = None;
+            self.turns = 2;
+        }
+    }
+
+    /// Whether the connection's task should let others run before it writes: those that it woke, and while the worker
+    /// has other calls, those who have more to write.
+    pub(crate) fn may_wait(&mut self, in_flight: usize) -> bool {
+        let may_wait = match self.unwritten {
+            0 => self.turns > 1,
+            unwritten => self.turns > 0 && in_flight > unwritten,
+        };
+        self.turns -= u8::from(may_wait);
+        may_wait
+    }
+
+    /// For the connection, which has written what it had: swaps what is to be written with `empty`. When there is
+    /// nothing, `waker` is woken as soon as there is.
+    pub(crate) fn take(&mut self, empty: &mut Outbox, waker: &Waker) -> bool {
+        self.turns = 1;
+        if self.writer == Writer::Connection {
+            self.writer = Writer::Nobody;
+        }
+        let next = match self.rest.is_empty() {
+            true => &mut self.outbox,
+            false => &mut self.rest,
+        };
+        if self.writer == Writer::Caller || next.is_empty() {
+            self.sleeper = Some(waker.clone());
+            return false;
+        }
+        mem::swap(next, empty);
+        if self.outbox.is_empty() {
+            self.unwritten = 0;
+        }
+        self.writer = Writer::Connection;
+        self.sleeper = None;
+        true
+    }
+
+    /// Whether the batch is one of its own.
+    pub(crate) fn has_lent(&self, batch: &Batch) -> bool {
+        self.wire.as_ptr() == Arc::as_ptr(&batch.wire)
+    }
+
+    /// A caller has written what it could.
+    pub(crate) fn on_written(&mut self, batch: Batch) -> Option<Waker> {
+        self.writer = Writer::Nobody;
+        match batch.frames.is_empty() {
+            true => self.spare = batch.frames,
+            false => self.rest = batch.frames,
+        }
+        let is_all = self.rest.is_empty() && self.outbox.is_empty();
+        self.sleeper.take_if(|_| !is_all)
+    }
+}
+
+impl Awaited {
+    /// Whether a request makes a batch full, of so many that are unwritten.
+    fn one_came(&mut self, unwritten: usize) -> bool {
+        if self.callers == 0 {
+            return false;
+        }
+        self.callers -= 1;
+        self.callers == 0 || unwritten >= self.batch
+    }
+}
+
+impl Batch {
+    /// Writes as much as there is room for. Errors are left to the connection, which meets them too.
+    pub(crate) fn write(&mut self) {
+        while !self.frames.is_empty() {
+            let (slices, count) = self.frames.slices();
+            match self.wire.try_write_vectored(&slices[..count]) {
+                Ok(0) | Err(_) => return,
+                Ok(n) => self.frames.advance(n),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
