@@ -1,6 +1,9 @@
-//! Several observers as one.
+//! Several observers as one. A panic of one is passed on when all have been told.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+};
 
 use crate::observe::{
     CallEnd, CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerEvent, WorkerRecord,
@@ -38,7 +41,7 @@ impl Observer for Several {
     }
 
     fn worker(&self, event: &WorkerEvent<'_>) {
-        self.0.iter().for_each(|(it, _)| it.worker(event));
+        each(&self.0, |(it, _)| it.worker(event));
     }
 
     fn wants(&self) -> Wants {
@@ -52,11 +55,15 @@ impl Observer for Several {
     fn record(&self, from: Reporter, record: WorkerRecord) {
         let wanting = self.0.iter().filter(|(_, wants)| wants.wants(&record));
         let wanting: Vec<_> = wanting.map(|(it, _)| it).collect();
-        let Some((last, others)) = wanting.split_last() else {
-            return;
-        };
-        others.iter().for_each(|it| it.record(from, record.clone()));
-        last.record(from, record);
+        let last = wanting.len().saturating_sub(1);
+        let mut record = Some(record);
+        each(wanting.into_iter().enumerate(), |(place, it)| {
+            let own = match place == last {
+                true => record.take(),
+                false => record.clone(),
+            };
+            own.into_iter().for_each(|own| it.record(from, own));
+        });
     }
 }
 
@@ -68,6 +75,18 @@ impl CallObserver for SeveralOfCall {
     }
 
     fn end(self: Box<Self>, end: &CallEnd<'_>) {
-        self.0.into_iter().for_each(|it| it.end(end));
+        each(self.0, |it| it.end(end));
+    }
+}
+
+fn each<T>(all: impl IntoIterator<Item = T>, mut tell: impl FnMut(T)) {
+    let mut panic = None;
+    for one in all {
+        if let Err(cause) = catch_unwind(AssertUnwindSafe(|| tell(one))) {
+            panic.get_or_insert(cause);
+        }
+    }
+    if let Some(cause) = panic {
+        resume_unwind(cause);
     }
 }

@@ -294,3 +294,37 @@ async fn an_observer_that_panics_takes_no_worker_with_it() {
     assert_eq!(pool.call::<_, u8>("echo", &1).await.unwrap(), 1);
     pool.shutdown(Duration::ZERO).await;
 }
+
+/// Panics at the end of each call.
+#[derive(Debug)]
+struct PanicsAtTheEnd;
+
+impl Observer for PanicsAtTheEnd {
+    fn begin(&self, _: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+        Some(Box::new(Self))
+    }
+}
+
+impl CallObserver for PanicsAtTheEnd {
+    fn end(self: Box<Self>, end: &CallEnd<'_>) {
+        panic!("{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_comes_after_an_observer_that_panics_is_told_all_the_same() {
+    let notes = Notes::default();
+    let told = Arc::clone(&notes.0);
+    let builder = odd(1)
+        .observer(Arc::new(Panics))
+        .observer(Arc::new(PanicsAtTheEnd))
+        .observer(Arc::new(notes));
+    let pool = builder.start().await.unwrap();
+    let theirs = pool.clone();
+    let call = tokio::spawn(async move { theirs.call::<_, u8>("echo", &1).await });
+    assert!(call.await.unwrap_err().is_panic(), "it is the caller's");
+    pool.shutdown(Duration::ZERO).await;
+    let told = told.lock().unwrap();
+    assert!(told[1].starts_with("echo: success"), "{told:?}");
+    assert_eq!(told[2], "0 stopped", "{told:?}");
+}
