@@ -55,8 +55,7 @@ impl CallLog {
         let (Some(slow), Some(answer)) = (self.slow, &call.seen.answer) else {
             return false;
         };
-        let took = answer.received.saturating_duration_since(call.watch.start);
-        took >= slow
+        answer.duration() >= slow
     }
 }
 
@@ -83,7 +82,7 @@ fn say(level: Level, call: &Completed<'_>) {
         function_name = call.method,
         worker_id = call.seen.worker,
         status,
-        duration_ms = call.watch.start.elapsed().as_secs_f64() * 1e3,
+        duration_ms = call.watch.duration(call.seen).as_secs_f64() * 1e3,
         error = error.map(text),
         exception = error.and_then(traceback),
         trace_id = span.map(|it| hex(&it.trace_id)),

@@ -1,6 +1,9 @@
 //! What is known of one call while it lasts, and what the pool's observer is told of it.
 
-use std::{fmt, time::Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use pyproc_protocol::{Headers, v2::TraceContext};
 
@@ -32,9 +35,15 @@ pub(crate) struct Seen {
 /// An answer without its result.
 #[derive(Clone, Copy)]
 pub(crate) struct SeenAnswer {
-    pub(crate) received: Instant,
     anatomy: Anatomy,
     response_bytes: usize,
+}
+
+impl SeenAnswer {
+    /// Until the answer arrived. So nobody need look at the clock again.
+    pub(crate) fn duration(&self) -> Duration {
+        self.anatomy.queued + self.anatomy.worker
+    }
 }
 
 /// For `cargo xtask bench --telemetry`: a pool that nobody can watch, to compare with.
@@ -76,17 +85,26 @@ impl Watch {
 
     pub(crate) fn see(&self, answered: &Answered) -> Seen {
         let result = answered.answer.result.as_ref();
+        // A call that waits is sent when an answer has come, which may have been a little before it.
+        let sent = answered.sent.max(self.start);
         Seen {
             worker: Some(answered.worker),
             answer: Some(SeenAnswer {
-                received: answered.received,
                 anatomy: Anatomy {
-                    queued: answered.sent.saturating_duration_since(self.start),
-                    worker: answered.received.saturating_duration_since(answered.sent),
+                    queued: sent - self.start,
+                    worker: answered.received.saturating_duration_since(sent),
                     times: answered.answer.times,
                 },
                 response_bytes: result.map_or(0, |body| body.bytes.len()),
             }),
+        }
+    }
+
+    /// How long a call took that is over.
+    pub(crate) fn duration(&self, seen: &Seen) -> Duration {
+        match &seen.answer {
+            Some(answer) => answer.duration(),
+            None => self.start.elapsed(),
         }
     }
 
@@ -104,7 +122,7 @@ impl Watch {
             listed: self.listed,
             worker: seen.worker,
             outcome,
-            duration: self.start.elapsed(),
+            duration: self.duration(&seen),
             anatomy: answer.map(|it| it.anatomy),
             request_bytes: self.request_bytes,
             response_bytes: answer.map_or(0, |it| it.response_bytes),

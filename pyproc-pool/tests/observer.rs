@@ -11,7 +11,7 @@ mod support;
 
 use std::{
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pyproc_pool::{
@@ -19,6 +19,7 @@ use pyproc_pool::{
     observe::{CallEnd, CallObserver, CallOutcome, CallStart, Carried, Observer, WorkerEvent},
     protocol::v2::{Answer, Body, Method, Times, TraceContext},
 };
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{Value, json};
 use support::{LONG, Scratch, odd, poll_once, until};
 
@@ -77,7 +78,7 @@ impl CallObserver for Note {
         };
         let (listed, worker) = (end.listed, end.worker);
         let parts = end.anatomy.map(|it| it.queued + it.worker);
-        assert!(parts.is_none_or(|parts| parts <= end.duration), "{end:?}");
+        assert!(parts.is_none_or(|parts| parts == end.duration), "{end:?}");
         let times = end.anatomy.and_then(|it| it.times).map(|it| it.duration);
         self.notes.lock().unwrap().push(format!(
             "{}: {outcome}, listed: {listed}, worker: {worker:?}, times: {times:?}, bytes: {} {}",
@@ -269,6 +270,58 @@ async fn deaths_and_new_workers_are_told() {
                 .starts_with("exit_with: worker_unavailable, listed: false, worker: Some(0)")),
         "{told:?}"
     );
+}
+
+/// Keeps when the last call was over, by what it was told.
+#[derive(Debug, Clone, Default)]
+struct Over(Arc<Mutex<Option<Instant>>>);
+
+struct OverOne(Over, Instant);
+
+impl Observer for Over {
+    fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+        Some(Box::new(OverOne(self.clone(), call.start)))
+    }
+}
+
+impl CallObserver for OverOne {
+    fn end(self: Box<Self>, end: &CallEnd<'_>) {
+        let Self(Over(over), start) = *self;
+        *over.lock().unwrap() = Some(start + end.duration);
+    }
+}
+
+/// When a result was read.
+struct ReadAt(Instant);
+
+impl<'de> Deserialize<'de> for ReadAt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let at = Instant::now();
+        IgnoredAny::deserialize(deserializer).map(|_| Self(at))
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_over_when_its_answer_has_arrived_and_without_one_when_its_caller_knows() {
+    let over = Over::default();
+    let pool = odd(1)
+        .observer(Arc::new(over.clone()))
+        .start()
+        .await
+        .unwrap();
+    let is_over = || over.0.lock().unwrap().take().unwrap();
+    let read: ReadAt = pool.call("echo", &1).await.unwrap();
+    assert!(
+        is_over() <= read.0,
+        "reading the result is the caller's own"
+    );
+
+    let begin = Instant::now();
+    let limit = Duration::from_millis(20);
+    let slow = pool.request("never", &1).timeout(limit);
+    assert!(matches!(slow.call::<Value>().await, Err(Error::Timeout(_))));
+    assert!(is_over() >= begin + limit);
+    pool.shutdown(Duration::ZERO).await;
 }
 
 /// Panics at everything about workers but their start.

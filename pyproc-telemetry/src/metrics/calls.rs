@@ -202,7 +202,7 @@ impl Families {
             )?,
             duration: histogram(
                 DURATION,
-                "How long calls took from beginning to end.",
+                "How long calls took until their answers arrived, or ended without one.",
                 &settings.buckets,
             )?,
             queue: histogram(

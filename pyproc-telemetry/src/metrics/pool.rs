@@ -33,7 +33,7 @@ const BUCKETS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 /// | metric | |
 /// | --- | --- |
 /// | `pyproc_requests_total{function_name,status}` | calls that ended; the status is `success`, or `error` for all else |
-/// | `pyproc_request_duration_seconds{function_name}` | how long they took, whatever their end |
+/// | `pyproc_request_duration_seconds{function_name}` | how long they took, whatever their end: until the answer arrived, so queue, transport and execution together; reading the result is the caller's own |
 /// | `pyproc_request_errors_total{function_name,kind}` | those that failed, by [`ErrorKind`](pyproc_pool::ErrorKind), and `abandoned` for those that the caller dropped |
 /// | `pyproc_request_queue_seconds{function_name}` | waited in the pool for a worker; calls that were answered |
 /// | `pyproc_request_transport_seconds{function_name}` | on the way, and waiting in the worker |
