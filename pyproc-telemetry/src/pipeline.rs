@@ -10,22 +10,19 @@ use std::{
 
 use opentelemetry::{
     Context,
-    trace::{Span as _, SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags},
+    trace::{Span as _, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceState},
 };
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    trace::{
-        IdGenerator, RandomIdGenerator, SamplingDecision, ShouldSample, Span, SpanData,
-        SpanProcessor,
-    },
+    trace::{IdGenerator, RandomIdGenerator, SamplingDecision, Span, SpanData, SpanProcessor},
 };
 
 use crate::{
     Config, ExportStats, FlushError, SpanLimits,
     export::{Ended, Item, Later, Sink},
     provider::resource,
-    sampler,
+    sampler::Head,
     tail::Tail,
 };
 
@@ -38,7 +35,7 @@ pub(crate) struct Pipeline {
     limits: SpanLimits,
     lost_in_worker: AtomicU64,
     malformed: AtomicU64,
-    sampler: Box<dyn ShouldSample>,
+    sampler: Head,
 }
 
 /// A span that has begun.
@@ -63,7 +60,7 @@ impl Pipeline {
             limits: config.span_limits,
             lost_in_worker: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
-            sampler: sampler::head(config),
+            sampler: Head::new(config),
         }
     }
 
@@ -82,29 +79,26 @@ impl Pipeline {
 
     /// Starts a span below what is current. Not one of the SDK's, which its own thread would have to write down. `None`: there is
     /// nothing to be made, as the span would be one of telemetry itself.
-    pub(crate) fn begin(&self, name: &str, kind: &SpanKind, parent: &Context) -> Option<Begun> {
+    pub(crate) fn begin(&self, parent: &Context) -> Option<Begun> {
         if parent.is_telemetry_suppressed() {
             return None;
         }
-        let above = parent.span();
+        let above = parent.has_active_span().then(|| parent.span());
+        let above = above.as_ref().map(|it| it.span_context());
         // The SDK takes an invalid parent for a parent, and makes a span without a trace.
-        let above = Some(above.span_context()).filter(|it| it.is_valid());
+        let above = above.filter(|it| it.is_valid());
         let ids = RandomIdGenerator::default();
         let trace = above.map_or_else(|| ids.new_trace_id(), SpanContext::trace_id);
-        let given = above.map(|_| parent);
-        let sampled = self
-            .sampler
-            .should_sample(given, trace, name, kind, &[], &[]);
-        let records = sampled.decision != SamplingDecision::Drop;
+        let decision = self.sampler.decide(above, trace);
+        let records = decision != SamplingDecision::Drop;
         let flags = above.map_or_else(TraceFlags::default, SpanContext::trace_flags);
         let flags = match records {
-            true => flags.with_sampled(sampled.decision == SamplingDecision::RecordAndSample),
+            true => flags.with_sampled(decision == SamplingDecision::RecordAndSample),
             false => TraceFlags::default(),
         };
-        let id = ids.new_span_id();
-        let context = SpanContext::new(trace, id, flags, false, sampled.trace_state);
-        let none = SpanContext::empty_context();
-        let above = above.unwrap_or(&none);
+        let state = above.map_or_else(TraceState::default, |it| it.trace_state().clone());
+        let context = SpanContext::new(trace, ids.new_span_id(), flags, false, state);
+        let above = above.unwrap_or(&SpanContext::NONE);
         if let Some(tail) = self.tail.as_ref().filter(|_| records) {
             tail.started(&context, above);
         }

@@ -9,7 +9,7 @@ use opentelemetry_sdk::{
 use crate::{
     Config, ExportStats, FlushError, Propagator, ProviderBuilder, StartError, Tracer,
     pipeline::{Pipeline, Processor},
-    sampler,
+    sampler::Head,
     waiting::on_thread,
 };
 
@@ -236,7 +236,7 @@ fn sdk_provider(config: &Config, pipeline: Arc<Pipeline>) -> SdkTracerProvider {
     let limits = &config.span_limits;
     SdkTracerProvider::builder()
         .with_resource(resource(config))
-        .with_sampler(sampler::head(config))
+        .with_sampler(Head::new(config))
         .with_span_limits(SpanLimits {
             max_events_per_span: limits.events,
             max_attributes_per_span: limits.attributes,

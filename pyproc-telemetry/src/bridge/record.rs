@@ -11,11 +11,12 @@ use std::{
 use opentelemetry::{
     Context, InstrumentationScope, KeyValue,
     trace::{
-        Event, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer as _,
+        Event, Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt,
+        Tracer as _,
     },
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use pyproc_pool::observe::CallEnd;
+use pyproc_pool::observe::Anatomy;
 
 use super::failure::Failure;
 use crate::{Span, Tracer, export::Later, metrics::calls::Counted, pipeline::Begun};
@@ -33,34 +34,42 @@ pub(super) struct Record {
     pub(super) function: Arc<str>,
     pub(super) start: SystemTime,
     /// The worker's span, or where that cannot be made with an id of ours, the call's.
-    pub(super) inner: SpanContext,
+    pub(super) inner: SpanId,
     // Known when it has ended.
-    pub(super) finish: SystemTime,
-    pub(super) worker: Option<i64>,
-    pub(super) window: Option<Window>,
+    pub(super) duration: Duration,
+    pub(super) worker: Option<usize>,
+    pub(super) anatomy: Option<Anatomy>,
     pub(super) failure: Option<Box<Failure>>,
 }
 
 impl Later for Record {
     fn count(&self) -> usize {
-        1 + usize::from(self.executed().is_some())
+        let times = self.anatomy.and_then(|it| it.times);
+        1 + usize::from(times.is_some())
     }
 
     /// The execution first, as the end of a local root decides on all below it.
     fn spans(self: Box<Self>) -> Vec<SpanData> {
         let mut spans = Vec::with_capacity(2);
-        spans.extend(self.execution());
-        spans.push(self.call());
+        let window = self.window();
+        spans.extend(self.execution(&window));
+        spans.push(self.call(&window));
         spans
     }
 }
 
 impl Record {
-    fn call(self) -> SpanData {
+    /// Of the span that what the worker does is below.
+    pub(super) fn inner(&self) -> SpanContext {
+        let call = &self.begun.context;
+        let (trace, flags) = (call.trace_id(), call.trace_flags());
+        SpanContext::new(trace, self.inner, flags, false, call.trace_state().clone())
+    }
+
+    fn call(self, window: &Window) -> SpanData {
         let mut attributes = self.attributes();
-        if let Some(window) = &self.window {
-            window.describe(&mut attributes);
-        }
+        window.describe(&mut attributes);
+        let finish = self.start + self.duration;
         let scope = self.scope();
         let failure = self.failure.as_deref();
         attributes.extend(failure.map(|it| KeyValue::new("error.type", it.name())));
@@ -70,10 +79,10 @@ impl Record {
             span_kind: SpanKind::Client,
             name: CALL.into(),
             start_time: self.start,
-            end_time: self.finish,
+            end_time: finish,
             attributes,
             dropped_attributes_count: 0,
-            events: exception(failure, self.finish),
+            events: exception(failure, finish),
             links: SpanLinks::default(),
             status: failure.map_or(Status::Unset, Failure::status),
             instrumentation_scope: scope,
@@ -81,13 +90,13 @@ impl Record {
         }
     }
 
-    fn execution(&self) -> Option<SpanData> {
-        let (start, finish) = self.executed()?;
+    fn execution(&self, window: &Window) -> Option<SpanData> {
+        let (start, finish) = window.executed?;
         let failure = self.failure.as_deref().filter(|it| it.is_remote);
         let mut attributes = self.attributes();
         attributes.extend(failure.map(|it| KeyValue::new("error.type", it.name())));
         Some(SpanData {
-            span_context: self.inner.clone(),
+            span_context: self.inner(),
             parent_span_id: self.begun.context.span_id(),
             parent_span_is_remote: false,
             span_kind: SpanKind::Server,
@@ -107,8 +116,9 @@ impl Record {
         self.tracer.scope().cloned().unwrap_or_default()
     }
 
-    fn executed(&self) -> Option<(SystemTime, SystemTime)> {
-        self.window.as_ref()?.executed
+    fn window(&self) -> Window {
+        let answered = self.anatomy.as_ref();
+        answered.map_or_else(Window::default, |it| Window::of(it, self.start))
     }
 
     fn attributes(&self) -> Vec<KeyValue> {
@@ -116,21 +126,23 @@ impl Record {
         attributes.push(KeyValue::new("rpc.system.name", "pyproc"));
         attributes.push(KeyValue::new("function_name", Arc::clone(&self.function)));
         attributes.push(KeyValue::new("rpc.method", Arc::clone(&self.function)));
-        attributes.extend(self.worker.map(|it| KeyValue::new("worker_id", it)));
+        let worker = self.worker.and_then(|it| i64::try_from(it).ok());
+        attributes.extend(worker.map(|it| KeyValue::new("worker_id", it)));
         attributes
     }
 
     /// Hands it to somebody else's provider, whose span of the call this is. That chooses the execution's id, so what is below it
     /// in Python is below the call.
     pub(super) fn give_to(self, span: Span) {
-        if let Some(execution) = self.execution() {
-            let parent = Context::new().with_remote_span_context(self.inner.clone());
+        let window = self.window();
+        if let Some(execution) = self.execution(&window) {
+            let parent = Context::new().with_remote_span_context(self.inner());
             let builder = SpanBuilder::from_name(EXECUTE)
                 .with_kind(SpanKind::Server)
                 .with_start_time(execution.start_time);
             complete(self.tracer.build_with_context(builder, &parent), execution);
         }
-        complete(span, self.call());
+        complete(span, self.call(&window));
     }
 }
 
@@ -159,10 +171,10 @@ fn exception(failure: Option<&Failure>, at: SystemTime) -> SpanEvents {
     events
 }
 
-/// When what happened to a call that was answered.
-#[derive(Debug)]
-pub(super) struct Window {
-    queued: Duration,
+/// When what happened to a call, if it was answered.
+#[derive(Default)]
+struct Window {
+    queued: Option<Duration>,
     /// On the way, and waiting in the worker; `None` if the worker does not say when the function ran.
     transport: Option<Duration>,
     executed: Option<(SystemTime, SystemTime)>,
@@ -171,31 +183,30 @@ pub(super) struct Window {
 impl Window {
     /// The worker's clock is this host's, but one of the two may have been set: the execution is then moved to where it
     /// must have been, between sending and answer.
-    pub(super) fn of(end: &CallEnd<'_>, start: SystemTime) -> Option<Self> {
-        let anatomy = end.anatomy?;
+    fn of(anatomy: &Anatomy, start: SystemTime) -> Self {
+        let queued = Some(anatomy.queued);
         let sent = start + anatomy.queued;
         let Some(times) = anatomy.times else {
-            return Some(Self {
-                queued: anatomy.queued,
-                transport: None,
-                executed: None,
-            });
+            return Self {
+                queued,
+                ..Self::default()
+            };
         };
         let ran = times.duration.min(anatomy.worker);
         let transport = anatomy.worker - ran;
         let began = UNIX_EPOCH.checked_add(times.start).unwrap_or(sent);
         let began = began.clamp(sent, sent + transport);
-        Some(Self {
-            queued: anatomy.queued,
+        Self {
+            queued,
             transport: Some(transport),
             executed: Some((began, began + ran)),
-        })
+        }
     }
 
     fn describe(&self, attributes: &mut Vec<KeyValue>) {
         let seconds = |name, time: Duration| KeyValue::new(name, time.as_secs_f64());
-        attributes.push(seconds("pyproc.queue.seconds", self.queued));
-        let transport = self.transport;
+        let (queued, transport) = (self.queued, self.transport);
+        attributes.extend(queued.map(|time| seconds("pyproc.queue.seconds", time)));
         attributes.extend(transport.map(|time| seconds("pyproc.transport.seconds", time)));
         if let Some((began, finish)) = self.executed {
             let ran = finish.duration_since(began).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The span of one call, while it lasts.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use opentelemetry::{
     Context,
@@ -16,7 +16,7 @@ use super::{
     clipped,
     clock::time_of_day,
     failure::Failure,
-    record::{CALL, Record, Window},
+    record::{CALL, Record},
 };
 use crate::{
     Span, Tracer,
@@ -56,10 +56,9 @@ impl CallSpan {
         call: &CallStart<'_>,
         parent: &Context,
     ) -> Option<Self> {
-        match pipeline.begin(CALL, &SpanKind::Client, parent) {
+        match pipeline.begin(parent) {
             Some(begun) if begun.records => {
-                let id = RandomIdGenerator::default().new_span_id();
-                let inner = with_id(&begun.context, id);
+                let inner = RandomIdGenerator::default().new_span_id();
                 Some(Self::recording(begun, None, inner, tracer, call))
             }
             Some(begun) => Some(Self::PassingOn(PassingOn {
@@ -78,13 +77,13 @@ impl CallSpan {
             return Self::passing_on(&context, tracer);
         }
         let begun = Begun {
-            context: context.clone(),
+            context,
             parent: SpanId::INVALID,
             parent_is_remote: false,
             records: true,
         };
-        let span = Some(Box::new(span));
-        Some(Self::recording(begun, span, context, tracer, call))
+        let (inner, span) = (begun.context.span_id(), Some(Box::new(span)));
+        Some(Self::recording(begun, span, inner, tracer, call))
     }
 
     fn passing_on(context: &SpanContext, tracer: &Arc<Tracer>) -> Option<Self> {
@@ -99,11 +98,10 @@ impl CallSpan {
     fn recording(
         begun: Begun,
         foreign: Option<Box<Span>>,
-        inner: SpanContext,
+        inner: SpanId,
         tracer: &Arc<Tracer>,
         call: &CallStart<'_>,
     ) -> Self {
-        let start = time_of_day(call.start);
         Self::Recording(Box::new(Record {
             begun,
             foreign,
@@ -111,10 +109,10 @@ impl CallSpan {
             tracer: Arc::clone(tracer),
             counted: None,
             function: shared(clipped(call.method, MAX_NAME)),
-            start,
-            finish: start,
+            start: time_of_day(call.start),
+            duration: Duration::ZERO,
             worker: None,
-            window: None,
+            anatomy: None,
             failure: None,
         }))
     }
@@ -131,7 +129,7 @@ impl CallObserver for Record {
         carried.times = true;
         // What cannot say when the function ran has no span for it, so what is below hangs below the call.
         carried.caller_span_id = Some(self.begun.context.span_id().to_bytes());
-        carry(&self.inner, &self.tracer, carried);
+        carry(&self.inner(), &self.tracer, carried);
     }
 
     fn end(mut self: Box<Self>, end: &CallEnd<'_>) {
@@ -139,10 +137,10 @@ impl CallObserver for Record {
         if let Some(counted) = self.counted.take() {
             counted.count(end, Some(&self.begun.context).filter(|_| sampled));
         }
-        self.window = Window::of(end, self.start);
-        self.finish = self.start + end.duration;
+        self.duration = end.duration;
+        self.worker = end.worker;
+        self.anatomy = end.anatomy;
         self.failure = Failure::of(&end.outcome).map(Box::new);
-        self.worker = end.worker.and_then(|worker| i64::try_from(worker).ok());
         if let Some(span) = self.foreign.take() {
             return self.give_to(*span);
         }
@@ -177,14 +175,4 @@ fn carry(inner: &SpanContext, tracer: &Tracer, carried: &mut Carried<'_>) {
         flags: inner.trace_flags().to_u8(),
     });
     tracer.propagator().add_to(carried.headers, inner);
-}
-
-fn with_id(context: &SpanContext, id: SpanId) -> SpanContext {
-    SpanContext::new(
-        context.trace_id(),
-        id,
-        context.trace_flags(),
-        false,
-        context.trace_state().clone(),
-    )
 }
