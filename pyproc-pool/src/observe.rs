@@ -50,6 +50,10 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// how it ends; `None` if nobody wants to know.
     fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>>;
 
+    /// A caller has sent its request, and what others had left to it: while the worker works, what the next call will
+    /// need costs nobody time if it is made ready now. Called in the task of a caller, for some of the calls.
+    fn meanwhile(&self) {}
+
     /// Something happened to a worker.
     fn worker(&self, event: &WorkerEvent<'_>) {
         let _ = event;

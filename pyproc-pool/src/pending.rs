@@ -12,7 +12,7 @@ use crate::{
     observe::CallOutcome,
     outgoing::Outgoing,
     scheduler::{Admission, GivenUp},
-    sending::Next,
+    sending::{Batch, Next},
     shared::Shared,
     watch::{Seen, Watch},
 };
@@ -57,28 +57,25 @@ impl<'a> Pending<'a> {
         let submitted = scheduler.submit((method, number), &mut request, admission, waker, now);
         drop(scheduler);
         let submitted = submitted?;
-        match submitted.next {
-            Next::Settled => {}
-            Next::Wake(connection) => connection.wake(),
-            Next::Write(mut batch) => {
-                batch.write();
-                let rest = shared.scheduler().on_written(batch);
-                rest.into_iter().for_each(Waker::wake);
-            }
-        }
+        let pending = Self {
+            shared,
+            id: submitted.id,
+            method,
+            over: false,
+            watch,
+        };
         if submitted.is_urgent {
             shared.earlier_deadline.notify_one();
         }
         if let Some(buffer) = submitted.buffer {
             give_buffer(buffer);
         }
-        Ok(Self {
-            shared,
-            id: submitted.id,
-            method,
-            over: false,
-            watch,
-        })
+        match submitted.next {
+            Next::Settled => {}
+            Next::Wake(connection) => connection.wake(),
+            Next::Write(batch) => write(shared, batch),
+        }
+        Ok(pending)
     }
 
     /// Waits for the outcome; to be polled first by the task that the call was submitted with, which is woken
@@ -131,6 +128,13 @@ impl Drop for Pending<'_> {
         self.shared
             .finish(self.method, self.watch, seen, CallOutcome::Abandoned);
     }
+}
+
+fn write(shared: &Shared, mut batch: Batch) {
+    batch.write();
+    let rest = shared.scheduler().on_written(batch);
+    rest.into_iter().for_each(Waker::wake);
+    shared.meanwhile();
 }
 
 thread_local! {

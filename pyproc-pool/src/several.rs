@@ -40,6 +40,10 @@ impl Observer for Several {
         }
     }
 
+    fn meanwhile(&self) {
+        self.0.iter().for_each(|(it, _)| it.meanwhile());
+    }
+
     fn worker(&self, event: &WorkerEvent<'_>) {
         each(&self.0, |(it, _)| it.worker(event));
     }

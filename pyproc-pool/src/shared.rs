@@ -128,6 +128,13 @@ impl Shared {
         }
     }
 
+    /// A caller has sent what there was: a worker works.
+    pub(crate) fn meanwhile(&self) {
+        if let Some(observer) = &self.observer {
+            observer.meanwhile();
+        }
+    }
+
     /// Tells the observer, if there is one.
     pub(crate) fn tell(&self, event: &WorkerEvent<'_>) {
         if let Some(observer) = &self.observer {

@@ -10,7 +10,10 @@ mod sidecar;
 mod support;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Sender, channel},
+    },
     time::{Duration, Instant},
 };
 
@@ -321,6 +324,47 @@ async fn a_call_is_over_when_its_answer_has_arrived_and_without_one_when_its_cal
     let slow = pool.request("never", &1).timeout(limit);
     assert!(matches!(slow.call::<Value>().await, Err(Error::Timeout(_))));
     assert!(is_over() >= begin + limit);
+    pool.shutdown(Duration::ZERO).await;
+}
+
+/// Passes on that the pool waits.
+#[derive(Debug)]
+struct Meanwhile(Sender<()>);
+
+impl Observer for Meanwhile {
+    fn begin(&self, _: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+        None
+    }
+
+    fn meanwhile(&self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[tokio::test]
+async fn observers_are_told_of_the_time_between_a_request_and_its_answer() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("sidecar.sock");
+    let (told, is_told) = channel();
+    let _requests = sidecar::serve(&socket, move |request| {
+        // The pool has until then nothing to do.
+        is_told.recv_timeout(LONG).ok()?;
+        Some(Answer::success(
+            request.id,
+            Body::json(request.body.bytes.clone()),
+        ))
+    });
+    let pool = Pool::builder()
+        .external_sockets([&socket])
+        .observer(Arc::new(Notes::default()))
+        .observer(Arc::new(Meanwhile(told)))
+        .start()
+        .await
+        .unwrap();
+    for number in 0..3 {
+        let answer: u8 = pool.call("listed", &number).await.unwrap();
+        assert_eq!(answer, number);
+    }
     pool.shutdown(Duration::ZERO).await;
 }
 

@@ -19,6 +19,7 @@ use crate::{PoolMetrics, Tracer, export::Ended, metrics::calls::Counted, pipelin
 
 mod clock;
 mod failure;
+mod next;
 mod record;
 mod span;
 mod worker_resources;
@@ -153,6 +154,12 @@ impl Observer for Telemetry {
                 recording.counted = counted;
                 Some(recording)
             }
+        }
+    }
+
+    fn meanwhile(&self) {
+        if let Some(tracer) = &self.tracer {
+            next::prepare(tracer);
         }
     }
 

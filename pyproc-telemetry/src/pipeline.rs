@@ -10,7 +10,7 @@ use std::{
 
 use opentelemetry::{
     Context,
-    trace::{Span as _, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceState},
+    trace::{Span as _, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState},
 };
 use opentelemetry_sdk::{
     Resource,
@@ -38,15 +38,34 @@ pub(crate) struct Pipeline {
     sampler: Head,
 }
 
-/// A span that has begun.
-#[derive(Debug)]
+/// A span that begins, but for its id.
+#[derive(Debug, Clone)]
 pub(crate) struct Begun {
-    pub(crate) context: SpanContext,
+    pub(crate) trace: TraceId,
+    pub(crate) flags: TraceFlags,
+    pub(crate) state: TraceState,
     /// Invalid: there is none.
     pub(crate) parent: SpanId,
     pub(crate) parent_is_remote: bool,
     /// Otherwise only its context counts.
     pub(crate) records: bool,
+}
+
+impl Begun {
+    /// Of nothing.
+    pub(crate) const NONE: Self = Self {
+        trace: TraceId::INVALID,
+        flags: TraceFlags::NOT_SAMPLED,
+        state: TraceState::NONE,
+        parent: SpanId::INVALID,
+        parent_is_remote: false,
+        records: false,
+    };
+
+    /// Of the span, or one in its trace, that has this id.
+    pub(crate) fn context(&self, id: SpanId) -> SpanContext {
+        SpanContext::new(self.trace, id, self.flags, false, self.state.clone())
+    }
 }
 
 impl Pipeline {
@@ -87,8 +106,10 @@ impl Pipeline {
         let above = above.as_ref().map(|it| it.span_context());
         // The SDK takes an invalid parent for a parent, and makes a span without a trace.
         let above = above.filter(|it| it.is_valid());
-        let ids = RandomIdGenerator::default();
-        let trace = above.map_or_else(|| ids.new_trace_id(), SpanContext::trace_id);
+        let trace = match above {
+            Some(above) => above.trace_id(),
+            None => RandomIdGenerator::default().new_trace_id(),
+        };
         let decision = self.sampler.decide(above, trace);
         let records = decision != SamplingDecision::Drop;
         let flags = above.map_or_else(TraceFlags::default, SpanContext::trace_flags);
@@ -96,18 +117,22 @@ impl Pipeline {
             true => flags.with_sampled(decision == SamplingDecision::RecordAndSample),
             false => TraceFlags::default(),
         };
-        let state = above.map_or_else(TraceState::default, |it| it.trace_state().clone());
-        let context = SpanContext::new(trace, ids.new_span_id(), flags, false, state);
         let above = above.unwrap_or(&SpanContext::NONE);
-        if let Some(tail) = self.tail.as_ref().filter(|_| records) {
-            tail.started(&context, above);
-        }
         Some(Begun {
-            context,
+            trace,
+            flags,
+            state: above.trace_state().clone(),
             parent: above.span_id(),
             parent_is_remote: above.is_remote(),
             records,
         })
+    }
+
+    /// A span that records has begun, and has this id.
+    pub(crate) fn begun(&self, span: &Begun, id: SpanId, parent: &Context) {
+        if let Some(tail) = &self.tail {
+            tail.started(&span.context(id), parent.span().span_context());
+        }
     }
 
     /// Takes the spans of a call, which began here.

@@ -11,11 +11,10 @@ use std::{
 use opentelemetry::{
     Context, InstrumentationScope, KeyValue,
     trace::{
-        Event, Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt,
-        Tracer as _,
+        Event, Span as _, SpanBuilder, SpanId, SpanKind, Status, TraceContextExt, Tracer as _,
     },
 };
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 use pyproc_pool::observe::Anatomy;
 
 use super::failure::Failure;
@@ -27,14 +26,15 @@ const EXECUTE: &str = "pyproc.worker.execute";
 /// The observer of a call that makes spans, and when it has ended what they are made of.
 pub(super) struct Record {
     pub(super) begun: Begun,
+    pub(super) id: SpanId,
+    /// Of the worker's span, or where that cannot be made with an id of ours, the call's.
+    pub(super) inner: SpanId,
     /// Of somebody else's provider, which takes no spans that were made without it.
     pub(super) foreign: Option<Box<Span>>,
     pub(super) tracer: Arc<Tracer>,
     pub(super) counted: Option<Box<Counted>>,
     pub(super) function: Arc<str>,
     pub(super) start: SystemTime,
-    /// The worker's span, or where that cannot be made with an id of ours, the call's.
-    pub(super) inner: SpanId,
     // Known when it has ended.
     pub(super) duration: Duration,
     pub(super) worker: Option<usize>,
@@ -59,11 +59,23 @@ impl Later for Record {
 }
 
 impl Record {
-    /// Of the span that what the worker does is below.
-    pub(super) fn inner(&self) -> SpanContext {
-        let call = &self.begun.context;
-        let (trace, flags) = (call.trace_id(), call.trace_flags());
-        SpanContext::new(trace, self.inner, flags, false, call.trace_state().clone())
+    /// Of a call of this function that has not begun.
+    pub(super) fn new(tracer: &Arc<Tracer>, function: Arc<str>) -> Self {
+        let ids = RandomIdGenerator::default();
+        Self {
+            begun: Begun::NONE,
+            id: ids.new_span_id(),
+            inner: ids.new_span_id(),
+            foreign: None,
+            tracer: Arc::clone(tracer),
+            counted: None,
+            function,
+            start: UNIX_EPOCH,
+            duration: Duration::ZERO,
+            worker: None,
+            anatomy: None,
+            failure: None,
+        }
     }
 
     fn call(self, window: &Window) -> SpanData {
@@ -86,7 +98,7 @@ impl Record {
             links: SpanLinks::default(),
             status: failure.map_or(Status::Unset, Failure::status),
             instrumentation_scope: scope,
-            span_context: self.begun.context,
+            span_context: self.begun.context(self.id),
         }
     }
 
@@ -96,8 +108,8 @@ impl Record {
         let mut attributes = self.attributes();
         attributes.extend(failure.map(|it| KeyValue::new("error.type", it.name())));
         Some(SpanData {
-            span_context: self.inner(),
-            parent_span_id: self.begun.context.span_id(),
+            span_context: self.begun.context(self.inner),
+            parent_span_id: self.id,
             parent_span_is_remote: false,
             span_kind: SpanKind::Server,
             name: EXECUTE.into(),
@@ -136,7 +148,8 @@ impl Record {
     pub(super) fn give_to(self, span: Span) {
         let window = self.window();
         if let Some(execution) = self.execution(&window) {
-            let parent = Context::new().with_remote_span_context(self.inner());
+            let call = self.begun.context(self.inner);
+            let parent = Context::new().with_remote_span_context(call);
             let builder = SpanBuilder::from_name(EXECUTE)
                 .with_kind(SpanKind::Server)
                 .with_start_time(execution.start_time);
@@ -149,7 +162,7 @@ impl Record {
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record")
-            .field("context", &self.begun.context)
+            .field("context", &self.begun.context(self.id))
             .field("function", &self.function)
             .finish_non_exhaustive()
     }

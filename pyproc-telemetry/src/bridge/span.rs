@@ -1,10 +1,10 @@
 //! The span of one call, while it lasts.
 
-use std::{cell::RefCell, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use opentelemetry::{
     Context,
-    trace::{Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, TraceContextExt, Tracer as _},
+    trace::{Span as _, SpanBuilder, SpanContext, SpanKind, TraceContextExt, Tracer as _},
 };
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use pyproc_pool::{
@@ -16,10 +16,11 @@ use super::{
     clipped,
     clock::time_of_day,
     failure::Failure,
+    next,
     record::{CALL, Record},
 };
 use crate::{
-    Span, Tracer,
+    Tracer,
     pipeline::{Begun, Pipeline},
 };
 
@@ -56,17 +57,17 @@ impl CallSpan {
         call: &CallStart<'_>,
         parent: &Context,
     ) -> Option<Self> {
-        match pipeline.begin(parent) {
-            Some(begun) if begun.records => {
-                let inner = RandomIdGenerator::default().new_span_id();
-                Some(Self::recording(begun, None, inner, tracer, call))
-            }
-            Some(begun) => Some(Self::PassingOn(PassingOn {
-                context: begun.context,
-                tracer: Arc::clone(tracer),
-            })),
-            None => Self::passing_on(parent.span().span_context(), tracer),
+        let Some(begun) = pipeline.begin(parent) else {
+            return Self::passing_on(parent.span().span_context().clone(), tracer);
+        };
+        if !begun.records {
+            let id = RandomIdGenerator::default().new_span_id();
+            return Self::passing_on(begun.context(id), tracer);
         }
+        let mut record = next::take(tracer);
+        pipeline.begun(&begun, record.id, parent);
+        record.begin(begun, call);
+        Some(Self::Recording(record))
     }
 
     fn foreign(tracer: &Arc<Tracer>, call: &CallStart<'_>, parent: &Context) -> Option<Self> {
@@ -74,47 +75,41 @@ impl CallSpan {
         let span = tracer.build_with_context(builder, parent);
         let context = span.span_context().clone();
         if !span.is_recording() {
-            return Self::passing_on(&context, tracer);
+            return Self::passing_on(context, tracer);
         }
         let begun = Begun {
-            context,
-            parent: SpanId::INVALID,
-            parent_is_remote: false,
+            trace: context.trace_id(),
+            flags: context.trace_flags(),
+            state: context.trace_state().clone(),
             records: true,
+            ..Begun::NONE
         };
-        let (inner, span) = (begun.context.span_id(), Some(Box::new(span)));
-        Some(Self::recording(begun, span, inner, tracer, call))
+        let mut record = next::take(tracer);
+        record.begin(begun, call);
+        // It chooses the execution's id itself, so what is below that in Python is below the call.
+        (record.id, record.inner) = (context.span_id(), context.span_id());
+        record.foreign = Some(Box::new(span));
+        Some(Self::Recording(record))
     }
 
-    fn passing_on(context: &SpanContext, tracer: &Arc<Tracer>) -> Option<Self> {
+    fn passing_on(context: SpanContext, tracer: &Arc<Tracer>) -> Option<Self> {
         context.is_valid().then(|| {
             Self::PassingOn(PassingOn {
-                context: context.clone(),
+                context,
                 tracer: Arc::clone(tracer),
             })
         })
     }
+}
 
-    fn recording(
-        begun: Begun,
-        foreign: Option<Box<Span>>,
-        inner: SpanId,
-        tracer: &Arc<Tracer>,
-        call: &CallStart<'_>,
-    ) -> Self {
-        Self::Recording(Box::new(Record {
-            begun,
-            foreign,
-            inner,
-            tracer: Arc::clone(tracer),
-            counted: None,
-            function: shared(clipped(call.method, MAX_NAME)),
-            start: time_of_day(call.start),
-            duration: Duration::ZERO,
-            worker: None,
-            anatomy: None,
-            failure: None,
-        }))
+impl Record {
+    fn begin(&mut self, begun: Begun, call: &CallStart<'_>) {
+        let name = clipped(call.method, MAX_NAME);
+        if *self.function != *name {
+            self.function = next::shared(name);
+        }
+        self.begun = begun;
+        self.start = time_of_day(call.start);
     }
 }
 
@@ -128,14 +123,15 @@ impl CallObserver for Record {
     fn carry(&mut self, carried: &mut Carried<'_>) {
         carried.times = true;
         // What cannot say when the function ran has no span for it, so what is below hangs below the call.
-        carried.caller_span_id = Some(self.begun.context.span_id().to_bytes());
-        carry(&self.inner(), &self.tracer, carried);
+        carried.caller_span_id = Some(self.id.to_bytes());
+        carry(&self.begun.context(self.inner), &self.tracer, carried);
     }
 
     fn end(mut self: Box<Self>, end: &CallEnd<'_>) {
-        let sampled = self.begun.context.is_sampled();
+        let sampled = self.begun.flags.is_sampled();
         if let Some(counted) = self.counted.take() {
-            counted.count(end, Some(&self.begun.context).filter(|_| sampled));
+            let span = sampled.then(|| self.begun.context(self.id));
+            counted.count(end, span.as_ref());
         }
         self.duration = end.duration;
         self.worker = end.worker;
@@ -149,23 +145,6 @@ impl CallObserver for Record {
             pipeline.finished(self, sampled);
         }
     }
-}
-
-thread_local! {
-    static LATEST_NAME: RefCell<Arc<str>> = RefCell::new(Arc::from(""));
-}
-
-/// The name, in memory that it shares with the call before if that was of the same function.
-fn shared(name: &str) -> Arc<str> {
-    let found = LATEST_NAME.try_with(|latest| {
-        let mut latest = latest.borrow_mut();
-        if **latest != *name {
-            *latest = name.into();
-        }
-        Arc::clone(&latest)
-    });
-    // A thread that ends has none any more.
-    found.unwrap_or_else(|_| name.into())
 }
 
 fn carry(inner: &SpanContext, tracer: &Tracer, carried: &mut Carried<'_>) {
