@@ -98,19 +98,37 @@ pub(crate) fn run<'py>(
         stand_in.leave(py)?;
         return ffi::call(start, body);
     }
-    if MODULE.get(py)?.getattr(intern!(py, "enter"))?.is_none() {
-        if known.is_worth_knowing() {
-            stand_in.stand_for(py, core, place, known)?;
-        } else {
-            stand_in.leave(py)?;
-        }
+    let hooks = Hooks::look(py)?;
+    if !hooks.enter && known.is_worth_knowing() || hooks.stand.is_some() && known.is_trace_alone() {
+        stand_in.stand_for(py, core, place, known, hooks.stand)?;
         return ffi::call(start, body);
     }
     stand_in.leave(py)?;
+    if !hooks.enter {
+        return ffi::call(start, body);
+    }
     let client = core.lock().client(place);
     let it = Context::new(py, known, &client)?;
     let parts = (start, body, name, it.headers, it.trace, it.channel);
     RUN.get(py)?.call1(parts)
+}
+
+/// What `_call` is to do for each call.
+struct Hooks<'py> {
+    enter: bool,
+    stand: Option<Bound<'py, PyAny>>,
+}
+
+impl<'py> Hooks<'py> {
+    fn look(py: Python<'py>) -> PyResult<Self> {
+        let module = MODULE.get(py)?;
+        let enter = !module.getattr(intern!(py, "enter"))?.is_none();
+        let stand = match enter {
+            true => Some(module.getattr(intern!(py, "stand"))?).filter(|it| !it.is_none()),
+            false => None,
+        };
+        Ok(Self { enter, stand })
+    }
 }
 
 /// What stands in the context variable for the call that runs, as the serving thread has it.
@@ -121,6 +139,8 @@ pub(crate) struct StandIn {
     there: Option<Py<Unbuilt>>,
     /// It stands for a call, which may be over.
     is_used: bool,
+    /// What `leave` takes, if it is also where `stand` puts it.
+    token: Option<Py<PyAny>>,
 }
 
 impl StandIn {
@@ -130,11 +150,13 @@ impl StandIn {
         core: &Arc<Core>,
         place: Place,
         known: &Known,
+        stand: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let unused = self.there.take().filter(|_| !self.is_used);
+        let is_ready = !self.is_used && self.token.is_some() == stand.is_some();
+        let unused = self.there.take().filter(|_| is_ready);
         let there = match unused {
             Some(there) => there,
-            None => Unbuilt::put(py, core)?,
+            None => self.put(py, core, stand)?,
         };
         // It is set but once, as it is taken by one call alone.
         let _ = there.get().call.set(Unknown {
@@ -151,9 +173,25 @@ impl StandIn {
     #[inline]
     pub(crate) fn prepare(&mut self, py: Python<'_>, core: &Arc<Core>) -> PyResult<()> {
         if self.is_used {
-            (self.there, self.is_used) = (Some(Unbuilt::put(py, core)?), false);
+            let there = self.put(py, core, Hooks::look(py)?.stand)?;
+            (self.there, self.is_used) = (Some(there), false);
         }
         Ok(())
+    }
+
+    fn put(
+        &mut self,
+        py: Python<'_>,
+        core: &Arc<Core>,
+        stand: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Py<Unbuilt>> {
+        let new = Unbuilt::put(py, core)?;
+        if let Some(stand) = stand {
+            let token = ffi::call(&stand, new.bind(py).as_any())?;
+            // The first one's leads back to what was there before all of them.
+            self.token.get_or_insert(token.unbind());
+        }
+        Ok(new)
     }
 
     /// Nobody who copies the context of the serving thread from now on finds a call that is over, or a later one.
@@ -168,6 +206,10 @@ impl StandIn {
     /// Whatever is there, be it what `Look` has found: its function is over.
     pub(crate) fn forget(&mut self, py: Python<'_>) -> PyResult<()> {
         (self.there, self.is_used) = (None, false);
+        if let Some(token) = self.token.take() {
+            let leave = MODULE.get(py)?.getattr(intern!(py, "leave"))?;
+            ffi::call(&leave, token.bind(py))?;
+        }
         forget(py)
     }
 }
@@ -222,17 +264,22 @@ impl Unbuilt {
 
 #[pymethods]
 impl Unbuilt {
-    /// The `Call`.
+    /// The `Call` that it stands for, if it does.
+    fn own<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(call) = self.call.get() else {
+            return Ok(None);
+        };
+        let built = self.built.get_or_try_init(py, || self.build(py, call))?;
+        Ok(Some(built.bind(py).clone()))
+    }
+
+    /// The `Call` that is found here.
     fn __call__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let call = self.call.get();
         if self.core.is_serving() && call.is_none_or(|it| self.core.pulse.count() != it.count) {
             return look(py, &self.core);
         }
-        let Some(call) = call else {
-            return Ok(None);
-        };
-        let built = self.built.get_or_try_init(py, || self.build(py, call))?;
-        Ok(Some(built.bind(py).clone()))
+        self.own(py)
     }
 }
 

@@ -1,5 +1,6 @@
 """OpenTelemetry in functions: the call's place in the trace, and spans on their way to the client."""
 
+import json
 import signal
 import time
 
@@ -11,7 +12,10 @@ FEATURES = ("logs", "spans")
 
 SPANS = """
     import asyncio
+    import contextvars
+    import threading
     from opentelemetry import baggage, trace
+    from opentelemetry.context import attach
 
     tracer = trace.get_tracer("shop", "1.2", schema_url="https://example.org/s")
 
@@ -26,6 +30,40 @@ SPANS = """
     @expose
     def current(req):
         return about(trace.get_current_span())
+
+    spans_kept = []
+
+    @expose
+    def keep(req):
+        spans_kept.append(trace.get_current_span())
+
+    @expose
+    def kept(req):
+        return [about(span)["span_id"] for span in spans_kept]
+
+    go, threads, seen = threading.Event(), [], []
+
+    def look_later():
+        go.wait()
+        seen.append(about(trace.get_current_span())["span_id"])
+
+    @expose
+    def begin_thread(req):
+        run = contextvars.copy_context().run
+        threads.append(threading.Thread(target=run, args=(look_later,)))
+        threads[0].start()
+
+    @expose
+    def end_thread(req):
+        go.set()
+        threads[0].join()
+        return seen[0]
+
+    @expose
+    def leaves_attached(req):
+        found = about(trace.get_current_span())["span_id"]
+        attach(trace.set_span_in_context(trace.NonRecordingSpan(trace.SpanContext(7, 8, True))))
+        return found
 
     @expose
     async def current_async(req):
@@ -164,6 +202,54 @@ def test_the_current_span_is_that_of_the_call(taker, method, place, flags):
     }
     assert taker.result(method)["trace_id"] == "0" * 32  # nothing is left of it
     assert taker.of_type("span") == []
+
+
+def place(number, flags=1):
+    return number.to_bytes(16, "big") + number.to_bytes(8, "big") + bytes([flags])
+
+
+def test_calls_after_and_beside_each_other_have_their_own_current_spans(taker):
+    some = {"headers": {"baggage": "a=b"}}
+    calls = [
+        (1, {"trace": place(1)}),
+        (2, {"trace": place(2)}),
+        (3, {"trace": place(3, flags=0)}),
+        (0, {}),
+        (4, {"trace": place(4)}),
+        (5, {"trace": place(5), **some}),
+        (0, some),
+        (6, {"trace": place(6)}),
+        (7, {"trace": place(7)}),
+        (0, {}),
+    ]
+    ids = [format(number, "016x") for number, _ in calls]
+    assert [taker.result("current", **more)["span_id"] for _, more in calls] == ids
+    for _, more in calls:
+        taker.ask("current", **more)
+    payloads = [taker.answer()["payload"] for _ in calls]
+    assert [json.loads(payload)["span_id"] for payload in payloads] == ids
+
+
+def test_a_span_that_is_kept_stays_that_of_its_call(taker):
+    for number in (1, 2, 3, 4):
+        taker.result("keep", trace=place(number))
+    kept = [format(number, "016x") for number in (1, 2, 3, 4)]
+    assert taker.result("kept", trace=place(5)) == kept
+    assert taker.result("kept") == kept
+
+
+def test_a_thread_that_outlives_its_call_keeps_its_current_span(taker):
+    taker.result("current", trace=place(1))  # the first is another case
+    taker.result("begin_thread", trace=place(2))
+    taker.result("current", trace=place(3))
+    assert taker.result("end_thread", trace=place(4)) == format(2, "016x")
+
+
+def test_what_a_function_leaves_attached_is_gone_with_its_call(taker):
+    for number in (1, 2, 3):
+        assert taker.result("leaves_attached", trace=place(number)) == format(number, "016x")
+    assert taker.result("current")["span_id"] == "0" * 16
+    assert taker.result("current", trace=place(4))["span_id"] == format(4, "016x")
 
 
 def test_an_old_client_gives_the_place_by_its_header(start):

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
-    from typing import Any, Callable, Optional
+    from typing import Any, Callable, Optional, Protocol
 
     from pyproc_worker._channel import Channel
 
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
     Trace = tuple[bytes, bytes, int]
     """A span's place: trace id, span id, flags."""
+
+    class CallToBe(Protocol):
+        """Stands for one call, in the native core."""
+
+        def own(self) -> Call | None:
+            """The call, also when it is over; None before it begins."""
+
 
 TRACE_SIZE = 25
 """Bytes of a trace context in a frame of version 2: trace id, span id, flags."""
@@ -37,6 +44,13 @@ def leave(token: Any) -> None:
 
     Whoever sets `enter` sets this too.
     """
+
+
+stand: Callable[[CallToBe], Any] | None = None
+"""Does beforehand what `enter` does, for a call that is yet to come; `leave` undoes it too.
+
+Set by whoever sets `enter`, once nothing but that is to be done for a call without headers.
+"""
 
 
 class Call:

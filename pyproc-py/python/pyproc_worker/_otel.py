@@ -22,12 +22,13 @@ from opentelemetry.trace import (
 )
 
 from pyproc_worker import _call, _log, _log_records
+from pyproc_worker._call import Call
 from pyproc_worker._records import SPANS, channel_for
 
 if TYPE_CHECKING:
     from contextvars import Token
 
-    from pyproc_worker._call import Call
+    from pyproc_worker._call import CallToBe
     from pyproc_worker._log_records import Ids
 
 SAMPLED = 0x01
@@ -46,13 +47,16 @@ class CallSpan(NonRecordingSpan):
     The context is read when somebody asks for it, as most calls never do.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call | CallToBe) -> None:
         self._call = call
         self._read: SpanContext | None = None
 
     def get_span_context(self) -> SpanContext:
         if self._read is None:
-            self._read = _span_context(self._call)
+            call = self._call if isinstance(self._call, Call) else self._call.own()
+            if call is None:
+                return trace.INVALID_SPAN_CONTEXT
+            self._read = _span_context(call)
         return self._read
 
     def __repr__(self) -> str:
@@ -85,6 +89,15 @@ def _enter(call: Call) -> Token[Context] | None:
         if "baggage" in call.headers:
             context = _with_baggage(call, context)
         return attach(context)
+    except Exception as error:
+        _log.error("the trace context of a call cannot be used", error)
+        return None
+
+
+def _stand(call: CallToBe) -> Token[Context] | None:
+    """Never raises."""
+    try:
+        return attach(Context({_SPAN_KEY: CallSpan(call)}))
     except Exception as error:
         _log.error("the trace context of a call cannot be used", error)
         return None
@@ -130,6 +143,7 @@ def _settle_provider(call: Call) -> None:
             return
         _Provider.settled = True
         _see_to_provider(trace.get_tracer_provider())
+    _call.stand = _stand
 
 
 def _see_to_provider(provider: Any) -> None:

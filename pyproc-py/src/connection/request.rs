@@ -63,6 +63,11 @@ impl Known {
         self.trace.is_none() && self.headers.is_none()
     }
 
+    /// Its trace, and nothing else.
+    pub(crate) fn is_trace_alone(&self) -> bool {
+        self.trace.is_some() && self.headers.is_none()
+    }
+
     /// Whether what happens in the call is likely to be recorded.
     pub(crate) fn is_worth_knowing(&self) -> bool {
         self.headers.is_some() || self.trace.is_some_and(|trace| trace.flags & SAMPLED != 0)
