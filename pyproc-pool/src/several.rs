@@ -41,7 +41,7 @@ impl Observer for Several {
     }
 
     fn meanwhile(&self) {
-        self.0.iter().for_each(|(it, _)| it.meanwhile());
+        each(&self.0, |(it, _)| it.meanwhile());
     }
 
     fn worker(&self, event: &WorkerEvent<'_>) {
