@@ -10,17 +10,19 @@ use std::{
 
 use opentelemetry::trace::SpanContext;
 use prometheus::{
-    Error, Histogram, HistogramOpts, HistogramVec, IntCounterVec,
+    Error, HistogramOpts, IntCounterVec,
     core::{Collector, Desc},
-    local::{LocalHistogram, LocalIntCounter},
+    local::LocalIntCounter,
     proto::MetricFamily,
 };
 use pyproc_pool::observe::{CallEnd, CallOutcome};
 
+use self::times::{Times, TimesFamily};
 use super::{ExemplarSlot, PoolMetricsBuilder};
 use crate::Exemplars;
 
 mod spare;
+mod times;
 
 /// For parts of a call, which may be far shorter than the whole.
 const PARTS: [f64; 7] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0];
@@ -44,10 +46,10 @@ struct Shared {
 struct Families {
     requests: IntCounterVec,
     errors: IntCounterVec,
-    duration: HistogramVec,
-    queue: HistogramVec,
-    transport: HistogramVec,
-    execution: HistogramVec,
+    duration: TimesFamily,
+    queue: TimesFamily,
+    transport: TimesFamily,
+    execution: TimesFamily,
     sent: IntCounterVec,
     received: IntCounterVec,
     exemplars: Exemplars,
@@ -69,10 +71,10 @@ struct Function {
 struct Tally {
     succeeded: LocalIntCounter,
     failed: LocalIntCounter,
-    duration: LocalHistogram,
-    queue: LocalHistogram,
-    transport: LocalHistogram,
-    execution: LocalHistogram,
+    duration: Times,
+    queue: Times,
+    transport: Times,
+    execution: Times,
     sent: LocalIntCounter,
     received: LocalIntCounter,
 }
@@ -110,16 +112,28 @@ impl Calls {
     }
 
     pub(super) fn desc(&self) -> Vec<&Desc> {
-        let all = self.0.families.all();
-        all.into_iter().flat_map(Collector::desc).collect()
+        let families = &self.0.families;
+        let counters = families.counters().into_iter();
+        let times = families.times().map(TimesFamily::desc);
+        counters.flat_map(Collector::desc).chain(times).collect()
     }
 
     pub(super) fn collect(&self) -> Vec<MetricFamily> {
+        let families = &self.0.families;
+        let mut metrics = [const { Vec::new() }; 4];
         for function in self.0.all() {
-            function.tally().flush();
+            let mut tally = function.tally();
+            tally.flush();
+            let times = families.times().into_iter().zip(tally.times());
+            for (metrics, (family, times)) in metrics.iter_mut().zip(times) {
+                metrics.push(family.metric(&function.name, times));
+            }
         }
-        let all = self.0.families.all();
-        all.into_iter().flat_map(Collector::collect).collect()
+        let counters = families.counters();
+        let counters = counters.into_iter().flat_map(Collector::collect);
+        let times = families.times().into_iter().zip(metrics);
+        let times = times.map(|(family, metrics)| family.collect(metrics));
+        counters.chain(times).collect()
     }
 }
 
@@ -184,10 +198,8 @@ impl Families {
         let counter =
             |name, help, labels: &[&str]| IntCounterVec::new(settings.opts(name, help), labels);
         let histogram = |name, help, buckets: &[f64]| {
-            let opts = HistogramOpts::from(settings.opts(name, help)).buckets(buckets.into());
-            // The family would panic over bad buckets when the first call comes.
-            Histogram::with_opts(opts.clone())?;
-            HistogramVec::new(opts, &[FUNCTION])
+            let opts = HistogramOpts::from(settings.opts(name, help));
+            TimesFamily::new(opts.buckets(buckets.into()))
         };
         Ok(Self {
             requests: counter(
@@ -236,22 +248,21 @@ impl Families {
         })
     }
 
-    fn all(&self) -> [&dyn Collector; 8] {
+    fn counters(&self) -> [&dyn Collector; 4] {
+        [&self.requests, &self.errors, &self.sent, &self.received]
+    }
+
+    fn times(&self) -> [&TimesFamily; 4] {
         [
-            &self.requests,
-            &self.errors,
             &self.duration,
             &self.queue,
             &self.transport,
             &self.execution,
-            &self.sent,
-            &self.received,
         ]
     }
 
     fn function(&self, name: &str, registry: u64) -> Function {
         let requests = |status| self.requests.with_label_values(&[name, status]).local();
-        let histogram = |family: &HistogramVec| family.with_label_values(&[name]).local();
         let counter = |family: &IntCounterVec| family.with_label_values(&[name]).local();
         let labels = self.labels.iter();
         let mut labels: Vec<_> = labels.map(|(name, value)| (&**name, &**value)).collect();
@@ -262,10 +273,10 @@ impl Families {
             tally: Mutex::new(Tally {
                 succeeded: requests("success"),
                 failed: requests("error"),
-                duration: histogram(&self.duration),
-                queue: histogram(&self.queue),
-                transport: histogram(&self.transport),
-                execution: histogram(&self.execution),
+                duration: self.duration.times(),
+                queue: self.queue.times(),
+                transport: self.transport.times(),
+                execution: self.execution.times(),
                 sent: counter(&self.sent),
                 received: counter(&self.received),
             }),
@@ -277,10 +288,9 @@ impl Families {
 
 impl Function {
     fn count(&self, end: &CallEnd<'_>, span: Option<&SpanContext>) {
-        let seconds = end.duration.as_secs_f64();
-        self.tally().count(end, seconds);
+        self.tally().count(end);
         if let Some(span) = span {
-            self.exemplars.note(seconds, span);
+            self.exemplars.note(end.duration.as_secs_f64(), span);
         }
         let kind = match &end.outcome {
             CallOutcome::Success => return,
@@ -296,35 +306,36 @@ impl Function {
 }
 
 impl Tally {
-    fn count(&mut self, end: &CallEnd<'_>, seconds: f64) {
+    fn count(&mut self, end: &CallEnd<'_>) {
         match end.outcome {
             CallOutcome::Success => self.succeeded.inc(),
             _ => self.failed.inc(),
         }
-        self.duration.observe(seconds);
+        self.duration.observe(end.duration);
         self.sent.inc_by(end.request_bytes as u64);
         self.received.inc_by(end.response_bytes as u64);
         let Some(anatomy) = end.anatomy else {
             return;
         };
-        self.queue.observe(anatomy.queued.as_secs_f64());
+        self.queue.observe(anatomy.queued);
         if let Some(times) = anatomy.times {
             // Whatever the worker says, the function ran within what was seen of the call.
             let ran = times.duration.min(anatomy.worker);
-            self.transport.observe((anatomy.worker - ran).as_secs_f64());
-            self.execution.observe(ran.as_secs_f64());
+            self.transport.observe(anatomy.worker - ran);
+            self.execution.observe(ran);
         }
     }
 
-    fn flush(&mut self) {
-        for histogram in [
+    fn times(&self) -> [&Times; 4] {
+        [
             &self.duration,
             &self.queue,
             &self.transport,
             &self.execution,
-        ] {
-            histogram.flush();
-        }
+        ]
+    }
+
+    fn flush(&mut self) {
         for counter in [&self.succeeded, &self.failed, &self.sent, &self.received] {
             counter.flush();
         }

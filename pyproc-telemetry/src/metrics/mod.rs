@@ -18,6 +18,7 @@ mod process;
 mod reading;
 mod reported;
 mod workers;
+mod writing;
 
 pub use exemplars::{ExemplarSlot, Exemplars};
 #[cfg(feature = "otlp-metrics")]

@@ -5,9 +5,7 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
-};
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use pyproc_pool::protocol::v2::telemetry::{Across, Labels};
 
 use super::{
@@ -15,6 +13,7 @@ use super::{
     value::Value,
 };
 use crate::bridge::clipped;
+use crate::metrics::writing::{histogram, label};
 
 const MAX_HELP: usize = 1024;
 
@@ -227,30 +226,4 @@ fn metric(mut labels: Vec<LabelPair>, kind: &Kind, value: &Value) -> Metric {
         _ => {}
     }
     metric
-}
-
-fn histogram(bounds: &[f64], counts: &[u64], sum: f64) -> Histogram {
-    let mut cumulative = 0_u64;
-    let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
-        cumulative = cumulative.saturating_add(*count);
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(*bound);
-        bucket.set_cumulative_count(cumulative);
-        bucket
-    });
-    let mut histogram = Histogram::default();
-    histogram.set_bucket(buckets.collect());
-    let all = counts
-        .iter()
-        .fold(0, |all: u64, count| all.saturating_add(*count));
-    histogram.set_sample_count(all);
-    histogram.set_sample_sum(sum);
-    histogram
-}
-
-fn label(name: &str, value: &str) -> LabelPair {
-    let mut label = LabelPair::default();
-    label.set_name(name.to_owned());
-    label.set_value(value.to_owned());
-    label
 }
