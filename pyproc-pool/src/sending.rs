@@ -116,8 +116,12 @@ impl Sending {
 
     /// The connection's task is about to wake so many callers, while the worker has `in_flight` calls.
     ///
-    /// A batch is one half of all calls: the worker is busy with one while the callers make the other.
+    /// A batch is one half of all calls: the worker is busy with one while the callers make the other. What is
+    /// unwritten by now has waited before, and does not wait for these as well.
     pub(crate) fn on_woken(&mut self, callers: usize, in_flight: usize) {
+        if callers == 0 {
+            return;
+        }
         self.awaited = Awaited {
             callers,
             batch: (callers + in_flight).div_ceil(2),
@@ -125,7 +129,9 @@ impl Sending {
         if callers > 1 {
             // It comes back by itself.
             self.sleeper = None;
-            self.turns = 2;
+            if self.unwritten == 0 {
+                self.turns = 2;
+            }
         }
     }
 
@@ -193,14 +199,12 @@ impl Awaited {
 }
 
 impl Batch {
-    /// Writes as much as there is room for. Errors are left to the connection, which meets them too.
+    /// Writes once, so that no caller is held up for a worker that reads as fast. What is left then, and errors, are
+    /// for the connection.
     pub(crate) fn write(&mut self) {
-        while !self.frames.is_empty() {
-            let (slices, count) = self.frames.slices();
-            match self.wire.try_write_vectored(&slices[..count]) {
-                Ok(0) | Err(_) => return,
-                Ok(n) => self.frames.advance(n),
-            }
+        let (slices, count) = self.frames.slices();
+        if let Ok(n) = self.wire.try_write_vectored(&slices[..count]) {
+            self.frames.advance(n);
         }
     }
 }

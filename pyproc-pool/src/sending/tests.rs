@@ -6,9 +6,11 @@ use std::{
 };
 
 use proptest::prelude::*;
+use pyproc_protocol::{Headers, RequestHead, Version};
 use tokio::{net::UnixStream, runtime::Runtime};
 
 use super::*;
+use crate::outgoing::Payload;
 
 /// The way to a worker, its other end, and the runtime that both need.
 struct Way {
@@ -130,6 +132,24 @@ fn a_full_socket_leaves_the_rest_to_the_connection() {
 }
 
 #[test]
+fn a_caller_writes_once_although_there_is_room_for_more() {
+    let way = Way::new();
+    let mut sending = way.sending();
+    for id in 0..9 {
+        // Two pieces each, of which one write takes 16.
+        let payload = Payload::Buffer(vec![b'1'; 16 * 1024]);
+        let headers = Headers::new();
+        let head = RequestHead::new(id, "m", &headers);
+        let pushed = sending.outbox().push(Version::V2, &head, payload, 1 << 20);
+        pushed.unwrap();
+        sending.on_request();
+    }
+    let mut many = batch(sending.next(9));
+    many.write();
+    assert!(!many.frames.is_empty());
+}
+
+#[test]
 fn a_connection_that_has_ended_gets_nothing_from_callers() {
     let way = Way::new();
     let mut sending = way.sending();
@@ -142,6 +162,31 @@ fn a_connection_that_has_ended_gets_nothing_from_callers() {
         ..Sending::default()
     };
     assert!(matches!(add(&mut sending, b"none", 1), Next::Settled));
+}
+
+#[test]
+fn what_is_unwritten_waits_for_two_turns_at_most_however_many_answers_come() {
+    let way = Way::new();
+    let mut sending = way.sending();
+    sending.take(&mut Outbox::default(), Waker::noop());
+    assert!(matches!(add(&mut sending, b"1", 101), Next::Wake(_)));
+    let answers_first = || {
+        sending.on_woken(2, 50);
+        sending.may_wait(50)
+    };
+    let turns = std::iter::repeat_with(answers_first).take(10);
+    assert!(turns.take_while(|&waits| waits).count() <= 2);
+}
+
+#[test]
+fn callers_are_awaited_still_when_others_than_answers_arrive() {
+    let way = Way::new();
+    let mut sending = way.sending();
+    sending.on_woken(4, 2);
+    sending.on_woken(0, 2);
+    add(&mut sending, b"1", 3);
+    add(&mut sending, b"2", 4);
+    assert!(matches!(add(&mut sending, b"3", 5), Next::Write(_)));
 }
 
 #[derive(Debug, Clone, Copy)]
