@@ -72,7 +72,8 @@ fn the_first_request_of_an_idle_worker_is_written_by_its_caller() {
     let mut sending = way.sending();
     let mut first = batch(add(&mut sending, b"first", 1));
     first.write();
-    assert!(sending.on_written(first).is_none());
+    sending.take(&mut Outbox::default(), Waker::noop());
+    assert!(sending.on_written(first).is_none(), "nothing is left");
     let mut arrived = [0; 5];
     way.worker.read_exact(&mut arrived).unwrap();
     assert_eq!(&arrived, b"first");
@@ -129,6 +130,61 @@ fn a_full_socket_leaves_the_rest_to_the_connection() {
     assert!(sending.on_written(large).is_some());
     let mut frames = Outbox::default();
     assert!(sending.take(&mut frames, Waker::noop()) && !frames.is_empty());
+}
+
+#[test]
+fn the_last_of_the_callers_that_were_woken_writes_however_few_they_are() {
+    let way = Way::new();
+    let mut sending = way.sending();
+    sending.on_woken(2, 10);
+    assert!(matches!(add(&mut sending, b"1", 11), Next::Settled));
+    assert!(matches!(add(&mut sending, b"2", 12), Next::Write(_)));
+}
+
+#[test]
+fn callers_write_again_once_everything_is_written() {
+    let way = Way::new();
+    let mut sending = way.sending();
+    let mut frames = Outbox::default();
+    sending.take(&mut frames, Waker::noop());
+    assert!(matches!(add(&mut sending, b"1", 2), Next::Wake(_)));
+    assert!(sending.take(&mut frames, Waker::noop()));
+    assert!(
+        matches!(add(&mut sending, b"2", 1), Next::Settled),
+        "the connection writes"
+    );
+    frames = Outbox::default();
+    assert!(sending.take(&mut frames, Waker::noop()));
+    assert!(!sending.take(&mut Outbox::default(), Waker::noop()));
+    let mut by_caller = batch(add(&mut sending, b"3", 1));
+    by_caller.write();
+    sending.on_written(by_caller);
+    assert!(matches!(add(&mut sending, b"4", 1), Next::Write(_)));
+}
+
+#[test]
+fn a_request_waits_one_turn_for_others_while_the_worker_has_other_calls() {
+    let way = Way::new();
+    let mut sending = way.sending();
+    sending.take(&mut Outbox::default(), Waker::noop());
+    add(&mut sending, b"1", 5);
+    assert!(!sending.may_wait(1), "the worker has nothing else");
+    assert!(sending.may_wait(5));
+    assert!(!sending.may_wait(5), "once");
+}
+
+#[test]
+fn requests_that_come_after_what_a_caller_leaves_are_counted_still() {
+    let way = Way::new();
+    let mut sending = way.sending();
+    let first = batch(add(&mut sending, b"first", 1));
+    add(&mut sending, b"second", 2);
+    sending.on_written(first);
+    assert!(sending.take(&mut Outbox::default(), Waker::noop()));
+    assert!(
+        sending.may_wait(2),
+        "there is a request, and the worker is busy"
+    );
 }
 
 #[test]
@@ -199,8 +255,8 @@ enum Event {
     Answers(usize),
     /// The caller that writes has written so much.
     Written(usize),
-    /// The connection's task runs, if it was woken.
-    Turn,
+    /// The connection's task runs, if it was woken, while the socket has so much room.
+    Turn(usize),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -209,7 +265,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => Just(Event::Cancel),
         2 => (1..8_usize).prop_map(Event::Answers),
         2 => (0..12_usize).prop_map(Event::Written),
-        4 => Just(Event::Turn),
+        4 => prop_oneof![Just(usize::MAX), 0..12_usize].prop_map(Event::Turn),
     ];
     prop::collection::vec(event, 0..200)
 }
@@ -255,7 +311,7 @@ impl Model {
                 }
             }
             Event::Written(count) => self.written(count),
-            Event::Turn => self.turn(),
+            Event::Turn(room) => self.turn(room),
         }
     }
 
@@ -276,20 +332,27 @@ impl Model {
         }
     }
 
-    fn turn(&mut self) {
-        if !self.connection.0.swap(false, Ordering::Relaxed) {
+    fn turn(&mut self, mut room: usize) {
+        // Who waits for room is woken by the runtime.
+        let is_woken = self.connection.0.swap(false, Ordering::Relaxed);
+        if !is_woken && self.output.is_empty() {
             return;
         }
-        if self.sending.may_wait(self.in_flight) {
+        if self.output.is_empty() && self.sending.may_wait(self.in_flight) {
             self.connection.0.store(true, Ordering::Relaxed);
             return;
         }
         let waker = Waker::from(Arc::clone(&self.connection));
-        while self.sending.take(&mut self.output, &waker) {
+        while !self.output.is_empty() || self.sending.take(&mut self.output, &waker) {
             assert!(self.batch.is_none());
             let all = bytes(&self.output);
-            self.arrived.extend_from_slice(&all);
-            self.output.advance(all.len());
+            let count = room.min(all.len());
+            self.arrived.extend_from_slice(&all[..count]);
+            self.output.advance(count);
+            room -= count;
+            if count < all.len() {
+                return;
+            }
         }
     }
 }
@@ -317,8 +380,8 @@ proptest! {
         }
         // Nothing else happens: whoever is to write does.
         model.written(usize::MAX);
-        while model.connection.0.load(Ordering::Relaxed) {
-            model.turn();
+        while model.connection.0.load(Ordering::Relaxed) || !model.output.is_empty() {
+            model.turn(usize::MAX);
         }
         prop_assert_eq!(model.arrived, model.added);
     }
