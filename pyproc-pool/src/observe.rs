@@ -18,8 +18,8 @@ use crate::{Error, StartFailure, WorkerDeath};
 
 /// Watches a pool; see [`PoolBuilder::observer`](crate::PoolBuilder::observer).
 ///
-/// Its methods are called on the paths of calls and workers, and must neither block nor panic: a panic while a call is
-/// watched is the caller's, one about a worker is logged. Only [`record`](Self::record) has a thread of the pool for
+/// Its methods are called on the paths of calls and workers, and must neither block nor panic: a panic in the task of a
+/// caller is the caller's, one about a worker is logged. Only [`record`](Self::record) has a thread of the pool for
 /// itself, and may take a moment: what does not fit into 1 MiB for each worker meanwhile is dropped and counted in
 /// the log.
 ///
