@@ -85,7 +85,8 @@ pub struct PoolConfig {
     /// which a person can read, but slower, and carries neither bytes nor deadlines.
     pub max_protocol_version: u32,
     /// How long a connection's task and an idle worker look again and again for the next message before they sleep.
-    /// Default zero: not at all. At most 1 ms; 50 µs is a good value.
+    /// Default zero: not at all, but for up to 20 µs in a connection on tokio's multi-threaded runtime whose worker has eight
+    /// calls or more. At most 1 ms; 50 µs is a good value.
     ///
     /// A process that sleeps takes some 5 to 50 µs to wake, often longer than the call itself. But a process that looks
     /// takes a core (on a current-thread runtime, other tasks get their turns between the looks): with fewer free

@@ -5,12 +5,15 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "support/sidecar.rs"]
+mod sidecar;
 mod support;
 
 use std::{
     fs,
     io::{Read, Write},
     os::unix::net::UnixListener,
+    pin::pin,
 };
 
 use bytes::BytesMut;
@@ -21,7 +24,8 @@ use pyproc_pool::{
         v2::{Answer, Body, Message},
     },
 };
-use support::{Killed, LONG, Scratch, echoes, is_alive, script, until};
+use sidecar::serve;
+use support::{Killed, LONG, Scratch, echoes, is_alive, poll_once, script, until};
 
 #[tokio::test]
 async fn external_workers_are_served_but_neither_started_nor_ended() {
@@ -38,6 +42,36 @@ async fn external_workers_are_served_but_neither_started_nor_ended() {
     assert_eq!(pool.health().ready(), 1);
     pool.shutdown(LONG).await;
     assert!(is_alive(sidecar.0.id()));
+}
+
+#[tokio::test]
+async fn a_caller_writes_to_a_worker_that_has_nothing_to_do_itself() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("idle.sock");
+    let requests = serve(&socket, |_| None);
+    let pool = Pool::builder().external_sockets([&socket]).start();
+    let pool = pool.await.unwrap();
+    assert!(poll_once(pin!(pool.call::<_, u32>("any", &1))).is_pending());
+    // This thread is the runtime's only one, and it waits here.
+    assert_eq!(requests.recv_timeout(LONG).unwrap().body.bytes, "1");
+}
+
+#[tokio::test]
+async fn what_a_caller_finds_no_room_for_arrives_all_the_same() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("large.sock");
+    let requests = serve(&socket, |it| {
+        Some(Answer::success(it.id, Body::json(b"1"[..].into())))
+    });
+    let pool = Pool::builder().external_sockets([&socket]);
+    let pool = pool.start().await.unwrap();
+    // From now on the connection sleeps.
+    assert_eq!(pool.call::<_, u32>("any", &0).await.unwrap(), 1);
+    requests.recv().unwrap();
+    let input = vec![7; 4 << 20];
+    let call = pool.request_bytes("any", input.clone()).call::<u32>();
+    assert_eq!(call.await.unwrap(), 1);
+    assert!(requests.recv().unwrap().body.bytes == input);
 }
 
 fn start_sidecar(socket: &std::path::Path) -> Killed {

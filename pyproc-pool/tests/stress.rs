@@ -64,7 +64,7 @@ async fn stress(core: &str, seen: &Arc<Seen>) {
     tasks.spawn(reloads(pool.clone(), end));
     while let Some(ended) = timeout(LONG, tasks.join_next())
         .await
-        .expect("somebody hangs")
+        .unwrap_or_else(|_| panic!("somebody hangs"))
     {
         ended.unwrap();
     }
