@@ -2,7 +2,7 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::{Arc, Weak},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
     thread,
     time::{Duration, Instant},
@@ -20,7 +20,9 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-use crate::{ProtocolViolation, inbox::Inbox, outbox::Outbox, shared::Shared, spin::Spin};
+use crate::{
+    ProtocolViolation, inbox::Inbox, outbox::Outbox, sending::Wire, shared::Shared, spin::Spin,
+};
 
 /// The connection to one worker, after the handshake.
 ///
@@ -250,8 +252,11 @@ impl Connection {
     }
 
     /// Where callers write.
-    pub(crate) fn wire(&self) -> Weak<OwnedWriteHalf> {
-        Arc::downgrade(&self.write)
+    pub(crate) fn wire(&self) -> Wire {
+        Wire {
+            half: Arc::downgrade(&self.write),
+            spins: self.busy == 1 && !self.spin.is_off(),
+        }
     }
 }
 

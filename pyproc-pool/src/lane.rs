@@ -1,11 +1,6 @@
-use std::{
-    sync::{Arc, Weak},
-    task::Waker,
-    time::Instant,
-};
+use std::{sync::Arc, task::Waker, time::Instant};
 
 use pyproc_protocol::{Cancellation, EncodeError, Features, Peer, Version, v2};
-use tokio::net::unix::OwnedWriteHalf;
 
 use crate::{
     StartFailure,
@@ -14,7 +9,7 @@ use crate::{
     methods::{MethodId, MethodTable},
     outgoing::Outgoing,
     scheduler::Limits,
-    sending::{Next, Sending},
+    sending::{Next, Sending, Wire},
 };
 
 /// The way to one worker.
@@ -116,7 +111,7 @@ impl Lane {
     }
 
     /// A worker is ready, with this way to it.
-    pub(crate) fn open(&mut self, link: Link, wire: Weak<OwnedWriteHalf>) {
+    pub(crate) fn open(&mut self, link: Link, wire: Wire) {
         self.enter(LaneState::Up(link));
         self.sending = Sending::to(wire);
     }

@@ -4,13 +4,12 @@
 //! method that makes progress for somebody returns the wakers to wake once the lock is released.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
 use pyproc_protocol::{EncodeError, Peer, v2::Answer};
-use tokio::net::unix::OwnedWriteHalf;
 
 use crate::{
     Error, ProtocolViolation, StartFailure,
@@ -20,7 +19,7 @@ use crate::{
     outbox::Outbox,
     outgoing::Outgoing,
     queue::Queue,
-    sending::{Batch, Next},
+    sending::{Batch, Next, Wire},
 };
 
 #[derive(Debug)]
@@ -466,7 +465,7 @@ impl Scheduler {
         &mut self,
         worker: usize,
         peer: &Peer,
-        wire: Weak<OwnedWriteHalf>,
+        wire: Wire,
         now: Instant,
     ) -> Vec<Waker> {
         let methods = self.methods.learn(peer);

@@ -25,13 +25,20 @@ pub(crate) struct Sending {
     /// Requests in `outbox`.
     unwritten: usize,
     writer: Writer,
-    /// Where callers write.
-    wire: Weak<OwnedWriteHalf>,
+    wire: Wire,
     /// The connection's task, while it sleeps for want of frames.
     sleeper: Option<Waker>,
     awaited: Awaited,
     /// How often the connection's task still lets others run before it writes.
     turns: u8,
+}
+
+/// Where callers write.
+#[derive(Debug, Default)]
+pub(crate) struct Wire {
+    pub(crate) half: Weak<OwnedWriteHalf>,
+    /// The connection's task looks for answers instead of sleeping, and is to know that one will come.
+    pub(crate) spins: bool,
 }
 
 /// Who writes at present.
@@ -66,12 +73,12 @@ pub(crate) enum Next {
 /// Frames that a caller writes.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    wire: Arc<OwnedWriteHalf>,
+    half: Arc<OwnedWriteHalf>,
     frames: Outbox,
 }
 
 impl Sending {
-    pub(crate) fn to(wire: Weak<OwnedWriteHalf>) -> Self {
+    pub(crate) fn to(wire: Wire) -> Self {
         Self {
             wire,
             ..Self::default()
@@ -95,12 +102,12 @@ impl Sending {
         if (is_full || is_idle)
             && self.writer == Writer::Nobody
             && self.rest.is_empty()
-            && let Some(wire) = self.wire.upgrade()
+            && let Some(half) = self.wire.half.upgrade()
         {
             self.writer = Writer::Caller;
             self.unwritten = 0;
             let frames = mem::replace(&mut self.outbox, mem::take(&mut self.spare));
-            return Next::Write(Batch { wire, frames });
+            return Next::Write(Batch { half, frames });
         }
         self.wake().map_or(Next::Settled, Next::Wake)
     }
@@ -172,10 +179,10 @@ impl Sending {
 
     /// Whether the batch is one of its own.
     pub(crate) fn has_lent(&self, batch: &Batch) -> bool {
-        self.wire.as_ptr() == Arc::as_ptr(&batch.wire)
+        self.wire.half.as_ptr() == Arc::as_ptr(&batch.half)
     }
 
-    /// A caller has written what it could.
+    /// A caller has written what it could. Returns the connection's task, if there is something for it to do.
     pub(crate) fn on_written(&mut self, batch: Batch) -> Option<Waker> {
         self.writer = Writer::Nobody;
         match batch.frames.is_empty() {
@@ -183,7 +190,8 @@ impl Sending {
             false => self.rest = batch.frames,
         }
         let is_all = self.rest.is_empty() && self.outbox.is_empty();
-        self.sleeper.take_if(|_| !is_all)
+        let spins = self.wire.spins;
+        self.sleeper.take_if(|_| spins || !is_all)
     }
 }
 
@@ -203,7 +211,7 @@ impl Batch {
     /// for the connection.
     pub(crate) fn write(&mut self) {
         let (slices, count) = self.frames.slices();
-        if let Ok(n) = self.wire.try_write_vectored(&slices[..count]) {
+        if let Ok(n) = self.half.try_write_vectored(&slices[..count]) {
             self.frames.advance(n);
         }
     }

@@ -260,7 +260,7 @@ impl Model {
             self.lanes[LEAVING] = Some(before);
         }
         self.scheduler
-            .lane_up(slot, &peer(2), Weak::new(), Instant::now());
+            .lane_up(slot, &peer(2), Wire::default(), Instant::now());
         self.workers += 1;
         self.gone[slot] = false;
         self.lanes[slot] = Some(Worker {

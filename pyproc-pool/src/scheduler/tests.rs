@@ -17,7 +17,7 @@ const LIMITS: Limits = Limits {
 /// One worker that is ready.
 fn ready() -> Scheduler {
     let mut scheduler = Scheduler::new(1, LIMITS);
-    scheduler.lane_up(0, &peer(2), Weak::new(), Instant::now());
+    scheduler.lane_up(0, &peer(2), Wire::default(), Instant::now());
     scheduler
 }
 
@@ -122,9 +122,9 @@ fn an_answer_reaches_its_call_and_only_once() {
 #[test]
 fn an_answer_from_another_worker_than_the_one_asked_is_a_violation() {
     let mut scheduler = Scheduler::new(2, LIMITS);
-    scheduler.lane_up(1, &Peer::Plain, Weak::new(), Instant::now());
+    scheduler.lane_up(1, &Peer::Plain, Wire::default(), Instant::now());
     let id = submit(&mut scheduler).unwrap();
-    scheduler.lane_up(0, &Peer::Plain, Weak::new(), Instant::now());
+    scheduler.lane_up(0, &Peer::Plain, Wire::default(), Instant::now());
     assert!(answer(&mut scheduler, id.to_wire()).is_err());
 }
 
@@ -272,7 +272,7 @@ fn a_worker_of_version_2_gets_the_number_of_a_function_that_it_listed() {
 #[test]
 fn a_worker_of_version_1_gets_names_in_json() {
     let mut scheduler = Scheduler::new(1, LIMITS);
-    scheduler.lane_up(0, &peer(1), Weak::new(), Instant::now());
+    scheduler.lane_up(0, &peer(1), Wire::default(), Instant::now());
     submit_to(&mut scheduler, "plain").unwrap();
     assert!(written(&mut scheduler)[4..].starts_with(b"{\"id\":"));
 }
@@ -282,7 +282,7 @@ fn a_call_that_waited_names_its_function_as_one_that_did_not() {
     for method in ["plain", "other"] {
         let mut scheduler = Scheduler::new(1, LIMITS);
         let early = submit_to(&mut scheduler, method).unwrap();
-        scheduler.lane_up(0, &peer(2), Weak::new(), Instant::now());
+        scheduler.lane_up(0, &peer(2), Wire::default(), Instant::now());
         let late_frame = written(&mut scheduler);
         answer(&mut scheduler, early.to_wire()).unwrap();
         assert!(outcome(&mut scheduler, early).is_ready());
@@ -298,7 +298,7 @@ fn a_call_that_waited_names_its_function_as_one_that_did_not() {
 fn bytes_cannot_be_sent_to_a_worker_of_version_1_and_its_capacity_stays_free() {
     let mut scheduler = Scheduler::new(1, LIMITS);
     let queued = submit_as(&mut scheduler, "m", Codec::Raw).unwrap();
-    scheduler.lane_up(0, &peer(1), Weak::new(), Instant::now());
+    scheduler.lane_up(0, &peer(1), Wire::default(), Instant::now());
     let outcome = outcome(&mut scheduler, queued);
     assert!(matches!(outcome, Poll::Ready(Err(Error::Encode { .. }))));
 
@@ -315,7 +315,7 @@ fn calls_that_run_beside_others_are_all_sent_and_plain_ones_a_few_ahead() {
         ..LIMITS
     };
     let mut scheduler = Scheduler::new(1, limits);
-    scheduler.lane_up(0, &peer(2), Weak::new(), Instant::now());
+    scheduler.lane_up(0, &peer(2), Wire::default(), Instant::now());
     for _ in 0..10 {
         submit_to(&mut scheduler, "plain").unwrap();
     }
@@ -349,7 +349,7 @@ fn calls_of_both_kinds_leave_the_queue_in_the_order_of_their_arrival() {
         ..LIMITS
     };
     let mut scheduler = Scheduler::new(1, limits);
-    scheduler.lane_up(0, &peer(2), Weak::new(), Instant::now());
+    scheduler.lane_up(0, &peer(2), Wire::default(), Instant::now());
     let kinds = ["plain", "async", "async", "plain", "async", "plain"];
     let ids = kinds.map(|method| submit_to(&mut scheduler, method).unwrap());
     for id in ids {
@@ -370,9 +370,9 @@ fn a_plain_call_goes_where_no_other_plain_call_runs() {
         ..LIMITS
     };
     let mut scheduler = Scheduler::new(2, limits);
-    scheduler.lane_up(0, &peer(2), Weak::new(), Instant::now());
+    scheduler.lane_up(0, &peer(2), Wire::default(), Instant::now());
     submit_to(&mut scheduler, "plain").unwrap();
-    scheduler.lane_up(1, &peer(2), Weak::new(), Instant::now());
+    scheduler.lane_up(1, &peer(2), Wire::default(), Instant::now());
     for _ in 0..5 {
         submit_to(&mut scheduler, "async").unwrap();
     }

@@ -39,7 +39,12 @@ impl Way {
     }
 
     fn sending(&self) -> Sending {
-        Sending::to(Arc::downgrade(&self.wire))
+        self.spinning(false)
+    }
+
+    fn spinning(&self, spins: bool) -> Sending {
+        let half = Arc::downgrade(&self.wire);
+        Sending::to(Wire { half, spins })
     }
 }
 
@@ -116,6 +121,18 @@ fn what_a_caller_leaves_goes_before_what_came_later() {
         let mut frames = Outbox::default();
         assert!(sending.take(&mut frames, &waker));
         assert_eq!(bytes(&frames), expected);
+    }
+}
+
+#[test]
+fn a_connection_that_spins_is_told_of_what_callers_write() {
+    let way = Way::new();
+    for spins in [true, false] {
+        let mut sending = way.spinning(spins);
+        sending.take(&mut Outbox::default(), Waker::noop());
+        let mut first = batch(add(&mut sending, b"first", 1));
+        first.write();
+        assert_eq!(sending.on_written(first).is_some(), spins);
     }
 }
 
