@@ -17,7 +17,7 @@ pub(crate) struct Outbox {
 }
 
 /// From this size on a payload is not copied.
-const LARGE: usize = 16 * 1024;
+pub(crate) const LARGE: usize = 16 * 1024;
 
 /// Memory that is kept when it isn't needed for the moment.
 const KEPT: usize = 256 * 1024;

@@ -16,6 +16,7 @@ use crate::{
     Deadline, Error, RemoteException, TimeoutError,
     call_table::Answered,
     observe::CallOutcome,
+    outbox::LARGE,
     outgoing::{Envelope, Outgoing, Payload, TRACEPARENT_ROOM},
     pending::{DeadlinePassed, Pending, take_buffer},
     read,
@@ -242,8 +243,17 @@ impl<In: Serialize + ?Sized> Input<'_, In> {
                 let payload = payload.map_err(|source| (String::new(), source))?;
                 Ok((Codec::MessagePack, Payload::Buffer(payload)))
             }
-            Self::Raw(bytes) if bytes.len() <= room => Ok((Codec::Raw, Payload::Shared(bytes))),
-            Self::Raw(_) => Err((String::new(), EncodeError::TooLarge { max: room })),
+            Self::Raw(bytes) if bytes.len() > room => {
+                Err((String::new(), EncodeError::TooLarge { max: room }))
+            }
+            // It would be copied anyway, but under the scheduler's lock, where its owner's code would run when it is dropped.
+            Self::Raw(bytes) if bytes.len() < LARGE => {
+                let mut buffer = take_buffer();
+                buffer.clear();
+                buffer.extend_from_slice(&bytes);
+                Ok((Codec::Raw, Payload::Buffer(buffer)))
+            }
+            Self::Raw(bytes) => Ok((Codec::Raw, Payload::Shared(bytes))),
         }
     }
 }

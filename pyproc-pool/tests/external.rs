@@ -14,9 +14,11 @@ use std::{
     io::{Read, Write},
     os::unix::net::UnixListener,
     pin::pin,
+    sync::mpsc::{Sender, channel},
+    thread,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use pyproc_pool::{
     Pool,
     protocol::{
@@ -72,6 +74,41 @@ async fn what_a_caller_finds_no_room_for_arrives_all_the_same() {
     let call = pool.request_bytes("any", input.clone()).call::<u32>();
     assert_eq!(call.await.unwrap(), 1);
     assert!(requests.recv().unwrap().body.bytes == input);
+}
+
+/// Bytes that ask the pool for its figures, from another thread, when they are dropped.
+struct Owned(Vec<u8>, Pool, Sender<bool>);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let (pool, (answer, is_answered)) = (self.1.clone(), channel());
+        thread::spawn(move || answer.send(pool.stats()));
+        let _ = self.2.send(is_answered.recv_timeout(LONG).is_ok());
+    }
+}
+
+#[tokio::test]
+async fn input_that_a_caller_owns_is_dropped_without_the_pools_lock() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("bytes.sock");
+    let _requests = serve(&socket, |it| {
+        Some(Answer::success(it.id, Body::json(b"1"[..].into())))
+    });
+    let pool = Pool::builder().external_sockets([&socket]).start();
+    let pool = pool.await.unwrap();
+    for size in [10, 100_000] {
+        let (told, is_told) = channel();
+        let owned = Bytes::from_owner(Owned(vec![7; size], pool.clone(), told));
+        let call = pool.request_bytes("any", owned).call::<u32>();
+        assert_eq!(call.await.unwrap(), 1);
+        assert!(is_told.recv().unwrap(), "{size} bytes");
+    }
 }
 
 fn start_sidecar(socket: &std::path::Path) -> Killed {
