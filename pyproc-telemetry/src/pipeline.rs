@@ -62,6 +62,18 @@ impl Begun {
         records: false,
     };
 
+    fn decided(decision: SamplingDecision, above: TraceFlags) -> Self {
+        let records = decision != SamplingDecision::Drop;
+        Self {
+            flags: match records {
+                true => above.with_sampled(decision == SamplingDecision::RecordAndSample),
+                false => TraceFlags::default(),
+            },
+            records,
+            ..Self::NONE
+        }
+    }
+
     /// Of the span, or one in its trace, that has this id.
     pub(crate) fn context(&self, id: SpanId) -> SpanContext {
         SpanContext::new(self.trace, id, self.flags, false, self.state.clone())
@@ -96,36 +108,27 @@ impl Pipeline {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Starts a span below what is current. Not one of the SDK's, which its own thread would have to write down. `None`: there is
-    /// nothing to be made, as the span would be one of telemetry itself.
-    pub(crate) fn begin(&self, parent: &Context) -> Option<Begun> {
-        if parent.is_telemetry_suppressed() {
-            return None;
-        }
-        let above = parent.has_active_span().then(|| parent.span());
-        let above = above.as_ref().map(|it| it.span_context());
-        // The SDK takes an invalid parent for a parent, and makes a span without a trace.
-        let above = above.filter(|it| it.is_valid());
-        let trace = match above {
-            Some(above) => above.trace_id(),
-            None => RandomIdGenerator::default().new_trace_id(),
-        };
-        let decision = self.sampler.decide(above, trace);
-        let records = decision != SamplingDecision::Drop;
-        let flags = above.map_or_else(TraceFlags::default, SpanContext::trace_flags);
-        let flags = match records {
-            true => flags.with_sampled(decision == SamplingDecision::RecordAndSample),
-            false => TraceFlags::default(),
-        };
-        let above = above.unwrap_or(&SpanContext::NONE);
-        Some(Begun {
+    /// Starts a trace. Its spans are not the SDK's, which would have to be written down at once.
+    pub(crate) fn begin_root(&self) -> Begun {
+        let trace = RandomIdGenerator::default().new_trace_id();
+        let decision = self.sampler.decide(None, trace);
+        Begun {
             trace,
-            flags,
+            ..Begun::decided(decision, TraceFlags::default())
+        }
+    }
+
+    /// Starts a span below this one.
+    pub(crate) fn begin_below(&self, above: &SpanContext) -> Begun {
+        let trace = above.trace_id();
+        let decision = self.sampler.decide(Some(above), trace);
+        Begun {
+            trace,
             state: above.trace_state().clone(),
             parent: above.span_id(),
             parent_is_remote: above.is_remote(),
-            records,
-        })
+            ..Begun::decided(decision, above.trace_flags())
+        }
     }
 
     /// A span that records has begun, and has this id.

@@ -96,23 +96,34 @@ impl Propagator {
 
     /// Adds to a request for a worker what its frame has no place for: the state of the trace, baggage, and formats other than W3C's.
     /// Mostly there is none of it, and this costs next to nothing.
-    pub(crate) fn add_to(&self, headers: &mut Headers, span: &SpanContext) {
-        Context::map_current(|context| self.add_below(context, headers, span));
+    pub(crate) fn add_to(
+        &self,
+        headers: &mut Headers,
+        state: &TraceState,
+        span: impl Fn() -> SpanContext,
+    ) {
+        Context::map_current(|context| self.add_below(context, headers, state, span));
     }
 
-    fn add_below(&self, context: &Context, headers: &mut Headers, span: &SpanContext) {
+    fn add_below(
+        &self,
+        context: &Context,
+        headers: &mut Headers,
+        state: &TraceState,
+        span: impl Fn() -> SpanContext,
+    ) {
         for format in self.formats.iter() {
             let carrier = &mut Room::of(headers);
             match format.name {
                 PropagatorType::TraceContext => {
-                    if span.trace_state() != &TraceState::NONE {
-                        carrier.set("tracestate", span.trace_state().header());
+                    if state != &TraceState::NONE {
+                        carrier.set("tracestate", state.header());
                     }
                 }
                 PropagatorType::Baggage if context.baggage().is_empty() => {}
                 PropagatorType::Baggage => add_baggage(format, context, headers),
                 _ => {
-                    let context = context.with_remote_span_context(span.clone());
+                    let context = context.with_remote_span_context(span());
                     format.propagator.inject_context(&context, carrier);
                 }
             }

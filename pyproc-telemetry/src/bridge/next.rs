@@ -1,4 +1,5 @@
-//! What a thread keeps for its next call: a record with ids of its own, made while workers work, where it takes no call's time.
+//! What a thread keeps for its next call: a record with ids and a trace of its own, and whether that is sampled. It is made while
+//! workers work, where it takes no call's time.
 
 use std::{
     cell::{Cell, RefCell},
@@ -8,25 +9,53 @@ use std::{
 use super::record::Record;
 use crate::Tracer;
 
+#[derive(Default)]
+enum Next {
+    #[default]
+    Nothing,
+    Ready(Box<Record>),
+    /// A call has taken the ids, and had no use for the memory.
+    Used(Box<Record>),
+}
+
 thread_local! {
-    static NEXT: Cell<Option<Box<Record>>> = const { Cell::new(None) };
+    static NEXT: Cell<Next> = const { Cell::new(Next::Nothing) };
     static LATEST_NAME: RefCell<Arc<str>> = RefCell::new(Arc::from(""));
 }
 
 /// Sees to it that there is one.
 pub(super) fn prepare(tracer: &Arc<Tracer>) {
     let _ = NEXT.try_with(|next| {
-        let ready = next.take().unwrap_or_else(|| new(tracer));
-        next.set(Some(ready));
+        let ready = match next.take() {
+            Next::Ready(ready) => ready,
+            other => other.of(tracer),
+        };
+        next.set(Next::Ready(ready));
     });
 }
 
 /// The one that is ready, or else a new one.
 pub(super) fn take(tracer: &Arc<Tracer>) -> Box<Record> {
     // A thread that ends has none any more.
-    let ready = NEXT.try_with(Cell::take).ok().flatten();
-    let ours = ready.filter(|it| Arc::ptr_eq(&it.tracer, tracer));
-    ours.unwrap_or_else(|| new(tracer))
+    NEXT.try_with(Cell::take).unwrap_or_default().of(tracer)
+}
+
+/// Its call makes no spans, and has taken its ids.
+pub(super) fn give_back(record: Box<Record>) {
+    let _ = NEXT.try_with(|next| next.set(Next::Used(record)));
+}
+
+impl Next {
+    fn of(self, tracer: &Arc<Tracer>) -> Box<Record> {
+        match self {
+            Self::Ready(ready) if Arc::ptr_eq(&ready.tracer, tracer) => ready,
+            Self::Used(mut used) if Arc::ptr_eq(&used.tracer, tracer) => {
+                used.draw();
+                used
+            }
+            _ => new(tracer),
+        }
+    }
 }
 
 /// Most likely the next call is of the same function as the last one.
@@ -56,13 +85,29 @@ mod tests {
     fn what_is_ready_is_for_one_call_of_the_same_tracer() {
         let [ours, others] = [(), ()].map(|()| Arc::new(Tracer::disabled()));
         prepare(&ours);
-        let ready = NEXT.take().unwrap();
+        let ready = take(&ours);
         let id = ready.id;
-        NEXT.set(Some(ready));
+        NEXT.set(Next::Ready(ready));
         prepare(&ours);
         assert_eq!(take(&ours).id, id);
         assert_ne!(take(&ours).id, id);
         prepare(&others);
         assert!(Arc::ptr_eq(&take(&ours).tracer, &ours));
+    }
+
+    #[test]
+    fn what_is_given_back_serves_another_call_with_other_ids() {
+        let tracer = Arc::new(Tracer::disabled());
+        for prepares in [true, false] {
+            let used = take(&tracer);
+            let (ids, memory) = ((used.id, used.inner), &raw const *used);
+            give_back(used);
+            if prepares {
+                prepare(&tracer);
+            }
+            let next = take(&tracer);
+            assert_eq!(&raw const *next, memory);
+            assert!(next.id != ids.0 && next.inner != ids.1);
+        }
     }
 }

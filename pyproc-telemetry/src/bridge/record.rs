@@ -61,11 +61,10 @@ impl Later for Record {
 impl Record {
     /// Of a call of this function that has not begun.
     pub(super) fn new(tracer: &Arc<Tracer>, function: Arc<str>) -> Self {
-        let ids = RandomIdGenerator::default();
-        Self {
+        let mut new = Self {
             begun: Begun::NONE,
-            id: ids.new_span_id(),
-            inner: ids.new_span_id(),
+            id: SpanId::INVALID,
+            inner: SpanId::INVALID,
             foreign: None,
             tracer: Arc::clone(tracer),
             counted: None,
@@ -75,6 +74,17 @@ impl Record {
             worker: None,
             anatomy: None,
             failure: None,
+        };
+        new.draw();
+        new
+    }
+
+    /// Takes new ids, and begins a trace. A call that is below another span has its trace instead.
+    pub(super) fn draw(&mut self) {
+        let ids = RandomIdGenerator::default();
+        (self.id, self.inner) = (ids.new_span_id(), ids.new_span_id());
+        if let Some(pipeline) = self.tracer.pipeline() {
+            self.begun = pipeline.begin_root();
         }
     }
 

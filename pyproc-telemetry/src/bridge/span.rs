@@ -57,16 +57,33 @@ impl CallSpan {
         call: &CallStart<'_>,
         parent: &Context,
     ) -> Option<Self> {
-        let Some(begun) = pipeline.begin(parent) else {
-            return Self::passing_on(parent.span().span_context().clone(), tracer);
-        };
-        if !begun.records {
-            let id = RandomIdGenerator::default().new_span_id();
-            return Self::passing_on(begun.context(id), tracer);
+        let above = parent.has_active_span().then(|| parent.span());
+        let above = above.as_ref().map(|it| it.span_context());
+        // It would be a span of telemetry itself.
+        if parent.is_telemetry_suppressed() {
+            return Self::passing_on(above?.clone(), tracer);
         }
-        let mut record = next::take(tracer);
-        pipeline.begun(&begun, record.id, parent);
-        record.begin(begun, call);
+        // The SDK takes an invalid parent for a parent, and makes a span without a trace.
+        let mut record = match above.filter(|it| it.is_valid()) {
+            None => next::take(tracer),
+            Some(above) => {
+                let begun = pipeline.begin_below(above);
+                if !begun.records {
+                    let id = RandomIdGenerator::default().new_span_id();
+                    return Self::passing_on(begun.context(id), tracer);
+                }
+                let mut record = next::take(tracer);
+                record.begun = begun;
+                record
+            }
+        };
+        if !record.begun.records {
+            let context = record.begun.context(record.id);
+            next::give_back(record);
+            return Self::passing_on(context, tracer);
+        }
+        pipeline.begun(&record.begun, record.id, parent);
+        record.begin(call);
         Some(Self::Recording(record))
     }
 
@@ -77,15 +94,15 @@ impl CallSpan {
         if !span.is_recording() {
             return Self::passing_on(context, tracer);
         }
-        let begun = Begun {
+        let mut record = next::take(tracer);
+        record.begun = Begun {
             trace: context.trace_id(),
             flags: context.trace_flags(),
             state: context.trace_state().clone(),
             records: true,
             ..Begun::NONE
         };
-        let mut record = next::take(tracer);
-        record.begin(begun, call);
+        record.begin(call);
         // It chooses the execution's id itself, so what is below that in Python is below the call.
         (record.id, record.inner) = (context.span_id(), context.span_id());
         record.foreign = Some(Box::new(span));
@@ -103,19 +120,25 @@ impl CallSpan {
 }
 
 impl Record {
-    fn begin(&mut self, begun: Begun, call: &CallStart<'_>) {
+    fn begin(&mut self, call: &CallStart<'_>) {
         let name = clipped(call.method, MAX_NAME);
         if *self.function != *name {
             self.function = next::shared(name);
         }
-        self.begun = begun;
         self.start = time_of_day(call.start);
     }
 }
 
 impl PassingOn {
     pub(super) fn carry(&self, carried: &mut Carried<'_>) {
-        carry(&self.context, &self.tracer, carried);
+        let context = &self.context;
+        carried.trace = Some(TraceContext {
+            trace_id: context.trace_id().to_bytes(),
+            span_id: context.span_id().to_bytes(),
+            flags: context.trace_flags().to_u8(),
+        });
+        let (propagator, state) = (self.tracer.propagator(), context.trace_state());
+        propagator.add_to(carried.headers, state, || context.clone());
     }
 }
 
@@ -124,7 +147,14 @@ impl CallObserver for Record {
         carried.times = true;
         // What cannot say when the function ran has no span for it, so what is below hangs below the call.
         carried.caller_span_id = Some(self.id.to_bytes());
-        carry(&self.begun.context(self.inner), &self.tracer, carried);
+        let begun = &self.begun;
+        carried.trace = Some(TraceContext {
+            trace_id: begun.trace.to_bytes(),
+            span_id: self.inner.to_bytes(),
+            flags: begun.flags.to_u8(),
+        });
+        let (propagator, context) = (self.tracer.propagator(), || begun.context(self.inner));
+        propagator.add_to(carried.headers, &begun.state, context);
     }
 
     fn end(mut self: Box<Self>, end: &CallEnd<'_>) {
@@ -145,13 +175,4 @@ impl CallObserver for Record {
             pipeline.finished(self, sampled);
         }
     }
-}
-
-fn carry(inner: &SpanContext, tracer: &Tracer, carried: &mut Carried<'_>) {
-    carried.trace = Some(TraceContext {
-        trace_id: inner.trace_id().to_bytes(),
-        span_id: inner.span_id().to_bytes(),
-        flags: inner.trace_flags().to_u8(),
-    });
-    tracer.propagator().add_to(carried.headers, inner);
 }
