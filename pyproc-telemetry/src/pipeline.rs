@@ -141,7 +141,7 @@ impl Pipeline {
     /// Takes the spans of a call, which began here.
     pub(crate) fn finished(&self, call: Box<impl Later + 'static>, sampled: bool) {
         match &self.tail {
-            None if sampled => self.sink.accept(Item::Later(call)),
+            None if sampled => self.sink.accept(Item::later(call)),
             None => {}
             // It needs to see them.
             Some(tail) => call.spans().into_iter().for_each(|span| tail.ended(span)),

@@ -11,34 +11,66 @@ const TELLS: Duration = Duration::from_millis(10);
 /// Looks of which the one counts that took least: a pause in it makes it wrong.
 const LOOKS: usize = 3;
 
+/// A moment whose time of day is worked out when somebody asks.
+pub(super) struct Start {
+    at: Instant,
+    by: Moment,
+}
+
 /// One moment by both clocks.
 #[derive(Clone, Copy)]
 struct Moment {
     instant: Instant,
     time: SystemTime,
+    /// It tells moments before this one.
+    until: Instant,
 }
 
 thread_local! {
     static LATEST: Cell<Option<Moment>> = const { Cell::new(None) };
 }
 
-/// The time of day `at` a moment that has just been.
-pub(super) fn time_of_day(at: Instant) -> SystemTime {
-    let latest = LATEST.get().filter(|it| it.tells(at));
-    let moment = latest.unwrap_or_else(|| {
-        let now = Moment::now();
-        LATEST.set(Some(now));
-        now
-    });
-    moment.time_at(at)
+impl Start {
+    /// Ready for a moment that is to come soon.
+    pub(super) fn soon() -> Self {
+        let by = LATEST.get().unwrap_or_else(Moment::look);
+        Self { at: by.instant, by }
+    }
+
+    /// It is one that has just been.
+    pub(super) fn set(&mut self, at: Instant) {
+        self.at = at;
+        if !self.by.tells(at) {
+            let latest = LATEST.get().filter(|it| it.tells(at));
+            self.by = latest.unwrap_or_else(Moment::look);
+        }
+    }
+
+    pub(super) fn time_of_day(&self) -> SystemTime {
+        self.by.time_at(self.at)
+    }
 }
 
 impl Moment {
+    /// A look for this thread.
+    #[cold]
+    fn look() -> Self {
+        let now = Self::now();
+        LATEST.set(Some(now));
+        now
+    }
+
     fn now() -> Self {
         let look = || {
             let instant = Instant::now();
             let time = SystemTime::now();
-            (instant.elapsed(), Self { instant, time })
+            let until = instant + TELLS;
+            let moment = Self {
+                instant,
+                time,
+                until,
+            };
+            (instant.elapsed(), moment)
         };
         let [first, others @ ..] = [(); LOOKS].map(|()| look());
         let best = others
@@ -51,8 +83,7 @@ impl Moment {
     }
 
     fn tells(&self, at: Instant) -> bool {
-        at.checked_duration_since(self.instant)
-            .is_some_and(|age| age < TELLS)
+        self.instant <= at && at < self.until
     }
 
     fn time_at(&self, at: Instant) -> SystemTime {
@@ -74,6 +105,18 @@ mod tests {
         assert_eq!(now.time_at(now.instant), now.time);
         assert_eq!(now.time_at(now.instant + second), now.time + second);
         assert_eq!(now.time_at(now.instant - second), now.time - second);
+    }
+
+    #[test]
+    fn a_start_has_the_time_of_day_of_its_moment_however_old_the_latest_look_is() {
+        let mut start = Start::soon();
+        let old = start.by;
+        for age in [Duration::ZERO, TELLS / 2, TELLS, 100 * TELLS] {
+            let at = old.instant + age;
+            start.set(at);
+            assert_eq!(start.by.tells(old.instant), age < TELLS);
+            assert_eq!(start.time_of_day(), start.by.time_at(at));
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 use pyproc_pool::observe::Anatomy;
 
-use super::failure::Failure;
+use super::{clock::Start, failure::Failure};
 use crate::{Span, Tracer, export::Later, metrics::calls::Counted, pipeline::Begun};
 
 pub(super) const CALL: &str = "pyproc.pool.call";
@@ -34,7 +34,7 @@ pub(super) struct Record {
     pub(super) tracer: Arc<Tracer>,
     pub(super) counted: Option<Box<Counted>>,
     pub(super) function: Arc<str>,
-    pub(super) start: SystemTime,
+    pub(super) start: Start,
     // Known when it has ended.
     pub(super) duration: Duration,
     pub(super) worker: Option<usize>,
@@ -69,7 +69,7 @@ impl Record {
             tracer: Arc::clone(tracer),
             counted: None,
             function,
-            start: UNIX_EPOCH,
+            start: Start::soon(),
             duration: Duration::ZERO,
             worker: None,
             anatomy: None,
@@ -91,7 +91,8 @@ impl Record {
     fn call(self, window: &Window) -> SpanData {
         let mut attributes = self.attributes();
         window.describe(&mut attributes);
-        let finish = self.start + self.duration;
+        let start = self.start.time_of_day();
+        let finish = start + self.duration;
         let scope = self.scope();
         let failure = self.failure.as_deref();
         attributes.extend(failure.map(|it| KeyValue::new("error.type", it.name())));
@@ -100,7 +101,7 @@ impl Record {
             parent_span_is_remote: self.begun.parent_is_remote,
             span_kind: SpanKind::Client,
             name: CALL.into(),
-            start_time: self.start,
+            start_time: start,
             end_time: finish,
             attributes,
             dropped_attributes_count: 0,
@@ -140,7 +141,9 @@ impl Record {
 
     fn window(&self) -> Window {
         let answered = self.anatomy.as_ref();
-        answered.map_or_else(Window::default, |it| Window::of(it, self.start))
+        answered.map_or_else(Window::default, |it| {
+            Window::of(it, self.start.time_of_day())
+        })
     }
 
     fn attributes(&self) -> Vec<KeyValue> {

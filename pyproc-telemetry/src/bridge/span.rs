@@ -14,7 +14,6 @@ use pyproc_pool::{
 
 use super::{
     clipped,
-    clock::time_of_day,
     failure::Failure,
     next,
     record::{CALL, Record},
@@ -125,7 +124,7 @@ impl Record {
         if *self.function != *name {
             self.function = next::shared(name);
         }
-        self.start = time_of_day(call.start);
+        self.start.set(call.start);
     }
 }
 

@@ -43,8 +43,8 @@ pub(crate) struct Ended {
 #[derive(Debug)]
 pub(crate) enum Item {
     Span(Box<Ended>),
-    /// Spans that are written down where it costs no call time.
-    Later(Box<dyn Later>),
+    /// So many spans that are written down where it costs no call time.
+    Later(usize, Box<dyn Later>),
 }
 
 /// What spans are made of, once somebody has the time.
@@ -56,17 +56,21 @@ pub(crate) trait Later: Send + std::fmt::Debug {
 }
 
 impl Item {
+    pub(crate) fn later(spans: Box<impl Later + 'static>) -> Self {
+        Self::Later(spans.count(), spans)
+    }
+
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::Span(_) => 1,
-            Self::Later(later) => later.count(),
+            Self::Later(count, _) => *count,
         }
     }
 
     pub(crate) fn spans(self) -> Vec<Ended> {
         match self {
             Self::Span(span) => vec![*span],
-            Self::Later(later) => later.spans().into_iter().map(Ended::from).collect(),
+            Self::Later(_, later) => later.spans().into_iter().map(Ended::from).collect(),
         }
     }
 }
