@@ -79,7 +79,10 @@ pub(super) fn shared(name: &str) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::{ExporterType, Provider};
 
     #[test]
     fn what_is_ready_is_for_one_call_of_the_same_tracer() {
@@ -109,5 +112,31 @@ mod tests {
             assert_eq!(&raw const *next, memory);
             assert!(next.id != ids.0 && next.inner != ids.1);
         }
+    }
+
+    #[test]
+    fn each_call_has_a_trace_of_its_own_sampled_or_not() {
+        let provider = Provider::builder()
+            .enabled(true)
+            .exporter_type(ExporterType::None)
+            .sampling_rate(0.5)
+            .start()
+            .unwrap();
+        let tracer = Arc::new(provider.tracer("a"));
+        let (mut traces, mut sampled) = (BTreeSet::new(), 0);
+        for call in 0..200 {
+            if call % 2 == 0 {
+                prepare(&tracer);
+            }
+            let record = take(&tracer);
+            let begun = &record.begun;
+            assert!(traces.insert(begun.trace.to_bytes()));
+            assert_eq!(begun.records, begun.flags.is_sampled());
+            match begun.records {
+                true => sampled += 1,
+                false => give_back(record),
+            }
+        }
+        assert!(0 < sampled && sampled < 200);
     }
 }
