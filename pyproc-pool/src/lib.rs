@@ -38,8 +38,8 @@
 //! drive the connections. On a current-thread runtime caller and connection never change threads, which
 //! costs the least processor time. On the multi-threaded one, callers that compute don't hold up the
 //! connections, and calls are as fast where its threads don't compete with the workers for cores: on a machine
-//! with two cores and 64 calls in flight, it made 89 % of the calls a second with its threads and the
-//! worker on a core each, and 45 % where the system placed all three as it liked. Give it no more
+//! with two cores and 64 calls in flight, it made 95 % of the calls a second with its threads and the
+//! worker on a core each, and 52 % where the system placed all three as it liked. Give it no more
 //! threads than the workers leave cores. Make calls from tasks (`tokio::spawn`) rather than from the future that
 //! `block_on` runs, which on the multi-threaded runtime is on a thread of its own and so is woken across
 //! threads.
