@@ -40,7 +40,7 @@ pub(crate) struct Connection {
     spin: Spin,
     /// Callers that have their answers and are still to be woken.
     wakers: Vec<Waker>,
-    /// With fewer calls at the worker it is not looked for answers.
+    /// With fewer calls at the worker, the connection sleeps at once instead of looking for answers.
     busy: usize,
 }
 
@@ -178,7 +178,8 @@ impl Connection {
         }
     }
 
-    /// Brings all answers to their calls. Callers are woken later, but what was answered is answered.
+    /// Brings all answers to their calls, and returns whether others run before anything is written. Callers are woken
+    /// later, but what was answered is answered.
     fn deliver(&mut self, shared: &Shared, worker: usize) -> Result<bool, ProtocolViolation> {
         let arrived = self.inbox.arrived;
         self.spin.on_catch(|| arrived);
