@@ -121,8 +121,8 @@ pub struct CallEnd<'a> {
     /// What came of it.
     pub outcome: CallOutcome<'a>,
     /// From its beginning to the arrival of its answer, and so the parts of its [`anatomy`](Self::anatomy) together; without an
-    /// answer, to its end. What comes after an answer's arrival is the caller's own: its task has to be its runtime's turn, and
-    /// reads the result.
+    /// answer, to its end. What comes after an answer's arrival is the caller's own: its task waits for its turn in its
+    /// runtime, and reads the result.
     pub duration: Duration,
     /// What took how long, if it was answered.
     pub anatomy: Option<Anatomy>,

@@ -13,8 +13,9 @@ use std::{
     fs,
     io::{Read, Write},
     os::unix::net::UnixListener,
+    path::Path,
     pin::pin,
-    sync::mpsc::{Sender, channel},
+    sync::mpsc::{Receiver, Sender, channel},
     thread,
 };
 
@@ -23,7 +24,7 @@ use pyproc_pool::{
     Pool,
     protocol::{
         DEFAULT_MAX_FRAME_SIZE, WorkerEvent, WorkerInfo, WorkerSession,
-        v2::{Answer, Body, Message},
+        v2::{Answer, Body, Message, Request},
     },
 };
 use sidecar::serve;
@@ -62,9 +63,7 @@ async fn a_caller_writes_to_a_worker_that_has_nothing_to_do_itself() {
 async fn what_a_caller_finds_no_room_for_arrives_all_the_same() {
     let sockets = Scratch::new();
     let socket = sockets.path().join("large.sock");
-    let requests = serve(&socket, |it| {
-        Some(Answer::success(it.id, Body::json(b"1"[..].into())))
-    });
+    let requests = ones(&socket);
     let pool = Pool::builder().external_sockets([&socket]);
     let pool = pool.start().await.unwrap();
     // From now on the connection sleeps.
@@ -74,6 +73,13 @@ async fn what_a_caller_finds_no_room_for_arrives_all_the_same() {
     let call = pool.request_bytes("any", input.clone()).call::<u32>();
     assert_eq!(call.await.unwrap(), 1);
     assert!(requests.recv().unwrap().body.bytes == input);
+}
+
+/// Answers each call with 1.
+fn ones(socket: &Path) -> Receiver<Request> {
+    serve(socket, |it| {
+        Some(Answer::success(it.id, Body::json(b"1"[..].into())))
+    })
 }
 
 /// Bytes that ask the pool for its figures, from another thread, when they are dropped.
@@ -97,9 +103,7 @@ impl Drop for Owned {
 async fn input_that_a_caller_owns_is_dropped_without_the_pools_lock() {
     let sockets = Scratch::new();
     let socket = sockets.path().join("bytes.sock");
-    let _requests = serve(&socket, |it| {
-        Some(Answer::success(it.id, Body::json(b"1"[..].into())))
-    });
+    let _requests = ones(&socket);
     let pool = Pool::builder().external_sockets([&socket]).start();
     let pool = pool.await.unwrap();
     for size in [10, 100_000] {
@@ -111,7 +115,7 @@ async fn input_that_a_caller_owns_is_dropped_without_the_pools_lock() {
     }
 }
 
-fn start_sidecar(socket: &std::path::Path) -> Killed {
+fn start_sidecar(socket: &Path) -> Killed {
     let sidecar = std::process::Command::new(support::python())
         .arg(script("odd.py"))
         .env("PYPROC_SOCKET_PATH", socket)
