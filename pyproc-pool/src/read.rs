@@ -3,7 +3,10 @@
 use std::io;
 
 use bytes::Bytes;
-use pyproc_protocol::v2::{Body, Codec};
+use pyproc_protocol::{
+    decode_json,
+    v2::{Body, Codec},
+};
 use serde::de::DeserializeOwned;
 
 use crate::{DecodeError, Error};
@@ -11,7 +14,9 @@ use crate::{DecodeError, Error};
 /// Reads the result of `method`.
 pub(crate) fn value<Out: DeserializeOwned>(method: &str, body: Body) -> Result<Out, Error> {
     match body.codec {
-        Codec::Json => json(&body.bytes).map_err(|_| unreadable_json::<Out>(method, &body.bytes)),
+        Codec::Json => {
+            decode_json(&body.bytes).map_err(|_| unreadable_json::<Out>(method, &body.bytes))
+        }
         #[cfg(feature = "msgpack")]
         Codec::MessagePack => crate::msgpack::decode(&body.bytes)
             .map_err(|source| unreadable(method, "", DecodeError::MessagePack(source))),
@@ -24,14 +29,6 @@ pub(crate) fn bytes(method: &str, body: Body) -> Result<Bytes, Error> {
     match body.codec {
         Codec::Raw => Ok(body.bytes),
         codec => Err(unreadable(method, "", DecodeError::Codec { codec })),
-    }
-}
-
-/// One look at all of the text is cheaper than one at each of its strings.
-fn json<Out: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<Out> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => serde_json::from_str(text),
-        Err(_) => serde_json::from_slice(bytes),
     }
 }
 

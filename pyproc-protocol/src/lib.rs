@@ -11,6 +11,7 @@
 //! | a frame | what it says | [`Message::decode`] |
 //! | a request or response | bytes to send | [`Request::encode`], [`Response::encode`] |
 //! | a payload, for a worker of either version | bytes to send | [`RequestHead`], [`encode_json`] |
+//! | a result in JSON | a value | [`decode_json`] |
 //! | a result, for a client of either version | bytes to send | [`AnswerFrame`] |
 //! | a connection to a worker | the handshake too | [`Session`] |
 //! | a worker to write | the handshake too | [`WorkerSession`] |
@@ -41,7 +42,8 @@ mod error;
 mod frame;
 mod headers;
 mod hello;
-mod json;
+#[doc(hidden)]
+pub mod json;
 mod message;
 mod raw_json;
 mod request_head;
@@ -65,8 +67,7 @@ pub use error::{EncodeError, FrameError, MessageError, SessionError};
 pub use frame::{DEFAULT_MAX_FRAME_SIZE, FrameDecoder, LENGTH_PREFIX};
 pub use headers::{ERROR_TRACEBACK, ERROR_TYPE, Headers, MAX_HEADER_BYTES, MAX_HEADERS};
 pub use hello::{Features, FunctionInfo, HELLO_METHOD, Hello, MAX_FUNCTIONS, Peer, WorkerInfo};
-#[doc(hidden)]
-pub use json::{ShortDecimal, special_in};
+pub use json::decode_json;
 pub use message::{Cancellation, Message, Request, Response};
 pub use raw_json::RawJson;
 pub use request_head::{Closing, RequestHead};

@@ -1,6 +1,7 @@
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -21,6 +22,9 @@ if CORES is None:
 
 for name in [name for name in os.environ if name.startswith("PYPROC_")]:
     del os.environ[name]  # the user's own settings, which each worker would inherit
+
+# Who runs tests in the background of a script ignores Ctrl-C, which each worker would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 THREADS_INHERIT_CONTEXT = bool(getattr(sys.flags, "thread_inherit_context", False))

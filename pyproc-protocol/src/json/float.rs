@@ -5,7 +5,6 @@ const LARGE: i64 = 1_000_000_000_000_000;
 
 /// A float that is a decimal of at most three places and not 0, as most are that people write: told and
 /// written faster than in the general way.
-#[doc(hidden)]
 #[derive(Debug)]
 pub struct ShortDecimal {
     /// Its sign is minus.

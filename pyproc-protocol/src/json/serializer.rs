@@ -1,33 +1,8 @@
 //! From values to JSON.
 
-use std::fmt;
-
 use serde::{Serialize, ser};
 
-use super::{float, text};
-
-/// It is left to `serde_json`.
-#[derive(Debug)]
-pub(super) struct Refused;
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("refused")
-    }
-}
-
-impl std::error::Error for Refused {}
-
-impl ser::Error for Refused {
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Self
-    }
-}
-
-type Result<T = ()> = std::result::Result<T, Refused>;
-
-/// What `serde_json` calls its own types, which are not written like others.
-const PRIVATE: &str = "$serde_json::";
+use super::{PRIVATE, Refused, Result, float, text};
 
 /// Appends a value, as long as there is room: texts and all that is in arrays and objects look whether
 /// there is.

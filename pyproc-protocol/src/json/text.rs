@@ -1,7 +1,6 @@
 //! Texts with their quotes and escapes.
 
-/// One in each byte.
-const ONES: u64 = u64::MAX / 255;
+use super::scan::{plain, special_in};
 
 /// Appends a text as a JSON string.
 #[inline]
@@ -75,29 +74,6 @@ fn write_long(text: &[u8], out: &mut Vec<u8>) {
         rest = &rest[plain + 1..];
     }
     out.push(b'"');
-}
-
-/// How many bytes from the front stand for themselves.
-fn plain(bytes: &[u8]) -> usize {
-    let (words, _) = bytes.as_chunks::<8>();
-    let is_plain = |word: &&[u8; 8]| special_in(u64::from_le_bytes(**word)) == 0;
-    let start = 8 * words.iter().take_while(is_plain).count();
-    let is_special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-    let end = bytes[start..].iter().position(is_special);
-    end.map_or(bytes.len(), |end| start + end)
-}
-
-/// The highest bit of each byte that is a quote, a backslash or a control character. Bits above the lowest one may be
-/// wrong, because of the borrow.
-#[doc(hidden)]
-#[inline]
-pub fn special_in(word: u64) -> u64 {
-    const HIGH: u64 = ONES << 7;
-    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quote = zero_in(word ^ (ONES * b'"' as u64));
-    let backslash = zero_in(word ^ (ONES * b'\\' as u64));
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (quote | backslash | control) & HIGH
 }
 
 fn escape(byte: u8, out: &mut Vec<u8>) {

@@ -1,15 +1,14 @@
 //! The values that hold no others, as JSON. No Python code runs here.
 
-use pyproc_protocol::ShortDecimal;
+use pyproc_protocol::json::{self, ShortDecimal};
 
-use super::scan;
 use crate::ffi::{Room, SHORT};
 
 #[inline]
 pub(crate) fn text(text: &str, out: &mut Room<'_>) {
     let bytes = text.as_bytes();
     out.put(b'"');
-    if bytes.len() <= SHORT && scan::is_plain(bytes) {
+    if bytes.len() <= SHORT && json::is_plain(bytes) {
         out.put_short(bytes);
     } else {
         long_text(bytes, out);
@@ -20,7 +19,7 @@ pub(crate) fn text(text: &str, out: &mut Room<'_>) {
 fn long_text(bytes: &[u8], out: &mut Room<'_>) {
     let mut rest = bytes;
     loop {
-        let plain = scan::plain(rest);
+        let plain = json::plain(rest);
         out.put_all(&rest[..plain]);
         let Some(special) = rest.get(plain) else {
             break;

@@ -1,12 +1,10 @@
 //! JSON straight into Python objects, and back.
 
-mod decimal;
 mod decode;
 mod encode;
 mod keys;
 mod labels;
 pub(crate) mod leaf;
-mod scan;
 
 pub(crate) use decode::{Decoder, Odd};
 pub(crate) use encode::encode;

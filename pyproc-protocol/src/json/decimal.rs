@@ -1,15 +1,15 @@
 //! Decimal fractions as floats.
 
 /// A number without a sign: all its digits, and how many of them are behind the point.
-pub(crate) struct Decimal {
-    pub(crate) all: u64,
-    pub(crate) decimals: usize,
+pub(super) struct Decimal {
+    pub(super) all: u64,
+    pub(super) decimals: usize,
 }
 
 impl Decimal {
     /// The value, if one division gives it exactly rounded: both numbers are exact floats then.
     #[inline]
-    pub(crate) fn exact(&self) -> Option<f64> {
+    pub(super) fn exact(&self) -> Option<f64> {
         const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
         let power = POWERS_OF_TEN.get(self.decimals)?;
         (self.all <= EXACT).then(|| self.all as f64 / power)

@@ -1,6 +1,7 @@
 //! The characters of a string that stand for themselves.
 
-use pyproc_protocol::special_in;
+/// One in each byte.
+const ONES: u64 = u64::MAX / 255;
 
 const BLOCK: usize = 32;
 const WORD: usize = 8;
@@ -8,7 +9,7 @@ const WORD: usize = 8;
 /// How many bytes from the front need no escape: up to a quote, a backslash, or a control
 /// character.
 #[inline]
-pub(crate) fn plain(bytes: &[u8]) -> usize {
+pub fn plain(bytes: &[u8]) -> usize {
     // Most strings are short.
     if let Some(word) = bytes.first_chunk::<WORD>() {
         let found = special_in(u64::from_le_bytes(*word));
@@ -36,7 +37,7 @@ fn more_plain(bytes: &[u8]) -> usize {
 
 /// Whether none of a few bytes needs an escape.
 #[inline]
-pub(crate) fn is_plain(bytes: &[u8]) -> bool {
+pub fn is_plain(bytes: &[u8]) -> bool {
     if let Some(last) = bytes.last_chunk::<WORD>() {
         let (words, _) = bytes.as_chunks::<WORD>();
         let all = words.iter().chain([last]);
@@ -69,6 +70,18 @@ fn long_plain(bytes: &[u8]) -> usize {
 }
 
 #[inline]
-pub(crate) fn is_special(byte: u8) -> bool {
+fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// The highest bit of each byte that is a quote, a backslash or a control character. Bits above the lowest one may be
+/// wrong, because of the borrow.
+#[inline]
+pub(super) fn special_in(word: u64) -> u64 {
+    const HIGH: u64 = ONES << 7;
+    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quote = zero_in(word ^ (ONES * b'"' as u64));
+    let backslash = zero_in(word ^ (ONES * b'\\' as u64));
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (quote | backslash | control) & HIGH
 }

@@ -1,0 +1,403 @@
+//! From JSON to values.
+
+use std::sync::OnceLock;
+use std::{mem, str};
+
+use serde::{
+    Deserialize,
+    de::{self, DeserializeSeed, Deserializer as _, Visitor},
+    forward_to_deserialize_any,
+};
+
+use super::{
+    PRIVATE, Refused, Result,
+    reader::{Number, Reader},
+};
+
+/// As many as `serde_json` opens.
+const LEVELS: usize = 127;
+
+/// Reads values from a JSON text.
+pub(super) struct Deserializer<'de> {
+    text: &'de str,
+    reader: Reader<'de>,
+}
+
+impl<'de> Deserializer<'de> {
+    pub(super) fn new(text: &'de str) -> Self {
+        Self {
+            text,
+            reader: Reader::new(text.as_bytes(), LEVELS),
+        }
+    }
+
+    pub(super) fn is_at_end(&mut self) -> bool {
+        self.reader.is_at_end()
+    }
+}
+
+/// Each begins with a byte that was peeked at.
+impl<'de> Deserializer<'de> {
+    #[inline]
+    fn visit_text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        match self.reader.string()? {
+            Some(plain) => visitor.visit_borrowed_str(self.text.get(plain).ok_or(Refused)?),
+            None => {
+                visitor.visit_str(str::from_utf8(self.reader.unescaped()).map_err(|_| Refused)?)
+            }
+        }
+    }
+
+    #[inline]
+    fn visit_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        let float = match self.reader.number()? {
+            Number::Large(digits) => match digits.parse() {
+                Ok(value) => return visitor.visit_u64(value),
+                Err(_) => digits.parse().map_err(|_| Refused)?,
+            },
+            Number::Float(value) => value,
+            Number::Integer {
+                is_negative: false,
+                magnitude,
+            } => return visitor.visit_u64(magnitude),
+            Number::Integer { magnitude, .. } => match 0_i64.checked_sub_unsigned(magnitude) {
+                Some(value) if value < 0 => return visitor.visit_i64(value),
+                // `serde_json` reads what is too small for an integer, and minus zero, as a float.
+                _ => -(magnitude as f64),
+            },
+        };
+        if keeps_digits() || !float.is_finite() {
+            return Err(Refused);
+        }
+        visitor.visit_f64(float)
+    }
+
+    /// Takes a number that is the content of a string.
+    fn visit_quoted_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        self.reader.take(b'"')?;
+        let value = self.visit_number(visitor)?;
+        self.reader.word("\"")?;
+        Ok(value)
+    }
+
+    #[inline]
+    fn visit_array<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        self.reader.open()?;
+        let value = visitor.visit_seq(Parts::new(self))?;
+        self.reader.close(b']')?;
+        Ok(value)
+    }
+
+    #[inline]
+    fn visit_object<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        self.reader.open()?;
+        let value = visitor.visit_map(Parts::new(self))?;
+        self.reader.close(b'}')?;
+        Ok(value)
+    }
+}
+
+/// Whether somebody has built `serde_json` so that it keeps the digits of numbers: then it reads floats.
+fn keeps_digits() -> bool {
+    static KEEPS: OnceLock<bool> = OnceLock::new();
+    *KEEPS.get_or_init(|| {
+        let number = serde_json::from_str::<serde_json::Number>("1e0");
+        number.is_ok_and(|number| number.to_string() == "1e0")
+    })
+}
+
+/// Methods that take one kind of value only, told by its first byte.
+macro_rules! only {
+    ($($first:pat => $visit:ident: $($method:ident($($argument:ty)?))*,)*) => {$($(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, $(_: $argument,)? visitor: V) -> Result<V::Value> {
+            match self.reader.peek()? {
+                $first => self.$visit(visitor),
+                _ => Err(Refused),
+            }
+        }
+    )*)*};
+}
+
+impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
+    type Error = Refused;
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.reader.peek()? {
+            b'"' => self.visit_text(visitor),
+            b'{' => self.visit_object(visitor),
+            b'[' => self.visit_array(visitor),
+            b't' => {
+                self.reader.word("true")?;
+                visitor.visit_bool(true)
+            }
+            b'f' => {
+                self.reader.word("false")?;
+                visitor.visit_bool(false)
+            }
+            b'n' => {
+                self.reader.word("null")?;
+                visitor.visit_unit()
+            }
+            _ => self.visit_number(visitor),
+        }
+    }
+
+    #[inline]
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.deserialize_any(visitor)
+    }
+
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        if self.reader.peek()? == b'n' {
+            self.reader.word("null")?;
+            return visitor.visit_none();
+        }
+        visitor.visit_some(self)
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value> {
+        if name.starts_with(PRIVATE) {
+            return Err(Refused);
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    #[inline]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        match self.reader.peek()? {
+            b'{' => self.visit_object(visitor),
+            b'[' => self.visit_array(visitor),
+            _ => Err(Refused),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        let has_value = self.reader.peek()? == b'{';
+        if !has_value {
+            return visitor.visit_enum(Variant {
+                of: self,
+                has_value,
+            });
+        }
+        self.reader.open()?;
+        let value = visitor.visit_enum(Variant {
+            of: &mut *self,
+            has_value,
+        })?;
+        self.reader.close(b'}')?;
+        Ok(value)
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.deserialize_unit(visitor)
+    }
+
+    #[inline]
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _len: usize,
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.deserialize_seq(visitor)
+    }
+
+    only! {
+        b'n' => deserialize_any: deserialize_unit(),
+        b't' | b'f' => deserialize_any: deserialize_bool(),
+        b'-' | b'0'..=b'9' => visit_number:
+            deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64() deserialize_i128()
+            deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
+            deserialize_f32() deserialize_f64(),
+        b'"' => visit_text:
+            deserialize_char() deserialize_str() deserialize_string() deserialize_identifier(),
+        b'[' => visit_array:
+            deserialize_seq() deserialize_tuple(usize) deserialize_bytes() deserialize_byte_buf(),
+        b'{' => visit_object: deserialize_map(),
+    }
+}
+
+/// The parts of an array or object, each but the first behind a comma.
+struct Parts<'r, 'de> {
+    of: &'r mut Deserializer<'de>,
+    is_first: bool,
+}
+
+impl<'r, 'de> Parts<'r, 'de> {
+    #[inline]
+    fn new(of: &'r mut Deserializer<'de>) -> Self {
+        Self { of, is_first: true }
+    }
+
+    #[inline]
+    fn has_more(&mut self, end: u8) -> Result<bool> {
+        self.of.reader.has_more(mem::take(&mut self.is_first), end)
+    }
+}
+
+impl<'de> de::SeqAccess<'de> for Parts<'_, 'de> {
+    type Error = Refused;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
+        match self.has_more(b']')? {
+            true => seed.deserialize(&mut *self.of).map(Some),
+            false => Ok(None),
+        }
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Parts<'_, 'de> {
+    type Error = Refused;
+
+    #[inline]
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
+        match self.has_more(b'}')? {
+            true => seed.deserialize(Key(self.of)).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    #[inline]
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value> {
+        self.of.reader.take(b':')?;
+        seed.deserialize(&mut *self.of)
+    }
+}
+
+/// The key of an object: a string, in which there may be a number.
+struct Key<'r, 'de>(&'r mut Deserializer<'de>);
+
+/// Methods that take a number in quotes.
+macro_rules! quoted {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+            self.0.visit_quoted_number(visitor)
+        }
+    )*};
+}
+
+impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
+    type Error = Refused;
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.0.deserialize_str(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value> {
+        if name.starts_with(PRIVATE) {
+            return Err(Refused);
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        visitor.visit_enum(Variant {
+            of: self.0,
+            has_value: false,
+        })
+    }
+
+    quoted! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_f32 deserialize_f64
+    }
+
+    // What else may be asked for is a string, or not in `serde_json`'s keys either.
+    forward_to_deserialize_any! {
+        bool char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier
+        ignored_any
+    }
+}
+
+/// A variant of an enum: a string, or the key of an object with one value.
+struct Variant<'r, 'de> {
+    of: &'r mut Deserializer<'de>,
+    has_value: bool,
+}
+
+impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
+    type Error = Refused;
+    type Variant = Self;
+
+    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self)> {
+        let variant = seed.deserialize(&mut *self.of)?;
+        if self.has_value {
+            self.of.reader.take(b':')?;
+        }
+        Ok((variant, self))
+    }
+}
+
+impl<'r, 'de> Variant<'r, 'de> {
+    fn value(self) -> Result<&'r mut Deserializer<'de>> {
+        match self.has_value {
+            true => Ok(self.of),
+            false => Err(Refused),
+        }
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
+    type Error = Refused;
+
+    fn unit_variant(self) -> Result {
+        match self.has_value {
+            true => <()>::deserialize(self.of),
+            false => Ok(()),
+        }
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value> {
+        seed.deserialize(self.value()?)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value> {
+        self.value()?.deserialize_seq(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.value()?.deserialize_struct("", fields, visitor)
+    }
+}

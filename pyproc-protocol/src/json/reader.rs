@@ -1,0 +1,297 @@
+//! The tokens of a JSON text.
+
+use std::ops::Range;
+
+use super::{Refused, Result, decimal::Decimal, scan};
+
+/// A JSON text, and how far it was read. A method that takes a token expects that [`peek`](Self::peek) has
+/// found its first byte, and refuses what is not such a token.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    json: &'a [u8],
+    at: usize,
+    unescaped: Vec<u8>,
+    levels: usize,
+}
+
+/// A number, as far as it is certain what it means.
+#[derive(Debug)]
+pub enum Number<'a> {
+    /// An integer of at most 19 digits.
+    Integer {
+        /// It has a sign, as minus zero has.
+        is_negative: bool,
+        /// Without its sign.
+        magnitude: u64,
+    },
+    /// An integer of more digits, with its sign.
+    Large(&'a str),
+    /// A number with a point or an exponent, rounded right, which may be too large for a float.
+    Float(f64),
+}
+
+/// Integers of so many digits fit into 64 bits.
+const CERTAIN_DIGITS: usize = 19;
+
+impl<'a> Reader<'a> {
+    /// Reads `json`, of which `levels` arrays and objects may be open at a time.
+    pub fn new(json: &'a [u8], levels: usize) -> Self {
+        Self {
+            json,
+            at: 0,
+            unescaped: Vec::new(),
+            levels,
+        }
+    }
+
+    /// The byte that the next token begins with, which is not taken.
+    #[inline]
+    pub fn peek(&mut self) -> Result<u8> {
+        match self.json.get(self.at) {
+            Some(byte) if *byte > b' ' => Ok(*byte),
+            _ => self.peek_after_space().ok_or(Refused),
+        }
+    }
+
+    #[cold]
+    fn peek_after_space(&mut self) -> Option<u8> {
+        loop {
+            match self.json.get(self.at)? {
+                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
+                byte => return Some(*byte),
+            }
+        }
+    }
+
+    /// Whether nothing but space is left.
+    pub fn is_at_end(&mut self) -> bool {
+        self.peek_after_space().is_none()
+    }
+
+    /// Takes a token of one byte, which need not have been peeked at.
+    #[inline]
+    pub fn take(&mut self, wanted: u8) -> Result {
+        if self.peek()? != wanted {
+            return Err(Refused);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Takes a word of letters.
+    #[inline]
+    pub fn word(&mut self, word: &str) -> Result {
+        if !self.json[self.at..].starts_with(word.as_bytes()) {
+            return Err(Refused);
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// Takes what begins an array or object.
+    #[inline]
+    pub fn open(&mut self) -> Result {
+        self.levels = self.levels.checked_sub(1).ok_or(Refused)?;
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Whether another part of an array or object comes; the comma before it is taken, if it is not the
+    /// first.
+    #[inline]
+    pub fn has_more(&mut self, is_first: bool, end: u8) -> Result<bool> {
+        match self.peek()? {
+            byte if byte == end => Ok(false),
+            _ if is_first => Ok(true),
+            b',' => {
+                self.at += 1;
+                Ok(true)
+            }
+            _ => Err(Refused),
+        }
+    }
+
+    /// Takes what ends an array or object, which need not have been peeked at.
+    #[inline]
+    pub fn close(&mut self, end: u8) -> Result {
+        self.levels += 1;
+        self.take(end)
+    }
+
+    /// Takes a string: where its content is, unless it has an escape and is [`unescaped`](Self::unescaped).
+    // A call takes as long as most strings.
+    #[inline(always)]
+    pub fn string(&mut self) -> Result<Option<Range<usize>>> {
+        self.at += 1;
+        let content = self.plain();
+        if self.json.get(self.at) == Some(&b'"') {
+            self.at += 1;
+            return Ok(Some(content));
+        }
+        self.unescape(content)?;
+        Ok(None)
+    }
+
+    /// The last string that had an escape. It is UTF-8 if the text is.
+    pub fn unescaped(&self) -> &[u8] {
+        &self.unescaped
+    }
+
+    /// Takes what stands for itself in a string.
+    #[inline]
+    fn plain(&mut self) -> Range<usize> {
+        let start = self.at;
+        self.at += scan::plain(&self.json[start..]);
+        start..self.at
+    }
+
+    /// Takes the rest of a string that begins with `plain`.
+    #[cold]
+    fn unescape(&mut self, mut plain: Range<usize>) -> Result {
+        self.unescaped.clear();
+        loop {
+            self.unescaped.extend_from_slice(&self.json[plain]);
+            match self.next()? {
+                b'"' => return Ok(()),
+                b'\\' => self.escape()?,
+                _ => return Err(Refused),
+            }
+            plain = self.plain();
+        }
+    }
+
+    fn escape(&mut self) -> Result {
+        let character = match self.next()? {
+            byte @ (b'"' | b'\\' | b'/') => byte.into(),
+            b'n' => '\n',
+            b't' => '\t',
+            b'r' => '\r',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'u' => self.unicode()?,
+            _ => return Err(Refused),
+        };
+        let mut utf8 = [0; 4];
+        let utf8 = character.encode_utf8(&mut utf8).as_bytes();
+        self.unescaped.extend_from_slice(utf8);
+        Ok(())
+    }
+
+    /// The character that one escape means, or two that are surrogates.
+    fn unicode(&mut self) -> Result<char> {
+        let first = self.four_digits()?;
+        let code = match first {
+            0xD800..0xDC00 => {
+                if [self.next()?, self.next()?] != *b"\\u" {
+                    return Err(Refused);
+                }
+                match self.four_digits()? {
+                    second @ 0xDC00..0xE000 => {
+                        0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00)
+                    }
+                    _ => return Err(Refused),
+                }
+            }
+            code => code,
+        };
+        char::from_u32(code).ok_or(Refused)
+    }
+
+    fn four_digits(&mut self) -> Result<u32> {
+        let mut code = 0;
+        for _ in 0..4 {
+            let digit = char::from(self.next()?).to_digit(16);
+            code = code << 4 | digit.ok_or(Refused)?;
+        }
+        Ok(code)
+    }
+
+    fn next(&mut self) -> Result<u8> {
+        let byte = self.json.get(self.at).ok_or(Refused)?;
+        self.at += 1;
+        Ok(*byte)
+    }
+
+    /// Takes a number.
+    #[inline]
+    pub fn number(&mut self) -> Result<Number<'a>> {
+        let start = self.at;
+        let is_negative = self.skip_if(|byte| byte == b'-');
+        let first_digit = self.at;
+        let magnitude = self.digits(0)?;
+        let digits = self.at - first_digit;
+        if digits > 1 && self.json[first_digit] == b'0' {
+            return Err(Refused);
+        }
+        match self.json.get(self.at) {
+            Some(b'.' | b'e' | b'E') => self.float(start, magnitude),
+            _ if digits > CERTAIN_DIGITS => self.since(start).map(Number::Large),
+            _ => Ok(Number::Integer {
+                is_negative,
+                magnitude,
+            }),
+        }
+    }
+
+    /// Takes the rest of a number from `start` on, which has a point or an exponent.
+    fn float(&mut self, start: usize, whole: u64) -> Result<Number<'a>> {
+        let mut decimal = Decimal {
+            all: whole,
+            decimals: 0,
+        };
+        if self.skip_if(|byte| byte == b'.') {
+            let first = self.at;
+            decimal.all = self.digits(whole)?;
+            decimal.decimals = self.at - first;
+        }
+        let has_certain_digits = self.at - start <= CERTAIN_DIGITS;
+        let has_exponent = self.skip_if(|byte| byte == b'e' || byte == b'E');
+        if has_exponent {
+            self.skip_if(|byte| byte == b'+' || byte == b'-');
+            self.digits(0)?;
+        }
+        let is_negative = self.json[start] == b'-';
+        let value = match decimal.exact() {
+            Some(value) if has_certain_digits && !has_exponent => {
+                if is_negative {
+                    -value
+                } else {
+                    value
+                }
+            }
+            _ => self.since(start)?.parse().map_err(|_| Refused)?,
+        };
+        if value.is_finite() {
+            Ok(Number::Float(value))
+        } else {
+            Err(Refused)
+        }
+    }
+
+    #[cold]
+    fn since(&self, start: usize) -> Result<&'a str> {
+        let json: &'a [u8] = self.json;
+        std::str::from_utf8(&json[start..self.at]).map_err(|_| Refused)
+    }
+
+    /// Takes at least one digit: `value` continued by them, which is right up to 19 digits in all.
+    #[inline]
+    fn digits(&mut self, mut value: u64) -> Result<u64> {
+        let start = self.at;
+        while let Some(digit @ b'0'..=b'9') = self.json.get(self.at) {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            self.at += 1;
+        }
+        if self.at == start {
+            return Err(Refused);
+        }
+        Ok(value)
+    }
+
+    #[inline]
+    fn skip_if(&mut self, wanted: impl Fn(u8) -> bool) -> bool {
+        let found = self.json.get(self.at).is_some_and(|byte| wanted(*byte));
+        self.at += usize::from(found);
+        found
+    }
+}
