@@ -97,12 +97,13 @@ impl<'de> Deserializer<'de> {
     }
 }
 
-/// Whether somebody has built `serde_json` so that it keeps the digits of numbers: then it reads floats.
+/// Whether somebody has built `serde_json` so that it keeps the digits of numbers (its feature
+/// `arbitrary_precision`): then it reads floats.
 fn keeps_digits() -> bool {
     static KEEPS: OnceLock<bool> = OnceLock::new();
     *KEEPS.get_or_init(|| {
-        let number = serde_json::from_str::<serde_json::Number>("1e0");
-        number.is_ok_and(|number| number.to_string() == "1e0")
+        let number = serde_json::from_str::<serde_json::Number>("1.00");
+        number.is_ok_and(|number| number.to_string() == "1.00")
     })
 }
 
