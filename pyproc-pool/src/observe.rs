@@ -225,7 +225,8 @@ pub enum WorkerEvent<'a> {
     Replaced {
         /// The slot, which has another by now.
         worker: usize,
-        /// How it died, if it did before it had answered the calls that it had.
+        /// How it died, if it did before it had answered the calls that it had. None either if the pool was shut
+        /// down first.
         error: Option<&'a Error>,
     },
     /// It died, or broke the protocol and was ended.
