@@ -73,6 +73,21 @@ def test_keys_of_any_length_are_read_whatever_was_read_before(value):
     assert core.loads(json.dumps(rows).encode()) == rows
 
 
+@given(st.lists(st.text(max_size=17), max_size=30))
+def test_texts_are_read_whatever_was_read_before(texts):
+    alike = [text[:-1] for text in texts] + [text + "x" for text in texts]
+    document = json.dumps([texts, alike, texts, alike, texts], ensure_ascii=False).encode()
+    assert core.loads(document) == [texts, alike, texts, alike, texts]
+
+
+def test_a_short_text_that_comes_again_is_one_object():
+    once, again, third, other = core.loads(
+        b'["fifteen letters", "fifteen letters", "fifteen letters", "fifteen_letters"]'
+    )
+    assert again is third
+    assert [once, again, other] == ["fifteen letters", "fifteen letters", "fifteen_letters"]
+
+
 KEYS = st.text(max_size=40) | st.sampled_from(
     ["", '"', "\n", "é" * 13, "x" * 27, "x" * 28, "x" * 29]
 )

@@ -126,7 +126,10 @@ impl<'a, 'py> Decoder<'a, 'py> {
 
     fn string(&mut self) -> Result<Bound<'py, PyAny>> {
         match self.reader.string()? {
-            Some(content) => Ok(ffi::string(self.py, &self.json[content])?),
+            Some(content) => {
+                let (len, rest) = (content.len(), &self.json[content.start..]);
+                Ok(self.keys.words.get(self.py, rest, len)?)
+            }
             None => self.unescaped(),
         }
     }

@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+use super::words::Words;
 use crate::ffi;
 
 const PLACES: usize = 512;
@@ -12,6 +13,8 @@ const LONGEST: usize = 64;
 /// A bounded cache: each key has one place, and the latest one there stays.
 pub(crate) struct Keys {
     places: Vec<Option<Key>>,
+    /// Values that are short texts have places of their own.
+    pub(super) words: Words,
 }
 
 struct Key {
@@ -25,6 +28,7 @@ impl Keys {
     pub(crate) fn new() -> Self {
         Self {
             places: (0..PLACES).map(|_| None).collect(),
+            words: Words::new(),
         }
     }
 
@@ -58,7 +62,7 @@ impl Keys {
 
 /// The length, and as many bytes as there is room for: of short keys, all.
 #[inline]
-fn summary(bytes: &[u8], len: usize) -> u128 {
+pub(super) fn summary(bytes: &[u8], len: usize) -> u128 {
     let first = match bytes.first_chunk::<16>() {
         Some(first) => u128::from_le_bytes(*first),
         None => bytes
@@ -72,7 +76,7 @@ fn summary(bytes: &[u8], len: usize) -> u128 {
 
 /// Who sends keys that collide only makes the cache useless to itself.
 #[inline]
-fn hash(summary: u128) -> usize {
+pub(super) fn hash(summary: u128) -> usize {
     const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
     let mixed = summary as u64 ^ ((summary >> 64) as u64).rotate_left(29);
     (mixed.wrapping_mul(FACTOR) >> 40) as usize

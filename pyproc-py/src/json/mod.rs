@@ -5,6 +5,7 @@ mod encode;
 mod keys;
 mod labels;
 pub(crate) mod leaf;
+mod words;
 
 pub(crate) use decode::{Decoder, Odd};
 pub(crate) use encode::encode;
