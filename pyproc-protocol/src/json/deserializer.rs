@@ -5,7 +5,7 @@ use std::{mem, str};
 
 use serde::{
     Deserialize,
-    de::{self, DeserializeSeed, Deserializer as _, Visitor},
+    de::{self, DeserializeSeed, Deserializer as _, IgnoredAny, Visitor},
     forward_to_deserialize_any,
 };
 
@@ -21,6 +21,7 @@ const LEVELS: usize = 127;
 pub(super) struct Deserializer<'de> {
     text: &'de str,
     reader: Reader<'de>,
+    has_failed: bool,
 }
 
 impl<'de> Deserializer<'de> {
@@ -28,16 +29,50 @@ impl<'de> Deserializer<'de> {
         Self {
             text,
             reader: Reader::new(text.as_bytes(), LEVELS),
+            has_failed: false,
         }
     }
 
-    pub(super) fn is_at_end(&mut self) -> bool {
-        self.reader.is_at_end()
+    /// Whether all of the text was read, and nothing failed on the way.
+    pub(super) fn is_complete(&mut self) -> bool {
+        !self.has_failed && self.reader.is_at_end()
+    }
+
+    /// A type may make a value of an error. With `serde_json` it might have got no error, or goes on
+    /// at another place.
+    #[inline]
+    fn note<T>(&mut self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.has_failed = true;
+        }
+        result
     }
 }
 
-/// Each begins with a byte that was peeked at.
+/// Each but the first begins with a byte that was peeked at.
 impl<'de> Deserializer<'de> {
+    #[inline]
+    fn visit_any<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        match self.reader.peek()? {
+            b'"' => self.visit_text(visitor),
+            b'{' => self.visit_object(visitor),
+            b'[' => self.visit_array(visitor),
+            b't' => {
+                self.reader.word("true")?;
+                visitor.visit_bool(true)
+            }
+            b'f' => {
+                self.reader.word("false")?;
+                visitor.visit_bool(false)
+            }
+            b'n' => {
+                self.reader.word("null")?;
+                visitor.visit_unit()
+            }
+            _ => self.visit_number(visitor),
+        }
+    }
+
     #[inline]
     fn visit_text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         match self.reader.string()? {
@@ -72,10 +107,35 @@ impl<'de> Deserializer<'de> {
         visitor.visit_f64(float)
     }
 
-    /// Takes a number that is the content of a string.
-    fn visit_quoted_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+    fn visit_i128<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        visitor.visit_i128(match self.reader.number()? {
+            Number::Integer {
+                is_negative,
+                magnitude,
+            } => match is_negative {
+                true => -i128::from(magnitude),
+                false => magnitude.into(),
+            },
+            Number::Large(digits) => digits.parse().map_err(|_| Refused)?,
+            Number::Float(_) => return Err(Refused),
+        })
+    }
+
+    fn visit_u128<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        visitor.visit_u128(match self.reader.number()? {
+            Number::Integer {
+                is_negative: false,
+                magnitude,
+            } => magnitude.into(),
+            Number::Large(digits) => digits.parse().map_err(|_| Refused)?,
+            _ => return Err(Refused),
+        })
+    }
+
+    /// Takes what is the content of a string.
+    fn quoted<T>(&mut self, content: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.reader.take(b'"')?;
-        let value = self.visit_number(visitor)?;
+        let value = content(self)?;
         self.reader.word("\"")?;
         Ok(value)
     }
@@ -85,6 +145,17 @@ impl<'de> Deserializer<'de> {
         self.reader.open()?;
         let value = visitor.visit_seq(Parts::new(self))?;
         self.reader.close(b']')?;
+        Ok(value)
+    }
+
+    /// An enum that is an object: of the variant's name, and its value.
+    fn visit_variant<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        self.reader.open()?;
+        let value = visitor.visit_enum(Variant {
+            of: self,
+            has_value: true,
+        })?;
+        self.reader.close(b'}')?;
         Ok(value)
     }
 
@@ -112,10 +183,11 @@ macro_rules! only {
     ($($first:pat => $visit:ident: $($method:ident($($argument:ty)?))*,)*) => {$($(
         #[inline]
         fn $method<V: Visitor<'de>>(self, $(_: $argument,)? visitor: V) -> Result<V::Value> {
-            match self.reader.peek()? {
-                $first => self.$visit(visitor),
+            let value = match self.reader.peek() {
+                Ok($first) => self.$visit(visitor),
                 _ => Err(Refused),
-            }
+            };
+            self.note(value)
         }
     )*)*};
 }
@@ -125,38 +197,26 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
 
     #[inline]
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        match self.reader.peek()? {
-            b'"' => self.visit_text(visitor),
-            b'{' => self.visit_object(visitor),
-            b'[' => self.visit_array(visitor),
-            b't' => {
-                self.reader.word("true")?;
-                visitor.visit_bool(true)
-            }
-            b'f' => {
-                self.reader.word("false")?;
-                visitor.visit_bool(false)
-            }
-            b'n' => {
-                self.reader.word("null")?;
-                visitor.visit_unit()
-            }
-            _ => self.visit_number(visitor),
-        }
+        let value = self.visit_any(visitor);
+        self.note(value)
     }
 
     #[inline]
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.deserialize_any(visitor)
+        self.deserialize_any(IgnoredAny)?;
+        visitor.visit_unit()
     }
 
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        if self.reader.peek()? == b'n' {
-            self.reader.word("null")?;
-            return visitor.visit_none();
+        match self.reader.peek() {
+            Ok(b'n') => {
+                let word = self.reader.word("null");
+                self.note(word)?;
+                visitor.visit_none()
+            }
+            _ => visitor.visit_some(self),
         }
-        visitor.visit_some(self)
     }
 
     #[inline]
@@ -166,7 +226,7 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         visitor: V,
     ) -> Result<V::Value> {
         if name.starts_with(PRIVATE) {
-            return Err(Refused);
+            return self.note(Err(Refused));
         }
         visitor.visit_newtype_struct(self)
     }
@@ -178,11 +238,12 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        match self.reader.peek()? {
-            b'{' => self.visit_object(visitor),
-            b'[' => self.visit_array(visitor),
+        let value = match self.reader.peek() {
+            Ok(b'{') => self.visit_object(visitor),
+            Ok(b'[') => self.visit_array(visitor),
             _ => Err(Refused),
-        }
+        };
+        self.note(value)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -191,20 +252,15 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        let has_value = self.reader.peek()? == b'{';
-        if !has_value {
-            return visitor.visit_enum(Variant {
-                of: self,
-                has_value,
-            });
-        }
-        self.reader.open()?;
-        let value = visitor.visit_enum(Variant {
-            of: &mut *self,
-            has_value,
-        })?;
-        self.reader.close(b'}')?;
-        Ok(value)
+        let value = match self.reader.peek() {
+            Ok(b'"') => visitor.visit_enum(Variant {
+                of: &mut *self,
+                has_value: false,
+            }),
+            Ok(b'{') => self.visit_variant(visitor),
+            _ => Err(Refused),
+        };
+        self.note(value)
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(
@@ -229,9 +285,11 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         b'n' => deserialize_any: deserialize_unit(),
         b't' | b'f' => deserialize_any: deserialize_bool(),
         b'-' | b'0'..=b'9' => visit_number:
-            deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64() deserialize_i128()
-            deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
+            deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64()
+            deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64()
             deserialize_f32() deserialize_f64(),
+        b'-' | b'0'..=b'9' => visit_i128: deserialize_i128(),
+        b'-' | b'0'..=b'9' => visit_u128: deserialize_u128(),
         b'"' => visit_text:
             deserialize_char() deserialize_str() deserialize_string() deserialize_identifier(),
         b'[' => visit_array:
@@ -254,7 +312,11 @@ impl<'r, 'de> Parts<'r, 'de> {
 
     #[inline]
     fn has_more(&mut self, end: u8) -> Result<bool> {
-        self.of.reader.has_more(mem::take(&mut self.is_first), end)
+        match self.of.reader.has_more(mem::take(&mut self.is_first), end) {
+            // A type that passes over errors waits for the end.
+            Err(_) if self.of.has_failed => Ok(false),
+            has_more => has_more,
+        }
     }
 }
 
@@ -293,9 +355,19 @@ struct Key<'r, 'de>(&'r mut Deserializer<'de>);
 
 /// Methods that take a number in quotes.
 macro_rules! quoted {
-    ($($method:ident)*) => {$(
+    ($($visit:ident: $($method:ident)*,)*) => {$($(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-            self.0.visit_quoted_number(visitor)
+            let value = self.0.quoted(|number| number.$visit(visitor));
+            self.0.note(value)
+        }
+    )*)*};
+}
+
+/// Methods that are left to `serde_json`.
+macro_rules! refused {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value> {
+            self.0.note(Err(Refused))
         }
     )*};
 }
@@ -318,33 +390,37 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
         visitor: V,
     ) -> Result<V::Value> {
         if name.starts_with(PRIVATE) {
-            return Err(Refused);
+            return self.0.note(Err(Refused));
         }
         visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _name: &'static str,
-        _variants: &'static [&'static str],
+        name: &'static str,
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        visitor.visit_enum(Variant {
-            of: self.0,
-            has_value: false,
-        })
+        match self.0.reader.peek() {
+            Ok(b'"') => self.0.deserialize_enum(name, variants, visitor),
+            _ => self.0.note(Err(Refused)),
+        }
     }
 
     quoted! {
-        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
-        deserialize_f32 deserialize_f64
+        visit_number:
+            deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+            deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+            deserialize_f32 deserialize_f64,
+        visit_i128: deserialize_i128,
+        visit_u128: deserialize_u128,
     }
 
-    // What else may be asked for is a string, or not in `serde_json`'s keys either.
+    refused! { deserialize_bool deserialize_bytes deserialize_byte_buf }
+
+    // What else may be asked for is a string in `serde_json`'s keys, too.
     forward_to_deserialize_any! {
-        bool char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier
-        ignored_any
+        char str string unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
 
@@ -359,10 +435,12 @@ impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
     type Variant = Self;
 
     fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self)> {
-        let variant = seed.deserialize(&mut *self.of)?;
-        if self.has_value {
-            self.of.reader.take(b':')?;
+        if !self.has_value {
+            let variant = seed.deserialize(&mut *self.of)?;
+            return Ok((variant, self));
         }
+        let variant = seed.deserialize(Key(self.of))?;
+        self.of.reader.take(b':')?;
         Ok((variant, self))
     }
 }

@@ -71,7 +71,7 @@ pub fn decode_json<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
 fn read<T: DeserializeOwned>(json: &str) -> Option<T> {
     let mut deserializer = Deserializer::new(json);
     let value = T::deserialize(&mut deserializer).ok()?;
-    deserializer.is_at_end().then_some(value)
+    deserializer.is_complete().then_some(value)
 }
 
 impl fmt::Display for Refused {
