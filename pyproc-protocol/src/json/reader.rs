@@ -26,7 +26,7 @@ pub enum Number<'a> {
     },
     /// An integer of more digits, with its sign.
     Large(&'a str),
-    /// A number with a point or an exponent, rounded right, which may be too large for a float.
+    /// A number with a point or an exponent, rounded right; infinite if it is too large for a float.
     Float(f64),
 }
 
@@ -261,11 +261,7 @@ impl<'a> Reader<'a> {
             }
             _ => self.since(start)?.parse().map_err(|_| Refused)?,
         };
-        if value.is_finite() {
-            Ok(Number::Float(value))
-        } else {
-            Err(Refused)
-        }
+        Ok(Number::Float(value))
     }
 
     #[cold]

@@ -19,7 +19,7 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 
-use super::{decode_json, read};
+use super::{decode_json, is_plain, read};
 
 /// It is read here, and as `serde_json` reads it.
 fn assert_read<T: DeserializeOwned + Debug>(json: &str) {
@@ -401,6 +401,7 @@ fn as_many_levels_are_read_as_serde_json_reads() {
         let objects = r#"{"a":"#.repeat(levels) + "0" + &"}".repeat(levels);
         assert_same::<Value>(objects.as_bytes());
     }
+    assert_read::<Value>(&("[".repeat(127) + &"]".repeat(127)));
     // Only those that are open at a time count.
     assert_read::<Value>(&format!("[{}[]]", "[[]],".repeat(200)));
 }
@@ -454,12 +455,20 @@ fn what_is_no_json_is_the_error_that_serde_json_gives() {
         "[1]]",
         "'a'",
         "\u{b}1",
+        "{\"a\";1}",
+        "\"\\'\"",
+        "\"\\ud800\\ue000\"",
+        "\"\\ud800xxdc00\"",
+        "[\"\\n\u{1}]",
     ];
     for json in odd {
         assert!(serde_json::from_str::<Value>(json).is_err(), "{json}");
         assert_same::<Value>(json.as_bytes());
     }
+    assert_same::<Value>("9".repeat(400).as_bytes());
     assert_same::<String>(b"\"\xff\"");
+    assert_same::<Vec<Kind>>(br#"["new \"type\"" 5]"#);
+    assert_same::<(u8,)>(b"[1}");
     assert_same::<Row>(br#"{"id": "one"}"#);
     assert_same::<Kind>(br#"{"Unit": 1}"#);
     assert_same::<Kind>(br#"{"Unit": null, "Unit": null}"#);
@@ -490,11 +499,18 @@ fn every_float_is_the_one_nearest_to_its_digits() {
         "-2.2250738585072014E-308",
         "9999999999999999999.9",
         "1e-400",
+        "1E5",
+        "1.8446744073709551617",
+        "1157247734778051.1",
     ];
     for text in digits {
         let expected: f64 = text.parse().unwrap();
         let value: f64 = read(text).unwrap();
         assert_eq!(value.to_bits(), expected.to_bits(), "{text}");
+    }
+    for decimals in 1..30 {
+        let text = "0.".to_owned() + &"3".repeat(decimals);
+        assert_eq!(read::<f64>(&text), text.parse().ok(), "{text}");
     }
 }
 
@@ -527,9 +543,23 @@ fn each_character_is_read_at_each_place_of_a_short_and_of_a_long_text() {
                 let mut text = "x".repeat(len);
                 text.insert(place, character);
                 assert_read::<String>(&serde_json::to_string(&text).unwrap());
+                let is_special = character < ' ' || character == '"' || character == '\\';
+                assert_eq!(is_plain(text.as_bytes()), !is_special, "{text:?}");
+                assert_eq!(
+                    read::<String>(&format!("\"{text}\"")).is_some(),
+                    !is_special,
+                    "{text:?}"
+                );
             }
         }
     }
+}
+
+#[test]
+fn every_escape_and_every_space_is_read() {
+    assert_read::<String>(r#""\"\\\/\b\f\n\r\t\u00E9\u00e9""#);
+    assert_read::<String>(r#""\ud800\udc00\ud800\udfff\udbff\udc00\udbff\uDFFF\ud7ff\ue000""#);
+    assert_read::<Value>(" \t\r\n[\r1\r,\t2 , {\n\"a\"\r: 3\t}\n]\r\n\t ");
 }
 
 fn value() -> impl Strategy<Value = Value> {
