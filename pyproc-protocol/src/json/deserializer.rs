@@ -85,26 +85,20 @@ impl<'de> Deserializer<'de> {
 
     #[inline]
     fn visit_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
-        let float = match self.reader.number()? {
-            Number::Large(digits) => match digits.parse() {
-                Ok(value) => return visitor.visit_u64(value),
-                Err(_) => digits.parse().map_err(|_| Refused)?,
-            },
-            Number::Float(value) => value,
-            Number::Integer {
-                is_negative: false,
-                magnitude,
-            } => return visitor.visit_u64(magnitude),
-            Number::Integer { magnitude, .. } => match 0_i64.checked_sub_unsigned(magnitude) {
-                Some(value) if value < 0 => return visitor.visit_i64(value),
-                // `serde_json` reads what is too small for an integer, and minus zero, as a float.
-                _ => -(magnitude as f64),
-            },
-        };
-        if keeps_digits() || !float.is_finite() {
-            return Err(Refused);
+        visit(self.reader.number()?, visitor)
+    }
+
+    /// A float of 32 bits is rounded once.
+    fn visit_f32<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        let start = self.reader.offset();
+        match self.reader.number()? {
+            Number::Float(_) => {
+                let digits = self.text.get(start..self.reader.offset());
+                let float: f32 = digits.ok_or(Refused)?.parse().map_err(|_| Refused)?;
+                visit_float(float.into(), visitor)
+            }
+            number => visit(number, visitor),
         }
-        visitor.visit_f64(float)
     }
 
     fn visit_i128<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
@@ -166,6 +160,35 @@ impl<'de> Deserializer<'de> {
         self.reader.close(b'}')?;
         Ok(value)
     }
+}
+
+#[inline]
+fn visit<'de, V: Visitor<'de>>(number: Number<'_>, visitor: V) -> Result<V::Value> {
+    let float = match number {
+        Number::Large(digits) => match digits.parse() {
+            Ok(value) => return visitor.visit_u64(value),
+            Err(_) => digits.parse().map_err(|_| Refused)?,
+        },
+        Number::Float(value) => value,
+        Number::Integer {
+            is_negative: false,
+            magnitude,
+        } => return visitor.visit_u64(magnitude),
+        Number::Integer { magnitude, .. } => match 0_i64.checked_sub_unsigned(magnitude) {
+            Some(value) if value < 0 => return visitor.visit_i64(value),
+            // `serde_json` reads what is too small for an integer, and minus zero, as a float.
+            _ => -(magnitude as f64),
+        },
+    };
+    visit_float(float, visitor)
+}
+
+#[inline]
+fn visit_float<'de, V: Visitor<'de>>(float: f64, visitor: V) -> Result<V::Value> {
+    if keeps_digits() || !float.is_finite() {
+        return Err(Refused);
+    }
+    visitor.visit_f64(float)
 }
 
 /// Whether somebody has built `serde_json` so that it keeps the digits of numbers (its feature
@@ -287,7 +310,8 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         b'-' | b'0'..=b'9' => visit_number:
             deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64()
             deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64()
-            deserialize_f32() deserialize_f64(),
+            deserialize_f64(),
+        b'-' | b'0'..=b'9' => visit_f32: deserialize_f32(),
         b'-' | b'0'..=b'9' => visit_i128: deserialize_i128(),
         b'-' | b'0'..=b'9' => visit_u128: deserialize_u128(),
         b'"' => visit_text:
@@ -411,7 +435,8 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
         visit_number:
             deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
             deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
-            deserialize_f32 deserialize_f64,
+            deserialize_f64,
+        visit_f32: deserialize_f32,
         visit_i128: deserialize_i128,
         visit_u128: deserialize_u128,
     }

@@ -44,6 +44,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// How many bytes were taken.
+    pub fn offset(&self) -> usize {
+        self.at
+    }
+
     /// The byte that the next token begins with, which is not taken.
     #[inline]
     pub fn peek(&mut self) -> Result<u8> {

@@ -514,6 +514,24 @@ fn every_float_is_the_one_nearest_to_its_digits() {
     }
 }
 
+/// Rounded to 64 bits first, it would be the float below.
+#[test]
+fn a_float_of_32_bits_is_rounded_once() {
+    let text = "1.00000005960464477541";
+    let value: f32 = read(text).unwrap();
+    assert_eq!(value.to_bits(), text.parse::<f32>().unwrap().to_bits());
+    assert_ne!(
+        value.to_bits(),
+        (text.parse::<f64>().unwrap() as f32).to_bits()
+    );
+    let keys: BTreeMap<F32, u8> = read(&format!("{{\"{text}\": 1}}")).unwrap();
+    assert_eq!(
+        keys.into_keys().next(),
+        Some(F32("visit_f64 1.0000001192092896".into()))
+    );
+    assert_same::<f32>(b"1e40");
+}
+
 #[test]
 fn integers_keep_their_type_up_to_the_last_that_fits() {
     for text in [
