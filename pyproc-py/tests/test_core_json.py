@@ -130,6 +130,11 @@ def test_decimal_fractions_at_the_bounds_of_the_fast_way(document):
     assert repr(core.loads(document.encode())) == repr(float(document))
 
 
+def test_a_number_too_large_for_a_float_is_infinite_without_a_second_reading():
+    # The standard codec, which takes what the core leaves, skips no space in front.
+    assert core.loads(b" [1e999, -1e999]") == [float("inf"), float("-inf")]
+
+
 @pytest.mark.parametrize("size", range(70))
 def test_strings_of_each_length_are_written_whole(size):
     text = "abcdefghijklmnopqrstuvwxyz0123456789" * 2
