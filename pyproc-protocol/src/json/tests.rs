@@ -64,6 +64,11 @@ struct Wrapped(i64);
 struct Pair(u32, char);
 
 #[derive(Debug, Deserialize)]
+struct Plain {
+    id: u8,
+}
+
+#[derive(Debug, Deserialize)]
 struct Row {
     id: u64,
     name: String,
@@ -119,7 +124,8 @@ macro_rules! ask {
             let (array, object) = (format!("[{json}, {json}]"), format!("{{{json}: {json}}}"));
             $(
                 assert_same::<$name>(json.as_bytes());
-                assert_same::<BTreeMap<$name, $name>>(object.as_bytes());
+                assert_same::<BTreeMap<$name, Any>>(object.as_bytes());
+                assert_same::<BTreeMap<Lenient<$name>, Any>>(object.as_bytes());
                 assert_same::<Lenient<$name>>(json.as_bytes());
                 assert_same::<Vec<Lenient<$name>>>(array.as_bytes());
             )*
@@ -228,7 +234,7 @@ impl<'de> Visitor<'de> for Told {
 }
 
 /// What cannot be read is nothing.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Lenient<T>(Option<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Lenient<T> {
@@ -352,6 +358,7 @@ fn what_was_passed_over_is_what_serde_json_passes_over() {
         r#"[1, "a", 2]"#,
         r#"["a", 300, 1.5, null, [1], {"a": 1}]"#,
         r#"{"Tuple": [300, ""]}"#,
+        r#"[{"Tuple": [300, ""]}"#,
     ] {
         assert_same::<Lenient<u8>>(json.as_bytes());
         assert_same::<Lenient<Kind>>(json.as_bytes());
@@ -359,6 +366,8 @@ fn what_was_passed_over_is_what_serde_json_passes_over() {
         assert_same::<Lenient<Vec<Lenient<Vec<u8>>>>>(json.as_bytes());
         assert_same::<Vec<Lenient<Vec<u8>>>>(json.as_bytes());
         assert_same::<Vec<Lenient<Box<RawValue>>>>(json.as_bytes());
+        assert_same::<Vec<Lenient<Pair>>>(json.as_bytes());
+        assert_same::<Vec<Lenient<Plain>>>(json.as_bytes());
     }
     for json in [r#"[1, "a", 2]"#, "[null, 300, 2, 1.5]", "[]"] {
         assert_same::<Readable<u8>>(json.as_bytes());
