@@ -215,7 +215,8 @@ impl Parts {
     fn take(&mut self, len: usize, part: &'static str) -> Result<&[u8], DecodeError> {
         let start = self.offset;
         let taken = self.frame.get(start..).and_then(|rest| rest.get(..len));
-        let taken = taken.ok_or(DecodeError::Truncated {
+        // Else an error would be made and dropped for each part.
+        let taken = taken.ok_or_else(|| DecodeError::Truncated {
             part,
             offset: start,
             len: self.frame.len(),
