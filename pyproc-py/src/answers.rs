@@ -169,13 +169,19 @@ impl Clocks {
     /// A function begins.
     pub(crate) fn start(&mut self) -> Stopwatch {
         let began = Instant::now();
-        let known = self.known.filter(|(_, when)| began - *when < TELLS);
-        let (time, when) = known.unwrap_or_else(|| (time_of_day(), began));
-        self.known = Some((time, when));
-        Stopwatch {
-            start: time + (began - when),
-            began,
-        }
+        let told = self.known.and_then(|(time, when)| {
+            let since = began - when;
+            (since < TELLS).then(|| time + since)
+        });
+        let start = told.unwrap_or_else(|| self.look(began));
+        Stopwatch { start, began }
+    }
+
+    #[cold]
+    fn look(&mut self, now: Instant) -> Duration {
+        let time = time_of_day();
+        self.known = Some((time, now));
+        time
     }
 }
 

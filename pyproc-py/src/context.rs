@@ -1,7 +1,7 @@
 //! What may be known of a call while it runs; see `pyproc_worker._call`.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -20,6 +20,8 @@ static RUN: Lazy = Lazy::new("pyproc_worker._call", "run");
 static RUN_ASYNC: Lazy = Lazy::new("pyproc_worker._call", "run_async");
 static CALL: Lazy = Lazy::new("pyproc_worker._call", "Call");
 static MODULE: Lazy = Lazy::new("pyproc_worker", "_call");
+/// Quicker than to ask the module.
+static NAMES: Lazy = Lazy::new("pyproc_worker._call", "__dict__");
 static SET: Lazy = Lazy::new("pyproc_worker._call", "set_current");
 
 /// Headers, trace and the way to the client, as `_call.Call` takes them.
@@ -121,10 +123,11 @@ struct Hooks<'py> {
 
 impl<'py> Hooks<'py> {
     fn look(py: Python<'py>) -> PyResult<Self> {
-        let module = MODULE.get(py)?;
-        let enter = !module.getattr(intern!(py, "enter"))?.is_none();
+        let names = NAMES.get(py)?.cast::<PyDict>()?;
+        let set = |name| names.get_item(name).map(|it| it.filter(|it| !it.is_none()));
+        let enter = set(intern!(py, "enter"))?.is_some();
         let stand = match enter {
-            true => Some(module.getattr(intern!(py, "stand"))?).filter(|it| !it.is_none()),
+            true => set(intern!(py, "stand"))?,
             false => None,
         };
         Ok(Self { enter, stand })
@@ -159,7 +162,7 @@ impl StandIn {
             None => self.put(py, core, stand)?,
         };
         // It is set but once, as it is taken by one call alone.
-        let _ = there.get().call.set(Unknown {
+        there.get().begin(Unknown {
             place,
             known: known.clone(),
             function: core.function.load(Ordering::Relaxed),
@@ -224,11 +227,12 @@ fn forget(py: Python<'_>) -> PyResult<()> {
 #[pyclass(frozen, module = "pyproc_worker._core")]
 struct Unbuilt {
     core: Arc<Core>,
-    call: OnceLock<Unknown>,
+    call: RwLock<Option<Unknown>>,
     built: PyOnceLock<Py<PyAny>>,
 }
 
 /// A call that nobody has asked for.
+#[derive(Clone)]
 struct Unknown {
     place: Place,
     known: Known,
@@ -242,12 +246,21 @@ impl Unbuilt {
     fn put(py: Python<'_>, core: &Arc<Core>) -> PyResult<Py<Self>> {
         let new = Self {
             core: Arc::clone(core),
-            call: OnceLock::new(),
+            call: RwLock::default(),
             built: PyOnceLock::new(),
         };
         let new = Bound::new(py, new)?;
         ffi::call(SET.get(py)?, new.as_any())?;
         Ok(new.unbind())
+    }
+
+    fn begin(&self, call: Unknown) {
+        *self.call.write().unwrap_or_else(PoisonError::into_inner) = Some(call);
+    }
+
+    /// `None` before it begins. Nobody waits for the lock: who holds it may have been left behind by a fork.
+    fn call(&self) -> Option<Unknown> {
+        self.call.try_read().ok()?.clone()
     }
 
     fn build(&self, py: Python<'_>, call: &Unknown) -> PyResult<Py<PyAny>> {
@@ -266,17 +279,17 @@ impl Unbuilt {
 impl Unbuilt {
     /// The `Call` that it stands for, if it does.
     fn own<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Some(call) = self.call.get() else {
+        let Some(call) = self.call() else {
             return Ok(None);
         };
-        let built = self.built.get_or_try_init(py, || self.build(py, call))?;
+        let built = self.built.get_or_try_init(py, || self.build(py, &call))?;
         Ok(Some(built.bind(py).clone()))
     }
 
     /// The `Call` that is found here.
     fn __call__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let call = self.call.get();
-        if self.core.is_serving() && call.is_none_or(|it| self.core.pulse.count() != it.count) {
+        let count = self.call().map(|it| it.count);
+        if self.core.is_serving() && count != Some(self.core.pulse.count()) {
             return look(py, &self.core);
         }
         self.own(py)
