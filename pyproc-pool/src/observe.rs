@@ -24,7 +24,7 @@ use crate::{Error, StartFailure, WorkerDeath};
 /// the log.
 ///
 /// ```
-/// use pyproc_pool::observe::{CallEnd, CallObserver, CallStart, Observer};
+/// use pyproc_pool::observe::{CallEnd, CallObserver, CallStart, Carried, Observer};
 ///
 /// /// Prints how long each call took.
 /// #[derive(Debug)]
@@ -33,7 +33,7 @@ use crate::{Error, StartFailure, WorkerDeath};
 /// struct PrintOne(String);
 ///
 /// impl Observer for Print {
-///     fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+///     fn begin(&self, call: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
 ///         Some(Box::new(PrintOne(call.method.into())))
 ///     }
 /// }
@@ -46,9 +46,13 @@ use crate::{Error, StartFailure, WorkerDeath};
 /// # let _builder = pyproc_pool::Pool::builder().observer(std::sync::Arc::new(Print));
 /// ```
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
-    /// A call begins, in the task of its caller and so in the caller's span. What is returned is told
-    /// how it ends; `None` if nobody wants to know.
-    fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>>;
+    /// A call begins, in the task of its caller and so in the caller's span. Adds what is to travel with the request; what is
+    /// returned is told how the call ends. `None` if nobody wants to know.
+    fn begin(
+        &self,
+        call: &CallStart<'_>,
+        carried: &mut Carried<'_>,
+    ) -> Option<Box<dyn CallObserver>>;
 
     /// A caller has sent its request, and what others had left to it: while the worker works, what the next call will
     /// need costs nobody time if it is made ready now. Called in the task of a caller, for some of the calls.
@@ -74,11 +78,6 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 
 /// Watches one call. It is told of the end of each call exactly once, whatever becomes of it.
 pub trait CallObserver: Send {
-    /// Adds what is to travel with the request.
-    fn carry(&mut self, carried: &mut Carried<'_>) {
-        let _ = carried;
-    }
-
     /// The call ended, in the task of its caller.
     fn end(self: Box<Self>, end: &CallEnd<'_>);
 }

@@ -141,7 +141,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         let limit = timeout.unwrap_or(shared.config.request_timeout);
         let deadline = far(now, limit);
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let mut watch = Watch::begin(shared.observer.as_deref(), method, now);
+        let mut watch = Watch::new(now);
         // Little but the pending call is kept while it is awaited: what this future holds, each call
         // holds.
         let outcome = match self.submit(admission, deadline, waker, &mut watch) {
@@ -196,7 +196,8 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         if let Some(carry) = &self.shared.carry.0 {
             carry(&mut self.headers);
         }
-        let wants_times = watch.carry(&mut self.headers);
+        let observer = self.shared.observer.as_deref();
+        let wants_times = watch.begin(observer, self.method, &mut self.headers);
         let max = self.shared.config.max_frame_size;
         let mut room = RequestHead::room(self.method, &self.headers, max);
         if watch.trace.is_some() {

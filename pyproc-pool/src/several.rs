@@ -32,8 +32,13 @@ impl Several {
 }
 
 impl Observer for Several {
-    fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
-        let mut calls: Vec<_> = self.0.iter().filter_map(|(it, _)| it.begin(call)).collect();
+    fn begin(
+        &self,
+        call: &CallStart<'_>,
+        carried: &mut Carried<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
+        let calls = self.0.iter().filter_map(|(it, _)| it.begin(call, carried));
+        let mut calls: Vec<_> = calls.collect();
         match calls.len() {
             0 | 1 => calls.pop(),
             _ => Some(Box::new(SeveralOfCall(calls))),
@@ -74,10 +79,6 @@ impl Observer for Several {
 struct SeveralOfCall(Vec<Box<dyn CallObserver>>);
 
 impl CallObserver for SeveralOfCall {
-    fn carry(&mut self, carried: &mut Carried<'_>) {
-        self.0.iter_mut().for_each(|it| it.carry(carried));
-    }
-
     fn end(self: Box<Self>, end: &CallEnd<'_>) {
         each(self.0, |it| it.end(end));
     }

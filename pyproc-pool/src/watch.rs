@@ -51,10 +51,10 @@ impl SeenAnswer {
 const UNWATCHABLE: bool = cfg!(pyproc_without_observer);
 
 impl Watch {
-    pub(crate) fn begin(observer: Option<&dyn Observer>, method: &str, start: Instant) -> Self {
-        let observer = observer.filter(|_| !UNWATCHABLE);
+    /// Of a call that nobody watches yet.
+    pub(crate) fn new(start: Instant) -> Self {
         Self {
-            observer: observer.and_then(|it| it.begin(&CallStart { method, start })),
+            observer: None,
             start,
             listed: false,
             request_bytes: 0,
@@ -62,18 +62,25 @@ impl Watch {
         }
     }
 
-    /// Asks what is to travel with the request. Returns whether the worker shall say when the function ran.
-    pub(crate) fn carry(&mut self, headers: &mut Headers) -> bool {
-        let Some(observer) = &mut self.observer else {
+    /// Tells the observer of the call, and asks what is to travel with the request. Returns whether the worker shall say when
+    /// the function ran.
+    pub(crate) fn begin(
+        &mut self,
+        observer: Option<&dyn Observer>,
+        method: &str,
+        headers: &mut Headers,
+    ) -> bool {
+        let Some(observer) = observer.filter(|_| !UNWATCHABLE) else {
             return false;
         };
+        let start = self.start;
         let mut carried = Carried {
             trace: None,
             caller_span_id: None,
             times: false,
             headers,
         };
-        observer.carry(&mut carried);
+        self.observer = observer.begin(&CallStart { method, start }, &mut carried);
         if let Some(context) = carried.trace {
             self.trace = Some(Trace {
                 context,

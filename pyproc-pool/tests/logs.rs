@@ -56,21 +56,18 @@ async fn a_call_that_completed_is_said_in_the_span_of_its_caller() {
 struct InSpan;
 
 impl Observer for InSpan {
-    fn begin(&self, _: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
-        Some(Box::new(Self))
-    }
-}
-
-impl CallObserver for InSpan {
-    fn carry(&mut self, carried: &mut Carried<'_>) {
+    fn begin(&self, _: &CallStart<'_>, carried: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
         carried.trace = Some(TraceContext {
             trace_id: [7; 16],
             span_id: [8; 8],
             flags: 1,
         });
         carried.caller_span_id = Some([9; 8]);
+        Some(Box::new(Self))
     }
+}
 
+impl CallObserver for InSpan {
     fn end(self: Box<Self>, _: &CallEnd<'_>) {}
 }
 

@@ -42,13 +42,21 @@ struct Note {
 }
 
 impl Observer for Notes {
-    fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
-        (call.method != "unwatched").then(|| {
-            Box::new(Note {
-                method: call.method.into(),
-                notes: Arc::clone(&self.0),
-            }) as Box<dyn CallObserver>
-        })
+    fn begin(
+        &self,
+        call: &CallStart<'_>,
+        carried: &mut Carried<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
+        if call.method == "unwatched" {
+            return None;
+        }
+        carried.trace = Some(TRACE);
+        carried.times = true;
+        carried.headers.insert("observer".into(), "here".into());
+        Some(Box::new(Note {
+            method: call.method.into(),
+            notes: Arc::clone(&self.0),
+        }))
     }
 
     fn worker(&self, event: &WorkerEvent<'_>) {
@@ -67,12 +75,6 @@ impl Observer for Notes {
 }
 
 impl CallObserver for Note {
-    fn carry(&mut self, carried: &mut Carried<'_>) {
-        carried.trace = Some(TRACE);
-        carried.times = true;
-        carried.headers.insert("observer".into(), "here".into());
-    }
-
     fn end(self: Box<Self>, end: &CallEnd<'_>) {
         let outcome = match end.outcome {
             CallOutcome::Success => "success".into(),
@@ -159,21 +161,18 @@ async fn a_worker_of_version_1_gets_the_trace_in_a_header() {
 struct Above;
 
 impl Observer for Above {
-    fn begin(&self, _: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
-        Some(Box::new(Self))
-    }
-}
-
-impl CallObserver for Above {
-    fn carry(&mut self, carried: &mut Carried<'_>) {
+    fn begin(&self, _: &CallStart<'_>, carried: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
         assert_eq!(
             carried.headers["observer"], "here",
             "the first has had its turn"
         );
         carried.caller_span_id = Some([9; 8]);
         carried.trace = Some(TRACE);
+        Some(Box::new(Self))
     }
+}
 
+impl CallObserver for Above {
     fn end(self: Box<Self>, _: &CallEnd<'_>) {}
 }
 
@@ -282,7 +281,7 @@ struct Over(Arc<Mutex<Option<Instant>>>);
 struct OverOne(Over, Instant);
 
 impl Observer for Over {
-    fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(&self, call: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
         Some(Box::new(OverOne(self.clone(), call.start)))
     }
 }
@@ -332,7 +331,7 @@ async fn a_call_is_over_when_its_answer_has_arrived_and_without_one_when_its_cal
 struct Meanwhile(Sender<()>);
 
 impl Observer for Meanwhile {
-    fn begin(&self, _: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
         None
     }
 
@@ -373,7 +372,7 @@ async fn observers_are_told_of_the_time_between_a_request_and_its_answer() {
 struct Panics;
 
 impl Observer for Panics {
-    fn begin(&self, _: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
         None
     }
 
@@ -397,7 +396,7 @@ async fn an_observer_that_panics_takes_no_worker_with_it() {
 struct PanicsAtTheEnd;
 
 impl Observer for PanicsAtTheEnd {
-    fn begin(&self, _: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
         Some(Box::new(Self))
     }
 }

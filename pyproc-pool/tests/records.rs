@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use events::{OUTPUT, POOL, PYTHON, fields, listen};
 use pyproc_pool::{
     Pool, WorkerOutput,
-    observe::{CallObserver, CallStart, Observer, Reporter, Wants, WorkerRecord},
+    observe::{CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerRecord},
     protocol::v2::telemetry::{
         LogRecord, LostRecord, Metric, MetricData, MetricsRecord, Record, SpanId, TraceId,
     },
@@ -199,7 +199,7 @@ impl Keeper {
 }
 
 impl Observer for Keeper {
-    fn begin(&self, _: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
         None
     }
 

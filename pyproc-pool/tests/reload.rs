@@ -20,7 +20,7 @@ use std::{
 
 use pyproc_pool::{
     DeathCause, Error, ErrorKind, Pool, PoolBuilder, ReloadReport, RestartConfig, WorkerState,
-    observe::{CallObserver, CallStart, Observer, Reporter, Wants, WorkerRecord},
+    observe::{CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerRecord},
 };
 use serde_json::Value;
 use support::{
@@ -75,7 +75,7 @@ impl Slow {
 }
 
 impl Observer for Slow {
-    fn begin(&self, _: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
         None
     }
 

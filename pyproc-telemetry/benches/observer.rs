@@ -140,7 +140,7 @@ struct Nothing;
 struct NothingOfOne(#[expect(dead_code, reason = "so that there is something to allocate")] usize);
 
 impl Observer for Nothing {
-    fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(&self, call: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
         Some(Box::new(NothingOfOne(call.method.len())))
     }
 }
@@ -165,28 +165,25 @@ struct ManyCalls {
 }
 
 impl Observer for Many {
-    fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(
+        &self,
+        call: &CallStart<'_>,
+        carried: &mut Carried<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
         let mut calls = Vec::with_capacity(CALLS);
         let begin = Instant::now();
-        calls.extend((0..CALLS).map(|_| self.inner.begin(black_box(call))));
+        calls.extend((0..CALLS).map(|_| self.inner.begin(black_box(call), carried)));
+        let spent = begin.elapsed();
+        carried.times = true;
         Some(Box::new(ManyCalls {
             calls,
-            spent: begin.elapsed(),
+            spent,
             times: Arc::clone(&self.times),
         }))
     }
 }
 
 impl CallObserver for ManyCalls {
-    fn carry(&mut self, carried: &mut Carried<'_>) {
-        let begin = Instant::now();
-        for call in self.calls.iter_mut().flatten() {
-            call.carry(carried);
-        }
-        self.spent += begin.elapsed();
-        carried.times = true;
-    }
-
     fn end(mut self: Box<Self>, end: &CallEnd<'_>) {
         let begin = Instant::now();
         for call in self.calls.drain(..).flatten() {

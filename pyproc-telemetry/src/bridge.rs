@@ -11,10 +11,7 @@ use pyproc_pool::{
     protocol::v2::telemetry::SpanRecord,
 };
 
-use self::{
-    span::{CallSpan, PassingOn},
-    worker_resources::WorkerResources,
-};
+use self::worker_resources::WorkerResources;
 use crate::{PoolMetrics, Tracer, export::Ended, metrics::calls::Counted, pipeline::Pipeline};
 
 mod clock;
@@ -139,20 +136,22 @@ impl Telemetry {
 }
 
 impl Observer for Telemetry {
-    fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
-        let span = self.tracer.as_ref();
-        let span = span.and_then(|tracer| CallSpan::start(tracer, call));
+    fn begin(
+        &self,
+        call: &CallStart<'_>,
+        carried: &mut Carried<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
+        let record = self.tracer.as_ref();
+        let record = record.and_then(|tracer| span::begin(tracer, call, carried));
         let counted = self.metrics.as_ref();
         let counted = counted.map(|metrics| metrics.begin(call.method));
-        match (span, counted) {
+        carried.times |= counted.is_some();
+        match (record, counted) {
             (None, None) => None,
             (None, Some(counted)) => Some(counted),
-            (Some(CallSpan::PassingOn(span)), counted) => {
-                Some(Box::new(PassingCall { span, counted }))
-            }
-            (Some(CallSpan::Recording(mut recording)), counted) => {
-                recording.counted = counted;
-                Some(recording)
+            (Some(mut record), counted) => {
+                record.counted = counted;
+                Some(record)
             }
         }
     }
@@ -207,31 +206,8 @@ impl fmt::Debug for Telemetry {
     }
 }
 
-/// A call without a span of its own.
-struct PassingCall {
-    span: PassingOn,
-    counted: Option<Box<Counted>>,
-}
-
 impl CallObserver for Counted {
-    fn carry(&mut self, carried: &mut Carried<'_>) {
-        carried.times = true;
-    }
-
     fn end(self: Box<Self>, end: &CallEnd<'_>) {
         self.count(end, None);
-    }
-}
-
-impl CallObserver for PassingCall {
-    fn carry(&mut self, carried: &mut Carried<'_>) {
-        carried.times |= self.counted.is_some();
-        self.span.carry(carried);
-    }
-
-    fn end(self: Box<Self>, end: &CallEnd<'_>) {
-        if let Some(counted) = self.counted {
-            counted.count(end, None);
-        }
     }
 }

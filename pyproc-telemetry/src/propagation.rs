@@ -99,16 +99,7 @@ impl Propagator {
     pub(crate) fn add_to(
         &self,
         headers: &mut Headers,
-        state: &TraceState,
-        span: impl Fn() -> SpanContext,
-    ) {
-        Context::map_current(|context| self.add_below(context, headers, state, span));
-    }
-
-    fn add_below(
-        &self,
         context: &Context,
-        headers: &mut Headers,
         state: &TraceState,
         span: impl Fn() -> SpanContext,
     ) {

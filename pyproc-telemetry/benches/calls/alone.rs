@@ -15,7 +15,9 @@ use std::{
 use opentelemetry::Context;
 use pyproc_pool::{
     Pool,
-    observe::{CallObserver, CallStart, Observer, Reporter, Wants, WorkerEvent, WorkerRecord},
+    observe::{
+        CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerEvent, WorkerRecord,
+    },
 };
 use pyproc_telemetry::Telemetry;
 
@@ -129,8 +131,12 @@ impl Switch {
 }
 
 impl Observer for Switch {
-    fn begin(&self, call: &CallStart<'_>) -> Option<Box<dyn CallObserver>> {
-        self.now()?.begin(call)
+    fn begin(
+        &self,
+        call: &CallStart<'_>,
+        carried: &mut Carried<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
+        self.now()?.begin(call, carried)
     }
 
     fn meanwhile(&self) {

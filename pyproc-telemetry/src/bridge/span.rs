@@ -1,4 +1,4 @@
-//! The span of one call, while it lasts.
+//! How the spans of a call begin and end.
 
 use std::sync::Arc;
 
@@ -26,96 +26,105 @@ use crate::{
 /// Names come from callers.
 const MAX_NAME: usize = 256;
 
-/// What is known of a call's trace. Most calls are not sampled, so theirs is small.
-pub(super) enum CallSpan {
-    PassingOn(PassingOn),
-    Recording(Box<Record>),
+/// Begins a call's spans in its caller's context, and says what of its trace travels. `None` if there is nothing to record.
+/// Attributes come at the end: most spans are not sampled.
+pub(super) fn begin(
+    tracer: &Arc<Tracer>,
+    call: &CallStart<'_>,
+    carried: &mut Carried<'_>,
+) -> Option<Box<Record>> {
+    match tracer.pipeline().filter(|it| !it.is_closed()) {
+        // Nothing in there makes another context current, which a look at this one forbids.
+        Some(pipeline) => {
+            Context::map_current(|parent| own(pipeline, tracer, call, carried, parent))
+        }
+        None => foreign(tracer, call, carried, &Context::current()),
+    }
 }
 
-/// The context that goes on, and how.
-pub(super) struct PassingOn {
-    context: SpanContext,
-    tracer: Arc<Tracer>,
+fn own(
+    pipeline: &Pipeline,
+    tracer: &Arc<Tracer>,
+    call: &CallStart<'_>,
+    carried: &mut Carried<'_>,
+    parent: &Context,
+) -> Option<Box<Record>> {
+    let above = parent.has_active_span().then(|| parent.span());
+    let above = above.as_ref().map(|it| it.span_context());
+    // It would be a span of telemetry itself.
+    if parent.is_telemetry_suppressed() {
+        return pass_on(above?, tracer, carried, parent);
+    }
+    // The SDK takes an invalid parent for a parent, and makes a span without a trace.
+    let mut record = match above.filter(|it| it.is_valid()) {
+        None => next::take(tracer),
+        Some(above) => {
+            let begun = pipeline.begin_below(above);
+            if !begun.records {
+                let id = RandomIdGenerator::default().new_span_id();
+                return pass_on(&begun.context(id), tracer, carried, parent);
+            }
+            let mut record = next::take(tracer);
+            record.begun = begun;
+            record
+        }
+    };
+    if !record.begun.records {
+        let context = record.begun.context(record.id);
+        next::give_back(record);
+        return pass_on(&context, tracer, carried, parent);
+    }
+    pipeline.begun(&record.begun, record.id, parent);
+    record.begin(call);
+    record.carry(carried, parent);
+    Some(record)
 }
 
-impl CallSpan {
-    /// Starts a span in the caller's context. Attributes come at the end: most spans are not sampled.
-    pub(super) fn start(tracer: &Arc<Tracer>, call: &CallStart<'_>) -> Option<Self> {
-        match tracer.pipeline().filter(|it| !it.is_closed()) {
-            // Nothing in there makes another context current, which a look at this one forbids.
-            Some(pipeline) => {
-                Context::map_current(|parent| Self::own(pipeline, tracer, call, parent))
-            }
-            None => Self::foreign(tracer, call, &Context::current()),
-        }
+fn foreign(
+    tracer: &Arc<Tracer>,
+    call: &CallStart<'_>,
+    carried: &mut Carried<'_>,
+    parent: &Context,
+) -> Option<Box<Record>> {
+    let builder = SpanBuilder::from_name(CALL).with_kind(SpanKind::Client);
+    let span = tracer.build_with_context(builder, parent);
+    let context = span.span_context().clone();
+    if !span.is_recording() {
+        return pass_on(&context, tracer, carried, parent);
     }
+    let mut record = next::take(tracer);
+    record.begun = Begun {
+        trace: context.trace_id(),
+        flags: context.trace_flags(),
+        state: context.trace_state().clone(),
+        records: true,
+        ..Begun::NONE
+    };
+    record.begin(call);
+    // It chooses the execution's id itself, so what is below that in Python is below the call.
+    (record.id, record.inner) = (context.span_id(), context.span_id());
+    record.foreign = Some(Box::new(span));
+    record.carry(carried, parent);
+    Some(record)
+}
 
-    fn own(
-        pipeline: &Pipeline,
-        tracer: &Arc<Tracer>,
-        call: &CallStart<'_>,
-        parent: &Context,
-    ) -> Option<Self> {
-        let above = parent.has_active_span().then(|| parent.span());
-        let above = above.as_ref().map(|it| it.span_context());
-        // It would be a span of telemetry itself.
-        if parent.is_telemetry_suppressed() {
-            return Self::passing_on(above?.clone(), tracer);
-        }
-        // The SDK takes an invalid parent for a parent, and makes a span without a trace.
-        let mut record = match above.filter(|it| it.is_valid()) {
-            None => next::take(tracer),
-            Some(above) => {
-                let begun = pipeline.begin_below(above);
-                if !begun.records {
-                    let id = RandomIdGenerator::default().new_span_id();
-                    return Self::passing_on(begun.context(id), tracer);
-                }
-                let mut record = next::take(tracer);
-                record.begun = begun;
-                record
-            }
-        };
-        if !record.begun.records {
-            let context = record.begun.context(record.id);
-            next::give_back(record);
-            return Self::passing_on(context, tracer);
-        }
-        pipeline.begun(&record.begun, record.id, parent);
-        record.begin(call);
-        Some(Self::Recording(record))
+/// Of a call without spans: its context goes on.
+fn pass_on(
+    context: &SpanContext,
+    tracer: &Tracer,
+    carried: &mut Carried<'_>,
+    parent: &Context,
+) -> Option<Box<Record>> {
+    if context.is_valid() {
+        carried.trace = Some(TraceContext {
+            trace_id: context.trace_id().to_bytes(),
+            span_id: context.span_id().to_bytes(),
+            flags: context.trace_flags().to_u8(),
+        });
+        let (propagator, state) = (tracer.propagator(), context.trace_state());
+        propagator.add_to(carried.headers, parent, state, || context.clone());
     }
-
-    fn foreign(tracer: &Arc<Tracer>, call: &CallStart<'_>, parent: &Context) -> Option<Self> {
-        let builder = SpanBuilder::from_name(CALL).with_kind(SpanKind::Client);
-        let span = tracer.build_with_context(builder, parent);
-        let context = span.span_context().clone();
-        if !span.is_recording() {
-            return Self::passing_on(context, tracer);
-        }
-        let mut record = next::take(tracer);
-        record.begun = Begun {
-            trace: context.trace_id(),
-            flags: context.trace_flags(),
-            state: context.trace_state().clone(),
-            records: true,
-            ..Begun::NONE
-        };
-        record.begin(call);
-        // It chooses the execution's id itself, so what is below that in Python is below the call.
-        (record.id, record.inner) = (context.span_id(), context.span_id());
-        record.foreign = Some(Box::new(span));
-        Some(Self::Recording(record))
-    }
-
-    fn passing_on(context: SpanContext, tracer: &Arc<Tracer>) -> Option<Self> {
-        context.is_valid().then(|| {
-            Self::PassingOn(PassingOn {
-                context,
-                tracer: Arc::clone(tracer),
-            })
-        })
-    }
+    None
 }
 
 impl Record {
@@ -126,23 +135,8 @@ impl Record {
         }
         self.start.set(call.start);
     }
-}
 
-impl PassingOn {
-    pub(super) fn carry(&self, carried: &mut Carried<'_>) {
-        let context = &self.context;
-        carried.trace = Some(TraceContext {
-            trace_id: context.trace_id().to_bytes(),
-            span_id: context.span_id().to_bytes(),
-            flags: context.trace_flags().to_u8(),
-        });
-        let (propagator, state) = (self.tracer.propagator(), context.trace_state());
-        propagator.add_to(carried.headers, state, || context.clone());
-    }
-}
-
-impl CallObserver for Record {
-    fn carry(&mut self, carried: &mut Carried<'_>) {
+    fn carry(&self, carried: &mut Carried<'_>, parent: &Context) {
         carried.times = true;
         // What cannot say when the function ran has no span for it, so what is below hangs below the call.
         carried.caller_span_id = Some(self.id.to_bytes());
@@ -153,9 +147,11 @@ impl CallObserver for Record {
             flags: begun.flags.to_u8(),
         });
         let (propagator, context) = (self.tracer.propagator(), || begun.context(self.inner));
-        propagator.add_to(carried.headers, &begun.state, context);
+        propagator.add_to(carried.headers, parent, &begun.state, context);
     }
+}
 
+impl CallObserver for Record {
     fn end(mut self: Box<Self>, end: &CallEnd<'_>) {
         let sampled = self.begun.flags.is_sampled();
         if let Some(counted) = self.counted.take() {
