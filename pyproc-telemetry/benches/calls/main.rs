@@ -48,7 +48,7 @@ fn main() {
     print(&measured);
     let mut report = report(&measured);
     if let Some(directory) = &args.unobserved {
-        let ratios = runtime.block_on(without_hook(&args, directory));
+        let ratios = without_hook(&args, directory);
         println!("caller's CPU without telemetry / that of a build without the hook: {ratios}");
         report["without_hook"] = ratios;
     }
@@ -265,50 +265,43 @@ impl Row {
     }
 }
 
-/// How this build without telemetry compares with one that has no hook: ratios of the processor time of the caller's thread, in
-/// turns; and for the noise how two pools of one build compare.
-async fn without_hook(args: &Args, directory: &Path) -> Value {
-    const TURNS: usize = 5;
-    let plain = Args {
-        python: args.python.clone(),
-        json: None,
-        rounds: args.rounds.div_ceil(3),
-        plain: true,
-        unobserved: None,
-    };
+/// How this program without telemetry compares with one that has no hook: ratios of the processor time of the caller's thread in
+/// processes that take turns; and for the noise how two processes of this very program compare.
+fn without_hook(args: &Args, directory: &Path) -> Value {
+    const TURNS: usize = 7;
+    // The first are for the builds.
+    plain(args, None);
+    plain(args, Some(directory));
     let (mut ratios, mut noise) = (Vec::new(), Vec::new());
-    // The first is for the build.
-    built_without_hook(&plain, directory);
     for _ in 0..TURNS {
-        let rows = measure(&plain).await.rows;
-        let [one, other] = [&rows[0], &rows[1]].map(|row| row.median(|it| it.caller_cpu));
-        let without = built_without_hook(&plain, directory);
-        ratios.push(one / without);
+        let [one, without, other] = [None, Some(directory), None].map(|it| plain(args, it));
+        ratios.push((one + other) / 2.0 / without);
         noise.push(one / other);
     }
     json!({"ratios": ratios, "median": median(ratios.clone()), "two_identical": noise})
 }
 
-fn built_without_hook(args: &Args, directory: &Path) -> f64 {
-    let cargo = env::var_os("CARGO").expect("cargo runs this");
-    let json = directory.with_extension("json");
-    let status = Command::new(cargo)
-        .args(["bench", "--quiet", "--package", "pyproc-telemetry"])
-        .args(["--bench", "calls", "--target-dir"])
-        .arg(directory)
-        .args(["--", "--plain", "--python"])
-        .arg(&args.python)
-        .args(["--rounds", &args.rounds.to_string(), "--json"])
-        .arg(&json)
-        .env("RUSTFLAGS", "--cfg pyproc_without_observer")
-        .stdout(Stdio::null())
-        .status();
+/// What a process of its own measures without telemetry; if it is to have no hook, with a build in that directory.
+fn plain(args: &Args, without_hook: Option<&Path>) -> f64 {
+    let results = args.unobserved.as_ref().expect("a directory");
+    let results = results.with_extension("json");
+    let mut cargo = Command::new(env::var_os("CARGO").expect("cargo runs this"));
+    cargo.args(["bench", "--quiet", "--package", "pyproc-telemetry"]);
+    cargo.args(["--bench", "calls"]);
+    if let Some(directory) = without_hook {
+        cargo.arg("--target-dir").arg(directory);
+        cargo.env("RUSTFLAGS", "--cfg pyproc_without_observer");
+    }
+    cargo.args(["--", "--plain", "--python"]).arg(&args.python);
+    let rounds = args.rounds.div_ceil(6).to_string();
+    cargo.args(["--rounds", &rounds, "--json"]).arg(&results);
+    let status = cargo.stdout(Stdio::null()).status();
     assert!(status.expect("cargo").success());
-    let report = fs::read(&json).expect("results");
+    let report = fs::read(&results).expect("results");
     let report: Value = serde_json::from_slice(&report).expect("results");
-    report["rows"][0]["caller_cpu_ns"]
-        .as_f64()
-        .expect("a number")
+    let pools = report["rows"].as_array().expect("rows");
+    let of = |pool: &Value| pool["caller_cpu_ns"].as_f64().expect("a number");
+    pools.iter().map(of).sum::<f64>() / pools.len() as f64
 }
 
 fn report(Measured { rows, alone }: &Measured) -> Value {
