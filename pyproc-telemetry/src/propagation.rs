@@ -52,6 +52,8 @@ pub use carrier::{HeaderExtractor, HeaderInjector};
 pub struct Propagator {
     formats: Arc<[Format]>,
     fields: Arc<[String]>,
+    /// There are W3C's formats alone, which need no header but for the state of a trace, and for baggage.
+    is_w3c: bool,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,12 @@ impl Propagator {
                 fields.push(field.to_owned());
             }
         }
+        let is_w3c = |format: &Format| {
+            use PropagatorType::{Baggage, TraceContext};
+            matches!(format.name, TraceContext | Baggage)
+        };
         Self {
+            is_w3c: formats.iter().all(is_w3c),
             formats,
             fields: fields.into(),
         }
@@ -96,6 +103,7 @@ impl Propagator {
 
     /// Adds to a request for a worker what its frame has no place for: the state of the trace, baggage, and formats other than W3C's.
     /// Mostly there is none of it, and this costs next to nothing.
+    #[inline]
     pub(crate) fn add_to(
         &self,
         headers: &mut Headers,
@@ -103,19 +111,33 @@ impl Propagator {
         state: &TraceState,
         span: impl Fn() -> SpanContext,
     ) {
+        let is_nothing = self.is_w3c && state == &TraceState::NONE && context.baggage().is_empty();
+        if !is_nothing {
+            self.add_headers(headers, context, state, &span());
+        }
+    }
+
+    #[cold]
+    fn add_headers(
+        &self,
+        headers: &mut Headers,
+        context: &Context,
+        state: &TraceState,
+        span: &SpanContext,
+    ) {
         for format in self.formats.iter() {
-            let carrier = &mut Room::of(headers);
             match format.name {
+                PropagatorType::TraceContext if state == &TraceState::NONE => {}
                 PropagatorType::TraceContext => {
-                    if state != &TraceState::NONE {
-                        carrier.set("tracestate", state.header());
-                    }
+                    Room::of(headers).set("tracestate", state.header());
                 }
                 PropagatorType::Baggage if context.baggage().is_empty() => {}
                 PropagatorType::Baggage => add_baggage(format, context, headers),
                 _ => {
-                    let context = context.with_remote_span_context(span());
-                    format.propagator.inject_context(&context, carrier);
+                    let context = context.with_remote_span_context(span.clone());
+                    format
+                        .propagator
+                        .inject_context(&context, &mut Room::of(headers));
                 }
             }
         }

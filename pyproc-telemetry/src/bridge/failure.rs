@@ -22,7 +22,15 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn of(outcome: &CallOutcome<'_>) -> Option<Self> {
+    pub(super) fn of(outcome: &CallOutcome<'_>) -> Option<Box<Self>> {
+        match outcome {
+            CallOutcome::Success => None,
+            other => Self::of_failed(other).map(Box::new),
+        }
+    }
+
+    #[cold]
+    fn of_failed(outcome: &CallOutcome<'_>) -> Option<Self> {
         match outcome {
             CallOutcome::Success => None,
             CallOutcome::Abandoned => Some(Self {

@@ -158,6 +158,7 @@ impl Record {
 
     /// Hands it to somebody else's provider, whose span of the call this is. That chooses the execution's id, so what is below it
     /// in Python is below the call.
+    #[cold]
     pub(super) fn give_to(self, span: Span) {
         let window = self.window();
         if let Some(execution) = self.execution(&window) {

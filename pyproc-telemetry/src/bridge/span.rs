@@ -80,6 +80,7 @@ fn own(
     Some(record)
 }
 
+#[cold]
 fn foreign(
     tracer: &Arc<Tracer>,
     call: &CallStart<'_>,
@@ -109,6 +110,7 @@ fn foreign(
 }
 
 /// Of a call without spans: its context goes on.
+#[inline(never)]
 fn pass_on(
     context: &SpanContext,
     tracer: &Tracer,
@@ -161,7 +163,7 @@ impl CallObserver for Record {
         self.duration = end.duration;
         self.worker = end.worker;
         self.anatomy = end.anatomy;
-        self.failure = Failure::of(&end.outcome).map(Box::new);
+        self.failure = Failure::of(&end.outcome);
         if let Some(span) = self.foreign.take() {
             return self.give_to(*span);
         }
