@@ -47,7 +47,7 @@ use crate::{Error, StartFailure, WorkerDeath};
 /// ```
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A call begins, in the task of its caller and so in the caller's span. Adds what is to travel with the request; what is
-    /// returned is told how the call ends. `None` if nobody wants to know.
+    /// returned is told how the call ends. `None` if nobody wants to know that; what was added travels all the same.
     fn begin(
         &self,
         call: &CallStart<'_>,

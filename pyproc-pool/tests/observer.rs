@@ -47,12 +47,12 @@ impl Observer for Notes {
         call: &CallStart<'_>,
         carried: &mut Carried<'_>,
     ) -> Option<Box<dyn CallObserver>> {
+        carried.headers.insert("observer".into(), "here".into());
         if call.method == "unwatched" {
             return None;
         }
         carried.trace = Some(TRACE);
         carried.times = true;
-        carried.headers.insert("observer".into(), "here".into());
         Some(Box::new(Note {
             method: call.method.into(),
             notes: Arc::clone(&self.0),
@@ -127,7 +127,8 @@ async fn a_call_carries_what_the_observer_adds_and_tells_it_what_the_worker_said
     let _: Value = pool.call("unwatched", &json!(3)).await.unwrap();
     let request = requests.recv_timeout(LONG).unwrap();
     assert_eq!(request.method, Method::Name("unwatched".into()));
-    assert!(request.trace.is_none() && !request.wants_times && request.headers.is_empty());
+    assert!(request.trace.is_none() && !request.wants_times);
+    assert_eq!(request.headers["observer"], "here");
 
     assert_eq!(
         notes(),
