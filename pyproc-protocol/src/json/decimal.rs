@@ -16,7 +16,7 @@ impl Decimal {
     }
 }
 
-/// More are not asked for; up to 10^22 they are exact.
+/// Numbers of more decimals have too many digits for one division. All of these are exact.
 const POWERS_OF_TEN: [f64; 18] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
     1e17,

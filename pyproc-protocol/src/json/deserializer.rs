@@ -49,7 +49,7 @@ impl<'de> Deserializer<'de> {
     }
 }
 
-/// Each but the first begins with a byte that was peeked at.
+/// All but `visit_any` and `quoted` begin with a byte that was peeked at.
 impl<'de> Deserializer<'de> {
     #[inline]
     fn visit_any<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
