@@ -12,6 +12,7 @@ use pyproc_protocol::v2::TraceContext;
 
 use crate::connection::{Client, Known};
 use crate::ffi;
+use crate::hooks::{self, Hooks};
 use crate::lazy::Lazy;
 use crate::package::partial;
 use crate::state::{Core, Place};
@@ -20,8 +21,6 @@ static RUN: Lazy = Lazy::new("pyproc_worker._call", "run");
 static RUN_ASYNC: Lazy = Lazy::new("pyproc_worker._call", "run_async");
 static CALL: Lazy = Lazy::new("pyproc_worker._call", "Call");
 static MODULE: Lazy = Lazy::new("pyproc_worker", "_call");
-/// Quicker than to ask the module.
-static NAMES: Lazy = Lazy::new("pyproc_worker._call", "__dict__");
 static SET: Lazy = Lazy::new("pyproc_worker._call", "set_current");
 
 /// Headers, trace and the way to the client, as `_call.Call` takes them.
@@ -100,13 +99,14 @@ pub(crate) fn run<'py>(
         stand_in.leave(py)?;
         return ffi::call(start, body);
     }
-    let hooks = Hooks::look(py)?;
-    if !hooks.enter && known.is_worth_knowing() || hooks.stand.is_some() && known.is_trace_alone() {
-        stand_in.stand_for(py, core, place, known, hooks.stand)?;
+    stand_in.hooks.refresh(py)?;
+    let (enters, stands) = (stand_in.hooks.enter, stand_in.hooks.stand.is_some());
+    if !enters && known.is_worth_knowing() || stands && known.is_trace_alone() {
+        stand_in.stand_for(py, core, place, known)?;
         return ffi::call(start, body);
     }
     stand_in.leave(py)?;
-    if !hooks.enter {
+    if !enters {
         return ffi::call(start, body);
     }
     let client = core.lock().client(place);
@@ -115,30 +115,12 @@ pub(crate) fn run<'py>(
     RUN.get(py)?.call1(parts)
 }
 
-/// What `_call` is to do for each call.
-struct Hooks<'py> {
-    enter: bool,
-    stand: Option<Bound<'py, PyAny>>,
-}
-
-impl<'py> Hooks<'py> {
-    fn look(py: Python<'py>) -> PyResult<Self> {
-        let names = NAMES.get(py)?.cast::<PyDict>()?;
-        let set = |name| names.get_item(name).map(|it| it.filter(|it| !it.is_none()));
-        let enter = set(intern!(py, "enter"))?.is_some();
-        let stand = match enter {
-            true => set(intern!(py, "stand"))?,
-            false => None,
-        };
-        Ok(Self { enter, stand })
-    }
-}
-
 /// What stands in the context variable for the call that runs, as the serving thread has it.
 ///
 /// It is put there when the answers before have left: a call that comes alone need not wait for that.
 #[derive(Default)]
 pub(crate) struct StandIn {
+    hooks: Hooks,
     there: Option<Py<Unbuilt>>,
     /// It stands for a call, which may be over.
     is_used: bool,
@@ -153,13 +135,12 @@ impl StandIn {
         core: &Arc<Core>,
         place: Place,
         known: &Known,
-        stand: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let is_ready = !self.is_used && self.token.is_some() == stand.is_some();
+        let is_ready = !self.is_used && self.token.is_some() == self.hooks.stand.is_some();
         let unused = self.there.take().filter(|_| is_ready);
         let there = match unused {
             Some(there) => there,
-            None => self.put(py, core, stand)?,
+            None => self.put(py, core)?,
         };
         // It is set but once, as it is taken by one call alone.
         there.get().begin(Unknown {
@@ -176,21 +157,17 @@ impl StandIn {
     #[inline]
     pub(crate) fn prepare(&mut self, py: Python<'_>, core: &Arc<Core>) -> PyResult<()> {
         if self.is_used {
-            let there = self.put(py, core, Hooks::look(py)?.stand)?;
+            self.hooks.refresh(py)?;
+            let there = self.put(py, core)?;
             (self.there, self.is_used) = (Some(there), false);
         }
         Ok(())
     }
 
-    fn put(
-        &mut self,
-        py: Python<'_>,
-        core: &Arc<Core>,
-        stand: Option<Bound<'_, PyAny>>,
-    ) -> PyResult<Py<Unbuilt>> {
+    fn put(&mut self, py: Python<'_>, core: &Arc<Core>) -> PyResult<Py<Unbuilt>> {
         let new = Unbuilt::put(py, core)?;
-        if let Some(stand) = stand {
-            let token = ffi::call(&stand, new.bind(py).as_any())?;
+        if let Some(stand) = &self.hooks.stand {
+            let token = ffi::call(stand.bind(py), new.bind(py).as_any())?;
             // The first one's leads back to what was there before all of them.
             self.token.get_or_insert(token.unbind());
         }
@@ -227,6 +204,7 @@ fn forget(py: Python<'_>) -> PyResult<()> {
 #[pyclass(frozen, module = "pyproc_worker._core")]
 struct Unbuilt {
     core: Arc<Core>,
+    /// Set once; a `OnceLock` takes longer.
     call: RwLock<Option<Unknown>>,
     built: PyOnceLock<Py<PyAny>>,
 }
@@ -303,11 +281,12 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    /// The looks of this thread, which serves, find its calls from now on.
+    /// The looks of this thread, which serves, find its calls from now on, and it hears of hooks.
     pub(crate) fn install(py: Python<'_>, core: &Arc<Core>) -> PyResult<()> {
         let look = Self {
             core: Arc::clone(core),
         };
+        hooks::install(py)?;
         MODULE.get(py)?.setattr("look", Bound::new(py, look)?)
     }
 

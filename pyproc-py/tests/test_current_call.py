@@ -226,13 +226,12 @@ def test_a_call_may_be_kept_beyond_its_end(start):
 def test_hooks_go_around_each_call_that_is_known(start):
     hooks = """
         seen = []
-        _call.leave = lambda token: seen.append(["leave", token])
 
         def enter(call):
             seen.append(["enter", call.function])
             return call.function
 
-        _call.enter = enter
+        _call.hook(enter, lambda token: seen.append(["leave", token]))
 
         @expose
         def take_seen(req):
@@ -247,6 +246,43 @@ def test_hooks_go_around_each_call_that_is_known(start):
         assert told == [["enter", method], ["leave", method]]
         ask(plain, method)
         assert plain.call("take_seen")["body"] == []
+
+
+@pytest.mark.parametrize("where", ["by_function", "by_thread"])
+def test_hooks_that_come_late_go_around_the_calls_that_follow(start, where):
+    late = """
+        from threading import Thread
+
+        seen = []
+
+        def enter(call):
+            seen.append(call.trace_id)
+
+        def hook():
+            _call.hook(enter, lambda token: None)
+
+        @expose
+        def by_function(req):
+            hook()
+
+        @expose
+        def by_thread(req):
+            thread = Thread(target=hook)
+            thread.start()
+            thread.join()
+
+        @expose
+        def take_seen(req):
+            taken, seen[:] = list(seen), []
+            return taken
+    """
+    client = start(script(late)).connect(version=2)
+    for method in ("echo", "echo", where):
+        ask(client, method, trace=TRACE)
+    assert client.call("take_seen")["body"] == []
+    for _ in range(2):
+        ask(client, "echo", trace=TRACE)
+    assert client.call("take_seen")["body"] == [TRACE_ID, TRACE_ID]
 
 
 def test_the_event_loop_says_when_it_begins_to_be_busy(start):

@@ -36,21 +36,41 @@ BAGGAGE_LIMIT = 8192  # characters, and
 BAGGAGE_MEMBERS = 180  # members, as W3C has it
 
 enter: Callable[[Call], Any] | None = None
-"""Called in the context of each call before its function runs. Set it after `leave`."""
+"""Called in the context of each call before its function runs."""
 
 
-def leave(token: Any) -> None:
-    """Called in the same context when the function is over, with what `enter` returned.
+def _nothing(token: Any) -> None:
+    """Nobody entered."""
 
-    Whoever sets `enter` sets this too.
-    """
 
+leave: Callable[[Any], None] = _nothing
+"""Called in the same context when the function is over, with what `enter` returned."""
 
 stand: Callable[[CallToBe], Any] | None = None
-"""Does beforehand what `enter` does, for a call that is yet to come; `leave` undoes it too.
+"""Does beforehand what `enter` does, for a call that is yet to come; `leave` undoes it too."""
 
-Set by whoever sets `enter`, once nothing but that is to be done for a call without headers.
-"""
+hooked: Callable[[], None] | None = None
+"""The native core's: the hooks are no longer what they were."""
+
+
+def hook(begin: Callable[[Call], Any], end: Callable[[Any], None]) -> None:
+    """Has these called around each call from now on, as `enter` and `leave`."""
+    global enter, leave
+    leave = end  # first, as it is not looked for without the other
+    enter = begin
+    if hooked is not None:
+        hooked()
+
+
+def hook_beforehand(begin: Callable[[CallToBe], Any]) -> None:
+    """Has this called as `stand`.
+
+    For whoever called `hook`, once nothing but that is to be done for a call without headers.
+    """
+    global stand
+    stand = begin
+    if hooked is not None:
+        hooked()
 
 
 class Call:

@@ -36,8 +36,7 @@ SAMPLED = 0x01
 
 def begin() -> None:
     """Each call that has a place in a trace is OpenTelemetry's current context from now on."""
-    _call.leave = _leave
-    _call.enter = _enter
+    _call.hook(_enter, _leave)
     _log_records.current_span = _current_ids
 
 
@@ -143,7 +142,7 @@ def _settle_provider(call: Call) -> None:
             return
         _Provider.settled = True
         _see_to_provider(trace.get_tracer_provider())
-    _call.stand = _stand
+    _call.hook_beforehand(_stand)
 
 
 def _see_to_provider(provider: Any) -> None:
