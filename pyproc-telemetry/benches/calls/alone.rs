@@ -65,13 +65,22 @@ impl Alone {
         self.pool.health().workers[0].pid.expect("a process")
     }
 
-    /// A turn of each kind.
-    pub(crate) async fn round(&mut self) {
+    /// A turn of each kind, to and fro, so that none is always the one after another.
+    pub(crate) async fn round(&mut self, number: usize) {
         let _root = Context::new().attach();
-        for (index, (_, attached)) in self.kinds.iter().enumerate() {
-            self.now.store(index, Ordering::Relaxed);
-            self.turns[index].push(one_after_another(&self.pool).await);
-            attached.flush().await;
+        let kinds = self.kinds.len();
+        for turn in 0..kinds {
+            let kind = if number.is_multiple_of(2) {
+                turn
+            } else {
+                kinds - 1 - turn
+            };
+            self.now.store(kind, Ordering::Relaxed);
+            // After the pause before, processors are not what they are later.
+            one_after_another(&self.pool, Duration::from_millis(10)).await;
+            let took = one_after_another(&self.pool, Duration::from_millis(60)).await;
+            self.turns[kind].push(took);
+            self.kinds[kind].1.flush().await;
         }
     }
 
@@ -102,9 +111,8 @@ pub(crate) fn found(pools: &[Alone]) -> Vec<Found> {
     (0..pools[0].kinds.len()).map(kind).collect()
 }
 
-async fn one_after_another(pool: &Pool) -> f64 {
-    const TIME: Duration = Duration::from_millis(60);
-    let end = Instant::now() + TIME;
+async fn one_after_another(pool: &Pool, time: Duration) -> f64 {
+    let end = Instant::now() + time;
     let mut took = Vec::new();
     while Instant::now() < end {
         let begin = Instant::now();

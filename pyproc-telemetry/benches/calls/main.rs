@@ -158,8 +158,8 @@ async fn measure(args: &Args) -> Measured {
         }
     }
     for pool in alone.iter_mut().chain(&mut loaded) {
-        for round in 0..=args.rounds / 2 {
-            pool.round().await;
+        for round in 0..=args.rounds {
+            pool.round(round).await;
             if round == 0 {
                 pool.forget();
             }
