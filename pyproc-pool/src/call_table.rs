@@ -108,7 +108,12 @@ impl CallId {
 }
 
 impl CallTable {
-    /// Enters a call; `None` when the table is full, at about a million calls.
+    /// Whether no call can be entered: there are about a million.
+    pub(crate) fn is_full(&self) -> bool {
+        self.free.is_empty() && self.entries.len() >> PLACE_BITS != 0
+    }
+
+    /// Enters a call; `None` when the table is full.
     #[inline]
     pub(crate) fn insert(&mut self, call: Call) -> Option<CallId> {
         if let Some(place) = self.free.pop() {

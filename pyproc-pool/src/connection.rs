@@ -145,7 +145,7 @@ impl Connection {
             let (Written::Nothing { in_flight }, Poll::Pending) = (written, read) else {
                 continue;
             };
-            if in_flight == 0 && shared.scheduler().has_drained(worker) {
+            if in_flight == 0 && shared.lock().has_drained(worker) {
                 return Poll::Ready(Closed::Drained);
             }
             if in_flight < self.busy || !self.spin.again(Instant::now) {
@@ -222,7 +222,7 @@ impl Connection {
             return Written::Nothing { in_flight: 0 };
         }
         if self.output.is_empty() {
-            let mut scheduler = shared.scheduler();
+            let mut scheduler = shared.lock();
             if scheduler.may_wait(worker) {
                 return Written::Later;
             }

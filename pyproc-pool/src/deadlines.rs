@@ -46,7 +46,7 @@ impl Drop for Deadlines {
 
 fn run(shared: &Shared) {
     let mut wakers = Vec::new();
-    let mut scheduler = shared.scheduler();
+    let mut scheduler = shared.lock();
     while scheduler.keeps_deadlines() {
         let now = Instant::now();
         let refusals_due = shared.refusals().due(now);
@@ -67,6 +67,6 @@ fn run(shared: &Shared) {
         let refused = shared.refusals().take(now);
         shared.log_refused(refused);
         thread::sleep(rest);
-        scheduler = shared.scheduler();
+        scheduler = shared.lock();
     }
 }

@@ -1,4 +1,4 @@
-use std::{sync::Arc, task::Waker, time::Instant};
+use std::{mem, sync::Arc, task::Waker, time::Instant};
 
 use pyproc_protocol::{Cancellation, EncodeError, Features, Peer, Version, v2};
 
@@ -111,16 +111,17 @@ impl Lane {
     }
 
     /// A worker is ready, with this way to it.
-    pub(crate) fn open(&mut self, link: Link, wire: Wire) {
-        self.enter(LaneState::Up(link));
+    pub(crate) fn open(&mut self, link: Link, wire: Wire) -> Sending {
+        let before = self.enter(LaneState::Up(link));
         self.sending = Sending::to(wire);
+        before
     }
 
-    /// Changes the state; what was to be written is forgotten.
-    pub(crate) fn enter(&mut self, state: LaneState) {
+    /// Changes the state. Returns what was to be written.
+    pub(crate) fn enter(&mut self, state: LaneState) -> Sending {
         self.state = state;
         self.depth = Depth::new(self.limits.max_in_flight);
-        self.sending = Sending::default();
+        mem::take(&mut self.sending)
     }
 
     /// The worker takes no more requests.
@@ -130,12 +131,12 @@ impl Lane {
         }
     }
 
-    /// Returns the request's memory if it is free for another.
+    /// Returns the request's memory if it is free for another. The payload is taken unless it is refused.
     pub(crate) fn send(
         &mut self,
         id: CallId,
         method: (&str, Option<MethodId>),
-        request: Outgoing,
+        request: &mut Outgoing,
         concurrent: bool,
         now: Instant,
     ) -> Result<Option<Vec<u8>>, EncodeError> {
@@ -143,10 +144,7 @@ impl Lane {
             LaneState::Up(link) => (link.version, link.methods.index(method.1)),
             _ => (Version::V1, None),
         };
-        let Outgoing {
-            mut envelope,
-            payload,
-        } = request;
+        let Outgoing { envelope, payload } = request;
         if version == Version::V1 {
             envelope.suit_version_1();
         }

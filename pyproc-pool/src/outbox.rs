@@ -26,26 +26,32 @@ const KEPT: usize = 256 * 1024;
 const SLICES: usize = 16;
 
 impl Outbox {
-    /// Adds a request, and returns its memory if it is free for another.
+    /// Adds a request, and returns its memory if it is free for another. The payload is taken unless it is refused.
     pub(crate) fn push(
         &mut self,
         version: Version,
         head: &RequestHead<'_>,
-        payload: Payload,
+        payload: &mut Payload,
         max_frame_size: usize,
     ) -> Result<Option<Vec<u8>>, EncodeError> {
         let bytes = payload.as_slice();
         if bytes.len() < LARGE {
             head.encode(version, bytes, max_frame_size, &mut self.tail)?;
-            return Ok(payload.into_buffer());
+            return Ok(mem::take(payload).into_buffer());
         }
         let closing = head.begin(version, bytes.len(), max_frame_size, &mut self.tail)?;
         // What is pushed to has not begun to be written: it is swapped for an empty one before.
         debug_assert_eq!(self.written, 0);
         let tail = mem::take(&mut self.tail);
-        self.front.extend([tail.into(), payload.into_bytes()]);
+        let payload = mem::take(payload).into_bytes();
+        self.front.extend([tail.into(), payload]);
         self.tail.extend_from_slice(closing.as_bytes());
         Ok(None)
+    }
+
+    /// The large payloads that will not be written.
+    pub(crate) fn into_payloads(self) -> impl Iterator<Item = Bytes> {
+        self.front.into_iter()
     }
 
     /// For control messages, which are small.
@@ -98,10 +104,10 @@ mod tests {
     const MAX: usize = 1 << 20;
 
     fn push(outbox: &mut Outbox, version: Version, id: u64, size: usize) -> Option<Vec<u8>> {
-        let payload = Payload::Buffer(vec![b'1'; size]);
+        let mut payload = Payload::Buffer(vec![b'1'; size]);
         let headers = Headers::new();
         let head = RequestHead::new(id, "m", &headers);
-        outbox.push(version, &head, payload, MAX).unwrap()
+        outbox.push(version, &head, &mut payload, MAX).unwrap()
     }
 
     #[test]

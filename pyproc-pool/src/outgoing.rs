@@ -45,8 +45,14 @@ impl Trace {
 pub(crate) enum Payload {
     /// Memory that is used again for other calls.
     Buffer(Vec<u8>),
-    /// The user's own.
+    /// The user's own. Dropping it may run the user's code, so that is done without the scheduler's lock.
     Shared(Bytes),
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Self::Buffer(Vec::new())
+    }
 }
 
 /// The header that says the trace context where the frame has no place for it.

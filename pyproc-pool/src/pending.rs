@@ -51,7 +51,7 @@ impl<'a> Pending<'a> {
             Instant::now()
         };
         let mut request = Some(request);
-        let mut scheduler = shared.scheduler();
+        let mut scheduler = shared.lock();
         let number = scheduler.find(method);
         watch.listed = scheduler.is_listed(number);
         let submitted = scheduler.submit((method, number), &mut request, admission, waker, now);
@@ -87,7 +87,7 @@ impl<'a> Pending<'a> {
         let mut is_first = true;
         let outcome = poll_fn(|cx| match mem::take(&mut is_first) {
             true => Poll::Pending,
-            false => self.shared.scheduler().poll_outcome(self.id, cx),
+            false => self.shared.lock().poll_outcome(self.id, cx),
         });
         if let Some(outcome) = outcome.await {
             self.over = true;

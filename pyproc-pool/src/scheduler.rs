@@ -4,11 +4,13 @@
 //! method that makes progress for somebody returns the wakers to wake once the lock is released.
 
 use std::{
+    mem,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
+use bytes::Bytes;
 use pyproc_protocol::{EncodeError, Peer, v2::Answer};
 
 use crate::{
@@ -36,6 +38,8 @@ pub(crate) struct Scheduler {
     open: bool,
     /// Memory of requests that waited, for the next ones.
     spare: Vec<Vec<u8>>,
+    /// Payloads that nobody needs any more, to be dropped without the lock.
+    spent: Vec<Bytes>,
     /// Who waits for the last answer.
     drained: Vec<Waker>,
     /// No call that is waited for has an earlier one.
@@ -100,11 +104,23 @@ impl Scheduler {
             limits,
             open: true,
             spare: Vec::new(),
+            spent: Vec::new(),
             drained: Vec::new(),
             next_deadline: None,
             keeps_deadlines: true,
             counters: Counters::default(),
         }
+    }
+
+    #[inline]
+    pub(crate) fn has_spent(&self) -> bool {
+        !self.spent.is_empty()
+    }
+
+    /// What is to be dropped as soon as the lock is released.
+    #[cold]
+    pub(crate) fn take_spent(&mut self) -> Box<[Bytes]> {
+        mem::take(&mut self.spent).into()
     }
 
     /// The function's number, if it has one.
@@ -118,8 +134,8 @@ impl Scheduler {
     }
 
     /// Takes a call of a function of this name and number: hands it to the least loaded worker, or lets it wait. There
-    /// is a waker from the beginning, so that its caller need not ask before it is woken. The request is taken out of
-    /// its place unless it is refused: dropping it may run the user's code, which must not happen here.
+    /// is a waker from the beginning, so that its caller need not ask before it is woken. The payload is taken out of
+    /// the request unless it is refused: dropping it may run the user's code, which must not happen here.
     pub(crate) fn submit(
         &mut self,
         (method, id): (&str, Option<MethodId>),
@@ -133,13 +149,13 @@ impl Scheduler {
         let Some(worker) = self.free_lane(concurrent) else {
             return self.wait_in_queue(method, request, concurrent, waker);
         };
-        let deadline = request.as_ref().map(|it| it.envelope.deadline);
-        let on_worker = CallState::on_worker(worker, now);
-        let call = self.enter(on_worker, concurrent, waker, deadline)?;
-        let Some(request) = request.take() else {
+        let Some(request) = request else {
             // A call is submitted once.
             return Err(Error::ShutDown);
         };
+        let deadline = Some(request.envelope.deadline);
+        let on_worker = CallState::on_worker(worker, now);
+        let call = self.enter(on_worker, concurrent, waker, deadline)?;
         let is_urgent = self.heed(deadline);
         let sent = self.lanes[worker].send(call, (method, id), request, concurrent, now);
         let buffer = sent.map_err(|source| {
@@ -161,6 +177,9 @@ impl Scheduler {
         concurrent: bool,
         waker: Waker,
     ) -> Result<Submitted, Error> {
+        if self.calls.is_full() {
+            return Err(self.reject());
+        }
         let Some(request) = request.take() else {
             // A call is submitted once.
             return Err(Error::ShutDown);
@@ -422,16 +441,17 @@ impl Scheduler {
             return;
         };
         let on_worker = CallState::on_worker(worker, now);
-        let CallState::Queued(target, request) = std::mem::replace(&mut call.state, on_worker)
+        let CallState::Queued(target, mut request) = mem::replace(&mut call.state, on_worker)
         else {
             return;
         };
         let method = self.methods.resolve(&target);
-        match self.lanes[worker].send(id, method, request, call.concurrent, now) {
+        match self.lanes[worker].send(id, method, &mut request, call.concurrent, now) {
             // The connection's task itself is the one that refills, or is about to start.
             Ok(buffer) => self.keep(buffer),
             Err(source) => {
                 let error = cannot_send(method.0, source);
+                self.spent.push(request.payload.into_bytes());
                 wakers.extend(self.fail(id, error));
             }
         }
@@ -455,8 +475,11 @@ impl Scheduler {
     /// A caller has written what it could. Returns the task that is to write the rest.
     pub(crate) fn on_written(&mut self, batch: Batch) -> Option<Waker> {
         let mut lanes = self.lanes.iter_mut().map(Lane::sending);
-        // None: the worker is gone.
-        let sending = lanes.find(|it| it.has_lent(&batch))?;
+        // Else the worker is gone.
+        let Some(sending) = lanes.find(|it| it.has_lent(&batch)) else {
+            self.spent.extend(batch.into_payloads());
+            return None;
+        };
         sending.on_written(batch)
     }
 
@@ -469,7 +492,8 @@ impl Scheduler {
         now: Instant,
     ) -> Vec<Waker> {
         let methods = self.methods.learn(peer);
-        self.lanes[worker].open(Link::new(peer, methods), wire);
+        let before = self.lanes[worker].open(Link::new(peer, methods), wire);
+        self.spent.extend(before.into_payloads());
         let mut wakers = Vec::new();
         self.refill(worker, now, &mut wakers);
         wakers
@@ -488,7 +512,8 @@ impl Scheduler {
     /// The worker gets no further calls. Those that it has stay until
     /// [`fail_lane`](Self::fail_lane).
     pub(crate) fn lane_down(&mut self, worker: usize) {
-        self.lanes[worker].enter(LaneState::Down);
+        let before = self.lanes[worker].enter(LaneState::Down);
+        self.spent.extend(before.into_payloads());
     }
 
     /// Another worker takes the place: the one that has it gets no further calls, and keeps those that it has. Returns
@@ -531,7 +556,8 @@ impl Scheduler {
         if was_gone && failure.is_none() {
             return Vec::new();
         }
-        self.lanes[worker].enter(LaneState::Gone(failure));
+        let before = self.lanes[worker].enter(LaneState::Gone(failure));
+        self.spent.extend(before.into_payloads());
         let mut wakers = self.fail_lane(worker, || Error::ShutDown);
         while let Some(error) = self.all_gone() {
             let Some(id) = self.queue.pop(true, true) else {
@@ -568,7 +594,10 @@ impl Scheduler {
             self.calls.remove(id);
             return None;
         }
-        call.state = CallState::Done(Err(error));
+        let before = mem::replace(&mut call.state, CallState::Done(Err(error)));
+        if let CallState::Queued(_, request) = before {
+            self.spent.push(request.payload.into_bytes());
+        }
         call.waker.take()
     }
 
@@ -679,5 +708,7 @@ fn cannot_send(method: &str, source: EncodeError) -> Error {
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod owned;
 #[cfg(test)]
 mod tests;

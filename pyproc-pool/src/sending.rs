@@ -9,6 +9,7 @@ use std::{
     task::Waker,
 };
 
+use bytes::Bytes;
 use tokio::net::unix::OwnedWriteHalf;
 
 use crate::outbox::Outbox;
@@ -83,6 +84,12 @@ impl Sending {
             wire,
             ..Self::default()
         }
+    }
+
+    /// The large payloads that will not be written.
+    pub(crate) fn into_payloads(self) -> impl Iterator<Item = Bytes> {
+        let outboxes = [self.rest, self.outbox];
+        outboxes.into_iter().flat_map(Outbox::into_payloads)
     }
 
     /// For frames to be added.
@@ -207,6 +214,11 @@ impl Awaited {
 }
 
 impl Batch {
+    /// The large payloads that will not be written.
+    pub(crate) fn into_payloads(self) -> impl Iterator<Item = Bytes> {
+        self.frames.into_payloads()
+    }
+
     /// Writes once, so that no caller is held up for a worker that reads as fast. What is left then, and errors, are
     /// for the connection.
     pub(crate) fn write(&mut self) {

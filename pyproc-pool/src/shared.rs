@@ -1,9 +1,11 @@
 use std::{
     fmt, mem,
+    ops::{Deref, DerefMut},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use pyproc_protocol::{Features, Headers};
 
 use crate::{
@@ -205,7 +207,17 @@ impl Shared {
     }
 
     /// Held for moments only, and never across an await.
-    pub(crate) fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
+    #[inline]
+    pub(crate) fn scheduler(&self) -> Locked<'_> {
+        Locked {
+            scheduler: self.lock(),
+            spent: None,
+        }
+    }
+
+    /// The same for what each call does, and for who only looks: no payload is done with there, and the look for one takes time.
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Scheduler> {
         self.scheduler
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -232,6 +244,40 @@ impl Shared {
     /// Not on the path of a call. Take it before the scheduler's lock, if both.
     pub(crate) fn workers(&self) -> MutexGuard<'_, Vec<Worker>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The scheduler, locked. When it has been unlocked, payloads that it is done with are dropped: whoever owns one may ask
+/// the pool something then.
+pub(crate) struct Locked<'a> {
+    // Fields are dropped in this order.
+    scheduler: MutexGuard<'a, Scheduler>,
+    /// Mostly nothing, which takes no time.
+    spent: Option<Box<[Bytes]>>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Scheduler;
+
+    #[inline]
+    fn deref(&self) -> &Scheduler {
+        &self.scheduler
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Scheduler {
+        &mut self.scheduler
+    }
+}
+
+impl Drop for Locked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.scheduler.has_spent() {
+            self.spent = Some(self.scheduler.take_spent());
+        }
     }
 }
 

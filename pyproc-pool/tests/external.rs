@@ -17,6 +17,7 @@ use std::{
     pin::pin,
     sync::mpsc::{Receiver, Sender, channel},
     thread,
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -112,6 +113,31 @@ async fn input_that_a_caller_owns_is_dropped_without_the_pools_lock() {
         let call = pool.request_bytes("any", owned).call::<u32>();
         assert_eq!(call.await.unwrap(), 1);
         assert!(is_told.recv().unwrap(), "{size} bytes");
+    }
+}
+
+#[tokio::test]
+async fn input_that_no_worker_takes_is_dropped_without_the_pools_lock() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("bytes.sock");
+    let _requests = serve(&socket, |_| None);
+    for version in [1, 2] {
+        let pool = Pool::builder().external_sockets([&socket]);
+        let pool = pool.max_protocol_version(version).start().await.unwrap();
+        let (told, is_told) = channel();
+        let mut calls: Vec<_> = (0..6)
+            .map(|_| Owned(vec![7; 1 << 20], pool.clone(), told.clone()))
+            .map(|owned| pool.request_bytes("any", Bytes::from_owner(owned)))
+            .map(|request| Box::pin(request.call::<u32>()))
+            .collect();
+        for call in &mut calls {
+            // Version 1 refuses bytes at once.
+            assert_eq!(poll_once(call.as_mut()).is_ready(), version == 1);
+        }
+        pool.shutdown(Duration::ZERO).await;
+        for _ in calls {
+            assert!(is_told.recv_timeout(LONG).unwrap(), "version {version}");
+        }
     }
 }
 

@@ -210,10 +210,12 @@ fn a_caller_writes_once_although_there_is_room_for_more() {
     let mut sending = way.sending();
     for id in 0..9 {
         // Two pieces each, of which one write takes 16.
-        let payload = Payload::Buffer(vec![b'1'; 16 * 1024]);
+        let mut payload = Payload::Buffer(vec![b'1'; 16 * 1024]);
         let headers = Headers::new();
         let head = RequestHead::new(id, "m", &headers);
-        let pushed = sending.outbox().push(Version::V2, &head, payload, 1 << 20);
+        let pushed = sending
+            .outbox()
+            .push(Version::V2, &head, &mut payload, 1 << 20);
         pushed.unwrap();
         sending.on_request();
     }

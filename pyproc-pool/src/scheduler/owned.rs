@@ -1,0 +1,122 @@
+//! Payloads that belong to callers are not dropped by the scheduler, but by who has unlocked it.
+
+use std::sync::Weak;
+
+use pyproc_protocol::v2::Codec;
+use tokio::net::UnixStream;
+
+use super::{
+    tests::{peer, request, waker},
+    *,
+};
+use crate::outgoing::Payload;
+
+const LIMITS: Limits = Limits {
+    max_in_flight: 2,
+    max_queue: 2,
+    max_frame_size: 1 << 20,
+};
+
+struct Owner(#[expect(dead_code, reason = "tells that it is there")] Arc<()>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        &[7; 100_000]
+    }
+}
+
+/// A request with a large payload, which is there as long as this says.
+fn owned() -> (Outgoing, Weak<()>) {
+    let alive = Arc::new(());
+    let is_alive = Arc::downgrade(&alive);
+    let payload = Payload::Shared(Bytes::from_owner(Owner(alive)));
+    let request = Outgoing {
+        payload,
+        ..request(Codec::Raw)
+    };
+    (request, is_alive)
+}
+
+fn submit(scheduler: &mut Scheduler, request: &mut Option<Outgoing>) -> Result<Submitted, Error> {
+    let now = Instant::now();
+    scheduler.submit(("m", None), request, Admission::Queue, waker(), now)
+}
+
+fn up(scheduler: &mut Scheduler, version: u32, wire: Wire) {
+    scheduler.lane_up(0, &peer(version), wire, Instant::now());
+}
+
+/// Ends a call that waits in the scheduler or is not written yet.
+type End = fn(&mut Scheduler);
+
+#[track_caller]
+fn assert_outlives(scheduler: &mut Scheduler, end: End) {
+    let (request, is_alive) = owned();
+    submit(scheduler, &mut Some(request)).unwrap();
+    assert!(scheduler.take_spent().is_empty());
+    end(scheduler);
+    assert!(is_alive.strong_count() > 0, "dropped with the lock");
+    drop(scheduler.take_spent());
+    assert_eq!(is_alive.strong_count(), 0, "kept");
+}
+
+#[test]
+fn what_waits_outlives_the_lock_however_it_ends() {
+    let ends: [End; 3] = [
+        |it| up(it, 1, Wire::default()), // which takes no bytes
+        |it| drop(it.lane_gone(0, None)),
+        |it| drop(it.cut_off()),
+    ];
+    for end in ends {
+        assert_outlives(&mut Scheduler::new(1, LIMITS), end);
+    }
+}
+
+#[test]
+fn what_is_unwritten_outlives_the_lock_however_its_worker_ends() {
+    let ends: [End; 4] = [
+        |it| it.lane_down(0),
+        |it| drop(it.lane_gone(0, None)),
+        |it| drop(it.cut_off()),
+        |it| up(it, 2, Wire::default()),
+    ];
+    for end in ends {
+        let mut scheduler = Scheduler::new(1, LIMITS);
+        up(&mut scheduler, 2, Wire::default());
+        assert_outlives(&mut scheduler, end);
+    }
+}
+
+#[tokio::test]
+async fn what_a_caller_has_not_written_outlives_the_lock_when_the_worker_is_gone() {
+    let (ours, _worker) = UnixStream::pair().unwrap();
+    let half = Arc::new(ours.into_split().1);
+    let mut scheduler = Scheduler::new(1, LIMITS);
+    let wire = Wire {
+        half: Arc::downgrade(&half),
+        spins: false,
+    };
+    up(&mut scheduler, 2, wire);
+    let (request, is_alive) = owned();
+    let submitted = submit(&mut scheduler, &mut Some(request)).unwrap();
+    let Next::Write(batch) = submitted.next else {
+        panic!("{:?}", submitted.next);
+    };
+    scheduler.lane_down(0);
+    assert!(scheduler.on_written(batch).is_none());
+    assert!(is_alive.strong_count() > 0, "dropped with the lock");
+    drop(scheduler.take_spent());
+    assert_eq!(is_alive.strong_count(), 0, "kept");
+}
+
+#[test]
+fn what_is_refused_at_once_is_left_to_its_caller() {
+    let mut scheduler = Scheduler::new(1, LIMITS);
+    up(&mut scheduler, 1, Wire::default());
+    let (request, is_alive) = owned();
+    let mut request = Some(request);
+    assert!(submit(&mut scheduler, &mut request).is_err());
+    assert!(is_alive.strong_count() > 0, "dropped with the lock");
+    drop(request);
+    assert_eq!(is_alive.strong_count(), 0, "kept");
+}
