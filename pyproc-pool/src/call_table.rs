@@ -123,10 +123,10 @@ impl CallTable {
             entry.call = Some(call);
             return Some(CallId::new(place, entry.uses));
         }
-        let place = u32::try_from(self.entries.len()).ok()?;
-        if place >> PLACE_BITS != 0 {
+        if self.is_full() {
             return None;
         }
+        let place = u32::try_from(self.entries.len()).ok()?;
         self.entries.push(Entry {
             uses: 1,
             call: Some(call),

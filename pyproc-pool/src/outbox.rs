@@ -3,7 +3,7 @@ use std::{collections::VecDeque, io::IoSlice, mem};
 use bytes::{Buf, Bytes};
 use pyproc_protocol::{EncodeError, RequestHead, Version};
 
-use crate::outgoing::Payload;
+use crate::outgoing::{Payload, discard};
 
 /// Frames on their way to a worker. Small ones are copied together; large payloads stay where they
 /// are, and one write takes all of them.
@@ -84,7 +84,7 @@ impl Outbox {
                 return;
             }
             n -= piece.len();
-            self.front.pop_front();
+            self.front.pop_front().into_iter().for_each(discard);
         }
         self.written += n;
         if self.written == self.tail.len() {

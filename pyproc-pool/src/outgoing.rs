@@ -1,4 +1,7 @@
-use std::time::Instant;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use pyproc_protocol::{
@@ -115,4 +118,9 @@ impl Payload {
             Self::Shared(bytes) => bytes,
         }
     }
+}
+
+/// Drops what may be the user's own. If that panics, it is nobody's whose thread this is: the panic hook has told of it.
+pub(crate) fn discard(payload: Bytes) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
 }

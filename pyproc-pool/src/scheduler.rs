@@ -156,7 +156,6 @@ impl Scheduler {
         let deadline = Some(request.envelope.deadline);
         let on_worker = CallState::on_worker(worker, now);
         let call = self.enter(on_worker, concurrent, waker, deadline)?;
-        let is_urgent = self.heed(deadline);
         let sent = self.lanes[worker].send(call, (method, id), request, concurrent, now);
         let buffer = sent.map_err(|source| {
             self.calls.remove(call);
@@ -166,7 +165,8 @@ impl Scheduler {
             id: call,
             buffer,
             next: self.lanes[worker].next(),
-            is_urgent,
+            // Not of a call that is refused, as nobody would be told.
+            is_urgent: self.heed(deadline),
         })
     }
 

@@ -13,6 +13,7 @@ use crate::{
     call_log::{CallLog, Completed},
     events::{self, Subscriber, WorkerNews},
     observe::{CallOutcome, Observer, Wants, WorkerEvent},
+    outgoing::discard,
     records::Records,
     refusals::{Refusals, Refused},
     report::Reports,
@@ -211,7 +212,7 @@ impl Shared {
     pub(crate) fn scheduler(&self) -> Locked<'_> {
         Locked {
             scheduler: self.lock(),
-            spent: None,
+            spent: Spent(None),
         }
     }
 
@@ -252,8 +253,19 @@ impl Shared {
 pub(crate) struct Locked<'a> {
     // Fields are dropped in this order.
     scheduler: MutexGuard<'a, Scheduler>,
-    /// Mostly nothing, which takes no time.
-    spent: Option<Box<[Bytes]>>,
+    spent: Spent,
+}
+
+/// Payloads that nobody needs any more: mostly none, which takes no time.
+struct Spent(Option<Box<[Bytes]>>);
+
+impl Drop for Spent {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(payloads) = self.0.take() {
+            payloads.into_iter().for_each(discard);
+        }
+    }
 }
 
 impl Deref for Locked<'_> {
@@ -276,7 +288,7 @@ impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.scheduler.has_spent() {
-            self.spent = Some(self.scheduler.take_spent());
+            self.spent.0 = Some(self.scheduler.take_spent());
         }
     }
 }

@@ -22,7 +22,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use pyproc_pool::{
-    Pool,
+    Error, ErrorKind, Pool,
     protocol::{
         DEFAULT_MAX_FRAME_SIZE, WorkerEvent, WorkerInfo, WorkerSession,
         v2::{Answer, Body, Message, Request},
@@ -139,6 +139,55 @@ async fn input_that_no_worker_takes_is_dropped_without_the_pools_lock() {
             assert!(is_told.recv_timeout(LONG).unwrap(), "version {version}");
         }
     }
+}
+
+/// Bytes whose owner panics when they are dropped.
+struct Panics(Vec<u8>);
+
+impl AsRef<[u8]> for Panics {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        panic!("a test of an owner that panics");
+    }
+}
+
+#[tokio::test]
+async fn an_owner_that_panics_when_its_input_is_dropped_harms_no_call() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("bytes.sock");
+    let _requests = ones(&socket);
+    let pool = Pool::builder().external_sockets([&socket]).start();
+    let pool = pool.await.unwrap();
+    for _ in 0..3 {
+        let input = Bytes::from_owner(Panics(vec![7; 100_000]));
+        let call = pool.request_bytes("any", input).call::<u32>();
+        assert_eq!(call.await.unwrap(), 1);
+        assert_eq!(pool.call::<_, u32>("any", &0).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_a_worker_refuses_keeps_no_other_from_its_timeout() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("bytes.sock");
+    let _requests = serve(&socket, |_| None);
+    let pool = Pool::builder()
+        .external_sockets([&socket])
+        .max_protocol_version(1)
+        .request_timeout(Duration::from_millis(20))
+        .start()
+        .await
+        .unwrap();
+    let refused = pool.request_bytes("any", "bytes").call::<u32>().await;
+    assert!(matches!(refused, Err(Error::Encode { .. })));
+    let ended = tokio::time::timeout(LONG, pool.call::<_, u32>("any", &1)).await;
+    let error = ended.expect("it times out").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
 }
 
 fn start_sidecar(socket: &Path) -> Killed {

@@ -285,6 +285,37 @@ def test_hooks_that_come_late_go_around_the_calls_that_follow(start, where):
     assert client.call("take_seen")["body"] == [TRACE_ID, TRACE_ID]
 
 
+def test_the_native_core_does_beforehand_what_is_to_be_done_there(start, core):
+    hooks = """
+        seen = []
+
+        def stand(call):
+            seen.append("stand")
+
+        @expose
+        def hook(req):
+            _call.hook(lambda call: seen.append("enter"), lambda token: None)
+
+        @expose
+        def hook_beforehand(req):
+            _call.hook_beforehand(stand)
+
+        @expose
+        def take_seen(req):
+            taken, seen[:] = list(seen), []
+            return taken
+    """
+    client = start(script(hooks)).connect(version=2)
+    client.call("hook")
+    for method in ("echo", "hook_beforehand"):
+        ask(client, method, trace=TRACE)
+    assert client.call("take_seen")["body"] == ["enter", "enter"]
+    for _ in range(2):
+        ask(client, "echo", trace=TRACE)
+    done = "stand" if core == "native" else "enter"
+    assert set(client.call("take_seen")["body"]) == {done}
+
+
 def test_the_event_loop_says_when_it_begins_to_be_busy(start):
     busy = """
         from pyproc_worker import _asyncio

@@ -88,24 +88,43 @@ fn what_is_unwritten_outlives_the_lock_however_its_worker_ends() {
 }
 
 #[tokio::test]
-async fn what_a_caller_has_not_written_outlives_the_lock_when_the_worker_is_gone() {
-    let (ours, _worker) = UnixStream::pair().unwrap();
-    let half = Arc::new(ours.into_split().1);
+async fn what_a_caller_has_not_written_outlives_the_lock_whenever_the_worker_goes() {
+    for goes_before in [true, false] {
+        let (ours, _worker) = UnixStream::pair().unwrap();
+        let half = Arc::new(ours.into_split().1);
+        let mut scheduler = Scheduler::new(1, LIMITS);
+        let wire = Wire {
+            half: Arc::downgrade(&half),
+            spins: false,
+        };
+        up(&mut scheduler, 2, wire);
+        let (request, is_alive) = owned();
+        let submitted = submit(&mut scheduler, &mut Some(request)).unwrap();
+        let Next::Write(batch) = submitted.next else {
+            panic!("{:?}", submitted.next);
+        };
+        if goes_before {
+            scheduler.lane_down(0);
+            assert!(scheduler.on_written(batch).is_none());
+        } else {
+            scheduler.on_written(batch);
+            assert!(scheduler.take_spent().is_empty());
+            scheduler.lane_down(0);
+        }
+        assert!(is_alive.strong_count() > 0, "dropped with the lock");
+        drop(scheduler.take_spent());
+        assert_eq!(is_alive.strong_count(), 0, "kept");
+    }
+}
+
+#[test]
+fn what_waits_is_handed_to_the_caller_that_gives_it_up() {
     let mut scheduler = Scheduler::new(1, LIMITS);
-    let wire = Wire {
-        half: Arc::downgrade(&half),
-        spins: false,
-    };
-    up(&mut scheduler, 2, wire);
     let (request, is_alive) = owned();
-    let submitted = submit(&mut scheduler, &mut Some(request)).unwrap();
-    let Next::Write(batch) = submitted.next else {
-        panic!("{:?}", submitted.next);
-    };
-    scheduler.lane_down(0);
-    assert!(scheduler.on_written(batch).is_none());
+    let id = submit(&mut scheduler, &mut Some(request)).unwrap().id;
+    let given_up = scheduler.give_up(id, "", &mut Vec::new());
     assert!(is_alive.strong_count() > 0, "dropped with the lock");
-    drop(scheduler.take_spent());
+    drop(given_up);
     assert_eq!(is_alive.strong_count(), 0, "kept");
 }
 

@@ -308,6 +308,18 @@ fn bytes_cannot_be_sent_to_a_worker_of_version_1_and_its_capacity_stays_free() {
 }
 
 #[test]
+fn the_deadline_of_a_call_that_is_refused_hides_no_later_one() {
+    let mut scheduler = Scheduler::new(1, LIMITS);
+    scheduler.lane_up(0, &peer(1), Wire::default(), Instant::now());
+    submit_as(&mut scheduler, "m", Codec::Raw).unwrap_err();
+    assert_eq!(scheduler.next_deadline(), None);
+    let mut request = Some(request(Codec::Json));
+    let now = Instant::now();
+    let call = scheduler.submit(("m", None), &mut request, Admission::Queue, waker(), now);
+    assert!(call.unwrap().is_urgent);
+}
+
+#[test]
 fn calls_that_run_beside_others_are_all_sent_and_plain_ones_a_few_ahead() {
     let limits = Limits {
         max_in_flight: 100,

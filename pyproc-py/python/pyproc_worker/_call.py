@@ -54,7 +54,7 @@ hooked: Callable[[], None] | None = None
 
 
 def hook(begin: Callable[[Call], Any], end: Callable[[Any], None]) -> None:
-    """Has these called around each call from now on, as `enter` and `leave`."""
+    """Has these called around each call from now on, as `enter` and `leave`. For one party."""
     global enter, leave
     leave = end  # first, as it is not looked for without the other
     enter = begin

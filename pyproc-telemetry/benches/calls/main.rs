@@ -157,8 +157,8 @@ async fn measure(args: &Args) -> Measured {
             }
         }
     }
-    for pool in alone.iter_mut().chain(&mut loaded) {
-        for round in 0..=args.rounds {
+    for round in 0..=args.rounds {
+        for pool in alone.iter_mut().chain(&mut loaded) {
             pool.round(round).await;
             if round == 0 {
                 pool.forget();
