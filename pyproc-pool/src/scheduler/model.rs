@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use proptest::{collection::vec, prelude::*};
+use pyproc_protocol::v2::{Codec, Failure};
 
 use super::{
     tests::{peer, request, waker},
     *,
 };
-use pyproc_protocol::v2::{Codec, Failure};
+use crate::sending::Wire;
 
 const WORKERS: usize = 2;
 /// The lane of a worker that was replaced.

@@ -1,12 +1,15 @@
 use std::time::Duration;
 
 use pyproc_protocol::{
-    Features, FunctionInfo, Headers, WorkerInfo,
+    Features, FunctionInfo, Headers, Peer, WorkerInfo,
     v2::{Codec, Failure},
 };
 
 use super::*;
-use crate::outgoing::{Envelope, Payload};
+use crate::{
+    outgoing::{Envelope, Payload},
+    sending::Wire,
+};
 
 const LIMITS: Limits = Limits {
     max_in_flight: 2,
