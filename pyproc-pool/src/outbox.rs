@@ -50,8 +50,8 @@ impl Outbox {
     }
 
     /// The large payloads that will not be written.
-    pub(crate) fn into_payloads(self) -> impl Iterator<Item = Bytes> {
-        self.front.into_iter()
+    pub(crate) fn into_payloads(mut self) -> impl Iterator<Item = Bytes> {
+        mem::take(&mut self.front).into_iter()
     }
 
     /// For control messages, which are small.
@@ -92,6 +92,12 @@ impl Outbox {
             self.tail.shrink_to(KEPT);
             self.written = 0;
         }
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.front.drain(..).for_each(discard);
     }
 }
 

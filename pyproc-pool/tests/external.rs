@@ -28,7 +28,7 @@ use pyproc_pool::{
         v2::{Answer, Body, Message, Request},
     },
 };
-use sidecar::serve;
+use sidecar::{Reply, serve, serve_reporting};
 use support::{Killed, LONG, Scratch, echoes, is_alive, poll_once, script, until};
 
 #[tokio::test]
@@ -169,6 +169,40 @@ async fn an_owner_that_panics_when_its_input_is_dropped_harms_no_call() {
         assert_eq!(call.await.unwrap(), 1);
         assert_eq!(pool.call::<_, u32>("any", &0).await.unwrap(), 1);
     }
+}
+
+#[tokio::test]
+async fn an_owner_that_panics_when_its_worker_has_gone_keeps_no_other_from_its_place() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("bytes.sock");
+    let (go, gone) = channel();
+    // The first worker reads no more than one request, and hangs up when it is told to.
+    let _requests = serve_reporting(&socket, move |it| match gone.recv() {
+        Ok(()) => Reply {
+            hang_up: true,
+            ..Reply::default()
+        },
+        Err(_) => Reply::echo(it, Vec::new()),
+    });
+    let pool = Pool::builder().external_sockets([&socket]).start();
+    let pool = pool.await.unwrap();
+    let mut first = pin!(pool.call::<_, u32>("any", &1));
+    assert!(poll_once(first.as_mut()).is_pending());
+    let input = Bytes::from_owner(Panics(vec![7; 8 << 20]));
+    let mut large = pin!(pool.request_bytes("any", input).call::<u32>());
+    assert!(poll_once(large.as_mut()).is_pending());
+    tokio::task::yield_now().await;
+    go.send(()).unwrap();
+    drop(go);
+    assert_eq!(
+        first.await.unwrap_err().kind(),
+        ErrorKind::WorkerUnavailable
+    );
+    assert_eq!(
+        large.await.unwrap_err().kind(),
+        ErrorKind::WorkerUnavailable
+    );
+    assert_eq!(pool.call::<_, u32>("any", &3).await.unwrap(), 3);
 }
 
 #[tokio::test]
