@@ -65,7 +65,7 @@ impl Alone {
         self.pool.health().workers[0].pid.expect("a process")
     }
 
-    /// A turn of each kind, to and fro, so that none is always the one after another.
+    /// A turn of each kind, to and fro, so that none always follows the same one.
     pub(crate) async fn round(&mut self, number: usize) {
         let _root = Context::new().attach();
         let kinds = self.kinds.len();
