@@ -1,3 +1,5 @@
+//! The directory of a pool's sockets: made by the pool, entered by its user only, removed at the end.
+
 use std::{
     env,
     fs::{self, DirBuilder, File},
@@ -7,22 +9,31 @@ use std::{
     process,
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, flock};
 
+use self::{opened::OpenedDir, sweep::sweep};
 use crate::ConfigError;
 
-/// A directory that only this user can enter, removed with all that is in it on drop.
+mod opened;
+mod sweep;
+
+/// A directory that only this user can enter. On drop its sockets and its lock are removed, and then the
+/// directory, if it is empty.
 ///
 /// A service that was killed cannot remove its directory; the next one that starts does so.
 #[derive(Debug)]
 pub(crate) struct SocketDir {
     path: PathBuf,
+    opened: OpenedDir,
     /// Locked as long as the service lives, whatever ends it.
     _lock: File,
 }
 
 const PREFIX: &str = "pyproc-";
 const LOCK: &str = "lock";
+
+/// What the name of a directory ends with before its lock is held.
+const UNFINISHED: &str = ".new";
 
 /// The system's `sun_path` has 104 bytes on macOS and 108 on Linux, with a zero at the end.
 const MAX_SOCKET_PATH: usize = 103;
@@ -54,8 +65,7 @@ impl SocketDir {
                  allows more than {MAX_SOCKET_PATH}; choose a shorter one"
             )));
         }
-        let lock = make(&path).map_err(|source| error(source.to_string()))?;
-        Ok(Self { path, _lock: lock })
+        make(path).map_err(|source| error(source.to_string()))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -65,7 +75,7 @@ impl SocketDir {
 
 impl Drop for SocketDir {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        if let Err(error) = self.opened.remove(CWD, &self.path) {
             tracing::warn!(dir = ?self.path, %error, "cannot remove the directory of sockets");
         }
     }
@@ -81,74 +91,19 @@ fn runtime_dir() -> PathBuf {
 
 /// Makes the directory under another name first, so that nobody takes it for a dead one before
 /// its lock is held.
-fn make(path: &Path) -> io::Result<File> {
-    let unfinished = path.with_extension("new");
+fn make(path: PathBuf) -> io::Result<SocketDir> {
+    let unfinished = path.with_extension(&UNFINISHED[1..]);
     DirBuilder::new().mode(0o700).create(&unfinished)?;
+    let opened = OpenedDir::open(CWD, &unfinished)?;
     let lock = File::create_new(unfinished.join(LOCK))?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-    fs::rename(&unfinished, path)?;
-    Ok(lock)
-}
-
-/// Removes what services left that were killed. What cannot be read or removed belongs to
-/// somebody else.
-fn sweep(parent: &Path) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(PREFIX) && !name.ends_with(".new") && is_dead(&entry.path()) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-/// Whether nobody holds the lock any more.
-fn is_dead(dir: &Path) -> bool {
-    let lock = File::options().write(true).open(dir.join(LOCK));
-    lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok())
+    fs::rename(&unfinished, &path)?;
+    Ok(SocketDir {
+        path,
+        opened,
+        _lock: lock,
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    fn scratch() -> PathBuf {
-        let dir = Path::new("/tmp").join(format!("pp-{:x}", fastrand::u64(..)));
-        fs::create_dir(&dir).unwrap();
-        dir
-    }
-
-    #[test]
-    fn only_this_user_may_enter_and_nothing_is_left_on_drop() {
-        let parent = scratch();
-        let dir = SocketDir::create(Some(&parent)).unwrap();
-        let mode = fs::metadata(dir.path()).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
-        drop(dir);
-        fs::remove_dir(&parent).unwrap();
-    }
-
-    #[test]
-    fn directories_of_the_dead_are_swept_and_those_of_the_living_are_not() {
-        let parent = scratch();
-        let living = SocketDir::create(Some(&parent)).unwrap();
-        let dead = parent.join("pyproc-1-dead");
-        drop(make(&dead).unwrap());
-        let foreign = parent.join("pyproc-without-a-lock");
-        fs::create_dir(&foreign).unwrap();
-
-        let next = SocketDir::create(Some(&parent)).unwrap();
-        assert!(living.path().exists() && next.path().exists() && foreign.exists());
-        assert!(!dead.exists());
-        drop((living, next));
-        fs::remove_dir_all(&parent).unwrap();
-    }
-
-    #[test]
-    fn a_relative_directory_starts_at_the_services_own() {
-        let dir = SocketDir::create(Some(Path::new("."))).unwrap();
-        assert!(dir.path().is_absolute());
-    }
-}
+mod tests;
