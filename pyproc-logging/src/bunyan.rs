@@ -22,9 +22,9 @@ use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Layered, registry::Looku
 use crate::{
     clock::Clock,
     filter::SharedLevels,
-    origin::{self, FIELDS, TIME},
+    origin::{self, FIELDS, PLACE, TIME},
     redact::{REDACTED, Rules},
-    render::{Members, Value, next_free, spread},
+    render::{Members, Quotes, Value, escape, next_free, spread},
     writer::Writer,
 };
 
@@ -120,9 +120,9 @@ impl Write for LineOf<'_> {
             return Ok(line.len());
         };
         if self.handed_on || rules.any() || line.len() > rules.max_value_bytes {
-            writer.write(&rewritten(rules, self.handed_on, line)?);
+            writer.write(&escaped(&rewritten(rules, self.handed_on, line)?));
         } else {
-            writer.write(line);
+            writer.write(&escaped(line));
         }
         Ok(line.len())
     }
@@ -130,6 +130,15 @@ impl Write for LineOf<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The line with all escaped that the formatter leaves as it is: it knows the control characters of ASCII only.
+fn escaped(line: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(line);
+    let mut out = Vec::with_capacity(line.len());
+    escape(text.trim_end_matches('\n'), Quotes::None, &mut out);
+    out.push(b'\n');
+    out
 }
 
 /// The line with the rules applied, and with what a record of another process says of itself.
@@ -153,7 +162,6 @@ fn rewritten(rules: &Rules, handed_on: bool, line: &[u8]) -> serde_json::Result<
     let mut line = Vec::new();
     let in_order = pairs.0.iter().map(|(name, value)| (name, value));
     serde_json::Serializer::new(&mut line).collect_map(in_order)?;
-    line.push(b'\n');
     Ok(line)
 }
 
@@ -204,7 +212,8 @@ impl Pairs<'_> {
 
     /// Under a name that nobody has.
     fn add(&mut self, mut name: String, value: Box<RawValue>) {
-        let is_taken = |key: &str| self.0.iter().any(|(known, _)| known == key);
+        let is_taken =
+            |key: &str| PLACE.contains(&key) || self.0.iter().any(|(known, _)| known == key);
         if is_taken(&name) {
             name = next_free(&name, is_taken);
         }

@@ -20,6 +20,16 @@ const CALLS: &str = "pyproc::pool";
 /// The field whose JSON object is spread over the line.
 pub(crate) const FIELDS: &str = "fields";
 
+/// Where a record of another process comes from. Only the event itself says that, and no member of [`FIELDS`].
+pub(crate) const PLACE: &[&str] = &[
+    "worker_id",
+    "function_name",
+    "stream",
+    "trace_id",
+    "span_id",
+    "trace_flags",
+];
+
 /// The field with the time of the record.
 pub(crate) const TIME: &str = "time_unix_nano";
 

@@ -71,3 +71,28 @@ fn what_is_hidden_keeps_its_name() {
          later=\"[redacted]\" user=\"ann\""
     );
 }
+
+#[test]
+fn no_format_lets_a_text_turn_the_direction_of_its_line() {
+    const TURNS: [char; 12] = [
+        '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}',
+        '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}',
+    ];
+    let all = String::from_iter(TURNS);
+    let nested = format!(r#"{{"a{all}": {{"b{all}": ["{all}"]}}}}"#);
+    for format in [LogFormat::Json, LogFormat::Text, LogFormat::Bunyan] {
+        let builder = LoggingBuilder::default().format(format);
+        let written = logged(builder, || {
+            let _span = info_span!("s", of_span = all.as_str()).entered();
+            info!(field = all.as_str(), "message {all}");
+            info!(target: "pyproc::output", exception = all.as_str(), fields = nested.as_str(), "line {all}");
+        })
+        .text();
+        assert!(!written.contains(TURNS), "{format:?}: {written}");
+        assert!(
+            written.contains(r"line \u061c\u200e\u200f\u202a"),
+            "{format:?}: {written}"
+        );
+        assert!(written.contains(r"a\u061c"), "of a key: {written}");
+    }
+}

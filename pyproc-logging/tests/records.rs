@@ -108,6 +108,45 @@ fn ids_that_make_no_sense_stay_on_the_line_as_fields() {
     }
 }
 
+/// What a printed line says of itself, where the event says nothing of it.
+fn printed_elsewhere() {
+    with_fields(&format!(
+        r#"{{"trace_id": "{TRACE}", "span_id": "{SPAN}", "trace_flags": "01", "worker_id": 7,
+            "function_name": "other", "stream": "stderr", "request_id": "r-1"}}"#
+    ));
+}
+
+#[test]
+fn no_member_of_the_fields_says_where_a_record_comes_from() {
+    let of = |format| {
+        let builder = LoggingBuilder::default().format(format);
+        logged(builder, printed_elsewhere).objects().remove(0)
+    };
+    for line in [of(LogFormat::Json), of(LogFormat::Bunyan)] {
+        assert_eq!(line.text("stream"), "stdout");
+        for place in [
+            "trace_id",
+            "span_id",
+            "trace_flags",
+            "worker_id",
+            "function_name",
+        ] {
+            assert_eq!(line.get(place), None, "{place}");
+        }
+        assert_eq!(line.text("trace_id_2"), TRACE);
+        assert_eq!(line.text("function_name_2"), "other");
+        assert_eq!(line.text("stream_2"), "stderr");
+        // Where the record has none of its own, this is data as any other.
+        assert_eq!(line.text("request_id"), "r-1");
+    }
+    let text = LoggingBuilder::default().format(LogFormat::Text);
+    let text = logged(text, printed_elsewhere).text();
+    assert!(
+        text.contains(" function_name_2=other") && !text.contains(" function_name="),
+        "{text}"
+    );
+}
+
 #[test]
 fn of_another_target_it_is_a_plain_event() {
     let lines = json(

@@ -3,14 +3,22 @@
 pub(crate) enum Quotes {
     /// As in a JSON string: quotes and backslashes are escaped too.
     Json,
-    /// Free text, where they mean nothing.
+    /// Quotes and backslashes stay: they mean nothing in free text, and JSON as a whole has escaped them already.
     None,
+}
+
+/// Whether a character must not stand in a line as it is: a control, a line separator of Unicode, or one
+/// with Unicode's property `Bidi_Control`.
+pub(crate) fn is_special(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Writes a text so that it can neither end a line nor command a terminal.
 ///
 /// All control characters are escaped, those of Unicode's second block and both Unicode line
-/// separators included, as some readers of lines take them for line ends. In JSON the
+/// separators included, as some readers of lines take them for line ends; and so are the
+/// bidirectional controls, which make a terminal show a line in another order than it is in. In JSON the
 /// result means the same text.
 pub(crate) fn escape(text: &str, quotes: Quotes, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
@@ -43,8 +51,9 @@ const PLAIN: [bool; 256] = {
     plain[b'"' as usize] = false;
     plain[b'\\' as usize] = false;
     plain[0x7f] = false;
-    // The first bytes of U+0080 to U+00BF, and of U+2000 to U+2FFF.
+    // The first bytes of U+0080 to U+00BF, of U+0600 to U+063F, and of U+2000 to U+2FFF.
     plain[0xc2] = false;
+    plain[0xd8] = false;
     plain[0xe2] = false;
     plain
 };
@@ -66,8 +75,14 @@ fn special(bytes: &[u8], quotes: Quotes) -> (Option<Escaped>, usize) {
         [b'\r', ..] => short(b'r'),
         [b'\t', ..] => short(b't'),
         [0xc2, second @ 0x80..=0x9f, ..] => (Some(Escaped::Code(u16::from(second))), 2),
-        [0xe2, 0x80, third @ (0xa8 | 0xa9), ..] => {
-            (Some(Escaped::Code(0x2028 + u16::from(third - 0xa8))), 3)
+        [0xd8, 0x9c, ..] => (Some(Escaped::Code(0x061c)), 2),
+        // Marks of direction, line separators, embeddings and overrides.
+        [0xe2, 0x80, third @ (0x8e | 0x8f | 0xa8..=0xae), ..] => {
+            (Some(Escaped::Code(0x2000 + u16::from(third - 0x80))), 3)
+        }
+        // Isolates.
+        [0xe2, 0x81, third @ 0xa6..=0xa9, ..] => {
+            (Some(Escaped::Code(0x2040 + u16::from(third - 0x80))), 3)
         }
         [byte @ (..0x20 | 0x7f), ..] => (Some(Escaped::Code(u16::from(byte))), 1),
         _ => (None, 1),
@@ -113,16 +128,39 @@ mod tests {
         );
     }
 
-    fn ends_lines(c: char) -> bool {
-        c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+    #[test]
+    fn what_turns_the_direction_of_a_line_is_escaped() {
+        let text = "\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}";
+        let expected = r"\u061c\u200e\u200f\u202a\u202e\u2066\u2069";
+        assert_eq!(escaped(text, Quotes::Json), expected);
+        assert_eq!(escaped(text, Quotes::None), expected);
+        let plain = "שלום עליכם، \u{200b}\u{200d}\u{2027}\u{2065}\u{206a}؛";
+        assert_eq!(escaped(plain, Quotes::Json), plain);
+    }
+
+    /// Texts of which many characters are special or close to it.
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<String>(),
+            "[\\u{0}-\\u{ff}\\u{600}-\\u{63f}\\u{2000}-\\u{2070}]{0,40}",
+        ]
     }
 
     proptest! {
         #[test]
-        fn json_means_the_same_text(text in any::<String>()) {
+        fn json_means_the_same_text(text in text()) {
             let json = format!("\"{}\"", escaped(&text, Quotes::Json));
-            prop_assert!(!json.contains(ends_lines));
+            prop_assert!(!json.contains(is_special));
             prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+
+        #[test]
+        fn only_what_is_special_is_escaped_in_free_text(text in text()) {
+            let escaped = escaped(&text, Quotes::None);
+            prop_assert!(!escaped.contains(is_special));
+            if !text.contains(is_special) {
+                prop_assert_eq!(escaped, text);
+            }
         }
     }
 }

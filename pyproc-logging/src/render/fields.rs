@@ -51,6 +51,8 @@ pub(crate) struct Fields {
     /// One bit for each hash of a name that may be taken.
     taken: u64,
     reserved: &'static [&'static str],
+    /// Names that are reserved from some field on.
+    closed: &'static [&'static str],
 }
 
 #[derive(Debug)]
@@ -66,7 +68,16 @@ impl Fields {
         self.aside.clear();
         self.aside_bytes.clear();
         self.reserved = reserved;
+        self.closed = &[];
         self.taken = reserved.iter().fold(0, |taken, name| taken | bit(name));
+    }
+
+    /// From now on no field gets one of these names.
+    pub(crate) fn close(&mut self, names: &'static [&'static str]) {
+        self.closed = names;
+        self.taken = names
+            .iter()
+            .fold(self.taken, |taken, name| taken | bit(name));
     }
 
     pub(crate) fn add(&mut self, name: Cow<'static, str>, value: Value<'_>, style: Style) {
@@ -137,7 +148,9 @@ impl Fields {
     }
 
     fn is_taken(&self, name: &str) -> bool {
-        self.reserved.contains(&name) || self.written.iter().any(|field| field.name == name)
+        self.reserved.contains(&name)
+            || self.closed.contains(&name)
+            || self.written.iter().any(|field| field.name == name)
     }
 
     fn put_aside(&mut self, name: Cow<'static, str>, start: usize) {

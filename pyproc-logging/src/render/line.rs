@@ -11,7 +11,7 @@ use super::{
 use crate::{
     clock::Clock,
     ids::Ids,
-    origin::{FIELDS, Origin},
+    origin::{FIELDS, Origin, PLACE},
     redact::Rules,
 };
 
@@ -188,6 +188,7 @@ impl Record for Event<'_> {
             return;
         }
         if let (true, Value::Text(text)) = (self.takes_whole(field), value) {
+            self.fields.close(PLACE);
             let add = |name: &str, value: Value<'_>| {
                 self.fields.add(name.to_owned().into(), value, style)
             };

@@ -1,4 +1,4 @@
-use super::{Quotes, Value, escape};
+use super::{Quotes, Value, escape, escape::is_special};
 
 /// How fields look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ fn write_float(number: f64, out: &mut Vec<u8>) {
 
 /// With quotes only where the end of the word would not be clear.
 fn write_word(text: &str, out: &mut Vec<u8>) {
-    let unclear = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\');
+    let unclear = |c: char| c.is_whitespace() || is_special(c) || matches!(c, '"' | '=' | '\\');
     if text.is_empty() || text.contains(unclear) {
         write_quoted(text, out);
     } else {
@@ -95,6 +95,7 @@ mod tests {
             ("a=b", " key=\"a=b\""),
             ("line\nbreak", " key=\"line\\nbreak\""),
             ("\u{2028}", " key=\"\\u2028\""),
+            ("a\u{202e}b", " key=\"a\\u202eb\""),
         ] {
             let mut out = Vec::new();
             style.key("key", &mut out);
