@@ -23,7 +23,7 @@ pub(crate) fn argument<'py>(
     body: &CallBody,
 ) -> PyResult<Bound<'py, PyAny>> {
     let bytes = match body {
-        CallBody::Object(object) => return Ok(object.bind(py).clone().into_any()),
+        CallBody::Object { bytes, .. } => return Ok(bytes.bind(py).clone().into_any()),
         CallBody::Frame(bytes) => bytes,
     };
     match codec {

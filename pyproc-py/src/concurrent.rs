@@ -52,7 +52,7 @@ pub(crate) fn prepare<'py>(
         version: call.version,
         codec: call.codec,
         method: function.name.clone(),
-        size: call.body.len(),
+        size: call.body.len() + core.limits.running_cost,
         event,
         watch,
     });

@@ -18,6 +18,7 @@
 //! | `pulse` | what the watcher knows without the lock |
 //! | `hello` | what the worker says of itself |
 //! | `lazy` | modules that are loaded when they are needed |
+//! | `limits` | bounds that both cores keep |
 //! | `functions`, `package` | what is used of the Python package |
 //! | `json` | JSON straight into objects, and back |
 //! | `spin` | looking before sleeping |
@@ -36,6 +37,7 @@ mod hello;
 mod hooks;
 mod json;
 mod lazy;
+mod limits;
 mod outgoing;
 mod package;
 mod pulse;
@@ -54,6 +56,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyproc_protocol::v2::Failure;
 
+use crate::limits::Limits;
 use crate::package::Package;
 use crate::server::{Server, Sources};
 use crate::state::Core;
@@ -97,7 +100,9 @@ fn serve(
     let package = Package::import(py)?;
     let cancelled = cancelled(&package.error(py, "Cancelled", ()).to_string());
     let max_frame_size = settings.getattr("max_frame_size")?.extract()?;
-    let core = Arc::new(Core::new(package, max_frame_size, cancelled, waker));
+    let limits = Limits::of_package(py)?;
+    let core = Core::new(package, limits, max_frame_size, cancelled, waker);
+    let core = Arc::new(core);
     let sources = Sources {
         listener: listener.as_fd(),
         termination,

@@ -4,23 +4,21 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Spins in a row that may catch nothing.
-const MOST_MISSES: u32 = 8;
-
-/// Messages that come in sleep before the next spin.
-const REST: u32 = 64;
+use crate::limits::Limits;
 
 /// Spins while it pays, by the rule of `_spin.py`.
 pub(crate) struct Spin {
     length: Duration,
+    limits: Limits,
     misses: u32,
     rest: u32,
 }
 
 impl Spin {
-    pub(crate) fn new(length: Duration) -> Self {
+    pub(crate) fn new(length: Duration, limits: Limits) -> Self {
         Self {
             length,
+            limits,
             misses: 0,
             rest: 0,
         }
@@ -41,8 +39,8 @@ impl Spin {
             thread::yield_now();
         }
         self.misses += 1;
-        if self.misses >= MOST_MISSES {
-            (self.misses, self.rest) = (0, REST);
+        if self.misses >= self.limits.spin_misses {
+            (self.misses, self.rest) = (0, self.limits.spin_rest);
         }
         false
     }

@@ -18,12 +18,14 @@ use pyproc_protocol::v2::{Codec, Failure};
 
 use crate::connection::{Call, Cancellations, Client, Connection, Greeting, Known, Waiting};
 use crate::fork;
+use crate::limits::Limits;
 use crate::package::Package;
 use crate::pulse::Pulse;
 
 /// A worker.
 pub(crate) struct Core {
     pub(crate) package: Package,
+    pub(crate) limits: Limits,
     pub(crate) max_frame_size: usize,
     pub(crate) pulse: Pulse,
     pub(crate) forks: fork::Count,
@@ -42,12 +44,14 @@ impl Core {
     /// A worker whose serving thread is this one.
     pub(crate) fn new(
         package: Package,
+        limits: Limits,
         max_frame_size: usize,
         cancelled: Failure,
         wake: UnixStream,
     ) -> Self {
         Self {
             package,
+            limits,
             max_frame_size,
             pulse: Pulse::new(),
             forks: fork::count(),
@@ -161,6 +165,7 @@ pub(crate) struct ConcurrentCall {
     pub(crate) version: Version,
     pub(crate) codec: Codec,
     pub(crate) method: String,
+    /// Bytes that it takes.
     pub(crate) size: usize,
     pub(crate) event: Option<Arc<Py<PyAny>>>,
     /// Its `Stopwatch`.

@@ -14,7 +14,7 @@ use crate::answers::{self, Failed};
 use crate::connection::{Call, Form, Known, Target, Waiting};
 use crate::context::{self, Callee};
 use crate::functions::FunctionId;
-use crate::server::{QUICK, Server, TURN};
+use crate::server::Server;
 use crate::state::{Next, Place};
 use crate::{concurrent, hello};
 
@@ -43,7 +43,7 @@ enum Step {
 }
 
 impl<'py> Server<'_, 'py> {
-    /// Runs requests of a connection for about [`TURN`], then sends their answers.
+    /// Runs requests of a connection for about `TURN` of `_limits.py`, then sends their answers.
     pub(crate) fn take_turn(&mut self, place: Place) -> PyResult<()> {
         let mut turn = Turn {
             place,
@@ -81,7 +81,7 @@ impl<'py> Server<'_, 'py> {
     fn run_requests(&mut self, turn: &mut Turn<'py>) -> PyResult<()> {
         let started = Instant::now();
         let mut now = started;
-        while now - started < TURN {
+        while now - started < self.core.limits.turn {
             let next = self.core.lock().start_next(turn.place);
             let Some(Next {
                 waiting, details, ..
@@ -171,7 +171,7 @@ impl<'py> Server<'_, 'py> {
         }
         let ended = self.answer(turn, &call, form, function, &plan)?;
         let before = mem::replace(now, ended.unwrap_or_else(Instant::now));
-        self.functions.get_mut(function).quick = *now - before < QUICK;
+        self.functions.get_mut(function).quick = *now - before < self.core.limits.quick;
         Ok(Step::Done)
     }
 

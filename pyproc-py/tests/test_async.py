@@ -3,10 +3,26 @@
 import json
 import signal
 import struct
+import threading
+import time
 
 import pytest
 from conftest import each_version
-from wire import CANCEL, DRAIN, PING, PONG, REQUEST, cancellation, frame, frame2, request, request2
+from wire import (
+    CANCEL,
+    DRAIN,
+    JSON,
+    PATIENCE,
+    PING,
+    PONG,
+    RAW,
+    REQUEST,
+    cancellation,
+    frame,
+    frame2,
+    request,
+    request2,
+)
 
 ASYNC = """
     import asyncio, threading
@@ -169,6 +185,64 @@ def test_a_failure_is_logged_if_nobody_else_sees_the_traceback(start):
     worker = start(ASYNC)
     assert worker.connect().call("fail_async", "oh") == {"id": 1, "ok": False, "error": "oh"}
     worker.wait_for_log("ValueError: oh")
+
+
+# Memory
+
+
+CROWD = (
+    ASYNC
+    + """
+    @expose
+    async def crowd(req):
+        "Returns once `enough` says so, or so many run as the body wants."
+        global running, most
+        running += 1
+        most = max(most, running)
+        if isinstance(req, dict) and running == req["count"]:
+            gate_called("crowd").set()
+        await gate_called("crowd").wait()
+        running -= 1
+
+    @expose
+    async def enough(req):
+        gate_called("crowd").set()
+
+    @expose
+    async def most_so_far(req):
+        return most
+    """
+)
+
+MIB = 1024 * 1024
+
+
+@each_version
+def test_a_thousand_calls_of_ten_kilobytes_run_at_the_same_time(start, version):
+    client = start(CROWD).introduced()
+    body = {"count": 1000, "data": "x" * 10_000}
+    client.send(*(request(i, "crowd", body) for i in range(1, 1001)))
+    assert client.receive_all(1000) == {i: answer(i) for i in range(1, 1001)}
+
+
+@pytest.mark.parametrize("codec", [JSON, RAW])
+def test_a_connection_is_not_read_while_its_running_calls_take_64_mib(start, codec):
+    worker = start(CROWD)
+    client, other = worker.connect(version=2), worker.connect()
+    payload = b'"' + b"x" * (7 * MIB) + b'"'
+    crowd = client.table["crowd"]
+    frames = [request2(i, crowd, payload, codec) for i in range(1, 13)]
+    sender = threading.Thread(target=client.send, args=frames)
+    sender.start()
+    deadline = time.monotonic() + PATIENCE
+    while other.call("most_so_far")["body"] < 10:
+        assert time.monotonic() < deadline
+    for _ in range(100):  # if it read on, it would by now
+        other.call("tell")
+    assert other.call("most_so_far")["body"] == 10
+    other.call("enough")
+    assert client.receive_all(12).keys() == set(range(1, 13))
+    sender.join()
 
 
 # Cancellation

@@ -16,9 +16,6 @@ FEATURES = ("logs", "spans", "metrics")
 
 TELEMETRY = 0x10  # the kind of its frames
 
-LIMIT = 1024 * 1024
-"""Bytes that may wait for a client to read, beyond which it's sent no more."""
-
 
 class Channel:
     """The way to one client. Each is equal to itself only."""
@@ -31,9 +28,9 @@ class Channel:
     send: Callable[[bytes], bool]
     """Sends lines, each closed by a newline, to the client; says whether it will get them.
 
-    It will not if more than `LIMIT` bytes wait already, or the lines are too long for a frame,
-    or the connection is closed, or this process was forked off: nothing is kept then. It never
-    raises and never waits for the client, and may be called on any thread.
+    It will not if more than `_limits.BUFFERED` bytes wait already, or the lines are too long for
+    a frame, or the connection is closed, or this process was forked off: nothing is kept then. It
+    never raises and never waits for the client, and may be called on any thread.
     """
 
     def __init__(self, features: Iterable[str], send: Callable[[bytes], bool]) -> None:

@@ -9,13 +9,10 @@ from pyproc_worker._answers import Writer
 from pyproc_worker._channel import Channel, close_channel
 from pyproc_worker._errors import BrokenFrame
 from pyproc_worker._frames import Bytes, FrameReader
+from pyproc_worker._limits import BUFFERED, READ_SIZE
 from pyproc_worker._outgoing import Outgoing
 from pyproc_worker._registry import Exposed
 from pyproc_worker._running import Running
-
-READ_SIZE = 128 * 1024
-BUFFER_LIMIT = 1024 * 1024
-"""Bytes of requests not started, and of answers not read, beyond which reading pauses."""
 
 if TYPE_CHECKING:
     from pyproc_worker._call import Context
@@ -127,7 +124,7 @@ class Connection:
     @property
     def may_run(self) -> bool:
         """Whether a request waits, and the client reads its answers."""
-        return bool(self.pending) and len(self.outgoing) <= BUFFER_LIMIT
+        return bool(self.pending) and len(self.outgoing) <= BUFFERED
 
     @property
     def finished(self) -> bool:
@@ -138,8 +135,8 @@ class Connection:
         """What to wait for: room for answers, and more requests unless too much waits already."""
         events = select.POLLOUT if self.outgoing else 0
         paused = (
-            len(self.outgoing) > BUFFER_LIMIT
-            or (self.pending and self._backlog > BUFFER_LIMIT)
+            len(self.outgoing) > BUFFERED
+            or (self.pending and self._backlog > BUFFERED)
             or self.running.too_many
         )
         if not (self.ended or paused):

@@ -20,13 +20,11 @@ from pyproc_worker._concurrent import Concurrent
 from pyproc_worker._connection import Connection
 from pyproc_worker._fork import Forks, leave
 from pyproc_worker._intake import DRAIN, Intake
+from pyproc_worker._limits import FLUSH, IDLE_CHECK
 from pyproc_worker._settings import Settings
 from pyproc_worker._spin import Events, Spin
 from pyproc_worker._termination import Termination
 from pyproc_worker._turns import Turns
-
-FLUSH_LIMIT = 5.0  # seconds that clients have to read the last answers
-IDLE_CHECK = 1000  # milliseconds between looks at what no socket tells
 
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
@@ -82,7 +80,7 @@ class Loop:
             if self._concurrent.end is not None:
                 raise self._concurrent.end
             if self._turns.run():
-                self._flush_deadline = time.monotonic() + FLUSH_LIMIT
+                self._flush_deadline = time.monotonic() + FLUSH
         if time.monotonic() < self._flush_deadline:  # the clients do read
             self._say_goodbye()
 
@@ -106,7 +104,7 @@ class Loop:
 
     def _watch(self) -> None:
         """Looks at the sockets while a function runs."""
-        self._handle(self._poll.poll(IDLE_CHECK))
+        self._handle(self._poll.poll(IDLE_CHECK * 1000))
 
     def _timeout(self) -> Optional[float]:
         """Milliseconds to wait for something to happen; None without end."""
@@ -114,7 +112,8 @@ class Loop:
             return 0
         if self._draining:
             return max(0.0, self._flush_deadline - time.monotonic()) * 1000
-        return IDLE_CHECK if self._deaf or self._settings.parent_pid is not None else None
+        checks = self._deaf or self._settings.parent_pid is not None
+        return IDLE_CHECK * 1000 if checks else None
 
     def _accept(self) -> None:
         try:
@@ -191,7 +190,7 @@ class Loop:
         if self._draining:
             return
         self._draining = True
-        self._flush_deadline = time.monotonic() + FLUSH_LIMIT
+        self._flush_deadline = time.monotonic() + FLUSH
         self._listen(False)
         _channel.drain()
         for connection in list(self._connections.values()):
@@ -213,7 +212,7 @@ class Loop:
         connections = self._connections.values()
         ran, self._ran = self._ran, any(connection.running for connection in connections)
         if ran or self._ran:  # its client has as long for the answer, however long it ran
-            self._flush_deadline = time.monotonic() + FLUSH_LIMIT
+            self._flush_deadline = time.monotonic() + FLUSH
         if self._ran:
             return False
         if time.monotonic() > self._flush_deadline:
@@ -223,7 +222,7 @@ class Loop:
     def _say_goodbye(self) -> None:
         """Gives clients a bounded time to read what is ready."""
         _channel.drain()
-        deadline = time.monotonic() + FLUSH_LIMIT
+        deadline = time.monotonic() + FLUSH
         for connection in list(self._connections.values()):
             connection.outgoing.finish_before(deadline)
 

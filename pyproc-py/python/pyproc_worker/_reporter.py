@@ -4,8 +4,9 @@ import select
 from typing import TYPE_CHECKING, Callable
 
 from pyproc_worker import _binary
-from pyproc_worker._channel import LIMIT, TELEMETRY
+from pyproc_worker._channel import TELEMETRY
 from pyproc_worker._fork import Forks
+from pyproc_worker._limits import BUFFERED
 
 if TYPE_CHECKING:
     from pyproc_worker._connection import Connection
@@ -31,7 +32,7 @@ class Reporter:
             return False
         connection = self._connection
         frame = _binary.FRAME.pack(size, TELEMETRY, 0, _binary.JSON, 0) + records
-        if not connection.outgoing.offer(frame, LIMIT):
+        if not connection.outgoing.offer(frame, BUFFERED):
             return False
         if connection.outgoing and not connection.interest & select.POLLOUT:
             self._look_again(connection)  # so that the rest leaves when there is room

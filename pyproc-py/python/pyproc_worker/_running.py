@@ -3,11 +3,7 @@
 import threading
 from typing import Callable, Optional
 
-LIMIT = 64 * 1024 * 1024
-"""Bytes of arguments beyond which no more are read from a connection."""
-
-COST = 4 * 1024
-"""Bytes that a running request takes beside its argument, roughly."""
+from pyproc_worker import _limits
 
 
 class RunningCall:
@@ -23,7 +19,7 @@ class RunningCall:
         size: int = 0,
     ) -> None:
         self.id = request_id
-        self.size = size + COST
+        self.size = size + _limits.RUNNING_COST
         self._event = event
         self._cancel = cancel
 
@@ -49,7 +45,7 @@ class Running:
     @property
     def too_many(self) -> bool:
         """Whether they take more memory than those of one connection may."""
-        return self._size > LIMIT
+        return self._size > _limits.RUNNING
 
     def add(self, call: RunningCall) -> None:
         """From now on it can be cancelled."""

@@ -5,10 +5,9 @@ import select
 import time
 from typing import Optional
 
-Events = list[tuple[int, int]]
+from pyproc_worker._limits import SPIN_MISSES, SPIN_REST
 
-MOST_MISSES = 8
-REST = 64
+Events = list[tuple[int, int]]
 
 _give_way = getattr(os, "sched_yield", lambda: time.sleep(0))
 
@@ -46,6 +45,6 @@ class Spin:
                 return events
             _give_way()
         self._misses += 1
-        if self._misses >= MOST_MISSES:
-            self._misses, self._rest = 0, REST
+        if self._misses >= SPIN_MISSES:
+            self._misses, self._rest = 0, SPIN_REST
         return []

@@ -17,11 +17,9 @@ from typing import Callable
 from pyproc_worker._answers import Callee, Runnable
 from pyproc_worker._cancel import call_with_event
 from pyproc_worker._connection import Connection, Waiting
+from pyproc_worker._limits import QUICK, TURN
 from pyproc_worker._plain_calls import PlainCalls
 from pyproc_worker._running import RunningCall
-
-TURN = 0.00005  # seconds of functions after which answers are sent and sockets looked at
-QUICK = 0.0001  # seconds within which a function lets earlier answers wait for it
 
 
 class Turns:

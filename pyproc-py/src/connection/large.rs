@@ -13,7 +13,7 @@ use super::{Call, CallBody, Connection};
 use crate::ffi::UnfinishedBytes;
 
 /// Raw payloads from here on.
-pub(super) const LARGE: usize = 64 * 1024;
+const LARGE: usize = 64 * 1024;
 
 /// Bytes before the payload of the longest request that is looked at before the frame is complete.
 const HEAD: usize = 4 * 1024;
@@ -67,11 +67,12 @@ impl Connection {
         if !large.bytes.is_complete() {
             return Ok(());
         }
-        if let Some(Large { mut call, bytes }) = self.large.take()
-            && let Ok(object) = bytes.finish()
-        {
-            call.body = CallBody::Object(object);
-            self.enqueue(call);
+        if let Some(Large { mut call, bytes }) = self.large.take() {
+            let len = bytes.len();
+            if let Ok(bytes) = bytes.finish() {
+                call.body = CallBody::Object { bytes, len };
+                self.enqueue(call);
+            }
         }
         Ok(())
     }

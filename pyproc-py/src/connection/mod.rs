@@ -28,10 +28,8 @@ pub(crate) use self::form::Form;
 use self::large::Large;
 pub(crate) use self::reading::Cancellations;
 pub(crate) use self::request::{Call, CallBody, Client, Greeting, Known, Listed, Target, Waiting};
+use crate::limits::Limits;
 use crate::outgoing::Outgoing;
-
-/// Bytes of requests not finished, and of answers not read, beyond which reading pauses.
-const BUFFER_LIMIT: usize = 1024 * 1024;
 
 /// Bytes of a frame of telemetry before its lines.
 const FRAME_HEAD: usize = 16;
@@ -39,6 +37,7 @@ const FRAME_HEAD: usize = 16;
 /// A client's socket, which never blocks, and the buffers on both sides of it.
 pub(crate) struct Connection {
     pub(crate) socket: Arc<OwnedFd>,
+    limits: Limits,
     max_frame_size: usize,
     decoder: FrameDecoder,
     /// Bytes of frames that the decoder has not seen.
@@ -66,7 +65,7 @@ pub(crate) struct Connection {
     pub(crate) waiting: VecDeque<Waiting>,
     /// Requests of `async def` functions that have not started; they need not wait for the others.
     pub(crate) waiting_concurrent: VecDeque<Call>,
-    /// Requests that run on the event loop, and bytes of theirs.
+    /// Requests that run on the event loop, and the bytes that they take.
     pub(crate) concurrent: usize,
     pub(crate) concurrent_bytes: usize,
     pub(crate) outgoing: Outgoing,
@@ -90,11 +89,13 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         socket: OwnedFd,
+        limits: Limits,
         max_frame_size: usize,
         concurrent_names: Arc<HashSet<String>>,
     ) -> Self {
         Self {
             socket: Arc::new(socket),
+            limits,
             max_frame_size,
             decoder: FrameDecoder::new(max_frame_size),
             beside_decoder: 0,
@@ -190,7 +191,7 @@ impl Connection {
         let waiting = self.outgoing.len();
         if self.gone
             || self.lost
-            || (waiting > 0 && waiting + FRAME_HEAD + lines.len() > BUFFER_LIMIT)
+            || (waiting > 0 && waiting + FRAME_HEAD + lines.len() > self.limits.buffered)
         {
             return false;
         }
@@ -204,7 +205,7 @@ impl Connection {
 
     /// Whether a request waits, and the client reads its answers.
     pub(crate) fn may_run(&self) -> bool {
-        self.is_waiting() && self.outgoing.len() <= BUFFER_LIMIT
+        self.is_waiting() && self.outgoing.len() <= self.limits.buffered
     }
 
     /// Whether there's nothing left to do for this client.
@@ -227,9 +228,9 @@ impl Connection {
 
     /// Whether so much waits that no more is read.
     pub(crate) fn is_paused(&self) -> bool {
-        self.outgoing.len() > BUFFER_LIMIT
-            || self.concurrent_bytes > BUFFER_LIMIT
-            || (self.is_waiting() && self.backlog > BUFFER_LIMIT)
+        self.outgoing.len() > self.limits.buffered
+            || self.concurrent_bytes > self.limits.running
+            || (self.is_waiting() && self.backlog > self.limits.buffered)
     }
 
     /// What to wait for: room for answers, and more requests unless too much waits already.

@@ -11,8 +11,6 @@ use pyproc_protocol::{FrameError, HELLO_METHOD, Hello, Message, Request, Respons
 use super::{Call, CallBody, Connection, Greeting, Known, Listed, Target, Waiting};
 use crate::ffi;
 
-const READ_SIZE: usize = 128 * 1024;
-
 /// Characters; as JSON, each takes at most six bytes of the smallest maximum of 1,024.
 const LONGEST_REASON: usize = 160;
 
@@ -35,8 +33,8 @@ impl Connection {
         if self.large.is_some() {
             return self.receive_large();
         }
-        self.input
-            .reserve(READ_SIZE.saturating_sub(self.input.len()).max(1));
+        let room = self.limits.read_size.saturating_sub(self.input.len());
+        self.input.reserve(room.max(1));
         let Some(count) = arrived(ffi::receive(&*self.socket, &mut self.input))? else {
             return Ok(());
         };

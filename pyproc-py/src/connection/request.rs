@@ -8,7 +8,6 @@ use pyo3::types::PyBytes;
 use pyproc_protocol::v2::{Codec, TraceContext};
 use pyproc_protocol::{Features, Headers, Version};
 
-use super::large::LARGE;
 use crate::functions::FunctionId;
 
 /// Among the flags of a trace.
@@ -92,7 +91,7 @@ pub(crate) enum Target {
 
 pub(crate) enum CallBody {
     Frame(Bytes),
-    Object(Py<PyBytes>),
+    Object { bytes: Py<PyBytes>, len: usize },
 }
 
 /// A function that the hello listed.
@@ -106,7 +105,7 @@ impl CallBody {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Frame(bytes) => bytes.len(),
-            Self::Object(_) => LARGE, // at least
+            Self::Object { len, .. } => *len,
         }
     }
 }

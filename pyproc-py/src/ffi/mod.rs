@@ -356,6 +356,11 @@ impl UnfinishedBytes {
         self.filled += count;
     }
 
+    /// Bytes that there will be.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Whether all bytes are there.
     pub(crate) fn is_complete(&self) -> bool {
         self.filled == self.len

@@ -61,7 +61,8 @@ pub(crate) fn accept(core: &Core, listener: BorrowedFd<'_>) -> io::Result<()> {
         return Ok(());
     }
     let names = Arc::clone(&state.concurrent_names);
-    let place = state.add(Connection::new(socket, core.max_frame_size, names));
+    let connection = Connection::new(socket, core.limits, core.max_frame_size, names);
+    let place = state.add(connection);
     state.accepted.push(place);
     Ok(())
 }

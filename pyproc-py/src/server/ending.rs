@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pyo3::prelude::*;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -12,16 +12,13 @@ use super::waiting::timespec;
 use crate::state::{Core, Place};
 use crate::{concurrent, reporter};
 
-/// What clients have to read the last answers.
-pub(super) const FLUSH_LIMIT: Duration = Duration::from_secs(5);
-
 impl Server<'_, '_> {
     /// Takes no more than what has arrived already, then finishes.
     pub(super) fn drain(&mut self) -> PyResult<()> {
         if mem::replace(&mut self.core.lock().draining, true) {
             return Ok(());
         }
-        self.flush_deadline = Instant::now() + FLUSH_LIMIT;
+        self.flush_deadline = Instant::now() + self.core.limits.flush;
         reporter::drain(self.py)?;
         self.greet()?;
         for place in self.places() {
@@ -51,7 +48,7 @@ impl Server<'_, '_> {
         let runs = state.has_concurrent();
         if mem::replace(&mut self.ran_concurrent, runs) {
             // Its client has as long for the answer, however long it ran.
-            self.flush_deadline = Instant::now() + FLUSH_LIMIT;
+            self.flush_deadline = Instant::now() + self.core.limits.flush;
         }
         state.is_idle() || (!runs && Instant::now() > self.flush_deadline)
     }
@@ -59,7 +56,7 @@ impl Server<'_, '_> {
     /// Gives clients a bounded time to read what is ready.
     pub(super) fn say_goodbye(&mut self) -> PyResult<()> {
         reporter::drain(self.py)?;
-        let deadline = Instant::now() + FLUSH_LIMIT;
+        let deadline = Instant::now() + self.core.limits.flush;
         for place in self.places() {
             while self.sends_on(place) {
                 let left = deadline.saturating_duration_since(Instant::now());

@@ -21,7 +21,6 @@ use pyo3::prelude::*;
 use rustix::event::PollFlags;
 
 pub(crate) use self::accepting::accept;
-use self::ending::FLUSH_LIMIT;
 pub(crate) use self::ending::end;
 use crate::answers::Clocks;
 use crate::connection::Connection;
@@ -31,12 +30,6 @@ use crate::hello;
 use crate::json::Keys;
 use crate::spin::Spin;
 use crate::state::{Core, GivenUp, Place, State};
-
-/// Functions that run longer let earlier answers go first.
-pub(crate) const QUICK: Duration = Duration::from_micros(100);
-
-/// After that much of functions, answers are sent and sockets looked at.
-pub(crate) const TURN: Duration = Duration::from_micros(50);
 
 const GONE: PollFlags = PollFlags::HUP.union(PollFlags::ERR).union(PollFlags::NVAL);
 
@@ -100,7 +93,7 @@ impl<'a, 'py> Server<'a, 'py> {
             termination_fd: sources.termination_fd,
             wake: sources.wake,
             parent_pid: sources.parent_pid,
-            spin: Spin::new(spin),
+            spin: Spin::new(spin, core.limits),
             connections: Vec::new(),
             ready: VecDeque::new(),
             deaf: false,
@@ -247,13 +240,13 @@ impl<'a, 'py> Server<'a, 'py> {
         if self.ready.is_empty() {
             return Ok(());
         }
-        let deadline = Instant::now() + TURN;
+        let deadline = Instant::now() + self.core.limits.turn;
         while let Some(place) = self.ready.pop_front() {
             if self.is_to_run(place) {
                 self.take_turn(place)?;
             }
             let now = Instant::now();
-            self.flush_deadline = now + FLUSH_LIMIT;
+            self.flush_deadline = now + self.core.limits.flush;
             if now > deadline {
                 break;
             }

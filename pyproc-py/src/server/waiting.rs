@@ -10,9 +10,6 @@ use super::Server;
 use crate::spin::Spin;
 use crate::state::Place;
 
-/// Between looks at what no socket tells.
-const IDLE_CHECK: Duration = Duration::from_secs(1);
-
 /// What has happened.
 #[derive(Default)]
 pub(super) struct Happened {
@@ -36,7 +33,7 @@ impl Server<'_, '_> {
                     .saturating_duration_since(Instant::now()),
             );
         }
-        (self.deaf || self.parent_pid.is_some()).then_some(IDLE_CHECK)
+        (self.deaf || self.parent_pid.is_some()).then_some(self.core.limits.idle_check)
     }
 
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> PyResult<Happened> {
