@@ -20,6 +20,14 @@ ASYNC = """
         pass
 
     @expose
+    async def block(seconds):
+        time.sleep(seconds)
+
+    @expose
+    def is_looking(req):
+        return sys.modules["pyproc_worker._runtime"]._Watched.loop._looking
+
+    @expose
     async def busy(req):
         "Holds up the event loop, and is there until the gate is open."
         loop = asyncio.get_running_loop()
@@ -64,14 +72,35 @@ def test_nobody_is_watched_without_a_client_that_wants_to_know(start):
 def test_lag_and_tasks_of_the_event_loop_are_reported_while_there_are_any(start):
     worker = start(ASYNC)
     taker, gate = Taker(worker, "metrics"), worker.gate()
-    taker.ask("busy", {**gate.body, "hold": 1.2})
-    taker.wait_for_metric(LAG, lambda series: series["value"] > 0)
+    taker.ask("busy", {**gate.body, "hold": 0.3})
+    taker.wait_for_metric(LAG, lambda series: sum(series["counts"]) > 3)
     assert taker.metrics()[ACTIVE][1] == {(): {"value": 1.0}}
     assert taker.metrics()[ACTIVE][0]["across"] == "sum"
-    assert taker.metrics()[LAG][0]["across"] == "max"
     gate.open()
     taker.wait_for_metric(ACTIVE, lambda series: series["value"] == 0)
-    taker.wait_for_metric(LAG, lambda series: series["value"] == 0)
+    while taker.result("is_looking"):
+        pass
+
+
+def test_lag_is_a_histogram_from_a_millisecond_to_ten_seconds(start):
+    taker = Taker(start(ASYNC), "metrics")
+    taker.ask("quick")
+    taker.wait_for_metric(LAG)
+    definition = taker.metrics()[LAG][0]
+    assert definition["kind"] == "histogram"
+    assert (definition["bounds"][0], definition["bounds"][-1]) == (0.001, 10)
+
+
+def test_lag_is_seen_also_when_the_call_that_blocked_has_ended(start):
+    taker = Taker(start(ASYNC), "metrics")
+    taker.result("block", 0.06)  # less than the time between two looks
+    at_least = taker_bounds(taker).index(0.05) + 1
+    taker.wait_for_metric(LAG, lambda series: sum(series["counts"][at_least:]) > 0)
+
+
+def taker_bounds(taker):
+    taker.wait_for_metric(LAG)
+    return taker.metrics()[LAG][0]["bounds"]
 
 
 @pytest.mark.parametrize("features", [("logs",), ()])

@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 GC_BOUNDS = (0.00001, 0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
 
-LOOK = 1.0
-"""Seconds between measurements of the event loop."""
+LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+LOOK = 0.1
+"""Seconds between measurements of the event loop: what blocks it for longer is never missed."""
+
+FIRST_LOOK = 0.001
+"""Seconds until the first one, so that a call that blocks the loop as it begins is seen."""
 
 
 class _GarbageCollection:
@@ -45,39 +50,43 @@ class _GarbageCollection:
 
 
 class _EventLoop:
-    """Measures, while async functions run, how late the loop is and how many there are."""
+    """Measures how late the loop is while async functions run, and how many there are."""
 
     def __init__(self) -> None:
         self._lag = registered(
-            Gauge(
+            Histogram(
                 "pyproc_worker_event_loop_lag_seconds",
-                "How late the event loop of async functions ran what was due; 0 without any.",
+                "How late the event loop of async functions ran what was due.",
                 (),
-                "max",
+                LAG_BOUNDS,
             )
         )
         self._active = registered(
             Gauge("pyproc_worker_active_tasks", "Async functions that run.", (), "sum")
         )
         self._looking = False
+        self._was_busy = False  # since the last look
 
     def on_busy(self, thread: EventLoopThread) -> None:
         """Called on the loop's thread when a call begins while none ran."""
+        self._was_busy = True
         if not self._looking:
             self._looking = True
             self._active.set(thread.running)
-            self._look_again(thread)
+            self._look_in(FIRST_LOOK, thread)
 
-    def _look_again(self, thread: EventLoopThread) -> None:
-        loop = _running_loop()
-        loop.call_later(LOOK, self._look, thread, loop.time() + LOOK)
+    def _look_in(self, delay: float, thread: EventLoopThread) -> None:
+        due = time.monotonic() + delay  # uvloop's own clock stands still while a callback runs
+        _running_loop().call_later(delay, self._look, thread, due)
 
     def _look(self, thread: EventLoopThread, due: float) -> None:
+        # Counts also if nothing runs any more: the call that blocked the loop may just have ended.
+        self._lag.observe(max(0.0, time.monotonic() - due))
         running = thread.running
         self._active.set(running)
-        self._lag.set(max(0.0, _running_loop().time() - due) if running else 0)
-        if running:
-            self._look_again(thread)
+        was_busy, self._was_busy = self._was_busy, running > 0
+        if was_busy or running:  # one look more than needed, so that short calls do not begin anew
+            self._look_in(LOOK, thread)
         else:
             self._looking = False
 
