@@ -1,4 +1,10 @@
-use std::{fmt, io, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    sync::Arc,
+    time::Duration,
+};
 
 use pyproc_protocol::{EncodeError, SessionError, v2::Codec};
 
@@ -291,12 +297,17 @@ pub struct WorkerDeath {
     pub output: String,
 }
 
+const STATUS_LOST: &str = "its exit status is lost, as the service ignores SIGCHLD or reaps processes that are not its own";
+
 /// What ended a worker.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DeathCause {
     /// The process ended, by itself or by a signal.
     Exited(ExitStatus),
+    /// The process ended, and its status is not known: the service ignores SIGCHLD, or reaps processes that are not
+    /// its own.
+    StatusLost,
     /// It closed its connection, and was killed if it was ours to kill.
     Disconnected,
     /// Its connection failed, and it was killed if it was ours to kill.
@@ -313,6 +324,7 @@ impl fmt::Display for WorkerDeath {
         }
         match &self.cause {
             DeathCause::Exited(status) => write!(f, " died: {status}")?,
+            DeathCause::StatusLost => write!(f, " died; {STATUS_LOST}")?,
             DeathCause::Disconnected => f.write_str(" closed its connection")?,
             DeathCause::Connection(_) => f.write_str(" lost its connection")?,
             DeathCause::Replaced => f.write_str(" was replaced and did not finish in time")?,
@@ -357,17 +369,17 @@ pub enum StartFailureCause {
     /// The process ended before it answered.
     #[error("the process ended before it answered: {0}")]
     Exited(ExitStatus),
+    /// The process ended before it answered, and its status is not known, as with [`DeathCause::StatusLost`].
+    #[error("the process ended before it answered; {STATUS_LOST}")]
+    StatusLost,
     /// It did not answer within `start_timeout`.
-    #[error(
-        "no answer on {socket:?} within start_timeout ({limit:?}); \
-         does the worker's script call run_worker()?"
-    )]
+    #[error("{}", timed_out(socket, *limit, source.is_none()))]
     Timeout {
         /// The socket's path.
         socket: PathBuf,
         /// The setting.
         limit: Duration,
-        /// Why the last attempt to connect failed; `None` when it did not.
+        /// Why the last attempt to connect failed; `None` when it succeeded, and the worker did not answer the hello.
         source: Option<io::Error>,
     },
     /// Its socket could not be connected to.
@@ -392,6 +404,18 @@ pub enum StartFailureCause {
     /// The worker's side of the handshake makes no sense.
     #[error("the handshake failed")]
     Handshake(#[source] SessionError),
+}
+
+fn timed_out(socket: &Path, limit: Duration, listened: bool) -> String {
+    if listened {
+        return format!(
+            "the worker listened on {socket:?}, but did not answer the pool's hello within start_timeout ({limit:?})"
+        );
+    }
+    format!(
+        "nobody listened on {socket:?} within start_timeout ({limit:?}); \
+         does the worker's script call run_worker()?"
+    )
 }
 
 impl fmt::Display for StartFailure {

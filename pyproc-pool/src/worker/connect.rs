@@ -17,26 +17,12 @@ const AGENT: &str = concat!("pyproc-pool/", env!("CARGO_PKG_VERSION"));
 /// Longest pause between two looks for the socket.
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
-/// Connects and shakes hands. `owner` says that this pool started the worker. While the worker
-/// does not listen yet, `last_error` has the reason.
-///
-/// Cancellation safety: nothing is left behind when the future is dropped.
-pub(super) async fn connect(
+/// Connects, and tries until the worker listens; the caller sets the limit. While the worker does not listen,
+/// `last_error` has the reason.
+pub(super) async fn open(
     socket: &Path,
-    owner: bool,
-    config: &PoolConfig,
-    features: Features,
     last_error: &mut Option<io::Error>,
-) -> Result<Connection, Cause> {
-    let stream = open(socket, last_error).await?;
-    if owner {
-        check_peer(&stream, socket)?;
-    }
-    handshake(stream, socket, owner, config, features).await
-}
-
-/// Tries until the worker listens; the caller sets the limit.
-async fn open(socket: &Path, last_error: &mut Option<io::Error>) -> Result<UnixStream, Cause> {
+) -> Result<UnixStream, Cause> {
     let mut pause = Duration::from_millis(1);
     loop {
         match UnixStream::connect(socket).await {
@@ -59,7 +45,7 @@ fn is_not_yet(error: &io::Error) -> bool {
 
 /// The socket is in a directory that only this user can enter; this is the second lock
 /// on the same door.
-fn check_peer(stream: &UnixStream, socket: &Path) -> Result<(), Cause> {
+pub(super) fn check_peer(stream: &UnixStream, socket: &Path) -> Result<(), Cause> {
     let peer = stream
         .peer_cred()
         .map_err(|source| failed(socket, source))?;
@@ -72,7 +58,10 @@ fn check_peer(stream: &UnixStream, socket: &Path) -> Result<(), Cause> {
     })
 }
 
-async fn handshake(
+/// Introduces the pool, and reads how the worker introduces itself. `owner` says that this pool started the worker.
+///
+/// Cancellation safety: nothing is left behind when the future is dropped.
+pub(super) async fn handshake(
     mut stream: UnixStream,
     socket: &Path,
     owner: bool,
@@ -88,10 +77,10 @@ async fn handshake(
     let mut output = Vec::new();
     let mut session = Session::start(hello, config.max_frame_size, &mut output)
         .map_err(|error| too_small(socket, error))?;
-    stream
-        .write_all(&output)
-        .await
-        .map_err(|error| broken(socket, error))?;
+    // A worker that hung up already may have said why.
+    let sent = stream.write_all(&output).await;
+    sent.or_else(|error| hung_up(&error).then_some(()).ok_or(error))
+        .map_err(|error| failed(socket, error))?;
     let mut input = BytesMut::with_capacity(4 * 1024);
     loop {
         match session.receive(&mut input).map_err(Cause::Handshake)? {
@@ -102,18 +91,15 @@ async fn handshake(
         match stream.read_buf(&mut input).await {
             Ok(0) => return Err(Cause::Closed),
             Ok(_) => {}
-            Err(error) => return Err(broken(socket, error)),
+            Err(error) if hung_up(&error) => return Err(Cause::Closed),
+            Err(error) => return Err(failed(socket, error)),
         }
     }
 }
 
-/// The connection broke during the handshake.
-fn broken(socket: &Path, error: io::Error) -> Cause {
+fn hung_up(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset};
-    match error.kind() {
-        BrokenPipe | ConnectionReset => Cause::Closed,
-        _ => failed(socket, error),
-    }
+    matches!(error.kind(), BrokenPipe | ConnectionReset)
 }
 
 fn failed(socket: &Path, source: io::Error) -> Cause {

@@ -1,10 +1,10 @@
 //! What is left of a worker: its status, its last words, and what its calls are told.
 
-use std::{process::ExitStatus, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{Process, slot::Seat};
+use super::{Process, process::Exit, slot::Seat};
 use crate::{
     DeathCause, Error, WorkerDeath,
     connection::{Closed, Connection},
@@ -20,7 +20,7 @@ const TO_END: Duration = Duration::from_secs(1);
 const TO_DIE: Duration = Duration::from_secs(2);
 
 /// How long the last of a dead worker's output, or of its answers, may take to arrive.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Ends what is left of a worker, whose last words are told by then, and makes the error for each call that it had.
 pub(super) async fn explain(
@@ -61,8 +61,8 @@ pub(super) async fn autopsy(
 ) -> WorkerDeath {
     if let Some(process) = process {
         let is_due = matches!(cause, DeathCause::Replaced);
-        if !is_due && let Some(status) = own_end(process).await {
-            cause = DeathCause::Exited(status);
+        if !is_due && let Some(exit) = own_end(process).await {
+            cause = exit.into();
         }
         last_words(shared, seat.worker, process).await;
     }
@@ -77,8 +77,8 @@ pub(super) async fn autopsy(
     }
 }
 
-/// The status of a process that ends by itself; `None` when it does not.
-pub(super) async fn own_end(process: &Process) -> Option<ExitStatus> {
+/// How a process ended that ends by itself; `None` when it does not.
+pub(super) async fn own_end(process: &Process) -> Option<Exit> {
     timeout(TO_END, process.exited()).await.ok()
 }
 

@@ -12,13 +12,14 @@ use rustix::{
 };
 use tokio::sync::{oneshot, watch};
 
-use super::{output::Output, parent_death, sink::Destination, tail::Tail};
+use super::{fork_exec, output::Output, sink::Destination, tail::Tail};
+use crate::{DeathCause, StartFailureCause};
 
 /// A worker's process and everything that it starts. Killed on drop.
 #[derive(Debug)]
 pub(crate) struct Process {
     group: KillOnDrop,
-    exit: watch::Receiver<Option<ExitStatus>>,
+    exit: watch::Receiver<Option<Exit>>,
     output: Output,
 }
 
@@ -29,6 +30,32 @@ struct Group {
     /// Once set, the system may give the id to another process, which must not get
     /// our signals.
     reaped: Arc<Mutex<bool>>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Exit {
+    Known(ExitStatus),
+    /// Nobody here has seen the status: the service ignores SIGCHLD, or reaps children that are not its own.
+    Lost,
+}
+
+impl From<Exit> for DeathCause {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Known(status) => Self::Exited(status),
+            Exit::Lost => Self::StatusLost,
+        }
+    }
+}
+
+impl From<Exit> for StartFailureCause {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Known(status) => Self::Exited(status),
+            Exit::Lost => Self::StatusLost,
+        }
+    }
 }
 
 /// Also on its way from the thread that spawned it to whoever asked, who may be gone.
@@ -49,7 +76,7 @@ impl Process {
 
         command.stdin(Stdio::null()).process_group(0);
         let pipes = to.attach(&mut command)?;
-        parent_death::kill_with_parent(&mut command);
+        fork_exec::prepare(&mut command);
 
         // Moved around on the thread's stack it would take a page more of that for each worker.
         let command = Box::new(command);
@@ -85,12 +112,12 @@ impl Process {
     }
 
     /// Waits for the end of the process.
-    pub(crate) async fn exited(&self) -> ExitStatus {
+    pub(crate) async fn exited(&self) -> Exit {
         let mut exit = self.exit.clone();
-        match exit.wait_for(Option::is_some).await.map(|status| *status) {
-            Ok(Some(status)) => status,
-            // The waiting thread never ends without a status.
-            _ => ExitStatus::default(),
+        match exit.wait_for(Option::is_some).await.map(|exit| *exit) {
+            Ok(Some(exit)) => exit,
+            // The waiting thread never ends without a word.
+            _ => Exit::Lost,
         }
     }
 
@@ -125,7 +152,7 @@ fn run(
     mut command: Box<Command>,
     socket: &Path,
     started: oneshot::Sender<io::Result<KillOnDrop>>,
-    exited: &watch::Sender<Option<ExitStatus>>,
+    exited: &watch::Sender<Option<Exit>>,
 ) {
     let child = match command.spawn() {
         Ok(child) => child,
@@ -144,28 +171,20 @@ fn run(
         reaped: Arc::default(),
     };
     let _ = started.send(Ok(KillOnDrop(group.clone())));
-    let status = wait(child, &group);
+    let exit = wait(child, &group);
     // It may have removed it, or not come so far.
     let _ = fs::remove_file(socket);
-    exited.send_replace(Some(status));
+    exited.send_replace(Some(exit));
 }
 
 /// Waits without reaping, so that no signal can hit another process that got the same id.
-fn wait(mut child: Child, group: &Group) -> ExitStatus {
+fn wait(mut child: Child, group: &Group) -> Exit {
     let end = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    let ended = loop {
-        match waitid(WaitId::Pid(group.pid), end) {
-            Err(Errno::INTR) => {}
-            other => break other.is_ok(),
-        }
-    };
-    if ended {
-        // What the worker left running in its group goes with it.
-        group.signal(Signal::KILL);
-    }
+    while matches!(waitid(WaitId::Pid(group.pid), end), Err(Errno::INTR)) {}
+    // What the worker left running in its group goes with it. If somebody else has reaped the worker just now, its id
+    // is still that of the group, as long as that has members.
+    group.signal(Signal::KILL);
     let mut reaped = group.reaped.lock().unwrap_or_else(PoisonError::into_inner);
     *reaped = true;
-    // Somebody else may have reaped the child, such as a service that ignores SIGCHLD; its
-    // status is lost then.
-    child.wait().unwrap_or_default()
+    child.wait().map_or(Exit::Lost, Exit::Known)
 }

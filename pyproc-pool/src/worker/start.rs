@@ -3,16 +3,16 @@
 use std::{
     io,
     path::{Path, PathBuf, absolute},
+    pin::pin,
     process::Command,
     sync::Arc,
 };
 
-use tokio::time::timeout;
+use tokio::{net::UnixStream, time::timeout};
 
 use super::{
-    Process,
-    connect::connect,
-    death::{self, last_words},
+    Process, connect,
+    death::{self, LAST_WORDS, last_words},
     sink::Destination,
     slot::{Running, Slot, Source},
 };
@@ -28,7 +28,8 @@ impl Slot {
     pub(super) async fn start(&self, incarnation: u32) -> Result<Running, StartFailure> {
         let limit = self.shared.config.start_timeout;
         let socket = self.socket(incarnation);
-        let (mut process, mut last_error) = (None, None);
+        let mut process = None;
+        let mut last_error = Some(io::ErrorKind::NotFound.into());
         let started = self.try_start(&socket, &mut process, &mut last_error);
         let result = timeout(limit, started).await;
         let cause = match result {
@@ -56,18 +57,39 @@ impl Slot {
         process: &mut Option<Arc<Process>>,
         last_error: &mut Option<io::Error>,
     ) -> Result<Connection, Cause> {
-        let (config, features) = (&self.shared.config, self.shared.features);
         if let Source::External(_) = self.source {
-            return connect(socket, false, config, features, last_error).await;
+            let stream = connect::open(socket, last_error).await?;
+            return self.handshake(stream, socket, false).await;
         }
         let spawned = process.insert(Arc::new(self.spawn(socket).await?));
         self.log(WorkerNews::Started { pid: spawned.pid() });
         self.with_worker(|it| it.processes.starting = Some(Arc::clone(spawned)));
+        let stream = tokio::select! {
+            biased;
+            opened = connect::open(socket, last_error) => opened?,
+            exit = spawned.exited() => return Err(exit.into()),
+        };
+        connect::check_peer(&stream, socket)?;
+        let mut handshake = pin!(self.handshake(stream, socket, true));
         tokio::select! {
             biased;
-            result = connect(socket, true, config, features, last_error) => result,
-            status = spawned.exited() => Err(Cause::Exited(status)),
+            result = &mut handshake => result,
+            // What it wrote before may be a hello that the pool refuses.
+            exit = spawned.exited() => match timeout(LAST_WORDS, handshake).await {
+                Ok(Err(refused @ Cause::Handshake(_))) => Err(refused),
+                _ => Err(exit.into()),
+            }
         }
+    }
+
+    async fn handshake(
+        &self,
+        stream: UnixStream,
+        socket: &Path,
+        owner: bool,
+    ) -> Result<Connection, Cause> {
+        let (config, features) = (&self.shared.config, self.shared.features);
+        connect::handshake(stream, socket, owner, config, features).await
     }
 
     async fn spawn(&self, socket: &Path) -> Result<Process, Cause> {
@@ -110,11 +132,12 @@ impl Slot {
     /// A worker that never became ready.
     async fn bury_unborn(&self, mut cause: Cause, process: Option<Arc<Process>>) -> StartFailure {
         if let Some(process) = &process {
-            // One that hung up during the handshake is usually on its way out.
-            if let Cause::Closed | Cause::Handshake(_) = cause
-                && let Some(status) = death::own_end(process).await
+            // One that hung up during the handshake is usually on its way out. One whose hello the pool refused ends
+            // because of that.
+            if let Cause::Closed = cause
+                && let Some(exit) = death::own_end(process).await
             {
-                cause = Cause::Exited(status);
+                cause = exit.into();
             }
             last_words(&self.shared, self.worker, process).await;
         }
