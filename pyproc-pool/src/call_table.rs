@@ -60,6 +60,8 @@ pub(crate) struct Answered {
     pub(crate) answer: Answer,
     pub(crate) sent: Instant,
     pub(crate) received: Instant,
+    /// The worker lists no functions, so that only its answers show which there are.
+    pub(crate) worker_lists_none: bool,
 }
 
 impl CallState {

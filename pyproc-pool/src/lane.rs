@@ -40,6 +40,7 @@ pub(crate) struct Link {
     version: Version,
     features: Features,
     methods: MethodTable,
+    lists_functions: bool,
     /// It said that it takes no more requests.
     draining: bool,
 }
@@ -50,6 +51,7 @@ impl Link {
             version: peer.version(),
             features: peer.features(),
             methods,
+            lists_functions: !peer.functions().is_empty(),
             draining: false,
         }
     }
@@ -87,6 +89,11 @@ impl Lane {
     /// Whether it takes no more calls, and has answered all that it had.
     pub(crate) fn has_drained(&self) -> bool {
         matches!(&self.state, LaneState::Up(link) if link.draining) && self.in_flight == 0
+    }
+
+    /// Whether its worker listed functions when it was greeted; those of version 1 may not.
+    pub(crate) fn lists_functions(&self) -> bool {
+        matches!(&self.state, LaneState::Up(link) if link.lists_functions)
     }
 
     /// What is to be compared when a worker is chosen for a call: a plain one waits for other plain ones

@@ -2,7 +2,7 @@ use std::{cell::Cell, collections::HashMap};
 
 use pyproc_protocol::{FunctionInfo, Peer, Version};
 
-/// The functions that workers have listed or callers named, each under a number of the pool's own, so that a
+/// The functions that workers have listed or answered and those that callers named, each under a number of the pool's own, so that a
 /// call that waits need not keep its function's name.
 #[derive(Debug, Default)]
 pub(crate) struct Methods {
@@ -10,6 +10,8 @@ pub(crate) struct Methods {
     known: Vec<Method>,
     /// The one that was looked up last: often the next one, too.
     latest: Cell<Option<MethodId>>,
+    /// How many are functions only because a worker answered a call of that name.
+    answered: usize,
 }
 
 /// The pool's number for a function.
@@ -19,8 +21,8 @@ pub(crate) struct MethodId(u32);
 #[derive(Debug)]
 struct Method {
     name: Box<str>,
-    /// A worker has listed it, so that it is no name that a caller made up.
-    listed: bool,
+    /// A worker has listed it or answered it with success, so that it is no name that a caller made up.
+    confirmed: bool,
     concurrent: bool,
 }
 
@@ -38,6 +40,9 @@ pub(crate) struct MethodTable(Vec<Option<u16>>);
 
 /// Workers may list other functions after each restart; those beyond this number go by name.
 const MOST_LISTED: usize = 1 << 16;
+
+/// A worker may answer calls of any name: fewer of these names count as functions.
+const MOST_ANSWERED: usize = 256;
 
 /// Callers may name anything: fewer of their names get a number.
 const MOST_HEARD: usize = 1 << 12;
@@ -69,7 +74,7 @@ impl Methods {
             None => self.add(&function.name),
         };
         let method = &mut self.known[id.0 as usize];
-        method.listed = true;
+        method.confirmed = true;
         method.concurrent = function.concurrent;
         Some(id)
     }
@@ -79,7 +84,7 @@ impl Methods {
         self.ids.insert(name.into(), id);
         self.known.push(Method {
             name: name.into(),
-            listed: false,
+            confirmed: false,
             concurrent: false,
         });
         id
@@ -114,9 +119,29 @@ impl Methods {
         }
     }
 
-    /// Whether a worker has listed it.
-    pub(crate) fn is_listed(&self, id: Option<MethodId>) -> bool {
-        id.is_some_and(|id| self.known[id.0 as usize].listed)
+    /// Confirms a function that no worker has listed: a worker answered a call of it with success. Returns whether it is
+    /// confirmed from now on.
+    pub(crate) fn confirm(&mut self, name: &str) -> bool {
+        let found = self.find(name);
+        if self.is_confirmed(found) {
+            return true;
+        }
+        if self.answered >= MOST_ANSWERED || name.len() > LONGEST {
+            return false;
+        }
+        let id = match found {
+            Some(id) => id,
+            None if self.known.len() >= MOST_LISTED => return false,
+            None => self.add(name),
+        };
+        self.known[id.0 as usize].confirmed = true;
+        self.answered += 1;
+        true
+    }
+
+    /// Whether a worker has listed it or answered it with success.
+    pub(crate) fn is_confirmed(&self, id: Option<MethodId>) -> bool {
+        id.is_some_and(|id| self.known[id.0 as usize].confirmed)
     }
 
     /// Whether its calls run beside other calls.
@@ -145,15 +170,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_callers_make_up_are_kept_up_to_a_bound_and_never_count_as_listed() {
+    fn names_that_callers_make_up_are_kept_up_to_a_bound_and_are_never_confirmed() {
         let mut methods = Methods::default();
         let long = "x".repeat(LONGEST + 1);
         assert!(matches!(methods.hear(&long), Target::Other(name) if *name == *long));
         for i in 0..2 * MOST_HEARD {
             let target = methods.hear(&i.to_string());
             assert_eq!(methods.resolve(&target).0, i.to_string());
-            assert!(!methods.is_listed(methods.find(&i.to_string())));
+            assert!(!methods.is_confirmed(methods.find(&i.to_string())));
         }
         assert_eq!(methods.known.len(), MOST_HEARD);
+    }
+
+    #[test]
+    fn answers_confirm_names_up_to_a_bound_also_where_callers_made_up_others_before() {
+        let mut methods = Methods::default();
+        for i in 0..2 * MOST_HEARD {
+            methods.hear(&format!("made up {i}"));
+        }
+        assert!(!methods.confirm(&"x".repeat(LONGEST + 1)));
+        for i in 0..2 * MOST_ANSWERED {
+            // Asked again, it is as before.
+            for _ in 0..2 {
+                let name = i.to_string();
+                assert_eq!(methods.confirm(&name), i < MOST_ANSWERED);
+                assert_eq!(methods.is_confirmed(methods.find(&name)), i < MOST_ANSWERED);
+            }
+        }
+        assert_eq!(methods.known.len(), MOST_HEARD + MOST_ANSWERED);
     }
 }

@@ -113,7 +113,8 @@ pub struct Carried<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CallEnd<'a> {
-    /// Whether a worker has listed the function: else its name may be anything.
+    /// Whether a worker has listed the function, or one that lists none, as of version 1, answered a call of it with success: else
+    /// its name may be anything. At most 256 names count by answers alone.
     pub listed: bool,
     /// The worker that had the call last; `None` if none had.
     pub worker: Option<usize>,

@@ -53,7 +53,7 @@ impl<'a> Pending<'a> {
         let mut request = Some(request);
         let mut scheduler = shared.lock();
         let number = scheduler.find(method);
-        watch.listed = scheduler.is_listed(number);
+        watch.confirmed = scheduler.is_confirmed(number);
         let submitted = scheduler.submit((method, number), &mut request, admission, waker, now);
         drop(scheduler);
         let submitted = submitted?;

@@ -152,7 +152,12 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         let result = match outcome {
             Ok(outcome) => outcome.and_then(|answered| {
                 seen = watch.see(&answered);
-                read(method, result(method, answered)?)
+                let worker_lists_none = answered.worker_lists_none;
+                let result = result(method, answered)?;
+                if worker_lists_none && !watch.confirmed {
+                    watch.confirmed = shared.scheduler().confirm(method);
+                }
+                read(method, result)
             }),
             Err(passed) => Err(timed_out(method, limit, timeout, passed)),
         };
@@ -185,7 +190,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
             }
             Err(error) => {
                 let scheduler = shared.scheduler();
-                watch.listed = scheduler.is_listed(scheduler.find(method));
+                watch.confirmed = scheduler.is_confirmed(scheduler.find(method));
                 Err(error)
             }
         };

@@ -130,9 +130,14 @@ impl Scheduler {
         self.methods.find(method)
     }
 
-    /// Whether a worker has listed the function, so that its name is not one that a caller made up.
-    pub(crate) fn is_listed(&self, method: Option<MethodId>) -> bool {
-        self.methods.is_listed(method)
+    /// Whether a worker has listed the function or answered it with success: its name is not one that a caller made up.
+    pub(crate) fn is_confirmed(&self, method: Option<MethodId>) -> bool {
+        self.methods.is_confirmed(method)
+    }
+
+    /// See [`Methods::confirm`].
+    pub(crate) fn confirm(&mut self, method: &str) -> bool {
+        self.methods.confirm(method)
     }
 
     /// Takes a call of a function of this name and number: hands it to the least loaded worker, or lets it wait. There
@@ -421,6 +426,7 @@ impl Scheduler {
             answer,
             sent,
             received: now,
+            worker_lists_none: !self.lanes[worker].lists_functions(),
         }));
         wakers.extend(call.waker.take());
         Ok(concurrent)

@@ -17,8 +17,8 @@ use crate::{
 pub(crate) struct Watch {
     observer: Option<Box<dyn CallObserver>>,
     pub(crate) start: Instant,
-    /// A worker has listed the function.
-    pub(crate) listed: bool,
+    /// A worker has listed the function or answered it with success.
+    pub(crate) confirmed: bool,
     pub(crate) request_bytes: usize,
     /// What the observer wants the worker to know.
     pub(crate) trace: Option<Trace>,
@@ -56,7 +56,7 @@ impl Watch {
         Self {
             observer: None,
             start,
-            listed: false,
+            confirmed: false,
             request_bytes: 0,
             trace: None,
         }
@@ -126,7 +126,7 @@ impl Watch {
         };
         let answer = seen.answer.as_ref();
         observer.end(&CallEnd {
-            listed: self.listed,
+            listed: self.confirmed,
             worker: seen.worker,
             outcome,
             duration: self.duration(&seen),

@@ -24,7 +24,7 @@ use pyproc_telemetry::{
     prometheus::Registry, render_metrics,
 };
 use serde_json::{Value, json};
-use sidecar::{Reply, Sockets, echo, serve};
+use sidecar::{Reply, Sockets, echo, serve, serve_old};
 
 const RAN: Duration = Duration::from_millis(2);
 const LONG: Duration = Duration::from_secs(60);
@@ -150,6 +150,58 @@ async fn made_up_names_make_no_series() {
         let series = format!(r#"pyproc_requests_total{{function_name="{name}",status="success"}}"#);
         assert_eq!(value(&registry, &series), Some(calls), "{name}");
     }
+}
+
+/// A pool of a worker that lists no functions.
+fn old(sockets: &Sockets) -> PoolBuilder {
+    let socket = sockets.path("old.sock");
+    serve_old(&socket);
+    Pool::builder()
+        .external_sockets([&socket])
+        .request_timeout(LONG)
+}
+
+#[tokio::test]
+async fn functions_of_an_old_worker_have_names_once_it_answered_and_made_up_ones_have_none() {
+    let (sockets, registry) = (Sockets::new(), Registry::new());
+    let metrics = PoolMetrics::register(&registry).unwrap();
+    let pool = old(&sockets).with_metrics(&metrics).start().await.unwrap();
+    for number in 0..1_000 {
+        let name = format!("made up {number}");
+        pool.call::<_, Value>(&name, &1).await.unwrap_err();
+    }
+    for _ in 0..3 {
+        pool.call::<_, Value>("predict", &1).await.unwrap();
+    }
+    // The caller cannot read the answer, but there is one.
+    pool.call::<_, String>("classify", &1).await.unwrap_err();
+    for (name, status, calls) in [
+        ("unknown", "error", 1_000.0),
+        ("predict", "success", 3.0),
+        ("classify", "error", 1.0),
+    ] {
+        let series =
+            format!(r#"pyproc_requests_total{{function_name="{name}",status="{status}"}}"#);
+        assert_eq!(value(&registry, &series), Some(calls), "{name}");
+    }
+    assert!(!scrape(&registry).contains("made up"));
+}
+
+#[tokio::test]
+async fn an_old_worker_that_answers_any_name_makes_a_bounded_number_of_series() {
+    let (sockets, registry) = (Sockets::new(), Registry::new());
+    let metrics = PoolMetrics::register(&registry).unwrap();
+    let pool = old(&sockets).with_metrics(&metrics).start().await.unwrap();
+    for number in 0..1_000 {
+        let name = format!("anything {number}");
+        pool.call::<_, Value>(&name, &1).await.unwrap();
+    }
+    let text = scrape(&registry);
+    let series = r#"pyproc_requests_total{function_name="anything "#;
+    let successes = text.lines().filter(|it| it.starts_with(series));
+    assert_eq!(successes.filter(|it| it.ends_with(" 1")).count(), 256);
+    let unknown = r#"pyproc_requests_total{function_name="unknown",status="success"}"#;
+    assert_eq!(value(&registry, unknown), Some(744.0));
 }
 
 #[tokio::test]

@@ -59,8 +59,8 @@ const BUCKETS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 /// if they share a registry. A worker that several pools connect to reports all that it counts to each of them.
 ///
 /// Labels are bounded. A `function_name` is one that a worker has listed, or that was
-/// [named beforehand](PoolMetricsBuilder::functions), at most 1,024; all others count as `unknown`, so also all those of workers of
-/// version 1, which list none. A `worker_id` is a slot, which a restart does not change.
+/// [named beforehand](PoolMetricsBuilder::functions), or, of workers that list none as those of version 1, one that was answered
+/// with success, which are at most 256; 1,024 in all. All others count as `unknown`. A `worker_id` is a slot, which a restart does not change.
 #[derive(Clone)]
 pub struct PoolMetrics {
     inner: Arc<Inner>,

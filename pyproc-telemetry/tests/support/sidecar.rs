@@ -13,7 +13,8 @@ use std::{
 
 use bytes::BytesMut;
 use pyproc_pool::protocol::{
-    DEFAULT_MAX_FRAME_SIZE, Features, FunctionInfo, WorkerEvent, WorkerInfo, WorkerSession,
+    DEFAULT_MAX_FRAME_SIZE, Features, FrameDecoder, FunctionInfo, HELLO_METHOD, Message, RawJson,
+    Response, WorkerEvent, WorkerInfo, WorkerSession,
     v2::{Answer, Body, Request, Times, telemetry::Record},
 };
 
@@ -58,6 +59,45 @@ pub fn serve(socket: &Path, reply: impl Fn(&Request) -> Reply + Send + Sync + 's
             conversation(stream.unwrap(), &*reply);
         }
     });
+}
+
+/// Serves one connection after another as an old worker does: it knows version 1 alone, and no hello. Each call of a function whose
+/// name begins with `made up` fails, others return 1.
+pub fn serve_old(socket: &Path) {
+    let listener = UnixListener::bind(socket).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            old_conversation(stream.unwrap());
+        }
+    });
+}
+
+fn old_conversation(mut stream: UnixStream) {
+    let mut decoder = FrameDecoder::new(DEFAULT_MAX_FRAME_SIZE);
+    let (mut input, mut output) = (BytesMut::new(), Vec::new());
+    let mut buffer = [0; 4096];
+    loop {
+        while let Some(frame) = decoder.decode(&mut input).unwrap() {
+            let Message::Request(request) = Message::decode(&frame).unwrap() else {
+                continue;
+            };
+            let (id, method) = (request.id, request.method);
+            let response = match method == HELLO_METHOD || method.starts_with("made up") {
+                true => Response::failure(id, format!("Method '{method}' not found")),
+                false => Response::success(id, RawJson::encode(&1).unwrap()),
+            };
+            response
+                .encode(DEFAULT_MAX_FRAME_SIZE, &mut output)
+                .unwrap();
+        }
+        if stream.write_all(&std::mem::take(&mut output)).is_err() {
+            return;
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return,
+            Ok(read) => input.extend_from_slice(&buffer[..read]),
+        }
+    }
 }
 
 /// The input as the result, after having run for so long at this very moment.
