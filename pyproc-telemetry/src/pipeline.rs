@@ -167,7 +167,10 @@ impl Pipeline {
     }
 
     pub(crate) fn lost_in_worker(&self, spans: u64) {
-        self.lost_in_worker.fetch_add(spans, Ordering::Relaxed);
+        let add = |lost: u64| Some(lost.saturating_add(spans));
+        let _ = self
+            .lost_in_worker
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
     pub(crate) fn flush(&self, limit: Duration) -> Result<(), FlushError> {

@@ -507,3 +507,33 @@ async fn what_workers_lost_is_counted() {
     ])
     .await;
 }
+
+#[tokio::test]
+async fn no_count_wraps_whatever_workers_say() {
+    let rig = Rig::start(1).await;
+    let most = u64::MAX;
+    let lost = |logs, spans| Record::Lost(LostRecord { logs, spans });
+    let report = |start| {
+        let metrics = [
+            counter("jobs_total", f64::MAX),
+            histogram("took", [most, most, 1], -f64::MAX),
+            gauge("depth", Across::Sum, f64::MAX),
+        ];
+        [record(start, metrics), lost(most, most)]
+    };
+    for start in 0..3 {
+        rig.report(report(start)).await;
+    }
+    rig.report([lost(7, 7)]).await;
+    let (all, largest) = (most as f64, f64::MAX);
+    rig.shows(&[
+        &format!("jobs_total {largest}"),
+        &format!(r#"took_bucket{{le="1"}} {all}"#),
+        &format!("took_count {all}"),
+        &format!("took_sum -{largest}"),
+        &format!("depth {largest}"),
+        &format!(r#"pyproc_worker_records_lost_total{{record="log"}} {all}"#),
+        &format!(r#"pyproc_worker_records_lost_total{{record="span"}} {all}"#),
+    ])
+    .await;
+}

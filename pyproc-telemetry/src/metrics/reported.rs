@@ -143,10 +143,13 @@ impl Reported {
         state.leave(|it| it.worker == worker && Some(it.start) != but);
     }
 
-    /// Workers say what they had to drop.
+    /// Workers say what they had to drop. The counters would wrap, whatever a worker says.
     pub(super) fn lost(&self, lost: LostRecord) {
-        self.lost.with_label_values(&[LOG]).inc_by(lost.logs);
-        self.lost.with_label_values(&[SPAN]).inc_by(lost.spans);
+        let _one = self.state();
+        for (record, count) in [(LOG, lost.logs), (SPAN, lost.spans)] {
+            let counter = self.lost.with_label_values(&[record]);
+            counter.inc_by(count.min(u64::MAX - counter.get()));
+        }
     }
 
     pub(super) fn desc(&self) -> Vec<&Desc> {

@@ -10,7 +10,7 @@ use pyproc_pool::protocol::v2::telemetry::{Across, Labels};
 
 use super::{
     checks::{Refusal, WORKER},
-    value::Value,
+    value::{Value, sum},
 };
 use crate::bridge::clipped;
 use crate::metrics::writing::{histogram, label};
@@ -194,12 +194,12 @@ impl Series {
         match kind {
             Kind::Gauge(Across::Max) => numbers.reduce(f64::max).map(Value::Number),
             Kind::Gauge(Across::Min) => numbers.reduce(f64::min).map(Value::Number),
-            Kind::Gauge(_) => numbers.reduce(|a, b| a + b).map(Value::Number),
+            Kind::Gauge(_) => numbers.reduce(sum).map(Value::Number),
             Kind::Counter | Kind::Histogram(_) => {
                 let mut values = self.base.iter().chain(self.now.values());
-                let mut sum = values.next()?.clone();
-                values.for_each(|value| sum.add(value));
-                Some(sum)
+                let mut total = values.next()?.clone();
+                values.for_each(|value| total.add(value));
+                Some(total)
             }
         }
     }
@@ -226,4 +226,102 @@ fn metric(mut labels: Vec<LabelPair>, kind: &Kind, value: &Value) -> Metric {
         _ => {}
     }
     metric
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    #[allow(unused_imports, reason = "in one data model it is not needed")]
+    use crate::metrics::reading::Reading as _;
+
+    const BOUNDS: [f64; 2] = [1.0, 2.0];
+
+    /// What befalls a series: a process reports a value, or is forgotten.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Take(u64, Value),
+        Fold(u64),
+    }
+
+    fn steps(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Vec<Step>> {
+        let step = (0..4_u64, value, prop::bool::weighted(0.2));
+        let step = step.prop_map(|(start, value, folds)| match folds {
+            true => Step::Fold(start),
+            false => Step::Take(start, value),
+        });
+        vec(step, 1..40)
+    }
+
+    fn number() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            0.0..1e6,
+            Just(f64::MAX),
+            Just(f64::MAX / 2.0),
+            0.0..f64::MAX
+        ]
+    }
+
+    fn buckets() -> impl Strategy<Value = Value> {
+        let count = prop_oneof![0..100_u64, Just(u64::MAX), any::<u64>()];
+        let sum = (number(), any::<bool>()).prop_map(|(it, minus)| if minus { -it } else { it });
+        (vec(count, BOUNDS.len() + 1), sum).prop_map(|(counts, sum)| Value::Buckets { counts, sum })
+    }
+
+    /// The metric after each step.
+    fn after_each(kind: &Kind, steps: Vec<Step>) -> Vec<Metric> {
+        let mut family = Family::new("", kind.clone());
+        let mut metrics = Vec::new();
+        for step in steps {
+            let source = |start| Source { worker: 0, start };
+            match step {
+                Step::Fold(start) => family.fold(source(start)),
+                Step::Take(start, value) => {
+                    let taken = family.take(source(start), Labels::new(), value, true);
+                    assert!(taken.is_ok());
+                }
+            }
+            metrics.extend_from_slice(family.collect("a", &[]).get_metric());
+        }
+        metrics
+    }
+
+    proptest! {
+        #[test]
+        fn counters_stay_finite_and_never_fall(steps in steps(number().prop_map(Value::Number))) {
+            let totals = after_each(&Kind::Counter, steps);
+            let totals: Vec<_> = totals.iter().map(|it| it.get_counter().value()).collect();
+            prop_assert!(totals.iter().all(|it| it.is_finite()));
+            // Processes are added in another order once they are gone, so the last digit may differ.
+            prop_assert!(totals.windows(2).all(|it| it[1] >= it[0] * (1.0 - 1e-12)), "{totals:?}");
+        }
+
+        #[test]
+        fn gauges_that_are_added_stay_finite(values in vec(number(), 1..5), negative in any::<bool>()) {
+            let mut family = Family::new("", Kind::Gauge(Across::Sum));
+            for (worker, value) in values.into_iter().enumerate() {
+                let value = Value::Number(if negative { -value } else { value });
+                let taken = family.take(Source { worker, start: 0 }, Labels::new(), value, true);
+                prop_assert!(taken.is_ok());
+            }
+            let families = family.collect("a", &[]);
+            prop_assert!(families.get_metric()[0].get_gauge().value().is_finite());
+        }
+
+        #[test]
+        fn histograms_never_fall_and_their_buckets_stay_cumulative(steps in steps(buckets())) {
+            let metrics = after_each(&Kind::Histogram(BOUNDS.into()), steps);
+            let mut before = vec![0; BOUNDS.len() + 1];
+            for metric in &metrics {
+                let histogram = metric.get_histogram();
+                let within = histogram.get_bucket().iter().map(|it| it.cumulative_count());
+                let counts: Vec<_> = within.chain([histogram.get_sample_count()]).collect();
+                prop_assert!(counts.is_sorted(), "{counts:?}");
+                prop_assert!(counts.iter().zip(&before).all(|(now, before)| now >= before));
+                prop_assert!(histogram.get_sample_sum().is_finite());
+                before = counts;
+            }
+        }
+    }
 }

@@ -33,9 +33,9 @@ impl Value {
 
     pub(super) fn add(&mut self, other: &Self) {
         match (self, other) {
-            (Self::Number(this), Self::Number(other)) => *this += other,
+            (Self::Number(this), Self::Number(other)) => *this = sum(*this, *other),
             (
-                Self::Buckets { counts, sum },
+                Self::Buckets { counts, sum: total },
                 Self::Buckets {
                     counts: others,
                     sum: other,
@@ -44,7 +44,7 @@ impl Value {
                 for (count, other) in counts.iter_mut().zip(others) {
                     *count = count.saturating_add(*other);
                 }
-                *sum += other;
+                *total = sum(*total, *other);
             }
             // The kinds of one family are the same.
             _ => {}
@@ -62,6 +62,11 @@ impl Value {
             _ => false,
         }
     }
+}
+
+/// Of finite numbers, and finite: a total that became infinite would never be a number again.
+pub(super) fn sum(a: f64, b: f64) -> f64 {
+    (a + b).clamp(f64::MIN, f64::MAX)
 }
 
 /// What a report says of a metric; `None` if it is of a kind that only later versions know.
