@@ -50,7 +50,8 @@ pub struct PoolConfig {
     /// at once with [`Error::Overloaded`](crate::Error::Overloaded).
     pub max_queue: usize,
     /// The Python to run. Default `python3`, looked up in `PATH`. Name the one of a
-    /// virtual environment in which `pyproc_worker` is installed.
+    /// virtual environment in which `pyproc_worker` is installed. It may be a wrapper that runs Python as a child,
+    /// such as a script with `uv run python "$@"`.
     pub python_exec: PathBuf,
     /// The script that exposes the functions and calls `run_worker()`. No default: either this
     /// or `external_sockets` must be set. A relative path starts at `working_dir`.

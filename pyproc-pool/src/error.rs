@@ -323,7 +323,7 @@ impl fmt::Display for WorkerDeath {
             write!(f, " (pid {pid})")?;
         }
         match &self.cause {
-            DeathCause::Exited(status) => write!(f, " died: {status}")?,
+            DeathCause::Exited(status) => write!(f, " died: {}", Status(*status))?,
             DeathCause::StatusLost => write!(f, " died; {STATUS_LOST}")?,
             DeathCause::Disconnected => f.write_str(" closed its connection")?,
             DeathCause::Connection(_) => f.write_str(" lost its connection")?,
@@ -367,7 +367,7 @@ pub enum StartFailureCause {
         source: io::Error,
     },
     /// The process ended before it answered.
-    #[error("the process ended before it answered: {0}")]
+    #[error("the process ended before it answered: {}", Status(*.0))]
     Exited(ExitStatus),
     /// The process ended before it answered, and its status is not known, as with [`DeathCause::StatusLost`].
     #[error("the process ended before it answered; {STATUS_LOST}")]
@@ -404,6 +404,20 @@ pub enum StartFailureCause {
     /// The worker's side of the handshake makes no sense.
     #[error("the handshake failed")]
     Handshake(#[source] SessionError),
+}
+
+/// An exit status for people.
+struct Status(ExitStatus);
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        match self.0.code() {
+            // A wrapper that runs Python as a child ends so, too.
+            Some(code @ 129..160) => write!(f, " (as a shell reports signal {})", code - 128),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn timed_out(socket: &Path, limit: Duration, listened: bool) -> String {

@@ -5,6 +5,7 @@ mod death;
 mod farewell;
 mod flood;
 mod fork_exec;
+mod group;
 mod lifecycle;
 mod line_log;
 mod output;

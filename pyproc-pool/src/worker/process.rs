@@ -2,17 +2,22 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
 use rustix::{
     io::Errno,
-    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
+    process::{Pid, WaitId, WaitIdOptions, waitid},
 };
 use tokio::sync::{oneshot, watch};
 
-use super::{fork_exec, output::Output, sink::Destination, tail::Tail};
+use super::{
+    fork_exec,
+    group::{Group, KillOnDrop, Python},
+    output::Output,
+    sink::Destination,
+    tail::Tail,
+};
 use crate::{DeathCause, StartFailureCause};
 
 /// A worker's process and everything that it starts. Killed on drop.
@@ -21,15 +26,6 @@ pub(crate) struct Process {
     group: KillOnDrop,
     exit: watch::Receiver<Option<Exit>>,
     output: Output,
-}
-
-/// The process group that the worker leads.
-#[derive(Debug, Clone)]
-struct Group {
-    pid: Pid,
-    /// Once set, the system may give the id to another process, which must not get
-    /// our signals.
-    reaped: Arc<Mutex<bool>>,
 }
 
 /// How a process ended.
@@ -57,10 +53,6 @@ impl From<Exit> for StartFailureCause {
         }
     }
 }
-
-/// Also on its way from the thread that spawned it to whoever asked, who may be gone.
-#[derive(Debug)]
-struct KillOnDrop(Group);
 
 impl Process {
     /// Starts `command` as the leader of a process group of its own, so that neither a Ctrl-C
@@ -97,18 +89,24 @@ impl Process {
         })
     }
 
+    /// The worker's own process, also behind a wrapper once it has answered.
     pub(crate) fn pid(&self) -> u32 {
-        self.group.0.pid.as_raw_nonzero().get().unsigned_abs()
+        self.group.0.pid().as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// The process that listens, and has answered.
+    pub(super) fn answers_as(&self, python: Python) {
+        self.group.0.includes(python);
     }
 
     /// Asks the process to finish: SIGTERM.
     pub(crate) fn terminate(&self) {
-        self.group.0.signal(Signal::TERM);
+        self.group.0.terminate();
     }
 
     /// Ends the process at once, and all that it started: SIGKILL.
     pub(crate) fn kill(&self) {
-        self.group.0.signal(Signal::KILL);
+        self.group.0.kill();
     }
 
     /// Waits for the end of the process.
@@ -131,22 +129,6 @@ impl Process {
     }
 }
 
-impl Drop for KillOnDrop {
-    fn drop(&mut self) {
-        self.0.signal(Signal::KILL);
-    }
-}
-
-impl Group {
-    fn signal(&self, signal: Signal) {
-        let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*reaped {
-            // It may have ended already, which is what is wanted.
-            let _ = kill_process_group(self.pid, signal);
-        }
-    }
-}
-
 /// Spawns the child and waits for its end.
 fn run(
     mut command: Box<Command>,
@@ -166,10 +148,7 @@ fn run(
     let Some(pid) = Pid::from_raw(child.id() as i32) else {
         return;
     };
-    let group = Group {
-        pid,
-        reaped: Arc::default(),
-    };
+    let group = Group::new(pid);
     let _ = started.send(Ok(KillOnDrop(group.clone())));
     let exit = wait(child, &group);
     // It may have removed it, or not come so far.
@@ -180,11 +159,9 @@ fn run(
 /// Waits without reaping, so that no signal can hit another process that got the same id.
 fn wait(mut child: Child, group: &Group) -> Exit {
     let end = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    while matches!(waitid(WaitId::Pid(group.pid), end), Err(Errno::INTR)) {}
+    while matches!(waitid(WaitId::Pid(group.leader()), end), Err(Errno::INTR)) {}
     // What the worker left running in its group goes with it. If somebody else has reaped the worker just now, its id
     // is still that of the group, as long as that has members.
-    group.signal(Signal::KILL);
-    let mut reaped = group.reaped.lock().unwrap_or_else(PoisonError::into_inner);
-    *reaped = true;
-    child.wait().map_or(Exit::Lost, Exit::Known)
+    group.kill();
+    group.reap(|| child.wait().map_or(Exit::Lost, Exit::Known))
 }

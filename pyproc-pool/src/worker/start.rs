@@ -13,6 +13,7 @@ use tokio::{net::UnixStream, time::timeout};
 use super::{
     Process, connect,
     death::{self, LAST_WORDS, last_words},
+    group::Python,
     sink::Destination,
     slot::{Running, Slot, Source},
 };
@@ -70,10 +71,16 @@ impl Slot {
             exit = spawned.exited() => return Err(exit.into()),
         };
         connect::check_peer(&stream, socket)?;
+        let python = Python::at_the_other_end(&stream);
         let mut handshake = pin!(self.handshake(stream, socket, true));
         tokio::select! {
             biased;
-            result = &mut handshake => result,
+            result = &mut handshake => {
+                let connection = result?;
+                // It lives, so it is the process that was found.
+                python.into_iter().for_each(|it| spawned.answers_as(it));
+                Ok(connection)
+            }
             // What it wrote before may be a hello that the pool refuses.
             exit = spawned.exited() => match timeout(LAST_WORDS, handshake).await {
                 Ok(Err(refused @ Cause::Handshake(_))) => Err(refused),

@@ -10,7 +10,7 @@ import os
 import sys
 from importlib import import_module
 
-from pyproc_worker import _log
+from pyproc_worker import _log, _wrapped
 from pyproc_worker._forwarding import Forwarding
 from pyproc_worker._listener import listening
 from pyproc_worker._settings import Settings
@@ -80,6 +80,7 @@ def _start(socket_path: str | None, resources: contextlib.ExitStack) -> Callable
     _set_up_output(settings.log_level)
     listener = resources.enter_context(listening(path))
     termination = resources.enter_context(Termination())
+    resources.enter_context(_wrapped.watching(settings, termination))
     resources.enter_context(Forwarding(settings.forward_logs))
     _log.info(f"serving on {path}, core: {description}")
     _prepare_memory()

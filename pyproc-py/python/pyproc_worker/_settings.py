@@ -21,7 +21,8 @@ class Settings:
     """``PYPROC_MAX_FRAME_SIZE``: bytes of the longest frame, both ways; at least 1,024."""
 
     parent_pid: int | None = None
-    """``PYPROC_PARENT_PID``: the worker exits when this is no longer its parent process."""
+    """``PYPROC_PARENT_PID``: the worker exits when this process, which started it, is gone.
+    It is the parent, or a wrapper in between is."""
 
     codec: str | None = None
     """``PYPROC_JSON``: msgspec, orjson or json, for the core in Python; the fastest that is

@@ -39,6 +39,11 @@ class Termination:
         with contextlib.suppress(OSError):  # full: it is readable; closed: nobody looks
             self._writer.send(b"\0")
 
+    def request(self) -> None:
+        """Asks the loop to end, as SIGTERM does. From any thread."""
+        self.requested = True
+        self.wake()
+
     def clear(self) -> None:
         """Makes the descriptor wait for the next signal."""
         with contextlib.suppress(BlockingIOError):
@@ -71,8 +76,7 @@ class Termination:
         self._writer.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> Any:
-        self.requested = True
-        self.wake()  # again: whoever saw the signal itself may have looked too early
+        self.request()  # wakes again: whoever saw the signal itself may have looked too early
 
 
 class _Forks:
