@@ -73,6 +73,7 @@ mod events;
 mod inbox;
 mod lane;
 mod lines;
+mod lost;
 mod methods;
 #[cfg(feature = "msgpack")]
 mod msgpack;

@@ -52,7 +52,7 @@ pub(crate) struct Inbound {
     pub(crate) tail: Option<Tail>,
     /// Lines, as in the frames.
     pub(crate) records: Vec<u8>,
-    /// Frames that there was no room for.
+    /// Records that there was no room for.
     pub(crate) dropped: u64,
     /// There is no more to come, and somebody waits until all of it was told.
     pub(crate) is_last: bool,
@@ -165,7 +165,7 @@ impl Drop for Records {
 impl Inbound {
     fn push(&mut self, frame: &[u8]) {
         if !self.records.is_empty() && self.records.len() + frame.len() > ROOM {
-            self.dropped += 1;
+            self.dropped += records(frame);
             return;
         }
         self.records.extend_from_slice(frame);
@@ -178,9 +178,9 @@ impl Inbound {
         self.records.is_empty() && self.dropped == 0
     }
 
-    fn frames(&self) -> u64 {
-        let lines = self.records.iter().filter(|byte| **byte == b'\n').count();
-        self.dropped + lines as u64
+    /// Records that are lost if nobody looks at this.
+    fn all(&self) -> u64 {
+        self.dropped + records(&self.records)
     }
 
     /// To be filled again.
@@ -198,6 +198,12 @@ impl Inbound {
         self.pid = empty.pid;
         self.tail.clone_from(&empty.tail);
     }
+}
+
+/// How many records there are in the payload of a frame.
+fn records(payload: &[u8]) -> u64 {
+    let lines = payload.split(|byte| *byte == b'\n');
+    lines.filter(|line| !line.trim_ascii().is_empty()).count() as u64
 }
 
 impl Queue {
@@ -263,7 +269,7 @@ impl Waiting {
         if self.late.len() < most {
             self.late.push(before);
         } else {
-            lane.dropped = before.frames();
+            lane.dropped = before.all();
         }
     }
 

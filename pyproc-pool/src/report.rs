@@ -8,8 +8,10 @@ use pyproc_protocol::{
 };
 
 use crate::{
+    error::chain,
     events::Subscriber,
-    lines::{Context, Rate, Stream, Tally, Transcript},
+    lines::{Context, LONGEST, Rate, Stream, Transcript, cut},
+    lost::Lost,
     observe::{Observer, Reporter, Wants, WorkerRecord},
     python_log,
     records::Inbound,
@@ -31,18 +33,6 @@ struct Worker {
     stdout: Transcript,
     stderr: Transcript,
     lost: Lost,
-}
-
-/// What will never be told, and is counted.
-#[derive(Default)]
-struct Lost {
-    /// By the worker, as the pool did not read fast enough.
-    by_worker: Tally,
-    /// Frames, as this thread was not fast enough.
-    frames: Tally,
-    /// Log records beyond `log_rate`.
-    over_rate: Tally,
-    unreadable: Tally,
 }
 
 impl Reports {
@@ -79,7 +69,7 @@ impl Reports {
     pub(crate) fn take(&mut self, inbound: &Inbound) {
         let (now, worker) = (Instant::now(), inbound.worker);
         let state = &mut self.workers[worker];
-        state.lost.frames.add(inbound.dropped);
+        state.lost.without_room.add(inbound.dropped);
         let from = Reporter {
             worker,
             pid: inbound.pid,
@@ -94,11 +84,11 @@ impl Reports {
             match Record::read_line(line) {
                 Ok(Some(record)) => {
                     keep_print(&record, inbound);
-                    self.tell(from, record, now);
+                    self.tell(from, record, line.len(), now);
                 }
                 // Of a later release.
                 Ok(None) => {}
-                Err(_) => state.lost.unreadable.add(1),
+                Err(error) => state.lost.unreadable.add(1, || chain(&error)),
             }
         }
         if inbound.is_last {
@@ -106,10 +96,16 @@ impl Reports {
         }
     }
 
-    fn tell(&mut self, from: Reporter, record: Record, now: Instant) {
+    /// `size` is that of the record's line.
+    fn tell(&mut self, from: Reporter, record: Record, size: usize, now: Instant) {
         let state = &mut self.workers[from.worker];
         match record {
-            Record::Log(log) if state.rate.take(now) => self.log(from, &log, now),
+            Record::Log(mut log) if state.rate.take(size, now) => {
+                if size > LONGEST {
+                    bound(&mut log);
+                }
+                self.log(from, &log, now);
+            }
             Record::Log(_) => state.lost.over_rate.add(1),
             Record::Span(span) => self.observe(from, WorkerRecord::Span(span)),
             Record::Metrics(metrics) => self.observe(from, WorkerRecord::Metrics(metrics)),
@@ -149,7 +145,7 @@ impl Reports {
             Stream::Stdout => &mut state.stdout,
             Stream::Stderr => &mut state.stderr,
         };
-        transcript.line(&record.message, Context::of(record, from.pid), now);
+        transcript.line(&record.message, Context::of(record, from.pid, false), now);
     }
 
     /// Says what was lost, and what was held back for long enough. Returns when to do so again.
@@ -167,7 +163,7 @@ impl Worker {
     fn say_due(&mut self, id: usize, subscriber: &Subscriber, now: Instant) -> Option<Instant> {
         self.stdout.tick(now);
         self.stderr.tick(now);
-        subscriber.with_guarded(|| self.lost.say(id, |tally| tally.take(now)));
+        self.lost.say_due(id, subscriber, now);
         let held = [self.stdout.deadline(), self.stderr.deadline()];
         held.into_iter().flatten().chain(self.lost.due(now)).min()
     }
@@ -176,33 +172,7 @@ impl Worker {
     fn say_all(&mut self, id: usize, subscriber: &Subscriber, now: Instant) {
         self.stdout.flush();
         self.stderr.flush();
-        subscriber.with_guarded(|| self.lost.say(id, |tally| tally.take_all(now)));
-    }
-}
-
-impl Lost {
-    fn all(&mut self) -> [(&mut Tally, &'static str); 4] {
-        [
-            (&mut self.by_worker, "the worker could not send"),
-            (&mut self.frames, "frames that there was no room for"),
-            (&mut self.over_rate, "log records over log_rate"),
-            (&mut self.unreadable, "unreadable"),
-        ]
-    }
-
-    fn say(&mut self, worker_id: usize, take: impl Fn(&mut Tally) -> Option<u64>) {
-        for (tally, reason) in self.all() {
-            if let Some(count) = take(tally) {
-                tracing::warn!(target: "pyproc::pool", worker_id, count, reason, "records lost");
-            }
-        }
-    }
-
-    fn due(&mut self, now: Instant) -> Option<Instant> {
-        self.all()
-            .iter()
-            .filter_map(|(tally, _)| tally.due(now))
-            .min()
+        self.lost.say_all(id, subscriber, now);
     }
 }
 
@@ -214,6 +184,30 @@ fn keep_print(record: &Record, inbound: &Inbound) {
         tail.keep(log.message.as_bytes());
         tail.keep(b"\n");
     }
+}
+
+/// Cuts what no worker of ours sends: each text is an event's field, and fields beyond the limit are left out.
+fn bound(log: &mut LogRecord) {
+    let texts = [&mut log.logger, &mut log.message].into_iter();
+    let others = [
+        &mut log.thread,
+        &mut log.exception,
+        &mut log.stack,
+        &mut log.function,
+    ];
+    for text in texts.chain(others.into_iter().flatten()) {
+        cut(text, LONGEST);
+    }
+    let mut room = LONGEST;
+    let mut fits = |name: &str, value: usize| {
+        let size = name.len() + value;
+        let fits = size <= room;
+        room -= if fits { size } else { 0 };
+        fits
+    };
+    log.baggage.retain(|name, value| fits(name, value.len()));
+    log.fields
+        .retain(|name, value| fits(name, value.to_string().len()));
 }
 
 /// Whether it is a log record, as workers of ours write them, without reading it: there may be a flood of them.

@@ -67,6 +67,24 @@ def test_lines_of_a_flood_go_to_the_process_output(start):
     worker.wait_for_log("\n3\n4\n5\n")
 
 
+def test_a_long_line_counts_as_several_of_a_flood(start):
+    worker = start(
+        """
+    import types
+    from pyproc_worker import _stdio
+    _stdio.MOST_LINES, _stdio.time = 3, types.SimpleNamespace(monotonic=lambda: 100.0)
+
+    @expose
+    def flood(req):
+        print("a" * 1023, "b" * 1024, "c", sep="\\n", file=sys.stderr)
+    """
+    )
+    taker = Taker(worker, "logs")
+    taker.result("flood")
+    assert [record["message"][0] for record in taker.of_type("log")] == ["a", "b"]
+    worker.wait_for_log("\nc\n")
+
+
 def test_the_streams_are_like_the_original_ones(start):
     taker = Taker(
         start(

@@ -1,55 +1,56 @@
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use tracing::Level;
 
-use super::{Context, Entry, LONGEST};
+use super::{
+    Context,
+    entry::{Entry, Read},
+    trace::Trace,
+};
 
-/// Makes entries of lines. The lines of a traceback are one entry, so that one is held back until it is complete:
-/// another line of the same context follows, or none for a while.
+/// Makes entries of lines. The lines of a stack trace are one entry, together with the record before it, so that these
+/// are held back until they are complete: another line of the same context follows, or none for a while.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
     /// One of each context at most; threads may print at the same time.
-    open: Vec<Traceback>,
+    open: Vec<Held>,
 }
 
 /// With more, the one that has the least time left is taken to be complete.
 const MOST_OPEN: usize = 64;
 
+/// After this time without more a record, a trace that can be complete, or a line without an end, is complete.
+pub(crate) const QUIET: Duration = Duration::from_millis(100);
+
 #[derive(Debug)]
-struct Traceback {
+struct Held {
     context: Context,
-    text: String,
-    /// Its last line without indentation: the exception.
-    message: String,
-    stage: Stage,
+    content: Content,
     until: Instant,
 }
 
-/// What a traceback has had last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Its title or the frames below.
-    Frames,
-    /// Those of an exception group, which are indented to the end.
-    Group,
-    /// The exception.
-    Exception,
-    /// An empty line after that.
-    Gap,
-    /// That another exception follows.
-    Link,
+#[derive(Debug)]
+enum Content {
+    /// Of a logging library; a trace may follow.
+    Record(Entry),
+    Trace(Trace),
+    Both {
+        record: Entry,
+        trace: Trace,
+        /// The record's message has the trace in it, so that what went wrong is a part of the message.
+        amid: bool,
+    },
 }
 
-/// After this time without more a traceback that has its exception, or a line without an end, is complete.
-pub(crate) const QUIET: Duration = Duration::from_millis(100);
-
-/// A traceback that cannot be complete breaks off only then: its thread may have to wait for the processor.
-const STALLED: Duration = Duration::from_secs(2);
-
-const LINKS: [&str; 2] = [
-    "During handling of the above exception, another exception occurred:",
-    "The above exception was the direct cause of the following exception:",
-];
+/// What a line begins.
+enum Begun {
+    /// More lines may belong to it.
+    Held(Content),
+    Complete(Entry),
+}
 
 impl Assembler {
     /// Takes a line; `emit` gets what is complete.
@@ -60,25 +61,32 @@ impl Assembler {
         now: Instant,
         mut emit: impl FnMut(Entry, Context),
     ) {
-        let same = |it: &Traceback| it.context.continues(&context);
+        let same = |it: &Held| it.context.continues(&context);
         if let Some(place) = self.open.iter().position(same) {
-            let traceback = &mut self.open[place];
-            if let Some(stage) = traceback.stage.after(line) {
-                return traceback.push(line, stage, now);
+            if self.open[place].take(line, now) {
+                if self.open[place].content.is_complete() {
+                    self.close(place, &mut emit);
+                }
+                return;
             }
             self.close(place, &mut emit);
         }
-        match Stage::at_beginning(line) {
-            Some(stage) => {
-                if self.open.len() == MOST_OPEN {
-                    self.tick(self.deadline().unwrap_or(now), &mut emit);
-                }
-                self.open.push(Traceback::new(line, stage, context, now));
-            }
-            // An empty line says nothing.
-            None if line.trim().is_empty() => {}
-            None => emit(Entry::of_line(line), context),
+        // An empty line says nothing.
+        if line.trim().is_empty() {
+            return;
         }
+        let content = match Begun::of(line, &context) {
+            Begun::Held(content) => content,
+            Begun::Complete(entry) => return emit(entry, context),
+        };
+        if self.open.len() == MOST_OPEN {
+            self.tick(self.deadline().unwrap_or(now), &mut emit);
+        }
+        self.open.push(Held {
+            until: now + content.patience(),
+            content,
+            context,
+        });
     }
 
     /// Until when something is held back.
@@ -101,91 +109,120 @@ impl Assembler {
     }
 
     fn close(&mut self, place: usize, emit: &mut impl FnMut(Entry, Context)) {
-        let (entry, context) = self.open.remove(place).finish();
-        emit(entry, context);
+        let Held {
+            context, content, ..
+        } = self.open.remove(place);
+        emit(content.finish(), context);
     }
 }
 
-impl Traceback {
-    fn new(title: &str, stage: Stage, context: Context, now: Instant) -> Self {
-        Self {
-            context,
-            text: title.into(),
-            message: String::new(),
-            stage,
-            until: now + stage.patience(),
-        }
-    }
-
-    fn push(&mut self, line: &str, stage: Stage, now: Instant) {
-        let group = self.stage == Stage::Group && self.message.is_empty();
-        match line.strip_prefix("  | ") {
-            Some(line) if group && !line.starts_with(' ') => self.message = line.into(),
-            _ if stage == Stage::Exception => self.message = line.into(),
-            _ => {}
-        }
-        // The exception, which is the last, is in the message in any case.
-        if self.text.len() + line.len() < LONGEST {
-            self.text.push('\n');
-            self.text.push_str(line);
-        }
-        self.stage = stage;
-        self.until = now + stage.patience();
-    }
-
-    fn finish(self) -> (Entry, Context) {
-        let text = self.text.trim_end_matches('\n');
-        let message = match self.message.as_str() {
-            // The worker ended before it was told.
-            "" => text.lines().next().unwrap_or_default(),
-            message => message,
+impl Held {
+    /// Takes the line if it belongs to what is held.
+    fn take(&mut self, line: &str, now: Instant) -> bool {
+        let is_taken = match &mut self.content {
+            Content::Trace(trace) | Content::Both { trace, .. } => trace.take(line),
+            Content::Record(record) => match Trace::begin(line) {
+                Some(trace) if trace.is_of_python() => {
+                    self.content = Content::Both {
+                        record: mem::replace(record, Entry::plain("")),
+                        trace,
+                        amid: false,
+                    };
+                    true
+                }
+                _ => false,
+            },
         };
-        let entry = Entry {
-            level: Level::ERROR,
-            exception: Some(text.into()),
-            ..Entry::plain(message)
-        };
-        (entry, self.context)
+        if is_taken {
+            self.until = now + self.content.patience();
+        }
+        is_taken
     }
 }
 
-impl Stage {
-    fn at_beginning(line: &str) -> Option<Self> {
-        match line.trim_end() {
-            "Traceback (most recent call last):" => Some(Self::Frames),
-            "  + Exception Group Traceback (most recent call last):" => Some(Self::Group),
-            _ => None,
+impl Begun {
+    fn of(line: &str, context: &Context) -> Self {
+        let mut record = match Entry::read(line, context.foreign) {
+            Read::Json(entry) => return Self::Complete(entry),
+            Read::Record(record) => record,
+            Read::Plain => {
+                return match Trace::begin(line) {
+                    Some(trace) => Self::Held(Content::Trace(trace)),
+                    None => Self::Complete(Entry::plain(line)),
+                };
+            }
+        };
+        Self::Held(match Trace::begin_amid(&record.message) {
+            None => Content::Record(record),
+            Some((message, trace)) => {
+                record.message = message.into();
+                Content::Both {
+                    record,
+                    trace,
+                    amid: true,
+                }
+            }
+        })
+    }
+}
+
+impl Content {
+    fn is_complete(&self) -> bool {
+        match self {
+            Self::Record(_) => false,
+            Self::Trace(trace) | Self::Both { trace, .. } => trace.is_complete(),
         }
     }
 
-    /// How long to wait for another line.
-    fn patience(self) -> Duration {
+    fn patience(&self) -> Duration {
         match self {
-            Self::Exception | Self::Gap => QUIET,
-            Self::Frames | Self::Group | Self::Link => STALLED,
+            Self::Record(_) => QUIET,
+            Self::Trace(trace) | Self::Both { trace, .. } => trace.patience(),
         }
     }
 
-    /// What a traceback has had with one line more, if that belongs to it.
-    fn after(self, line: &str) -> Option<Self> {
-        let is_indented = line.starts_with([' ', '\t']);
-        let is_empty = line.trim().is_empty();
-        match self {
-            Self::Frames if is_indented => Some(Self::Frames),
-            Self::Frames if !is_empty => Some(Self::Exception),
-            Self::Group if is_indented => Some(Self::Group),
-            Self::Exception | Self::Group if is_empty => Some(Self::Gap),
-            Self::Gap if LINKS.contains(&line) => Some(Self::Link),
-            Self::Link if is_empty => Some(Self::Link),
-            Self::Link => Self::at_beginning(line),
-            _ => None,
+    fn finish(self) -> Entry {
+        let (record, trace, amid) = match self {
+            Self::Record(record) => return record,
+            Self::Trace(trace) => {
+                let record = Entry {
+                    level: Level::ERROR,
+                    ..Entry::plain("")
+                };
+                (record, trace, true)
+            }
+            Self::Both {
+                record,
+                trace,
+                amid,
+            } => (record, trace, amid),
+        };
+        let (reason, trace) = match trace.finish() {
+            Ok(finished) => finished,
+            Err(line) => return Entry::plain(line),
+        };
+        let message = match &record.message {
+            message if !amid => message.clone(),
+            message if message.is_empty() => reason,
+            message => format!("{message} {reason}"),
+        };
+        Entry {
+            message,
+            exception: Some(trace),
+            ..record
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{
+            LONGEST,
+            trace::{LINKS, STALLED},
+        },
+        *,
+    };
 
     const SIMPLE: &str = "Traceback (most recent call last):
   File \"a.py\", line 1, in <module>
@@ -350,6 +387,98 @@ ValueError: no";
             |_, _| {},
         );
         assert_eq!(assembler.deadline(), Some(now + STALLED));
+    }
+
+    /// Level, logger, message and exception.
+    fn parts(entry: &Entry) -> (Level, Option<&str>, &str, Option<&str>) {
+        let Entry {
+            level,
+            logger,
+            message,
+            exception,
+            ..
+        } = entry;
+        (*level, logger.as_deref(), message, exception.as_deref())
+    }
+
+    #[test]
+    fn a_record_with_its_traceback_is_one_entry() {
+        for (record, logger) in [
+            ("WARNING:shop:boom", "shop"),
+            ("2026-11-21 12:00:00,123 - shop - WARNING - boom", "shop"),
+            (
+                "2026-11-21 12:00:00.123 | WARNING  | __main__:f:7 - boom",
+                "__main__",
+            ),
+        ] {
+            let entries = entries(&format!("{record}\n{SIMPLE}\n{record}\nafter"));
+            let parts: Vec<_> = entries.iter().map(parts).collect();
+            let expected = [
+                (Level::WARN, Some(logger), "boom", Some(SIMPLE)),
+                (Level::WARN, Some(logger), "boom", None),
+                (Level::INFO, None, "after", None),
+            ];
+            assert_eq!(parts, expected, "{record}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_the_first_release_reports_is_one_entry() {
+        let begin = "2026-11-21 12:00:00,123 - pyproc_worker - ERROR - Error in method 'f': ";
+        let entries = entries(&format!("{begin}{SIMPLE}\n\nafter"));
+        let message = "Error in method 'f': ValueError: no";
+        let expected = (Level::ERROR, Some("pyproc_worker"), message, Some(SIMPLE));
+        assert_eq!(parts(&entries[0]), expected);
+        assert_eq!(entries[1..], [Entry::plain("after")]);
+    }
+
+    #[test]
+    fn a_record_waits_for_its_traceback_only_for_a_moment() {
+        let (mut assembler, mut said, now) = (Assembler::default(), Vec::new(), Instant::now());
+        assembler.line("ERROR:shop:no", Context::default(), now, |_, _| {});
+        assert_eq!(assembler.deadline(), Some(now + QUIET));
+        assembler.tick(now + QUIET, |entry, _| said.push(entry.message));
+        assert_eq!(said, ["no"]);
+    }
+
+    #[test]
+    fn a_stack_trace_of_another_language_is_one_entry() {
+        let javascript = "TypeError: no\n    at f (/srv/a.js:2:21) {\n  code: 3\n}";
+        assert_eq!(
+            entries(&format!("before\n{javascript}\n}}")),
+            [
+                Entry::plain("before"),
+                traceback("TypeError: no", javascript),
+                Entry::plain("}")
+            ]
+        );
+        let alone = "    at f (/srv/a.js:2:21)\n    at g (/srv/a.js:3:1)";
+        assert_eq!(
+            entries(&format!("Oops: no\n{alone}")),
+            [
+                Entry::plain("Oops: no"),
+                traceback("at f (/srv/a.js:2:21)", alone)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_of_json_that_names_an_error_is_complete() {
+        let entries = entries("{\"message\": \"TypeError: no\", \"level\": \"warning\"}");
+        assert_eq!(
+            parts(&entries[0]),
+            (Level::WARN, None, "TypeError: no", None)
+        );
+    }
+
+    #[test]
+    fn a_line_that_names_an_error_is_a_line() {
+        let lines = ["TypeError: no", "TypeError: again", "ERROR:shop:no", "ok"];
+        let entries = entries(&lines.join("\n"));
+        assert_eq!(entries[0], Entry::plain("TypeError: no"));
+        assert_eq!(entries[1], Entry::plain("TypeError: again"));
+        assert_eq!(entries[2].level, Level::ERROR);
+        assert_eq!(entries[3], Entry::plain("ok"));
     }
 
     #[test]

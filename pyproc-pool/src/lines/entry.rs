@@ -2,7 +2,7 @@ use pyproc_protocol::v2::telemetry::LogRecord;
 use serde_json::{Map, Value};
 use tracing::Level;
 
-use super::structured;
+use super::{record, structured};
 
 /// One thing that was printed, ready to become an event.
 #[derive(Debug, PartialEq)]
@@ -35,33 +35,36 @@ pub(crate) enum Stream {
     Stderr,
 }
 
-/// What is known of a line beside its text: nothing if it came through a pipe.
+/// What is known of a line beside its text: little if it came through a pipe.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Context {
+    /// The worker says that it is not written in Python.
+    pub(crate) foreign: bool,
     /// Its id: while a worker is replaced, two of them print.
     pub(crate) process: Option<u32>,
     pub(crate) function: Option<String>,
     pub(crate) thread: Option<String>,
     pub(crate) time: Option<u64>,
     pub(crate) ids: Ids,
+    pub(crate) baggage: Map<String, Value>,
     pub(crate) fields: Map<String, Value>,
 }
 
+/// A line that was read.
+pub(super) enum Read {
+    Json(Entry),
+    /// A traceback may follow that belongs to it.
+    Record(Entry),
+    Plain,
+}
+
 impl Entry {
-    /// Reads a line: JSON as logging libraries write it, the default format of Python's `logging`, or plain text.
-    pub(crate) fn of_line(line: &str) -> Self {
-        if let Some(entry) = structured::read(line) {
-            return entry;
+    /// Reads a line: JSON as logging libraries write it, a usual format of Python's, or plain text.
+    pub(super) fn read(line: &str, foreign: bool) -> Read {
+        if let Some(entry) = structured::read(line, foreign) {
+            return Read::Json(entry);
         }
-        match structured::prefixed(line) {
-            Some((severity, logger, message)) => Self {
-                level: severity.level,
-                critical: severity.critical,
-                logger: Some(logger.into()),
-                ..Self::plain(message)
-            },
-            None => Self::plain(line),
-        }
+        record::read(line).map_or(Read::Plain, Read::Record)
     }
 
     pub(crate) fn plain(message: impl Into<String>) -> Self {
@@ -94,15 +97,45 @@ impl Context {
         (self.process, &self.thread, &self.ids) == (other.process, &other.thread, &other.ids)
     }
 
-    pub(crate) fn of(record: &LogRecord, process: Option<u32>) -> Self {
+    pub(crate) fn of(record: &LogRecord, process: Option<u32>, foreign: bool) -> Self {
         Self {
+            foreign,
             process,
             function: record.function.clone(),
             thread: record.thread.clone(),
             time: Some(record.time),
             ids: record.into(),
-            fields: beside_the_message(record),
+            baggage: baggage(record),
+            fields: own_fields(record),
         }
+    }
+
+    /// Takes what a line says of its place as far as it may: the ids of the call stand, and a line may only name
+    /// a span within its trace. What it may not say stays among its fields.
+    pub(super) fn admit(&mut self, printed: Ids, fields: &mut Map<String, Value>) {
+        let is_known = self.function.is_some() || self.ids.trace_id.is_some();
+        if !is_known {
+            self.ids = printed;
+            return;
+        }
+        let Ids {
+            trace_id,
+            span_id,
+            trace_flags,
+        } = printed;
+        if trace_id.is_some() && trace_id == self.ids.trace_id {
+            self.ids.span_id = span_id.or(self.ids.span_id.take());
+            return;
+        }
+        let refused = [
+            ("trace_id", trace_id),
+            ("span_id", span_id),
+            ("trace_flags", trace_flags),
+        ];
+        let refused = refused
+            .into_iter()
+            .filter_map(|(name, id)| Some((name, id?)));
+        fields.extend(refused.map(|(name, id)| (name.into(), id.into())));
     }
 }
 
@@ -116,17 +149,128 @@ impl From<&LogRecord> for Ids {
     }
 }
 
-/// The baggage of the call, and what the record brings itself, which counts more.
+/// What a record has beyond its message, and the baggage of its call.
 pub(crate) fn beside_the_message(record: &LogRecord) -> Map<String, Value> {
+    beside(baggage(record), own_fields(record))
+}
+
+/// The baggage of a call, and what else is said. Under the same name the call's own stands, and the other gets
+/// the next free one.
+pub(super) fn beside(
+    baggage: Map<String, Value>,
+    others: Map<String, Value>,
+) -> Map<String, Value> {
+    if baggage.is_empty() {
+        return others;
+    }
+    let mut all = baggage;
+    for (name, value) in others {
+        let mut free = name.clone();
+        let mut number = 2_usize;
+        while all.get(&free).is_some_and(|known| *known != value) {
+            free = format!("{name}_{number}");
+            number += 1;
+        }
+        all.entry(free).or_insert(value);
+    }
+    all
+}
+
+fn baggage(record: &LogRecord) -> Map<String, Value> {
     let baggage = record.baggage.iter();
-    let mut fields: Map<_, _> = baggage
+    baggage
         .map(|(name, value)| (name.clone(), value.as_str().into()))
-        .collect();
-    fields.extend(record.fields.clone());
+        .collect()
+}
+
+fn own_fields(record: &LogRecord) -> Map<String, Value> {
+    let mut fields = record.fields.clone();
     if let Some(stack) = &record.stack {
         fields
             .entry("stack")
             .or_insert_with(|| stack.as_str().into());
     }
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ids(trace: &str, span: &str) -> Ids {
+        let id = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Ids {
+            trace_id: id(trace),
+            span_id: id(span),
+            trace_flags: id("01"),
+        }
+    }
+
+    /// The ids of a line with `printed` in a context, and the fields that it keeps.
+    fn admitted(function: Option<&str>, known: Ids, printed: Ids) -> (Ids, Value) {
+        let mut context = Context {
+            function: function.map(str::to_owned),
+            ids: known,
+            ..Context::default()
+        };
+        let mut fields = Map::new();
+        context.admit(printed, &mut fields);
+        (context.ids, Value::Object(fields))
+    }
+
+    #[test]
+    fn ids_that_a_line_prints_count_only_where_no_call_is_known() {
+        let none = Ids::default;
+        let printed = ids("b", "2");
+        assert_eq!(
+            admitted(None, none(), printed.clone()),
+            (printed.clone(), json!({}))
+        );
+        let refused = json!({"trace_id": "b", "span_id": "2", "trace_flags": "01"});
+        let of_call = ids("a", "1");
+        assert_eq!(
+            admitted(Some("f"), of_call.clone(), printed.clone()),
+            (of_call.clone(), refused.clone())
+        );
+        // A call that is not traced has no ids, and gets none.
+        assert_eq!(
+            admitted(Some("f"), none(), printed.clone()),
+            (none(), refused.clone())
+        );
+        // Of a span that is current outside of any call.
+        assert_eq!(admitted(None, of_call.clone(), printed), (of_call, refused));
+    }
+
+    #[test]
+    fn a_line_may_name_a_span_within_the_trace_of_its_call_only() {
+        let of_call = ids("a", "1");
+        assert_eq!(
+            admitted(Some("f"), of_call.clone(), ids("a", "2")),
+            (ids("a", "2"), json!({}))
+        );
+        assert_eq!(
+            admitted(Some("f"), of_call.clone(), ids("a", "")),
+            (of_call.clone(), json!({}))
+        );
+        let refused = json!({"span_id": "2", "trace_flags": "01"});
+        assert_eq!(
+            admitted(Some("f"), of_call.clone(), ids("", "2")),
+            (of_call, refused)
+        );
+    }
+
+    #[test]
+    fn the_baggage_of_the_call_stands() {
+        let object = |value: Value| value.as_object().unwrap().clone();
+        let all = beside(
+            object(json!({"request_id": "r-1", "tenant": "acme"})),
+            object(json!({"request_id": "r-2", "request_id_2": 3, "tenant": "acme", "left": 3})),
+        );
+        let expected = json!({
+            "request_id": "r-1", "request_id_2": "r-2", "request_id_2_2": 3, "tenant": "acme", "left": 3
+        });
+        assert_eq!(Value::Object(all), expected);
+    }
 }

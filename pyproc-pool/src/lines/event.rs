@@ -1,17 +1,25 @@
+use std::mem;
+
 use serde_json::{Map, Value};
 
-use super::{Context, Entry, Stream};
+use super::{
+    Context, Entry, Stream,
+    entry::{Ids, beside},
+};
 use crate::events::event_at;
 
 /// The event of target `pyproc::output` for something that a worker printed.
-pub(super) fn say(worker: usize, stream: Stream, entry: Entry, context: Context) {
-    let Entry { ids, thread, .. } = entry;
-    let trace_id = ids.trace_id.or(context.ids.trace_id);
-    let span_id = ids.span_id.or(context.ids.span_id);
-    let trace_flags = ids.trace_flags.or(context.ids.trace_flags);
-    let thread = thread.or(context.thread);
-    let mut fields = context.fields;
+pub(super) fn say(worker: usize, stream: Stream, entry: Entry, mut context: Context) {
+    let mut fields = mem::take(&mut context.fields);
     fields.extend(entry.fields);
+    context.admit(entry.ids, &mut fields);
+    let fields = beside(context.baggage, fields);
+    let Ids {
+        trace_id,
+        span_id,
+        trace_flags,
+    } = context.ids;
+    let thread = entry.thread.or(context.thread);
     event_at!(
         entry.level,
         target: "pyproc::output",

@@ -4,22 +4,37 @@ mod assembler;
 mod entry;
 mod event;
 mod rate;
+mod record;
+mod severity;
 mod splitter;
 mod structured;
+mod trace;
 mod transcript;
 
 pub(crate) use assembler::QUIET;
 pub(crate) use entry::{Context, Stream, beside_the_message};
 pub(crate) use event::as_text;
 pub(crate) use rate::{Rate, Tally};
+pub(crate) use severity::Severity;
 pub(crate) use splitter::Splitter;
-pub(crate) use structured::Severity;
 pub(crate) use transcript::Transcript;
 
 use self::{assembler::Assembler, entry::Entry};
 
 /// Lines and tracebacks are cut after so many bytes.
 pub(crate) const LONGEST: usize = 64 * 1024;
+
+/// What is said of a text that is too long.
+const CUT: &str = "... (cut)";
+
+/// Cuts a text after so many bytes, at the end of a character, and says so.
+pub(crate) fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        let is_end = |at: &usize| text.is_char_boundary(*at);
+        text.truncate((0..=most).rev().find(is_end).unwrap_or(0));
+        text.push_str(CUT);
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -38,6 +53,12 @@ mod tests {
             Just("ValueError: no".into()),
             Just(String::new()),
             Just("During handling of the above exception, another exception occurred:".into()),
+            Just("TypeError: no".into()),
+            Just("    at f (a.js:1:2)".into()),
+            Just("panic: no".into()),
+            Just("goroutine 1 [running]:".into()),
+            Just("thread 'main' panicked at a.rs:1:2:".into()),
+            Just("stack backtrace:".into()),
         ]
     }
 
@@ -62,6 +83,24 @@ mod tests {
             let said: Vec<_> = said.iter().filter(not_empty).collect();
             let lines: Vec<_> = lines.iter().filter(not_empty).collect();
             prop_assert_eq!(said, lines);
+        }
+
+        #[test]
+        fn a_record_is_kept_together_with_its_traceback_however_many_lines_are_around(
+            before in vec("[ a-z]{0,20}", 0..5), after in vec("[a-z]{1,20}", 0..5),
+        ) {
+            let record = "2026-11-21 12:00:00,123 - shop - ERROR - no";
+            let text = [before.join("\n"), record.into(), "Traceback (most recent call last):".into(),
+                "  File \"a.py\", line 1".into(), "KeyError".into(), after.join("\n")].join("\n");
+            let (mut assembler, mut said) = (Assembler::default(), Vec::new());
+            for line in text.lines() {
+                assembler.line(line, Context::default(), Instant::now(), |entry, _| said.push(entry));
+            }
+            assembler.flush(|entry, _| said.push(entry));
+            let traced: Vec<_> = said.iter().filter(|it| it.exception.is_some()).collect();
+            prop_assert_eq!(traced.len(), 1);
+            prop_assert_eq!(&traced[0].message, "no");
+            prop_assert!(traced[0].exception.as_ref().is_some_and(|it| it.ends_with("KeyError")));
         }
 
         #[test]

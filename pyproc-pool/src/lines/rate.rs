@@ -5,13 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A token bucket: so many a second on average, and a second's worth at once.
+/// A token bucket: so many events a second on average, and a second's worth at once. One of a KiB or more counts as one
+/// for each KiB more, so that bytes are bounded too.
 #[derive(Debug)]
 pub(crate) struct Rate {
     per_second: f64,
     tokens: f64,
     filled: Instant,
 }
+
+const KIB: usize = 1024;
 
 impl Rate {
     pub(crate) fn new(per_second: u32, now: Instant) -> Self {
@@ -23,11 +26,12 @@ impl Rate {
         }
     }
 
-    /// Whether one more is within the rate.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
+    /// Whether one more, of so many bytes, is within the rate. A large one is if a small one would be, and those after it
+    /// wait for longer.
+    pub(crate) fn take(&mut self, bytes: usize, now: Instant) -> bool {
         let has_one = !self.is_empty(now);
         if has_one {
-            self.tokens -= 1.0;
+            self.tokens -= (1 + bytes / KIB) as f64;
         }
         has_one
     }
@@ -86,11 +90,25 @@ mod tests {
     fn a_second_is_available_at_once_and_then_comes_back_in_a_second() {
         let begin = Instant::now();
         let mut rate = Rate::new(100, begin);
-        let taken = |rate: &mut Rate, at| (0..1000).filter(|_| rate.take(at)).count();
+        let taken = |rate: &mut Rate, at| (0..1000).filter(|_| rate.take(100, at)).count();
         assert_eq!(taken(&mut rate, begin), 100);
         assert_eq!(taken(&mut rate, begin), 0);
         assert_eq!(taken(&mut rate, begin + Duration::from_millis(500)), 50);
         assert_eq!(taken(&mut rate, begin + Duration::from_secs(60)), 100);
+    }
+
+    #[test]
+    fn bytes_are_bounded_too() {
+        let begin = Instant::now();
+        let mut rate = Rate::new(100, begin);
+        let taken = |rate: &mut Rate, at| (0..1000).filter(|_| rate.take(9 * KIB, at)).count();
+        assert_eq!(taken(&mut rate, begin), 10);
+        assert_eq!(taken(&mut rate, begin + Duration::from_secs(1)), 10);
+        // One is taken however large it is, and paid for later.
+        let mut rate = Rate::new(1, begin);
+        assert!(rate.take(64 * KIB, begin));
+        assert!(!rate.take(0, begin + Duration::from_secs(60)));
+        assert!(rate.take(0, begin + Duration::from_secs(65)));
     }
 
     #[test]

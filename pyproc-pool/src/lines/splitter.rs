@@ -1,6 +1,6 @@
 //! Bytes as they arrive, split into lines.
 
-use super::LONGEST;
+use super::{CUT, LONGEST};
 
 /// Keeps the line that is not complete yet.
 #[derive(Debug, Default)]
@@ -9,9 +9,6 @@ pub(crate) struct Splitter {
     /// The rest of this line is left out: it is too long.
     skipping: bool,
 }
-
-/// What is said of a line that is too long.
-const CUT: &str = "... (cut)";
 
 impl Splitter {
     /// Calls `line` with each line that `bytes` complete, without its end.
@@ -42,6 +39,11 @@ impl Splitter {
     /// Whether a line waits for its end.
     pub(crate) fn has_partial(&self) -> bool {
         !self.partial.is_empty()
+    }
+
+    /// Whether what arrives is left out, until the line's end.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.skipping
     }
 
     /// The line that has no end, as one of its own.

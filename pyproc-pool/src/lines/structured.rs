@@ -1,40 +1,47 @@
-//! Lines that logging libraries of Python wrote.
+//! Objects of JSON that logging libraries wrote, of Python and of other languages.
 
 use serde_json::{Map, Value};
-use tracing::Level;
 
-use super::entry::{Entry, Ids};
-
-/// How severe a line says it is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Severity {
-    pub(crate) level: Level,
-    pub(crate) critical: bool,
-}
+use super::{
+    Severity,
+    entry::{Entry, Ids},
+};
 
 const MESSAGE: &[&str] = &["message", "msg", "event"];
 const LEVEL: &[&str] = &["level", "levelname", "severity", "log_level"];
 const LOGGER: &[&str] = &["logger", "logger_name", "name"];
-const TIME: &[&str] = &["timestamp", "@timestamp", "time", "asctime"];
-const EXCEPTION: &[&str] = &["exception", "exc_info", "exc_text"];
+const TIME: &[&str] = &["timestamp", "@timestamp", "time", "asctime", "ts"];
+const EXCEPTION: &[&str] = &[
+    "exception",
+    "exc_info",
+    "exc_text",
+    "stack_trace",
+    "stacktrace",
+    "stack",
+];
+/// Where loggers of JavaScript have the error, as an object.
+const ERROR: &[&str] = &["err", "error"];
 const THREAD: &[&str] = &["thread_name", "threadName", "thread"];
 
-/// An object of JSON that has a message, as `python-json-logger` and `structlog` write it. What has no place of
-/// its own stays among the fields.
-pub(super) fn read(line: &str) -> Option<Entry> {
+/// An object of JSON that has a message, as `python-json-logger`, `structlog` or `pino` write it. What has no place of
+/// its own stays among the fields. Numbers are levels of Python's, unless the worker is in another language.
+pub(super) fn read(line: &str, foreign: bool) -> Option<Entry> {
     if !line.starts_with('{') || !line.ends_with('}') {
         return None;
     }
     let mut fields: Map<String, Value> = serde_json::from_str(line).ok()?;
     let message = take(&mut fields, MESSAGE, text)?;
-    let severity = take(&mut fields, LEVEL, severity).unwrap_or(Severity::INFO);
+    let is_foreign = foreign || is_of_javascript(&fields);
+    let severity = take(&mut fields, LEVEL, |level| severity(level, is_foreign));
+    let severity = severity.unwrap_or(Severity::INFO);
+    let exception = take(&mut fields, EXCEPTION, text).or_else(|| stack(&fields));
     Some(Entry {
         level: severity.level,
         critical: severity.critical,
         message,
         logger: take(&mut fields, LOGGER, text),
         thread: take(&mut fields, THREAD, text),
-        exception: take(&mut fields, EXCEPTION, text),
+        exception,
         time: take(&mut fields, TIME, time),
         ids: Ids {
             trace_id: take(&mut fields, &["trace_id"], |id| hex(id, 32)),
@@ -43,16 +50,6 @@ pub(super) fn read(line: &str) -> Option<Entry> {
         },
         fields,
     })
-}
-
-/// `WARNING:shop.cart:the message`, as `logging.basicConfig` sets it up.
-pub(super) fn prefixed(line: &str) -> Option<(Severity, &str, &str)> {
-    let (level, rest) = line.split_once(':')?;
-    let (logger, message) = rest.split_once(':')?;
-    let is_level = matches!(level, "DEBUG" | "INFO" | "WARNING" | "ERROR" | "CRITICAL");
-    let is_logger = !logger.is_empty() && !logger.contains(char::is_whitespace);
-    let severity = named(level).filter(|_| is_level && is_logger)?;
-    Some((severity, logger, message))
 }
 
 /// Takes the first field of these names whose value makes sense.
@@ -72,63 +69,63 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-fn severity(value: &Value) -> Option<Severity> {
+/// Whether pino or bunyan wrote it, whose numbers are other ones than Python's: they name the process and
+/// its host, or have the time in milliseconds.
+fn is_of_javascript(fields: &Map<String, Value>) -> bool {
+    let has = |name| fields.contains_key(name);
+    let is_millis = |time: &Value| time.as_f64().is_some_and(|it| (1e12..1e13).contains(&it));
+    (has("pid") && has("hostname")) || fields.get("time").is_some_and(is_millis)
+}
+
+fn severity(value: &Value, is_foreign: bool) -> Option<Severity> {
     match value {
-        Value::String(name) => named(name),
+        Value::String(name) => Severity::named(name),
+        Value::Number(number) if is_foreign => number.as_u64().map(Severity::of_javascript),
         Value::Number(number) => number.as_u64().map(Severity::of),
         _ => None,
     }
 }
 
-fn named(name: &str) -> Option<Severity> {
-    let level = match name.to_ascii_lowercase().as_str() {
-        "trace" | "notset" => 0,
-        "debug" => 10,
-        "info" => 20,
-        "warn" | "warning" => 30,
-        "error" | "exception" => 40,
-        "critical" | "fatal" => 50,
-        _ => return None,
-    };
-    Some(Severity::of(level))
+/// The stack of an error that stands among the fields, and stays there.
+fn stack(fields: &Map<String, Value>) -> Option<String> {
+    let error = ERROR
+        .iter()
+        .find_map(|name| fields.get(*name)?.get("stack"));
+    error.and_then(text)
 }
 
-impl Severity {
-    const INFO: Self = Self {
-        level: Level::INFO,
-        critical: false,
-    };
-
-    /// By Python's numbers.
-    pub(crate) fn of(number: u64) -> Self {
-        let level = match number {
-            40.. => Level::ERROR,
-            30.. => Level::WARN,
-            20.. => Level::INFO,
-            10.. => Level::DEBUG,
-            _ => Level::TRACE,
-        };
-        Self {
-            level,
-            critical: number >= 50,
+/// Nanoseconds since the Unix epoch, of a number or of RFC 3339. A time without its zone says too little.
+fn time(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => {
+            let number = number.as_f64()?;
+            // Of seconds, milliseconds and so on. Everything in between is a time after 2001, or not of this century.
+            let mut scales = [1e9, 1e6, 1e3, 1.0].iter().map(|scale| number * scale);
+            let nanos = scales.find(|nanos| (1e18..1e19).contains(nanos))?;
+            Some(nanos as u64)
         }
+        Value::String(text) => {
+            let (local, offset) = zoned(text)?;
+            let time = humantime::parse_rfc3339_weak(&format!("{local}Z")).ok()?;
+            let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+            let nanos = i128::try_from(since.as_nanos()).ok()?;
+            u64::try_from(nanos - i128::from(offset) * 60_000_000_000).ok()
+        }
+        _ => None,
     }
 }
 
-/// Nanoseconds since the Unix epoch, of seconds or of RFC 3339. A time without its zone says too little.
-fn time(value: &Value) -> Option<u64> {
-    match value {
-        Value::Number(seconds) => {
-            let nanos = seconds.as_f64()? * 1e9;
-            // Everything in between is a time after 2001, or not of this century.
-            (1e18..1e19).contains(&nanos).then_some(nanos as u64)
-        }
-        Value::String(text) => {
-            let utc = text.strip_suffix("+00:00").or(text.strip_suffix('Z'))?;
-            let time = humantime::parse_rfc3339_weak(&format!("{utc}Z")).ok()?;
-            let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
-            u64::try_from(since.as_nanos()).ok()
-        }
+/// A time and its zone, in minutes east of Greenwich.
+fn zoned(text: &str) -> Option<(&str, i32)> {
+    if let Some(utc) = text.strip_suffix('Z') {
+        return Some((utc, 0));
+    }
+    let (local, zone) = text.split_at_checked(text.len().checked_sub(6)?)?;
+    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+    let minutes = hours.parse::<u8>().ok()? as i32 * 60 + minutes.parse::<u8>().ok()? as i32;
+    match zone.as_bytes()[0] {
+        b'+' => Some((local, minutes)),
+        b'-' => Some((local, -minutes)),
         _ => None,
     }
 }
@@ -142,7 +139,13 @@ fn hex(value: &Value, digits: usize) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
+
+    fn read(line: &str) -> Option<Entry> {
+        super::read(line, false)
+    }
 
     #[test]
     fn a_line_of_python_json_logger_is_taken_apart() {
@@ -206,17 +209,73 @@ mod tests {
     fn seconds_since_the_epoch_are_a_time_and_other_numbers_are_not() {
         let of = |number: f64| time(&Value::from(number));
         assert_eq!(of(1_795_262_400.0), Some(1_795_262_400_000_000_000));
+        assert_eq!(of(1_795_262_400_500.0), Some(1_795_262_400_500_000_000));
         assert_eq!((of(5.0), of(-1e9), of(1e300)), (None, None, None));
         assert_eq!(time(&"2026-11-21 12:00:00,123".into()), None);
     }
 
     #[test]
-    fn the_default_format_of_logging_is_understood() {
-        let (severity, logger, message) = prefixed("ERROR:shop.cart:no: such item").unwrap();
-        assert_eq!(severity.level, Level::ERROR);
-        assert_eq!((logger, message), ("shop.cart", "no: such item"));
-        for line in ["Error:a:b", "INFO: a:b", "INFO::b", "INFO", "http://a:b"] {
-            assert_eq!(prefixed(line), None, "{line}");
+    fn a_time_has_the_zone_that_it_says() {
+        let of = |text: &str| time(&text.into());
+        let noon = Some(1_795_262_400_000_000_000);
+        assert_eq!(of("2026-11-21T12:00:00Z"), noon);
+        assert_eq!(of("2026-11-21T13:30:00+01:30"), noon);
+        assert_eq!(of("2026-11-21T07:00:00.000-05:00"), noon);
+        for text in [
+            "2026-11-21T12:00:00",
+            "",
+            "é",
+            "2026-11-21T12:00:00é01:00",
+            "+1:2:3",
+        ] {
+            assert_eq!(of(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn levels_of_pino_are_its_own() {
+        let pino = |level: u64| {
+            let line = format!(
+                r#"{{"level":{level},"time":1795262400500,"pid":7,"hostname":"h","msg":"m",
+                    "err":{{"type":"TypeError","message":"no","stack":"TypeError: no\n    at f"}}}}"#
+            );
+            read(&line).unwrap()
+        };
+        let levels = [
+            (10, Level::TRACE),
+            (20, Level::DEBUG),
+            (30, Level::INFO),
+            (40, Level::WARN),
+            (50, Level::ERROR),
+        ];
+        for (number, level) in levels {
+            assert_eq!((pino(number).level, pino(number).critical), (level, false));
+        }
+        let fatal = pino(60);
+        assert_eq!((fatal.level, fatal.critical), (Level::ERROR, true));
+        assert_eq!(fatal.time, Some(1_795_262_400_500_000_000));
+        assert_eq!(fatal.exception.as_deref(), Some("TypeError: no\n    at f"));
+        assert_eq!(fatal.fields["err"]["message"], "no");
+        // Without what tells them apart, the worker's language does.
+        let line = r#"{"level":30,"msg":"m"}"#;
+        let level = |foreign| super::read(line, foreign).unwrap().level;
+        assert_eq!((level(false), level(true)), (Level::WARN, Level::INFO));
+    }
+
+    #[test]
+    fn levels_have_the_names_of_many_loggers() {
+        for (name, level) in [
+            ("silly", Level::TRACE),
+            ("verbose", Level::DEBUG),
+            ("NOTICE", Level::INFO),
+            ("Information", Level::INFO),
+            ("warn", Level::WARN),
+            ("dpanic", Level::ERROR),
+            ("SEVERE", Level::ERROR),
+            ("odd", Level::INFO),
+        ] {
+            let line = format!(r#"{{"level":"{name}","msg":"m"}}"#);
+            assert_eq!(read(&line).unwrap().level, level, "{name}");
         }
     }
 }

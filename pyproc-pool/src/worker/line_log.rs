@@ -47,14 +47,15 @@ impl LineLog {
         let (mut lines, mut dropped) = (0, 0);
         self.splitter.feed(bytes, |line| {
             lines += 1;
-            match rate.take(now) {
+            match rate.take(line.len(), now) {
                 true => transcript.line(line, Context::default(), now),
                 false => dropped += 1,
             }
         });
         self.dropped.add(dropped);
-        self.flood
-            .on_piece(lines, bytes.len(), dropped > 0, emptied)
+        // A line without an end is a flood, too.
+        let over = dropped > 0 || self.splitter.is_skipping();
+        self.flood.on_piece(lines, bytes.len(), over, emptied)
     }
 
     /// When to call [`tick`](Self::tick) if nothing arrives.
@@ -99,5 +100,31 @@ impl LineLog {
                 || tracing::warn!(target: "pyproc::pool", worker_id, stream, count, "lines dropped"),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(rate: u32) -> LineLog {
+        LineLog::new(0, Stream::Stdout, Subscriber::here(), rate)
+    }
+
+    /// Whether reading is held up before `most` bytes were read.
+    fn is_held_up(log: &mut LineLog, piece: &[u8], most: usize) -> bool {
+        (0..most / piece.len()).any(|_| log.take(piece, false).is_some())
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_held_up() {
+        assert!(is_held_up(&mut log(10_000), &[b'x'; 4096], 4 << 20));
+    }
+
+    #[test]
+    fn few_lines_are_held_up_if_they_are_long() {
+        let mut line = vec![b'x'; 60_000];
+        line.push(b'\n');
+        assert!(is_held_up(&mut log(1000), &line, 4 << 20));
     }
 }

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 INFO = 20
 
 MOST_LINES = 10_000
-"""Lines a second that leave as records. Those beyond cost the client less by the pipe."""
+"""Lines a second that leave as records. Those beyond cost the client less by the pipe.
+
+One of 1024 characters or more counts as one for each 1024 more.
+"""
 
 _LONGEST = RECORD_LIMIT // 4  # characters of a line that leaves as a record
 
@@ -84,7 +87,7 @@ class ForwardedStream(io.TextIOBase):
             self._send(line, "", begun)
 
     def _send(self, line: str, end: str, begun: _Begun) -> None:
-        if not begun.is_elsewhere and len(line) <= _LONGEST and _rate.allows():
+        if not begun.is_elsewhere and len(line) <= _LONGEST and _rate.allows(len(line)):
             more = self._member + begun.place
             if send_line(line, self._stream, INFO, more, begun.call):
                 return
@@ -145,11 +148,11 @@ class _Rate:
         self._since = 0.0
         self._count = 0
 
-    def allows(self) -> bool:
+    def allows(self, size: int) -> bool:
         now = time.monotonic()
         if now - self._since >= 1.0:
             self._since, self._count = now, 0
-        self._count += 1
+        self._count += 1 + size // 1024
         return self._count <= MOST_LINES
 
 
