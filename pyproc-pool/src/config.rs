@@ -2,9 +2,11 @@ use std::{collections::BTreeMap, path::PathBuf, thread, time::Duration};
 
 use pyproc_protocol::{DEFAULT_MAX_FRAME_SIZE, Version};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_path_to_error::Segment;
 
 use crate::ConfigError;
 
+mod debug;
 mod env;
 
 const MAX_WORKERS: usize = 1024;
@@ -33,7 +35,7 @@ const MAX_CALLS: usize = 1 << 20;
 /// assert_eq!(config, same);
 /// # Ok::<(), pyproc_pool::ConfigError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
     /// Worker processes. Default: one for each core. At most 1,024. With `external_sockets`
@@ -56,10 +58,10 @@ pub struct PoolConfig {
     /// The script that exposes the functions and calls `run_worker()`. No default: either this
     /// or `external_sockets` must be set. A relative path starts at `working_dir`.
     pub worker_script: Option<PathBuf>,
-    /// Arguments of the script. Default: none.
+    /// Arguments of the script. Default: none. `Debug` shows their number only.
     pub args: Vec<String>,
     /// Variables added to the environment of the workers, which otherwise is the
-    /// service's own. Default: none.
+    /// service's own. Default: none. `Debug` shows the names only, as values are often secret.
     pub env: BTreeMap<String, String>,
     /// Directory in which workers run. Default: the service's own.
     pub working_dir: Option<PathBuf>,
@@ -228,7 +230,13 @@ impl PoolConfig {
     /// Names the field that is unknown, of the wrong type or out of range.
     pub fn from_deserializer<'de, D: Deserializer<'de>>(source: D) -> Result<Self, ConfigError> {
         let config: Self = serde_path_to_error::deserialize(source).map_err(|error| {
-            ConfigError::new(error.path().to_string(), error.inner().to_string())
+            let reason = match error.path().iter().next() {
+                // Serde's own would repeat the value.
+                Some(Segment::Map { key }) if key == "args" => "must be an array of texts".into(),
+                Some(Segment::Map { key }) if key == "env" => "must map names to texts".into(),
+                _ => error.inner().to_string(),
+            };
+            ConfigError::new(error.path().to_string(), reason)
         })?;
         config.validate()?;
         Ok(config)
@@ -274,11 +282,15 @@ impl PoolConfig {
             return Err(ConfigError::new("spin", reason));
         }
         in_range("log_rate", self.log_rate as usize, 1, u32::MAX as usize)?;
-        no_zero_byte("args", &self.args)?;
-        no_zero_byte(
-            "env",
-            self.env.iter().flat_map(|(name, value)| [name, value]),
-        )?;
+        if let Some(at) = self.args.iter().position(|arg| arg.contains('\0')) {
+            return Err(ConfigError::new(format!("args[{at}]"), "has a zero byte"));
+        }
+        for (name, value) in &self.env {
+            if name.contains('\0') || value.contains('\0') {
+                let reason = format!("{name:?}, or its value, has a zero byte");
+                return Err(ConfigError::new("env", reason));
+            }
+        }
         positive("start_timeout", self.start_timeout)?;
         positive("request_timeout", self.request_timeout)?;
         self.restart.validate()
@@ -344,16 +356,6 @@ fn in_range(field: &str, value: usize, min: usize, max: usize) -> Result<(), Con
     }
     let reason = format!("{value} is not between {min} and {max}");
     Err(ConfigError::new(field, reason))
-}
-
-fn no_zero_byte<'a>(
-    field: &str,
-    texts: impl IntoIterator<Item = &'a String>,
-) -> Result<(), ConfigError> {
-    match texts.into_iter().find(|text| text.contains('\0')) {
-        Some(text) => Err(ConfigError::new(field, format!("{text:?} has a zero byte"))),
-        None => Ok(()),
-    }
 }
 
 fn positive(field: &str, value: Duration) -> Result<(), ConfigError> {
@@ -453,6 +455,55 @@ mod tests {
         ] {
             assert_eq!(wrong_field(json), field, "{json}");
         }
+    }
+
+    const SECRET: &str = "hunter2";
+
+    #[test]
+    fn debug_shows_names_of_variables_and_the_number_of_arguments_only() {
+        let config = PoolConfig {
+            args: vec!["--token".into(), SECRET.into()],
+            env: [("API_KEY".into(), SECRET.into())].into(),
+            ..PoolConfig::default()
+        };
+        let builder = crate::PoolBuilder::from(config.clone());
+        for text in [format!("{config:?}"), format!("{builder:#?}")] {
+            assert!(
+                !text.contains(SECRET) && !text.contains("--token"),
+                "{text}"
+            );
+            assert!(
+                text.contains("API_KEY") && text.contains("args: 2"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_error_repeats_an_argument_or_the_value_of_a_variable() {
+        for json in [
+            r#"{"worker_script": "w", "args": "hunter2"}"#,
+            r#"{"worker_script": "w", "args": [["hunter2"]]}"#,
+            r#"{"worker_script": "w", "args": ["hunter2\u0000"]}"#,
+            r#"{"worker_script": "w", "args": {"hunter2": 1}}"#,
+            r#"{"worker_script": "w", "env": "hunter2"}"#,
+            r#"{"worker_script": "w", "env": ["hunter2"]}"#,
+            r#"{"worker_script": "w", "env": {"KEY": ["hunter2"]}}"#,
+            r#"{"worker_script": "w", "env": {"KEY": "hunter2\u0000"}}"#,
+        ] {
+            let error = read(json).unwrap_err();
+            let text = format!("{error} {error:?}");
+            assert!(!text.contains(SECRET), "{text}");
+            assert!(
+                error.field.starts_with("args") || error.field.starts_with("env"),
+                "{text}"
+            );
+        }
+        let number = read(r#"{"worker_script": "w", "env": {"PIN": 2468}}"#).unwrap_err();
+        assert!(
+            !number.to_string().contains("2468") && number.field == "env.PIN",
+            "{number}"
+        );
     }
 
     #[test]

@@ -92,8 +92,7 @@ pub struct CallStart<'a> {
     pub start: Instant,
 }
 
-/// What travels with a request beside its input.
-#[derive(Debug)]
+/// What travels with a request beside its input. `Debug` shows the names of headers only.
 #[non_exhaustive]
 pub struct Carried<'a> {
     /// The span that the function runs in. To workers of version 1 it is sent as the header `traceparent`, unless
@@ -107,6 +106,17 @@ pub struct Carried<'a> {
     /// Headers: the call's own, those of [`carry`](crate::PoolBuilder::carry), and those of the pool's earlier
     /// observers. More may be added within the limits of headers.
     pub headers: &'a mut Headers,
+}
+
+impl fmt::Debug for Carried<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Carried")
+            .field("trace", &self.trace)
+            .field("caller_span_id", &self.caller_span_id)
+            .field("times", &self.times)
+            .field("headers", &Vec::from_iter(self.headers.keys()))
+            .finish()
+    }
 }
 
 /// How a call went.

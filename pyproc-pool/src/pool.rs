@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     future::poll_fn,
     path::PathBuf,
     sync::{Arc, PoisonError, Weak},
@@ -27,9 +28,17 @@ use crate::{
 ///
 /// Cheap to clone; all clones are the same pool. When the last one is dropped, its workers
 /// are killed; [`shutdown`](Self::shutdown) ends them in order.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Pool {
     handle: Arc<Handle>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("config", &self.handle.shared.config)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A handle that does not keep its pool alive, from [`Pool::downgrade`].

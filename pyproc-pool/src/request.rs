@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     future::poll_fn,
     io,
     task::{Poll, Waker},
@@ -41,7 +42,6 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "nothing is sent before `call` or `try_call`"]
 pub struct CallRequest<'a, In: ?Sized> {
     shared: &'a Shared,
@@ -51,12 +51,22 @@ pub struct CallRequest<'a, In: ?Sized> {
     headers: Headers,
 }
 
-#[derive(Debug)]
 enum Input<'a, In: ?Sized> {
     Json(&'a In),
     #[cfg(feature = "msgpack")]
     MessagePack(&'a In),
     Raw(Bytes),
+}
+
+/// Without the input and the values of headers, which may be secret.
+impl<In: ?Sized> fmt::Debug for CallRequest<'_, In> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallRequest")
+            .field("method", &self.method)
+            .field("timeout", &self.timeout)
+            .field("headers", &Vec::from_iter(self.headers.keys()))
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> CallRequest<'a, ()> {

@@ -24,7 +24,6 @@ use crate::{
 };
 
 /// What the handles of a pool and its tasks have in common.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: PoolConfig,
     pub(crate) observer: Option<Arc<dyn Observer>>,
@@ -39,6 +38,15 @@ pub(crate) struct Shared {
     /// A call with an earlier deadline than all others was submitted, or refusals are to be said later.
     pub(crate) earlier_deadline: Condvar,
     workers: Mutex<Vec<Worker>>,
+}
+
+/// Without the calls, whose inputs and headers may be secret.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What was attached to a pool beside its settings.

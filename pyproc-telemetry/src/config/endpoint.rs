@@ -3,7 +3,7 @@
 use super::{Config, ExporterType, OtlpConfig, OtlpProtocol};
 
 /// Where requests go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     pub(crate) tls: bool,
     /// A name or address, without the brackets of IPv6.
@@ -126,6 +126,12 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Endpoint({self})")
+    }
+}
+
 fn default_port(otlp: &OtlpConfig) -> u16 {
     match otlp.protocol {
         OtlpProtocol::Grpc => 4317,
@@ -135,7 +141,11 @@ fn default_port(otlp: &OtlpConfig) -> u16 {
 
 /// What of an address that was not checked may be shown.
 pub(super) fn without_secrets(address: &str) -> String {
-    let address = address.split('?').next().unwrap_or_default();
+    let (address, query) = address.split_once('?').unwrap_or((address, ""));
+    if query.contains('@') {
+        // The question mark may be part of a password.
+        return "…".into();
+    }
     match (address.rsplit_once('@'), address.split_once("://")) {
         (Some((_, host)), Some((scheme, _))) => format!("{scheme}://…@{host}"),
         (Some((_, host)), None) => format!("…@{host}"),

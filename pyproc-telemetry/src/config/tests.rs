@@ -70,6 +70,8 @@ fn no_secret_shows_in_debug_or_in_an_error() {
         "http://c/?key=s3cret",
         "http://me:s3cret@c",
         "s3cret@c?s3cret",
+        "http://me:s3cret?more@c",
+        "http://me:a@s3cret?more@c",
     ] {
         config.otlp.endpoint = Some(address.into());
         config.otlp.exact_endpoint = Some(address.into());
