@@ -10,18 +10,19 @@ use std::{
 
 use bytes::BytesMut;
 use pyproc_protocol::{Peer, Session};
+use rustix::net::{Shutdown, shutdown};
 use tokio::{
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     runtime::{Handle, RuntimeFlavor},
-    task::coop::has_budget_remaining,
 };
 use tokio_util::io::poll_read_buf;
 
 use crate::{
-    ProtocolViolation, inbox::Inbox, outbox::Outbox, sending::Wire, shared::Shared, spin::Spin,
+    ProtocolViolation, inbox::Inbox, outbox::Outbox, scheduler::Verdict, sending::Wire,
+    shared::Shared, spin::Spin,
 };
 
 /// The connection to one worker, after the handshake.
@@ -37,6 +38,9 @@ pub(crate) struct Connection {
     output: Outbox,
     /// Why nothing more can be written.
     broken: Option<io::Error>,
+    /// How often it is read after that, at most.
+    last_reads: u16,
+    hung_up: bool,
     spin: Spin,
     /// Callers that have their answers and are still to be woken.
     wakers: Vec<Waker>,
@@ -50,9 +54,14 @@ pub(crate) enum Closed {
     ByPeer,
     Failed(io::Error),
     Violation(ProtocolViolation),
+    /// The worker reads nothing more on this connection, and accepts another.
+    MustReconnect,
     /// The worker takes no more requests, and has answered all that it had.
     Drained,
 }
+
+/// Takes all that a socket holds, and comes to an end with a worker that only writes.
+const LAST_READS: u16 = 256;
 
 /// What could be written.
 enum Written {
@@ -90,6 +99,8 @@ impl Connection {
             inbox: Inbox::new(session, input),
             output: Outbox::default(),
             broken: None,
+            last_reads: LAST_READS,
+            hung_up: false,
             spin: Spin::new(spin),
             wakers: Vec::new(),
             busy,
@@ -110,6 +121,9 @@ impl Connection {
 
     /// Carries requests and answers until the connection ends.
     pub(crate) async fn run(&mut self, shared: &Shared, worker: usize) -> Closed {
+        if self.hung_up {
+            return Closed::MustReconnect;
+        }
         let closed = poll_fn(|cx| self.poll(shared, worker, cx)).await;
         self.wakers.drain(..).for_each(Waker::wake);
         closed
@@ -122,16 +136,13 @@ impl Connection {
             match read {
                 Poll::Ready(Ok(())) => match self.deliver(shared, worker) {
                     Ok(may_wait) => others_first = may_wait,
-                    Err(violation) => return Poll::Ready(Closed::Violation(violation)),
+                    Err(closed) => return Poll::Ready(closed),
                 },
                 Poll::Ready(Err(closed)) => return Poll::Ready(closed),
-                // A worker that died may have answered before: all of that is read first. Without
-                // budget, pending does not mean that all is read.
-                Poll::Pending if has_budget_remaining() => {
-                    if let Some(error) = self.broken.take() {
-                        return Poll::Ready(Closed::Failed(error));
-                    }
-                }
+                Poll::Pending if self.broken.is_some() => match self.read_last() {
+                    Some(closed) => return Poll::Ready(closed),
+                    None => return again(cx),
+                },
                 Poll::Pending => {}
             }
             self.wakers.drain(..).for_each(Waker::wake);
@@ -178,9 +189,19 @@ impl Connection {
         }
     }
 
+    /// A worker that died may have answered before. All of that is read first, and the system asked what there is: the
+    /// runtime may not know yet. Returns why the connection has ended, once nothing is left.
+    fn read_last(&mut self) -> Option<Closed> {
+        self.last_reads = self.last_reads.saturating_sub(1);
+        match self.inbox.look(self.read.as_ref()) {
+            Ok(true) if self.last_reads > 0 => None,
+            _ => self.broken.take().map(Closed::Failed),
+        }
+    }
+
     /// Brings all answers to their calls, and returns whether others run before anything is written. Callers are woken
     /// later, but what was answered is answered.
-    fn deliver(&mut self, shared: &Shared, worker: usize) -> Result<bool, ProtocolViolation> {
+    fn deliver(&mut self, shared: &Shared, worker: usize) -> Result<bool, Closed> {
         let arrived = self.inbox.arrived;
         self.spin.on_catch(|| arrived);
         self.pass_on_records(shared, worker);
@@ -189,10 +210,36 @@ impl Connection {
             scheduler.lane_drains(worker);
         }
         let answers = self.inbox.answers.drain(..);
-        scheduler.on_answers(worker, answers, arrived, &mut self.wakers)?;
+        scheduler
+            .on_answers(worker, answers, arrived, &mut self.wakers)
+            .map_err(Closed::Violation)?;
         let may_wait = scheduler.may_wait(worker);
         drop(scheduler);
-        self.inbox.take_violation().map_or(Ok(may_wait), Err)
+        if let Some(violation) = self.inbox.take_violation() {
+            self.on_violation(shared, worker, violation)?;
+        }
+        Ok(may_wait)
+    }
+
+    #[cold]
+    fn on_violation(
+        &mut self,
+        shared: &Shared,
+        worker: usize,
+        violation: ProtocolViolation,
+    ) -> Result<(), Closed> {
+        let (arrived, wakers) = (self.inbox.arrived, &mut self.wakers);
+        let verdict = shared
+            .scheduler()
+            .on_violation(worker, violation, arrived, wakers);
+        match verdict {
+            Verdict::GoOn => {
+                self.inbox.parse();
+                Ok(())
+            }
+            Verdict::Reconnect => Err(Closed::MustReconnect),
+            Verdict::Broken(violation) => Err(Closed::Violation(violation)),
+        }
     }
 
     fn pass_on_records(&mut self, shared: &Shared, worker: usize) {
@@ -250,6 +297,14 @@ impl Connection {
                 written => return Poll::Ready(written),
             }
         }
+    }
+
+    /// Ends the connection for the worker; whoever has this one is to connect again.
+    pub(crate) fn hang_up(&mut self) {
+        self.hung_up = true;
+        let stream: &UnixStream = self.write.as_ref().as_ref();
+        // It fails only when the worker has hung up before.
+        let _ = shutdown(stream, Shutdown::Both);
     }
 
     /// Where callers write.

@@ -423,7 +423,8 @@ impl fmt::Display for Status {
 fn timed_out(socket: &Path, limit: Duration, listened: bool) -> String {
     if listened {
         return format!(
-            "the worker listened on {socket:?}, but did not answer the pool's hello within start_timeout ({limit:?})"
+            "the worker listened on {socket:?}, but did not answer the pool's hello within start_timeout ({limit:?}): \
+             it hangs, or it serves one connection at a time, as pyproc-worker 0.1 does, and another client has that"
         );
     }
     format!(

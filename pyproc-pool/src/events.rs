@@ -61,6 +61,7 @@ pub(crate) enum WorkerNews<'a> {
     Started { pid: u32 },
     Ready { pid: Option<u32>, restarts: u64 },
     Reloaded { pid: Option<u32>, restarts: u64 },
+    Reconnected,
     Died(&'a Error),
     NotStarted(&'a StartFailure),
     GivenUp,
@@ -82,6 +83,9 @@ pub(crate) fn worker(worker_id: usize, news: WorkerNews<'_>) {
         }
         WorkerNews::Reloaded { pid, restarts } => {
             tracing::info!(target: "pyproc::pool", worker_id, pid, restarts, "worker reloaded");
+        }
+        WorkerNews::Reconnected => {
+            tracing::debug!(target: "pyproc::pool", worker_id, "worker connected again");
         }
         WorkerNews::Died(error) => {
             let (kind, error) = (error.kind().as_str(), chain(error));

@@ -1,5 +1,6 @@
 use std::{mem, sync::Arc, task::Waker, time::Instant};
 
+use bytes::Bytes;
 use pyproc_protocol::{Cancellation, EncodeError, Features, Peer, Version, v2};
 
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
     depth::Depth,
     methods::{MethodId, MethodTable},
     outgoing::Outgoing,
-    scheduler::Limits,
+    scheduler::{InOrder, Limits},
     sending::{Next, Sending, Wire},
 };
 
@@ -23,6 +24,8 @@ pub(crate) struct Lane {
     depth: Depth,
     limits: Limits,
     sending: Sending,
+    /// Of a worker that answers in the order of its requests: those that it has not answered.
+    pub(crate) in_order: Option<InOrder>,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub(crate) struct Link {
     features: Features,
     methods: MethodTable,
     lists_functions: bool,
+    /// It knows no hello, and so answers in the order of its requests.
+    is_plain: bool,
     /// It said that it takes no more requests.
     draining: bool,
 }
@@ -52,6 +57,7 @@ impl Link {
             features: peer.features(),
             methods,
             lists_functions: !peer.functions().is_empty(),
+            is_plain: *peer == Peer::Plain,
             draining: false,
         }
     }
@@ -66,6 +72,7 @@ impl Lane {
             depth: Depth::new(limits.max_in_flight),
             limits,
             sending: Sending::default(),
+            in_order: None,
         }
     }
 
@@ -75,6 +82,10 @@ impl Lane {
 
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, LaneState::Up(_))
+    }
+
+    pub(crate) fn is_in_order(&self) -> bool {
+        self.in_order.is_some()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -117,18 +128,22 @@ impl Lane {
         self.in_flight - self.concurrent
     }
 
-    /// A worker is ready, with this way to it.
-    pub(crate) fn open(&mut self, link: Link, wire: Wire) -> Sending {
+    /// A worker is ready, with this way to it. Returns the payloads that are not needed any more.
+    pub(crate) fn open(&mut self, link: Link, wire: Wire) -> impl Iterator<Item = Bytes> + use<> {
+        let in_order = link.is_plain.then(InOrder::default);
         let before = self.enter(LaneState::Up(link));
         self.sending = Sending::to(wire);
+        self.in_order = in_order;
         before
     }
 
-    /// Changes the state. Returns what was to be written.
-    pub(crate) fn enter(&mut self, state: LaneState) -> Sending {
+    /// Changes the state. Returns the payloads that are not needed any more.
+    pub(crate) fn enter(&mut self, state: LaneState) -> impl Iterator<Item = Bytes> + use<> {
         self.state = state;
         self.depth = Depth::new(self.limits.max_in_flight);
-        mem::take(&mut self.sending)
+        let unsent = mem::take(&mut self.sending).into_payloads();
+        let unanswered = self.in_order.take().map(InOrder::into_payloads);
+        unsent.chain(unanswered.into_iter().flatten())
     }
 
     /// The worker takes no more requests.
@@ -138,7 +153,8 @@ impl Lane {
         }
     }
 
-    /// Returns the request's memory if it is free for another. The payload is taken unless it is refused.
+    /// Returns the request's memory if it is free for another. The payload is taken, unless the request is refused or
+    /// may have to be sent again.
     pub(crate) fn send(
         &mut self,
         id: CallId,
@@ -156,8 +172,9 @@ impl Lane {
             envelope.suit_version_1();
         }
         let head = envelope.head(id.to_wire(), method.0, index, now);
-        let max = self.limits.max_frame_size;
-        let buffer = self.sending.outbox().push(version, &head, payload, max)?;
+        let (max, keep) = (self.limits.max_frame_size, self.in_order.is_some());
+        let outbox = self.sending.outbox();
+        let buffer = outbox.push(version, &head, payload, keep, max)?;
         if !concurrent && self.plain() == 0 {
             self.depth.on_busy(now);
         }

@@ -26,24 +26,32 @@ const KEPT: usize = 256 * 1024;
 const SLICES: usize = 16;
 
 impl Outbox {
-    /// Adds a request, and returns its memory if it is free for another. The payload is taken unless it is refused.
+    /// Adds a request, and returns its memory if it is free for another. The payload is taken unless the request is
+    /// refused, or the caller is to `keep` it.
     pub(crate) fn push(
         &mut self,
         version: Version,
         head: &RequestHead<'_>,
         payload: &mut Payload,
+        keep: bool,
         max_frame_size: usize,
     ) -> Result<Option<Vec<u8>>, EncodeError> {
         let bytes = payload.as_slice();
         if bytes.len() < LARGE {
             head.encode(version, bytes, max_frame_size, &mut self.tail)?;
-            return Ok(mem::take(payload).into_buffer());
+            return Ok(match keep {
+                true => None,
+                false => mem::take(payload).into_buffer(),
+            });
         }
         let closing = head.begin(version, bytes.len(), max_frame_size, &mut self.tail)?;
         // What is pushed to has not begun to be written: it is swapped for an empty one before.
         debug_assert_eq!(self.written, 0);
         let tail = mem::take(&mut self.tail);
-        let payload = mem::take(payload).into_bytes();
+        let payload = match keep {
+            true => payload.share(),
+            false => mem::take(payload).into_bytes(),
+        };
         self.front.extend([tail.into(), payload]);
         self.tail.extend_from_slice(closing.as_bytes());
         Ok(None)
@@ -113,7 +121,9 @@ mod tests {
         let mut payload = Payload::Buffer(vec![b'1'; size]);
         let headers = Headers::new();
         let head = RequestHead::new(id, "m", &headers);
-        outbox.push(version, &head, &mut payload, MAX).unwrap()
+        outbox
+            .push(version, &head, &mut payload, false, MAX)
+            .unwrap()
     }
 
     #[test]

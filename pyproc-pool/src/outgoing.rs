@@ -112,6 +112,13 @@ impl Payload {
         }
     }
 
+    /// The payload's memory, from now on shared with whoever gets this.
+    pub(crate) fn share(&mut self) -> Bytes {
+        let bytes = std::mem::take(self).into_bytes();
+        *self = Self::Shared(bytes.clone());
+        bytes
+    }
+
     pub(crate) fn into_bytes(self) -> Bytes {
         match self {
             Self::Buffer(buffer) => buffer.into(),

@@ -24,6 +24,12 @@ impl Queue {
         self.of_mut(concurrent).push_back(Entry { arrival, id });
     }
 
+    /// Of calls that were taken out of the queue and come back, the last one first: they arrived before all others.
+    pub(crate) fn push_front(&mut self, id: CallId, concurrent: bool) {
+        let arrival = 0;
+        self.of_mut(concurrent).push_front(Entry { arrival, id });
+    }
+
     /// The next call of those kinds that have room.
     pub(crate) fn pop(
         &mut self,

@@ -24,7 +24,10 @@ use crate::{
     sending::{Batch, Next},
 };
 
+mod in_order;
 mod workers;
+
+pub(crate) use in_order::{InOrder, Verdict};
 
 #[derive(Debug)]
 pub(crate) struct Scheduler {
@@ -156,18 +159,25 @@ impl Scheduler {
         let Some(worker) = self.free_lane(concurrent) else {
             return self.wait_in_queue(method, request, concurrent, waker);
         };
-        let Some(request) = request else {
+        let Some(outgoing) = request else {
             // A call is submitted once.
             return Err(Error::ShutDown);
         };
-        let deadline = Some(request.envelope.deadline);
+        let deadline = Some(outgoing.envelope.deadline);
         let on_worker = CallState::on_worker(worker, now);
         let call = self.enter(on_worker, concurrent, waker, deadline)?;
-        let sent = self.lanes[worker].send(call, (method, id), request, concurrent, now);
-        let buffer = sent.map_err(|source| {
+        let sent = self.lanes[worker].send(call, (method, id), outgoing, concurrent, now);
+        let mut buffer = sent.map_err(|source| {
             self.calls.remove(call);
             cannot_send(method, source)
         })?;
+        if self.lanes[worker].is_in_order()
+            && let Some(request) = request.take()
+        {
+            let target = self.methods.hear(method);
+            self.keep_sent(worker, call, target, request);
+            buffer = self.spare.pop();
+        }
         Ok(Submitted {
             id: call,
             buffer,
@@ -382,9 +392,14 @@ impl Scheduler {
             // The pool cut its calls off, so that nobody waits for these any more.
             return Ok(());
         }
+        let in_order = self.lanes[worker].is_in_order();
         let mut plain = 0;
         for answer in answers {
+            let id = CallId::from_wire(answer.id);
             plain += usize::from(!self.on_answer(worker, answer, now, wakers)?);
+            if in_order {
+                self.on_answered_in_order(worker, id);
+            }
         }
         self.lanes[worker].on_answers(plain, now);
         self.lanes[worker].on_woken(wakers.len());
@@ -456,6 +471,9 @@ impl Scheduler {
         let method = self.methods.resolve(&target);
         match self.lanes[worker].send(id, method, &mut request, call.concurrent, now) {
             // The connection's task itself is the one that refills, or is about to start.
+            Ok(_) if self.lanes[worker].is_in_order() => {
+                self.keep_sent(worker, id, target, request);
+            }
             Ok(buffer) => self.keep(buffer),
             Err(source) => {
                 let error = cannot_send(method.0, source);

@@ -19,6 +19,7 @@ use support::{Scratch, echoes, leaves_nothing, nothing_is_left, odd, pids, until
 struct Outcome {
     error: Error,
     output: Result<Value, ()>,
+    restarts: u64,
 }
 
 /// Calls `method` on one of two workers, checks that the pool serves on and cleans up.
@@ -33,21 +34,35 @@ async fn misbehave(method: &str, input: Value) -> Outcome {
     for _ in 0..4 {
         echoes(&pool).await;
     }
+    let restarts = pool.stats().restarts;
     leaves_nothing(pool, &sockets, &all_pids).await;
     match result {
         Ok(output) => Outcome {
             error: Error::ShutDown,
             output: Ok(output),
+            restarts,
         },
         Err(error) => Outcome {
             error,
             output: Err(()),
+            restarts,
         },
     }
 }
 
 async fn violation(method: &str) -> ProtocolViolation {
-    match misbehave(method, Value::Null).await.error {
+    violation_in(misbehave(method, Value::Null).await)
+}
+
+/// A violation that costs one call, and not the worker.
+async fn violation_of_a_call(method: &str) -> ProtocolViolation {
+    let outcome = misbehave(method, Value::Null).await;
+    assert_eq!(outcome.restarts, 0);
+    violation_in(outcome)
+}
+
+fn violation_in(outcome: Outcome) -> ProtocolViolation {
+    match outcome.error {
         Error::Protocol { source, .. } => std::sync::Arc::into_inner(source).unwrap(),
         other => panic!("{other:?}"),
     }
@@ -65,14 +80,14 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[tokio::test]
-async fn a_frame_of_one_byte_too_much_is_a_protocol_error() {
-    let violation = violation("too_large").await;
+async fn a_frame_of_one_byte_too_much_is_a_protocol_error_of_this_call_only() {
+    let violation = violation_of_a_call("too_large").await;
     assert!(chain(&violation).contains("10485761 bytes, the limit is 10485760"));
 }
 
 #[tokio::test]
-async fn a_length_of_four_gigabytes_is_a_protocol_error() {
-    let violation = violation("huge_length").await;
+async fn a_length_of_four_gigabytes_is_a_protocol_error_of_this_call_only() {
+    let violation = violation_of_a_call("huge_length").await;
     assert!(chain(&violation).contains("4294967295 bytes"));
 }
 
@@ -100,8 +115,8 @@ async fn json_nested_100_000_deep_is_a_decode_error_of_this_call_only() {
 }
 
 #[tokio::test]
-async fn invalid_utf_8_is_a_protocol_error() {
-    let violation = violation("bad_utf8").await;
+async fn invalid_utf_8_is_a_protocol_error_of_this_call_only() {
+    let violation = violation_of_a_call("bad_utf8").await;
     assert!(matches!(
         violation,
         ProtocolViolation::Session(SessionError::Message(_))
@@ -114,8 +129,8 @@ async fn invalid_utf_8_is_a_protocol_error() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_json_is_a_protocol_error() {
-    let violation = violation("no_json").await;
+async fn a_body_that_is_no_json_is_a_protocol_error_of_this_call_only() {
+    let violation = violation_of_a_call("no_json").await;
     assert!(matches!(
         violation,
         ProtocolViolation::Session(SessionError::Message(_))
@@ -147,13 +162,13 @@ async fn a_second_answer_replaces_the_worker_and_reaches_nobody() {
 }
 
 #[tokio::test]
-async fn a_worker_that_could_not_read_a_frame_is_a_protocol_error_with_its_words() {
-    let violation = violation("id_zero").await;
-    assert!(
-        chain(&violation).contains("Expecting value"),
-        "{}",
-        chain(&violation)
-    );
+async fn an_old_worker_that_could_not_read_a_frame_is_an_exception_with_its_words() {
+    let outcome = misbehave("id_zero", Value::Null).await;
+    let Error::Remote(exception) = outcome.error else {
+        panic!("{:?}", outcome.error);
+    };
+    assert!(exception.message.contains("Expecting value"), "{exception}");
+    assert_eq!(outcome.restarts, 0);
 }
 
 #[tokio::test]

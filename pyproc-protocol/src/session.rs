@@ -136,7 +136,9 @@ impl Session {
     fn on_response(&mut self, response: Response) -> Result<Event, SessionError> {
         match &self.state {
             State::Ready(_) => on_answer(response.into()),
-            State::AwaitingHello(_) if response.id == 0 => on_answer(response.into()),
+            State::AwaitingHello(_) if response.id == 0 && response.result.is_err() => {
+                on_answer(response.into())
+            }
             State::AwaitingHello(hello) => {
                 self.state = State::Ready(introduction(hello, response)?);
                 Ok(Event::Ready)
@@ -147,8 +149,12 @@ impl Session {
 
 fn on_answer(answer: Answer) -> Result<Event, SessionError> {
     match answer {
-        Answer { id: 0, result, .. } => Err(SessionError::Refused {
-            message: result.err().unwrap_or_default().message,
+        Answer {
+            id: 0,
+            result: Err(failure),
+            ..
+        } => Err(SessionError::Refused {
+            message: failure.message,
         }),
         answer => Ok(Event::Answer(answer)),
     }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use proptest::{collection::vec, prelude::*};
-use pyproc_protocol::v2::{Codec, Failure};
+use pyproc_protocol::{
+    Message, Peer, SessionError,
+    v2::{Codec, Failure},
+};
 
 use super::{
     tests::{peer, request, waker},
@@ -39,6 +42,10 @@ enum Event {
         lane: usize,
         call: usize,
     },
+    /// A worker reports an error without an id, after which it reads no more.
+    Nameless {
+        lane: usize,
+    },
     Drain {
         lane: usize,
     },
@@ -52,6 +59,8 @@ enum Event {
     /// Another worker is ready for the slot, be there one already or not.
     Ready {
         slot: usize,
+        /// It knows no hello.
+        plain: bool,
     },
     /// The slot of a worker that has failed stays empty.
     Gone {
@@ -68,10 +77,11 @@ fn event() -> impl Strategy<Value = Event> {
         2 => call.prop_map(|call| Event::GiveUp { call }),
         6 => on_lane.clone().prop_map(|(lane, call)| Event::Answer { lane, call }),
         1 => on_lane.prop_map(|(lane, call)| Event::Stray { lane, call }),
+        2 => (0..=WORKERS).prop_map(|lane| Event::Nameless { lane }),
         1 => (0..=WORKERS).prop_map(|lane| Event::Drain { lane }),
         1 => (0..=WORKERS).prop_map(|lane| Event::Down { lane }),
         2 => (0..=WORKERS).prop_map(|lane| Event::Fail { lane }),
-        3 => (0..WORKERS).prop_map(|slot| Event::Ready { slot }),
+        3 => (0..WORKERS, any::<bool>()).prop_map(|(slot, plain)| Event::Ready { slot, plain }),
         1 => (0..WORKERS).prop_map(|slot| Event::Gone { slot }),
     ]
 }
@@ -81,6 +91,8 @@ struct Worker {
     number: usize,
     slot: usize,
     state: State,
+    /// It knows no hello, and has answered in order so far.
+    in_order: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +107,8 @@ enum State {
 struct Expected {
     /// The number of the worker that was sent it.
     worker: Option<usize>,
+    /// How many requests were sent before.
+    sent: usize,
     abandoned: bool,
     end: Option<End>,
 }
@@ -110,6 +124,7 @@ struct Model {
     lanes: [Option<Worker>; WORKERS + 1],
     gone: [bool; WORKERS],
     workers: usize,
+    sent: usize,
     calls: BTreeMap<u64, Expected>,
 }
 
@@ -120,6 +135,7 @@ impl Model {
             lanes: [None; WORKERS + 1],
             gone: [false; WORKERS],
             workers: 0,
+            sent: 0,
             calls: BTreeMap::new(),
         }
     }
@@ -133,6 +149,7 @@ impl Model {
             Event::GiveUp { call } => self.give_up(call),
             Event::Answer { lane, call } => self.answer(lane, call),
             Event::Stray { lane, call } => self.stray(lane, call),
+            Event::Nameless { lane } => self.nameless(lane),
             Event::Drain { lane } => self.close(lane),
             Event::Down { lane } => {
                 if let Some(worker) = &mut self.lanes[lane] {
@@ -141,7 +158,7 @@ impl Model {
                 }
             }
             Event::Fail { lane } => self.fail(lane),
-            Event::Ready { slot } => self.ready(slot),
+            Event::Ready { slot, plain } => self.ready(slot, plain),
             Event::Gone { slot } => self.leave(slot),
         }
     }
@@ -207,8 +224,12 @@ impl Model {
         let Some(id) = self.calls_of(worker.number).nth(call) else {
             return;
         };
+        let is_oldest = self.oldest_of(worker.number) == Some(id);
         self.receive(lane, id).unwrap();
         if worker.state != State::Down {
+            self.lanes[lane]
+                .iter_mut()
+                .for_each(|it| it.in_order &= is_oldest);
             let slot = worker.slot;
             self.expect(id).end = Some(End::AnsweredBy { slot });
         }
@@ -223,6 +244,35 @@ impl Model {
         if let Some((&id, _)) = others.nth(call) {
             self.receive(lane, id).unwrap_err();
         }
+    }
+
+    /// The oldest call has its answer; the others wait again, and the worker is as good as new.
+    fn nameless(&mut self, lane: usize) {
+        let Some(worker) = self.lanes[lane].filter(|it| it.state != State::Down) else {
+            return;
+        };
+        let message = String::new();
+        let violation = SessionError::Refused { message }.into();
+        let oldest = self.oldest_of(worker.number).filter(|_| worker.in_order);
+        let now = Instant::now();
+        let verdict = self
+            .scheduler
+            .on_violation(lane, violation, now, &mut Vec::new());
+        let Some(oldest) = oldest else {
+            assert!(matches!(verdict, Verdict::Broken(_)));
+            return;
+        };
+        assert!(matches!(verdict, Verdict::Reconnect));
+        let slot = worker.slot;
+        self.expect(oldest).end = Some(End::AnsweredBy { slot });
+        for id in self.calls_of(worker.number).collect::<Vec<_>>() {
+            match self.expect(id) {
+                expected if expected.end.is_some() => {}
+                expected if expected.abandoned => drop(self.calls.remove(&id)),
+                expected => expected.worker = None,
+            }
+        }
+        self.lanes[lane] = None;
     }
 
     fn receive(&mut self, lane: usize, id: u64) -> Result<(), ProtocolViolation> {
@@ -251,7 +301,7 @@ impl Model {
         self.lanes[lane] = None;
     }
 
-    fn ready(&mut self, slot: usize) {
+    fn ready(&mut self, slot: usize, plain: bool) {
         if let Some(mut before) = self.lanes[slot] {
             if self.lanes[LEAVING].is_some() || before.state == State::Down {
                 return;
@@ -260,14 +310,16 @@ impl Model {
             before.state = State::Closed;
             self.lanes[LEAVING] = Some(before);
         }
+        let peer = if plain { Peer::Plain } else { peer(2) };
         self.scheduler
-            .lane_up(slot, &peer(2), Wire::default(), Instant::now());
+            .lane_up(slot, &peer, Wire::default(), Instant::now());
         self.workers += 1;
         self.gone[slot] = false;
         self.lanes[slot] = Some(Worker {
             number: self.workers,
             slot,
             state: State::Open,
+            in_order: plain,
         });
     }
 
@@ -295,6 +347,11 @@ impl Model {
         let is_on_it =
             move |(id, it): (&u64, &Expected)| (it.worker == Some(number)).then_some(*id);
         self.calls.iter().filter_map(is_on_it)
+    }
+
+    /// The call that was sent before all others that the worker has.
+    fn oldest_of(&self, number: usize) -> Option<u64> {
+        self.calls_of(number).min_by_key(|id| self.calls[id].sent)
     }
 
     /// The worker and its lane.
@@ -331,7 +388,11 @@ impl Model {
         for id in requests(&bytes) {
             let worker = self.lanes[lane].unwrap();
             assert_eq!(worker.state, State::Open);
-            assert_eq!(self.expect(id).worker.replace(worker.number), None);
+            self.sent += 1;
+            let sent = self.sent;
+            let expected = self.expect(id);
+            assert_eq!(expected.worker.replace(worker.number), None);
+            expected.sent = sent;
         }
     }
 
@@ -387,17 +448,26 @@ impl Model {
     }
 }
 
-/// The ids of the requests among frames of version 2.
+/// The ids of the requests among frames.
 fn requests(mut frames: &[u8]) -> Vec<u64> {
     let mut ids = Vec::new();
     while let Some((length, rest)) = frames.split_first_chunk() {
         let (frame, next) = rest.split_at(u32::from_be_bytes(*length) as usize);
-        if frame[0] == 0x01 {
-            ids.push(u64::from_be_bytes(frame[4..12].try_into().unwrap()));
+        match frame[0] {
+            0x01 => ids.push(u64::from_be_bytes(frame[4..12].try_into().unwrap())),
+            b'{' => ids.extend(Message::decode(&frame.to_vec().into()).map(id_of)),
+            _ => {}
         }
         frames = next;
     }
     ids
+}
+
+fn id_of(message: Message) -> u64 {
+    match message {
+        Message::Request(request) => request.id,
+        other => panic!("no request: {other:?}"),
+    }
 }
 
 proptest! {

@@ -27,8 +27,8 @@ impl Scheduler {
         now: Instant,
     ) -> Vec<Waker> {
         let methods = self.methods.learn(peer);
-        let before = self.lanes[worker].open(Link::new(peer, methods), wire);
-        self.spent.extend(before.into_payloads());
+        let unsent = self.lanes[worker].open(Link::new(peer, methods), wire);
+        self.spent.extend(unsent);
         let mut wakers = Vec::new();
         self.refill(worker, now, &mut wakers);
         wakers
@@ -47,8 +47,8 @@ impl Scheduler {
     /// The worker gets no further calls. Those that it has stay until
     /// [`fail_lane`](Self::fail_lane).
     pub(crate) fn lane_down(&mut self, worker: usize) {
-        let before = self.lanes[worker].enter(LaneState::Down);
-        self.spent.extend(before.into_payloads());
+        let unsent = self.lanes[worker].enter(LaneState::Down);
+        self.spent.extend(unsent);
     }
 
     /// Another worker takes the place: the one that has it gets no further calls, and keeps those that it has. Returns
@@ -78,8 +78,8 @@ impl Scheduler {
         if was_gone && failure.is_none() {
             return Vec::new();
         }
-        let before = self.lanes[worker].enter(LaneState::Gone(failure));
-        self.spent.extend(before.into_payloads());
+        let unsent = self.lanes[worker].enter(LaneState::Gone(failure));
+        self.spent.extend(unsent);
         let mut wakers = self.fail_lane(worker, || Error::ShutDown);
         while let Some(error) = self.all_gone() {
             let Some(id) = self.queue.pop(true, true) else {

@@ -215,7 +215,7 @@ fn a_caller_writes_once_although_there_is_room_for_more() {
         let head = RequestHead::new(id, "m", &headers);
         let pushed = sending
             .outbox()
-            .push(Version::V2, &head, &mut payload, 1 << 20);
+            .push(Version::V2, &head, &mut payload, false, 1 << 20);
         pushed.unwrap();
         sending.on_request();
     }

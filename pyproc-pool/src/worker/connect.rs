@@ -17,10 +17,11 @@ const AGENT: &str = concat!("pyproc-pool/", env!("CARGO_PKG_VERSION"));
 /// Longest pause between two looks for the socket.
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
-/// Connects, and tries until the worker listens; the caller sets the limit. While the worker does not listen,
+/// Connects, and tries again as long as it fails for a reason that `may_pass`; the caller sets the limit. Until then
 /// `last_error` has the reason.
 pub(super) async fn open(
     socket: &Path,
+    may_pass: fn(&io::Error) -> bool,
     last_error: &mut Option<io::Error>,
 ) -> Result<UnixStream, Cause> {
     let mut pause = Duration::from_millis(1);
@@ -30,7 +31,7 @@ pub(super) async fn open(
                 *last_error = None;
                 return Ok(stream);
             }
-            Err(error) if is_not_yet(&error) => *last_error = Some(error),
+            Err(error) if may_pass(&error) => *last_error = Some(error),
             Err(source) => return Err(failed(socket, source)),
         }
         time::sleep(pause).await;
@@ -38,9 +39,15 @@ pub(super) async fn open(
     }
 }
 
-fn is_not_yet(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, NotFound, WouldBlock};
-    matches!(error.kind(), NotFound | ConnectionRefused | WouldBlock)
+/// The worker does not listen yet, or has no room.
+pub(super) fn is_not_yet(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, NotFound};
+    matches!(error.kind(), NotFound | ConnectionRefused) || has_no_room(error)
+}
+
+/// So many connections wait to be accepted that there is no room for another.
+pub(super) fn has_no_room(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }
 
 /// The socket is in a directory that only this user can enter; this is the second lock

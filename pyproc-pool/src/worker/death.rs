@@ -43,7 +43,7 @@ pub(super) async fn explain(
                 source: Arc::clone(&source),
             });
         }
-        Closed::ByPeer | Closed::Drained => DeathCause::Disconnected,
+        Closed::ByPeer | Closed::Drained | Closed::MustReconnect => DeathCause::Disconnected,
         Closed::Failed(error) => DeathCause::Connection(error),
     };
     // A worker that waits for its client to hang up sees it do so.

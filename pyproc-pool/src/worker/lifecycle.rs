@@ -279,7 +279,7 @@ async fn serve_until(
     tokio::select! {
         biased;
         grace = slot.stopped() => Ending::Stop(grace),
-        closed = running.connection.run(&slot.shared, slot.worker) => Ending::Connection(closed),
+        closed = slot.serve(running) => Ending::Connection(closed),
         () = left_running(process) => Ending::Connection(Closed::ByPeer),
         ending = otherwise => ending,
     }

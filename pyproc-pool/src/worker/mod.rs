@@ -10,6 +10,7 @@ mod lifecycle;
 mod line_log;
 mod output;
 mod process;
+mod reconnect;
 mod reload;
 mod sink;
 mod slot;

@@ -117,6 +117,8 @@ impl Replaced {
         };
         match closed {
             _ if self.has_finished() => Ending::Finished,
+            // What it had not begun has gone to other workers.
+            Ok(Closed::MustReconnect) => Ending::Finished,
             Ok(closed) => Ending::Closed(closed),
             Err(_) => Ending::TooLate,
         }

@@ -45,6 +45,8 @@ pub(crate) enum Stop {
 pub(crate) struct Running {
     pub(super) connection: Connection,
     pub(super) process: Option<Arc<Process>>,
+    /// Where it listens.
+    pub(super) socket: PathBuf,
     pub(super) since: Instant,
 }
 
@@ -67,10 +69,15 @@ pub(super) enum Before {
 }
 
 impl Running {
-    pub(super) fn new(connection: Connection, process: Option<Arc<Process>>) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        process: Option<Arc<Process>>,
+        socket: PathBuf,
+    ) -> Self {
         Self {
             connection,
             process,
+            socket,
             since: Instant::now(),
         }
     }
@@ -130,7 +137,7 @@ impl Slot {
     }
 
     /// At no moment in between there is no worker for calls.
-    fn open_lane(&self, running: &Running, before: Before) -> Option<usize> {
+    pub(super) fn open_lane(&self, running: &Running, before: Before) -> Option<usize> {
         let (worker, now) = (self.worker, std::time::Instant::now());
         let mut scheduler = self.shared.scheduler();
         let leaving = before == Before::Leaving;

@@ -11,7 +11,8 @@ use std::{
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{
-    Process, connect,
+    Process,
+    connect::{self, is_not_yet},
     death::{self, LAST_WORDS, last_words},
     group::Python,
     sink::Destination,
@@ -34,7 +35,7 @@ impl Slot {
         let started = self.try_start(&socket, &mut process, &mut last_error);
         let result = timeout(limit, started).await;
         let cause = match result {
-            Ok(Ok(connection)) => return Ok(Running::new(connection, process)),
+            Ok(Ok(connection)) => return Ok(Running::new(connection, process, socket)),
             Ok(Err(cause)) => cause,
             Err(_) => Cause::Timeout {
                 socket,
@@ -59,7 +60,7 @@ impl Slot {
         last_error: &mut Option<io::Error>,
     ) -> Result<Connection, Cause> {
         if let Source::External(_) = self.source {
-            let stream = connect::open(socket, last_error).await?;
+            let stream = connect::open(socket, is_not_yet, last_error).await?;
             return self.handshake(stream, socket, false).await;
         }
         let spawned = process.insert(Arc::new(self.spawn(socket).await?));
@@ -67,7 +68,7 @@ impl Slot {
         self.with_worker(|it| it.processes.starting = Some(Arc::clone(spawned)));
         let stream = tokio::select! {
             biased;
-            opened = connect::open(socket, last_error) => opened?,
+            opened = connect::open(socket, is_not_yet, last_error) => opened?,
             exit = spawned.exited() => return Err(exit.into()),
         };
         connect::check_peer(&stream, socket)?;
@@ -89,7 +90,7 @@ impl Slot {
         }
     }
 
-    async fn handshake(
+    pub(super) async fn handshake(
         &self,
         stream: UnixStream,
         socket: &Path,

@@ -9,6 +9,7 @@ mod go;
 mod go_client;
 mod lifecycle;
 mod matrix;
+mod odd;
 mod pipelined;
 mod pool;
 mod process;
@@ -51,6 +52,9 @@ fn scenarios() -> Vec<Scenario> {
             "10,000 frames on one connection",
             pipelined::ten_thousand_frames,
         ),
+        scenario("a result that cannot be sent costs one call", odd::results),
+        scenario("an input that cannot be read costs one call", odd::inputs),
+        scenario("a second pool is served, or told why not", odd::second_pool),
         scenario("health", pool::health),
         scenario("a late reply reaches nobody", pool::late_reply),
         scenario("a repeated reply reaches nobody", wire::repeated_reply),

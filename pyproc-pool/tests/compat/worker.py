@@ -32,6 +32,45 @@ def hold(req):
     return os.getpid()
 
 
+def nested(levels):
+    value = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def circular():
+    value = []
+    value.append(value)
+    return value
+
+
+ODD = {
+    "no JSON": lambda: [1, 2j],
+    "circular": circular,
+    "a key that is no text": lambda: {(1, 2): 3},
+    "bytes": lambda: {"data": b"\xff"},
+    "nested": lambda: nested(100_000),
+    "a huge number": lambda: 1 << 100_000,
+    "NaN": lambda: [float("nan"), float("-inf")],
+    "a lone surrogate": lambda: "\ud800",
+    "too large": lambda: "x" * (11 << 20),
+}
+
+
+@expose
+def odd(req):
+    """A result that cannot be sent."""
+    return ODD[req]()
+
+
+@expose
+def mark(req):
+    """Adds a byte to the file `req`."""
+    with open(req, "a") as file:
+        file.write("x")
+
+
 def end_with_stdin():
     os.read(0, 1)
     os._exit(0)

@@ -160,6 +160,6 @@ pub fn held(pool: &Pool, file: &std::path::Path) -> tokio::task::JoinHandle<Resu
     tokio::spawn(async move { pool.call("wait_for_file", &file).await })
 }
 
-pub fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+pub fn poll_once<F: Future + ?Sized>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -13,6 +13,7 @@ import struct
 import sys
 import time
 
+kept = []
 MODE = sys.argv[1] if len(sys.argv) > 1 else "serve"
 
 
@@ -92,13 +93,18 @@ def close(conn, id, body):
 
 
 def too_large(conn, id, body):
-    conn.sendall(struct.pack(">I", 10 * 1024 * 1024 + 1))
-    forever()
+    result_of_length(conn, 10 * 1024 * 1024 + 1)
 
 
 def huge_length(conn, id, body):
-    conn.sendall(b"\xff\xff\xff\xff")
-    forever()
+    result_of_length(conn, 0xFFFFFFFF)
+
+
+def result_of_length(conn, length):
+    """Sends the result until nobody reads it."""
+    conn.sendall(struct.pack(">I", length))
+    while True:
+        conn.sendall(b" " * 1024)
 
 
 def nested(conn, id, body):
@@ -114,9 +120,27 @@ def no_json(conn, id, body):
 
 
 def id_zero(conn, id, body):
+    """Reads no more on this connection, which stays open, and accepts the next."""
     raw(conn, '{"id":0,"ok":false,"error":"Expecting value: line 1 column 1 (char 0)"}')
-    conn.shutdown(socket.SHUT_RDWR)
-    forever()
+    kept.append(conn)
+    raise ConnectionError
+
+
+def id_zero_then_wait(conn, id, body):
+    """The same, but it accepts the next only once the file named by the body exists."""
+    try:
+        id_zero(conn, id, body)
+    finally:
+        while not os.path.exists(body):
+            time.sleep(0.001)
+
+
+def id_zero_then_exit(conn, id, body):
+    """The same, but it is gone."""
+    try:
+        id_zero(conn, id, body)
+    finally:
+        sys.exit(body)
 
 
 def flood(conn, id, body):
@@ -211,7 +235,10 @@ def main():
         listener.accept()[0].close()
         forever()
     while True:
-        serve(listener.accept()[0])
+        try:
+            serve(listener.accept()[0])
+        except ConnectionError:
+            continue
         if MODE != "serve":
             forever()
 

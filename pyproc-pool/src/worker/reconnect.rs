@@ -1,0 +1,71 @@
+//! A worker from before the hello that reads nothing more on its connection accepts the next.
+
+use std::{io, path::Path, time::Duration};
+
+use pyproc_protocol::Peer;
+use tokio::time::timeout;
+
+use super::{
+    connect,
+    slot::{Before, Running, Slot, Source},
+};
+use crate::{
+    StartFailureCause,
+    connection::{Closed, Connection},
+    events::WorkerNews,
+};
+
+/// How long it may take to accept the next: it has nothing else to do.
+const LIMIT: Duration = Duration::from_secs(5);
+
+impl Slot {
+    /// Serves calls until the worker's connection ends, and there is no other.
+    ///
+    /// Cancellation safety: a connection that is to be replaced stays so, and the worker gets no calls.
+    pub(super) async fn serve(&self, running: &mut Running) -> Closed {
+        loop {
+            match running.connection.run(&self.shared, self.worker).await {
+                Closed::MustReconnect => {}
+                closed => return closed,
+            }
+            // It is rare, and each worker has a future of this size.
+            if let Err(error) = Box::pin(self.reconnect(running)).await {
+                return Closed::Failed(error);
+            }
+        }
+    }
+
+    async fn reconnect(&self, running: &mut Running) -> io::Result<()> {
+        running.connection.hang_up();
+        let limit = LIMIT.min(self.shared.config.start_timeout);
+        let connection = match timeout(limit, self.connect_again(&running.socket)).await {
+            Ok(connected) => connected.map_err(io::Error::other)?,
+            Err(_) => return Err(unanswered(limit)),
+        };
+        if *connection.peer() != Peer::Plain {
+            return Err(io::Error::other("another worker listens in its place"));
+        }
+        running.connection = connection;
+        self.open_lane(running, Before::Gone);
+        self.log(WorkerNews::Reconnected);
+        Ok(())
+    }
+
+    async fn connect_again(&self, socket: &Path) -> Result<Connection, StartFailureCause> {
+        // It is known to listen.
+        let stream = connect::open(socket, connect::has_no_room, &mut None).await?;
+        let owner = matches!(self.source, Source::Spawned(_));
+        if owner {
+            connect::check_peer(&stream, socket)?;
+        }
+        self.handshake(stream, socket, owner).await
+    }
+}
+
+fn unanswered(limit: Duration) -> io::Error {
+    let text = format!(
+        "it reads nothing more on its connection and answered on no other within {limit:?}; \
+         another client may have been faster"
+    );
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
