@@ -11,11 +11,14 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, VARY},
 };
-use http_body_util::Full;
 use prometheus::Registry;
 use pyproc_pool::{Health, Pool, WorkerState};
 
-use crate::{Exemplars, MetricsFormat, render_metrics};
+use super::{Body, scrape::Turns};
+use crate::{
+    Exemplars, MetricsFormat,
+    metrics::exposition::{Exposition, MAX_BYTES},
+};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -38,11 +41,17 @@ impl<F: Fn() -> Result<(), String> + Send + Sync> Readiness for F {
 }
 
 /// Answers `/metrics`, `/healthz` and `/readyz`. Cheap to clone.
+///
+/// Metrics are gathered and written by a thread of their own, while they are read, and for one scrape at a time: the next one waits for its
+/// turn, which ends early for a reader that has stalled for a second or has taken longer than ten. So an answer takes
+/// little memory, whatever its size.
 #[derive(Clone)]
 pub struct Endpoints {
     registry: Registry,
     exemplars: Exemplars,
     readiness: Arc<dyn Readiness>,
+    max_metrics_bytes: usize,
+    turns: Turns,
 }
 
 impl Endpoints {
@@ -52,6 +61,8 @@ impl Endpoints {
             registry,
             exemplars: Exemplars::default(),
             readiness: Arc::new(|| Ok(())),
+            max_metrics_bytes: MAX_BYTES,
+            turns: Turns::new(),
         }
     }
 
@@ -59,6 +70,14 @@ impl Endpoints {
     #[must_use]
     pub fn exemplars(mut self, exemplars: &Exemplars) -> Self {
         self.exemplars = exemplars.clone();
+        self
+    }
+
+    /// The most bytes of one answer to `/metrics`. Default 64 MiB, at least 4 KiB. Series beyond that are left out and counted in a gauge
+    /// `pyproc_metrics_omitted_series`, which is there only then; the log says so, too.
+    #[must_use]
+    pub fn max_metrics_bytes(mut self, bytes: usize) -> Self {
+        self.max_metrics_bytes = bytes.max(4 * 1024);
         self
     }
 
@@ -80,7 +99,7 @@ impl Endpoints {
     }
 
     /// Answers any request: 404 for other paths, 405 for other methods than `GET` and `HEAD`.
-    pub fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    pub fn respond<B>(&self, request: &Request<B>) -> Response<Body> {
         let answer = match request.uri().path() {
             "/metrics" => Self::metrics,
             "/healthz" => |_: &Self, _: &HeaderMap| Self::healthz(),
@@ -94,7 +113,7 @@ impl Endpoints {
         };
         match *request.method() {
             Method::GET => answer(self, request.headers()),
-            Method::HEAD => answer(self, request.headers()).map(|_| Full::default()),
+            Method::HEAD => answer(self, request.headers()).map(|_| Body::text("")),
             _ => {
                 let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
                 let allowed = HeaderValue::from_static("GET, HEAD");
@@ -104,21 +123,21 @@ impl Endpoints {
         }
     }
 
-    /// The metrics, in the format that the header `Accept` prefers.
-    pub fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    /// The metrics, in the format that the header `Accept` prefers. The body is an error if they cannot be written to their end.
+    pub fn metrics(&self, headers: &HeaderMap) -> Response<Body> {
         let accept: Vec<_> = headers
             .get_all(ACCEPT)
             .iter()
             .filter_map(|it| it.to_str().ok())
             .collect();
         let format = MetricsFormat::accepted(Some(&accept.join(",")));
-        let mut response = match render_metrics(&self.registry, &self.exemplars, format) {
-            Ok(metrics) => answer(StatusCode::OK, format.content_type(), metrics),
-            Err(error) => {
-                tracing::warn!(%error, "the metrics could not be written");
-                text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
-            }
-        };
+        let scrape = self.turns.scrape(Exposition {
+            registry: self.registry.clone(),
+            exemplars: self.exemplars.clone(),
+            format,
+            max_bytes: self.max_metrics_bytes,
+        });
+        let mut response = answer(StatusCode::OK, format.content_type(), Body::metrics(scrape));
         response
             .headers_mut()
             .insert(VARY, HeaderValue::from_static("accept"));
@@ -126,12 +145,12 @@ impl Endpoints {
     }
 
     /// That the process answers at all: always 200.
-    pub fn healthz() -> Response<Full<Bytes>> {
+    pub fn healthz() -> Response<Body> {
         text(StatusCode::OK, "ok\n")
     }
 
     /// 200 when ready, else 503 with the reason.
-    pub fn readyz(&self) -> Response<Full<Bytes>> {
+    pub fn readyz(&self) -> Response<Body> {
         match self.readiness.check() {
             Ok(()) => text(StatusCode::OK, "ready\n"),
             Err(reason) => text(
@@ -143,7 +162,7 @@ impl Endpoints {
 }
 
 impl<B> tower_service::Service<Request<B>> for Endpoints {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -179,16 +198,12 @@ fn any_worker(health: &Health) -> Result<(), String> {
     ))
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    answer(status, TEXT, body)
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    answer(status, TEXT, Body::text(text))
 }
 
-fn answer(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+fn answer(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -18,8 +18,13 @@
 //! # }
 //! ```
 
+mod body;
 mod endpoints;
+mod pipe;
+mod places;
+mod scrape;
 mod server;
 
+pub use body::Body;
 pub use endpoints::{Endpoints, Readiness};
 pub use server::{Server, ServerConfig};

@@ -3,16 +3,22 @@ use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::watch,
     task::JoinHandle,
     time::{sleep, timeout},
 };
 
-use super::Endpoints;
+use super::{
+    Endpoints,
+    places::{Place, Places},
+};
 
 /// How long to wait when the system has no connection to give, say as there are no descriptors left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Connections that may wait in the system; it may allow fewer.
+const BACKLOG: u32 = 4096;
 
 /// Limits of a [`Server`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +26,8 @@ pub struct ServerConfig {
     /// Where to listen. Default `127.0.0.1:9090`: metrics tell strangers a lot, so other hosts are let in only when
     /// asked for, such as with `0.0.0.0:9090`. Port 0 takes any free one.
     pub address: SocketAddr,
-    /// Connections at a time. Default 64, at least 1. Further ones wait in the system until one ends.
+    /// Connections at a time that have not sent a whole request, and as many again, or 16, that are being answered. Default 256, at least 1.
+    /// When there are more, the oldest gives way: so probes are answered however many others are open.
     pub max_connections: usize,
     /// How long a connection may last, from its acceptance to the end of its answer. Default 10 s. A connection serves
     /// one request, so this is also how long an idle one is kept.
@@ -33,7 +40,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 9090)),
-            max_connections: 64,
+            max_connections: 256,
             request_timeout: Duration::from_secs(10),
             max_header_bytes: 16 * 1024,
         }
@@ -59,7 +66,7 @@ impl Server {
             let reason = "max_connections and request_timeout must be more than zero";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
-        let listener = TcpListener::bind(config.address).await?;
+        let listener = listen(config.address)?;
         let address = listener.local_addr()?;
         let (stop, stopping) = watch::channel(false);
         let task = tokio::spawn(accept(listener, config, endpoints, stopping));
@@ -104,7 +111,7 @@ async fn accept(
     mut stopping: watch::Receiver<bool>,
 ) {
     let config = Arc::new(config);
-    let places = Arc::new(Semaphore::new(config.max_connections));
+    let places = Arc::new(Places::new(config.max_connections));
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (stream, place) = tokio::select! {
@@ -124,31 +131,49 @@ async fn accept(
     while connections.join_next().await.is_some() {}
 }
 
-async fn next(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-    // Never closed, so there is always a permit.
-    let place = Arc::clone(places).acquire_owned().await.ok();
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A port that was in use a moment ago is free.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn next(listener: &TcpListener, places: &Arc<Places>) -> (TcpStream, Place) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, _)) => return (stream, places.take().await),
+            Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::debug!(%error, "no connection could be accepted");
+                places.free_one();
                 sleep(ACCEPT_RETRY).await;
             }
         }
     }
 }
 
+/// Whether only the one that would have been accepted is gone.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
 async fn serve(
     stream: TcpStream,
-    place: Option<OwnedSemaphorePermit>,
+    place: Place,
     config: Arc<ServerConfig>,
     endpoints: Endpoints,
     mut stopping: watch::Receiver<bool>,
 ) {
     let service = service_fn(|request| {
+        place.is_answered();
         let response = endpoints.respond(&request);
         async { Ok::<_, Infallible>(response) }
     });
@@ -157,11 +182,16 @@ async fn serve(
         .header_read_timeout(config.request_timeout)
         .max_buf_size(config.max_header_bytes.max(8 * 1024))
         .keep_alive(false)
+        // A client that has said all it has to say still wants its answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let served = async {
+        // In this order, so that a connection that is to give way is read once more.
         tokio::select! {
+            biased;
             result = connection.as_mut() => return result,
+            () = place.gives_way() => return Ok(()),
             _ = stopping.wait_for(|stop| *stop) => {}
         }
         connection.as_mut().graceful_shutdown();
@@ -172,5 +202,4 @@ async fn serve(
         Ok(Err(error)) => tracing::debug!(%error, "a connection failed"),
         Err(_) => tracing::debug!("a connection took too long"),
     }
-    drop(place);
 }

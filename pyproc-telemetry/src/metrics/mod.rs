@@ -1,12 +1,10 @@
 //! What `/metrics` says.
 
-use prometheus::{
-    Registry, TextEncoder,
-    proto::{MetricFamily, MetricType},
-};
+use prometheus::Registry;
 
 pub(crate) mod calls;
 mod exemplars;
+pub(crate) mod exposition;
 mod gauges;
 mod openmetrics;
 #[cfg(feature = "otlp-metrics")]
@@ -19,6 +17,8 @@ mod reading;
 mod reported;
 mod workers;
 mod writing;
+
+use exposition::Exposition;
 
 pub use exemplars::{ExemplarSlot, Exemplars};
 #[cfg(feature = "otlp-metrics")]
@@ -71,11 +71,12 @@ fn weight_of(range: &str, name: &str) -> Option<f64> {
     Some(weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0)))
 }
 
-/// Writes all metrics of a registry. Exemplars come out in OpenMetrics only.
+/// Writes all metrics of a registry, up to 64 MiB: series beyond that are left out and counted in a gauge
+/// `pyproc_metrics_omitted_series`. Exemplars come out in OpenMetrics only.
 ///
 /// # Errors
 ///
-/// A collector in the registry gave a metric without a name or without samples.
+/// A collector in the registry gave a metric without a name.
 ///
 /// ```
 /// use prometheus::{IntCounter, Registry};
@@ -94,26 +95,13 @@ pub fn render_metrics(
     exemplars: &Exemplars,
     format: MetricsFormat,
 ) -> Result<String, prometheus::Error> {
-    let mut families = registry.gather();
-    // The crate makes none, and its text encoder would panic.
-    families.retain(|family| family.get_field_type() != MetricType::UNTYPED);
-    match format {
-        MetricsFormat::Text => TextEncoder::new().encode_to_string(&families),
-        MetricsFormat::OpenMetrics => openmetrics::render(&checked(families)?, exemplars),
-    }
-}
-
-fn checked(families: Vec<MetricFamily>) -> Result<Vec<MetricFamily>, prometheus::Error> {
-    match families
-        .iter()
-        .find(|family| family.name().is_empty() || family.get_metric().is_empty())
-    {
-        None => Ok(families),
-        Some(family) => Err(prometheus::Error::Msg(format!(
-            "the metric {:?} has no name or no samples",
-            family.name()
-        ))),
-    }
+    let exposition = Exposition {
+        registry: registry.clone(),
+        exemplars: exemplars.clone(),
+        format,
+        max_bytes: exposition::MAX_BYTES,
+    };
+    exposition.into_text()
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! OpenMetrics 1.0, for which the `prometheus` crate has no encoder.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write as _},
+    io::{self, Write as _},
+};
 
 use prometheus::{
     Error,
@@ -15,17 +18,20 @@ use super::{
 /// Suffixes of names that say a unit.
 const UNITS: [&str; 3] = ["seconds", "bytes", "ratio"];
 
-pub(super) fn render(families: &[MetricFamily], exemplars: &Exemplars) -> Result<String, Error> {
-    let mut text = String::new();
-    for family in families {
-        write_family(&mut text, family, exemplars)
-            .map_err(|error| Error::Msg(error.to_string()))?;
-    }
-    text.push_str("# EOF\n");
-    Ok(text)
-}
+/// The last line.
+pub(super) const END: &[u8] = b"# EOF\n";
 
-fn write_family(out: &mut String, family: &MetricFamily, exemplars: &Exemplars) -> fmt::Result {
+/// Appends one series, below the family's header if it is the first.
+pub(super) fn series(
+    family: &MetricFamily,
+    metric: &Metric,
+    is_first: bool,
+    exemplars: &Exemplars,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    if family.name().is_empty() {
+        return Err(Error::Msg("a metric has no name".into()));
+    }
     let kind = family.get_field_type();
     // A counter's family lacks the suffix that its samples have.
     let name = match kind {
@@ -35,7 +41,18 @@ fn write_family(out: &mut String, family: &MetricFamily, exemplars: &Exemplars) 
             .unwrap_or(family.name()),
         _ => family.name(),
     };
-    writeln!(out, "# TYPE {name} {}", type_name(kind))?;
+    if is_first {
+        write_header(out, name, family)?;
+    }
+    let labels = metric.get_label().iter();
+    let labels = labels.map(|label| (label.name(), label.value()));
+    let slot = exemplars.find(family.name(), labels);
+    write_metric(&mut Samples { out, name, metric }, kind, slot.as_deref())?;
+    Ok(())
+}
+
+fn write_header(out: &mut Vec<u8>, name: &str, family: &MetricFamily) -> io::Result<()> {
+    writeln!(out, "# TYPE {name} {}", type_name(family.get_field_type()))?;
     let is_unit = |unit: &&&str| {
         name.strip_suffix(**unit)
             .is_some_and(|it| it.ends_with('_'))
@@ -46,20 +63,6 @@ fn write_family(out: &mut String, family: &MetricFamily, exemplars: &Exemplars) 
     if !family.help().is_empty() {
         writeln!(out, "# HELP {name} {}", Escaped(family.help()))?;
     }
-    for metric in family.get_metric() {
-        let labels = metric.get_label();
-        let labels = labels.iter().map(|label| (label.name(), label.value()));
-        let slot = exemplars.find(family.name(), labels);
-        write_metric(
-            &mut Samples {
-                out: &mut *out,
-                name,
-                metric,
-            },
-            kind,
-            slot.as_deref(),
-        )?;
-    }
     Ok(())
 }
 
@@ -67,7 +70,7 @@ fn write_metric(
     samples: &mut Samples<'_>,
     kind: MetricType,
     slot: Option<&ExemplarSlot>,
-) -> fmt::Result {
+) -> io::Result<()> {
     let metric = samples.metric;
     let latest = |bound: f64| slot.and_then(|slot| slot.latest(bound));
     match kind {
@@ -115,7 +118,7 @@ fn type_name(kind: MetricType) -> &'static str {
 }
 
 struct Samples<'a> {
-    out: &'a mut String,
+    out: &'a mut Vec<u8>,
     name: &'a str,
     metric: &'a Metric,
 }
@@ -127,7 +130,7 @@ impl Samples<'_> {
         label: Option<(&str, f64)>,
         value: impl fmt::Display,
         exemplar: Option<Exemplar>,
-    ) -> fmt::Result {
+    ) -> io::Result<()> {
         let out = &mut *self.out;
         write!(out, "{}{suffix}", self.name)?;
         let mut separator = '{';
@@ -145,7 +148,7 @@ impl Samples<'_> {
             separator = ',';
         }
         if separator == ',' {
-            out.push('}');
+            out.push(b'}');
         }
         write!(out, " {value}")?;
         match self.metric.timestamp_ms() {
@@ -160,7 +163,7 @@ impl Samples<'_> {
         if let Some(exemplar) = exemplar {
             write!(out, "{exemplar}")?;
         }
-        out.push('\n');
+        out.push(b'\n');
         Ok(())
     }
 }
