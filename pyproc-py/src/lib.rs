@@ -19,6 +19,7 @@
 //! | `hello` | what the worker says of itself |
 //! | `lazy` | modules that are loaded when they are needed |
 //! | `limits` | bounds that both cores keep |
+//! | `peers` | who may connect |
 //! | `functions`, `package` | what is used of the Python package |
 //! | `json` | JSON straight into objects, and back |
 //! | `spin` | looking before sleeping |
@@ -40,6 +41,7 @@ mod lazy;
 mod limits;
 mod outgoing;
 mod package;
+mod peers;
 mod pulse;
 mod reporter;
 mod server;
@@ -58,6 +60,7 @@ use pyproc_protocol::v2::Failure;
 
 use crate::limits::Limits;
 use crate::package::Package;
+use crate::peers::Peers;
 use crate::server::{Server, Sources};
 use crate::state::Core;
 
@@ -101,7 +104,8 @@ fn serve(
     let cancelled = cancelled(&package.error(py, "Cancelled", ()).to_string());
     let max_frame_size = settings.getattr("max_frame_size")?.extract()?;
     let limits = Limits::of_package(py)?;
-    let core = Core::new(package, limits, max_frame_size, cancelled, waker);
+    let peers = Peers::new(settings)?;
+    let core = Core::new(package, limits, max_frame_size, cancelled, peers, waker);
     let core = Arc::new(core);
     let sources = Sources {
         listener: listener.as_fd(),

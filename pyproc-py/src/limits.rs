@@ -16,6 +16,8 @@ pub(crate) struct Limits {
     pub(crate) running: usize,
     #[pyo3(attribute("RUNNING_COST"))]
     pub(crate) running_cost: usize,
+    #[pyo3(attribute("BURST"))]
+    pub(crate) burst: usize,
     #[pyo3(attribute("TURN"), from_py_with = seconds)]
     pub(crate) turn: Duration,
     #[pyo3(attribute("QUICK"), from_py_with = seconds)]

@@ -20,6 +20,7 @@ use crate::connection::{Call, Cancellations, Client, Connection, Greeting, Known
 use crate::fork;
 use crate::limits::Limits;
 use crate::package::Package;
+use crate::peers::{Peers, Refused};
 use crate::pulse::Pulse;
 
 /// A worker.
@@ -27,6 +28,7 @@ pub(crate) struct Core {
     pub(crate) package: Package,
     pub(crate) limits: Limits,
     pub(crate) max_frame_size: usize,
+    pub(crate) peers: Peers,
     pub(crate) pulse: Pulse,
     pub(crate) forks: fork::Count,
     pub(crate) event_loop: OnceLock<Py<PyAny>>,
@@ -47,12 +49,14 @@ impl Core {
         limits: Limits,
         max_frame_size: usize,
         cancelled: Failure,
+        peers: Peers,
         wake: UnixStream,
     ) -> Self {
         Self {
             package,
             limits,
             max_frame_size,
+            peers,
             pulse: Pulse::new(),
             forks: fork::count(),
             event_loop: OnceLock::new(),
@@ -183,6 +187,7 @@ pub(crate) struct State {
     pub(crate) draining: bool,
     /// Connections that the serving thread does not wait for yet.
     pub(crate) accepted: Vec<Place>,
+    pub(crate) refused: Refused,
     /// What ends the worker: a coroutine raised it.
     pub(crate) exit: Option<PyErr>,
     /// What requests are answered with that were cancelled before they started.
@@ -202,6 +207,7 @@ impl State {
             unsent: Vec::new(),
             draining: false,
             accepted: Vec::new(),
+            refused: Refused::default(),
             exit: None,
             cancelled: Arc::new(cancelled),
             concurrent_names: Arc::default(),

@@ -404,6 +404,15 @@ def test_a_socket_that_another_worker_made_meanwhile_is_not_removed(start):
         ("PYPROC_WORKER_CORE", "rust"),
         ("PYPROC_SPIN_US", "-1"),
         ("PYPROC_SPIN_US", "20us"),
+        ("PYPROC_SOCKET_MODE", "rw-rw----"),
+        ("PYPROC_SOCKET_MODE", "0o660"),
+        ("PYPROC_SOCKET_MODE", "1660"),
+        ("PYPROC_SOCKET_MODE", "0680"),
+        ("PYPROC_SOCKET_MODE", "0066"),
+        ("PYPROC_ALLOWED_UIDS", "www-data"),
+        ("PYPROC_ALLOWED_UIDS", "1000,"),
+        ("PYPROC_ALLOWED_UIDS", "-1"),
+        ("PYPROC_ALLOWED_UIDS", "1" * 5000),
     ],
 )
 def test_a_variable_that_makes_no_sense_is_told(folder, name, value):

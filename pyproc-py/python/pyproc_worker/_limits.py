@@ -13,6 +13,9 @@ RUNNING = 64 * 1024 * 1024
 RUNNING_COST = 4 * 1024
 """Bytes that such a request takes beside its argument, roughly."""
 
+BURST = 64
+"""Connections that are accepted before those that are there have their turn."""
+
 TURN = 0.00005
 """Seconds of functions after which answers are sent and sockets looked at."""
 

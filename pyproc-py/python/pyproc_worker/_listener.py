@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import socket
 import stat
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BACKLOG = 128
+BACKLOG = 2**31 - 1  # the system takes as much of it as it allows
 LONGEST_PATH = 107 if sys.platform == "linux" else 103  # bytes that fit into sun_path
+LONGEST_WAIT = 2.0  # seconds that a worker waits for others that start in the same directory
 
 
 @contextlib.contextmanager
-def listening(path: str) -> Iterator[socket.socket]:
+def listening(path: str, mode: int) -> Iterator[socket.socket]:
     """A socket that listens at `path`; the file is removed at the end, if it's still ours.
 
+    `mode` is the file's from its first moment on, whatever the umask. A socket that nobody
+    listens on any more is replaced. A process that was forked meanwhile leaves the file alone.
+
     Raises `ValueError` if the path is too long for a socket, `FileExistsError` if there is
-    something there that is no socket. A socket that is there already is replaced.
-    A process that was forked meanwhile leaves the file alone.
+    something there that is no socket, and another `OSError` if a process listens there.
     """
     size = len(os.fsencode(path))
     if size > LONGEST_PATH:
         raise ValueError(
             f"the socket path {path!r} has {size} bytes; the system's limit is {LONGEST_PATH}"
         )
-    _remove_socket(path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        try:
-            listener.bind(path)
-        except OSError as error:  # which does not name the path
-            raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
+        with _locked(os.path.dirname(path) or "."):
+            _make_room(path)
+            _bind(listener, path, mode)
+            listener.listen(BACKLOG)  # until then it looks like one that nobody listens on
         identity, owner = _identity(path), os.getpid()
         try:
-            listener.listen(BACKLOG)
             yield listener
         finally:
             with contextlib.suppress(OSError):
@@ -45,14 +49,59 @@ def listening(path: str) -> Iterator[socket.socket]:
                     os.unlink(path)
 
 
-def _remove_socket(path: str) -> None:
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Lets one worker after another look at a path in `folder` and take it.
+
+    Whoever may read a directory can lock it. So nobody is waited for without end, and a
+    directory that cannot be locked is used all the same.
+    """
+    with contextlib.ExitStack() as opened:
+        with contextlib.suppress(OSError):
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            opened.callback(os.close, fd)
+            _lock(fd)
+        yield
+
+
+def _lock(fd: int) -> None:
+    deadline = time.monotonic() + LONGEST_WAIT
+    while time.monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(0.001)
+
+
+def _make_room(path: str) -> None:
+    """Removes a socket that nobody listens on, and nothing else."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
         raise FileExistsError(f"{path!r} exists and is no socket; move it or choose another path")
-    os.unlink(path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a queue of connections may be full
+        refusal = probe.connect_ex(path)
+    if refusal in (0, errno.EAGAIN):
+        text = "a process listens on this socket; end it, or choose another path"
+        raise OSError(errno.EADDRINUSE, text, path)
+    if refusal not in (errno.ECONNREFUSED, errno.ENOENT):
+        raise OSError(refusal, os.strerror(refusal), path)  # whose it is, nobody can say
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _bind(listener: socket.socket, path: str, mode: int) -> None:
+    # Nothing else sets the mode of a file that `bind` makes, and a later `chmod` could be led
+    # to another file. The mask is the process's: so it's changed for this moment only.
+    mask = os.umask(0o777 & ~mode)
+    try:
+        listener.bind(path)
+    except OSError as error:  # which does not name the path
+        raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
+    finally:
+        os.umask(mask)
 
 
 def _identity(path: str) -> tuple[int, int]:

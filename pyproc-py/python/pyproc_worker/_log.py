@@ -94,6 +94,11 @@ def info(text: str) -> None:
     _write("INFO", text)
 
 
+def warning(text: str) -> None:
+    """What somebody may want to see to."""
+    _write("WARNING", text)
+
+
 def error(text: str, cause: "Optional[BaseException]" = None) -> None:
     """What somebody should see to; with the traceback of `cause`."""
     _write("ERROR", text, cause)

@@ -20,7 +20,8 @@ from pyproc_worker._concurrent import Concurrent
 from pyproc_worker._connection import Connection
 from pyproc_worker._fork import Forks, leave
 from pyproc_worker._intake import DRAIN, Intake
-from pyproc_worker._limits import FLUSH, IDLE_CHECK
+from pyproc_worker._limits import BURST, FLUSH, IDLE_CHECK
+from pyproc_worker._peers import Refusals, admitted, user_of
 from pyproc_worker._settings import Settings
 from pyproc_worker._spin import Events, Spin
 from pyproc_worker._termination import Termination
@@ -42,6 +43,8 @@ class Loop:
         self._concurrent = Concurrent(termination.wake)
         self._intake = Intake(codec, settings.max_frame_size, self._concurrent)
         self._turns = Turns(self._deliver, self._watch, termination.wake)
+        self._admitted = admitted(settings)
+        self._refusals = Refusals()
         self._connections: dict[int, Connection] = {}
         self._draining = False
         self._deaf = False
@@ -116,13 +119,21 @@ class Loop:
         return IDLE_CHECK * 1000 if checks else None
 
     def _accept(self) -> None:
-        try:
-            client, _ = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
-        except OSError as error:  # out of descriptors, most likely: try again later
-            _log.error(f"cannot accept a connection: {error}")
-            return self._listen(False)
+        for _ in range(BURST):
+            try:
+                client, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # out of descriptors, most likely: try again later
+                _log.error(f"cannot accept a connection: {error}")
+                return self._listen(False)
+            self._admit(client)
+
+    def _admit(self, client: socket.socket) -> None:
+        uid = user_of(client)
+        if uid not in self._admitted:
+            client.close()
+            return self._refusals.add(uid)
         connection = Connection(client, self._settings.max_frame_size, self._intake.plain)
         self._connections[connection.fd] = connection
         self._poll.register(client, 0)

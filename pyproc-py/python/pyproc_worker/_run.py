@@ -48,15 +48,16 @@ def run_worker(socket_path: str | None = None) -> None:
     first. The native core serves if it's there, else the one in Python, as ``PYPROC_WORKER_CORE``
     wants. Ctrl-C ends the process with exit code 130. `sys.exit` in a function ends the
     worker with its code. Objects that exist by now are kept out of garbage collection
-    (`gc.freeze`), which shortens its pauses.
+    (`gc.freeze`), which shortens its pauses. In a process of `multiprocessing` that loads its
+    parent's main module it does nothing; as the target of such a process it serves.
 
     Raises `ValueError` without a path, for one that is too long, and for an environment
     variable that makes no sense; `ImportError` if the native core or the JSON library that the
     environment asks for is missing; `FileExistsError` if the path is a file that is no socket, and
-    other kinds of `OSError` if it cannot be listened at.
+    other kinds of `OSError` if it cannot be listened at, such as when another worker does.
     """
     Runs.started = True
-    if not Runs.allowed:
+    if not Runs.allowed or _is_loaded_by_a_child():
         return
     try:
         with contextlib.ExitStack() as resources:
@@ -70,6 +71,14 @@ def run_worker(socket_path: str | None = None) -> None:
         sys.exit(INTERRUPTED)
 
 
+def _is_loaded_by_a_child() -> bool:
+    """Whether this is a new process of `multiprocessing`, or of its kin, that loads the main module
+    of its parent: what it is for comes afterwards."""
+    kin = ("multiprocessing.process", "multiprocess.process", "billiard.process")
+    loaded = (sys.modules[name] for name in kin if name in sys.modules)
+    return any(getattr(each.current_process(), "_inheriting", False) for each in loaded)
+
+
 def _start(socket_path: str | None, resources: contextlib.ExitStack) -> Callable[[], None]:
     """What serves; that which it needs is closed with `resources`."""
     path = socket_path or os.environ.get("PYPROC_SOCKET_PATH")
@@ -78,7 +87,7 @@ def _start(socket_path: str | None, resources: contextlib.ExitStack) -> Callable
     settings = Settings.from_environment()
     serve, description = _choose_core(settings)
     _set_up_output(settings.log_level)
-    listener = resources.enter_context(listening(path))
+    listener = resources.enter_context(listening(path, settings.socket_mode))
     termination = resources.enter_context(Termination())
     resources.enter_context(_wrapped.watching(settings, termination))
     resources.enter_context(Forwarding(settings.forward_logs))

@@ -12,6 +12,7 @@ DEFAULT_MAXIMUM = 10 * 1024 * 1024
 SMALLEST_MAXIMUM = 1024
 CORES = ("python", "native")
 CODECS = ("msgspec", "orjson", "json")  # the fastest first
+OWNER_ONLY = 0o600  # readable and writable
 
 
 class Settings:
@@ -35,6 +36,14 @@ class Settings:
     """``PYPROC_SPIN_US``: microseconds that the worker looks for messages before it sleeps; see
     `Spin`. 0 sleeps at once."""
 
+    socket_mode: int = OWNER_ONLY
+    """``PYPROC_SOCKET_MODE``: the mode of the socket's file, in octal digits; it counts whatever
+    the umask. Whom it lets connect must be admitted by ``PYPROC_ALLOWED_UIDS``, too."""
+
+    allowed_uids: frozenset[int] = frozenset()
+    """``PYPROC_ALLOWED_UIDS``: numbers of the users that may connect besides the worker's own and
+    root, separated by commas."""
+
     log_level: str = "INFO"
     """``PYPROC_LOG_LEVEL`` in upper case: a level of `logging`, or what the Rust side's log takes;
     counts only if the script set up no logging."""
@@ -52,6 +61,8 @@ class Settings:
         settings.codec = _one_of(environment, "PYPROC_JSON", CODECS)
         settings.core = _one_of(environment, "PYPROC_WORKER_CORE", CORES)
         settings.spin_us = _integer(environment, "PYPROC_SPIN_US", 0) or 0
+        settings.socket_mode = _mode(environment, "PYPROC_SOCKET_MODE")
+        settings.allowed_uids = _uids(environment, "PYPROC_ALLOWED_UIDS")
         settings.forward_logs = _one_of(environment, "PYPROC_FORWARD_LOGS", ("0", "1")) != "0"
         settings.log_level = (environment.get("PYPROC_LOG_LEVEL") or "INFO").upper()
         return settings
@@ -71,3 +82,24 @@ def _integer(environment: Mapping[str, str], name: str, least: int) -> int | Non
     if not text.isdecimal() or not least <= int(text) < 2**32:
         raise ValueError(f"{name} is {text!r}; it must be an integer, at least {least}")
     return int(text)
+
+
+def _mode(environment: Mapping[str, str], name: str) -> int:
+    text = environment.get(name)
+    if not text:
+        return OWNER_ONLY
+    digits = text[1:] if len(text) == 4 and text[0] == "0" else text
+    if len(digits) != 3 or set(digits) - set("01234567") or digits[0] not in "67":
+        raise ValueError(
+            f"{name} is {text!r}; it must be octal digits, such as 0660, that let the owner read "
+            "and write"
+        )
+    return int(digits, 8)
+
+
+def _uids(environment: Mapping[str, str], name: str) -> frozenset[int]:
+    text = environment.get(name)
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not all(part.isascii() and part.isdecimal() and len(part) <= 10 for part in parts):
+        raise ValueError(f"{name} is {text!r}; it must be numbers of users, such as 1000,1001")
+    return frozenset(map(int, parts))

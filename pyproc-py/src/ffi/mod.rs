@@ -10,6 +10,7 @@
 //! dict is locked while we are at it.
 #![allow(unsafe_code)]
 
+mod peer;
 mod room;
 
 use std::ffi::c_char;
@@ -24,6 +25,7 @@ use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use rustix::net::RecvFlags;
 
+pub(crate) use self::peer::peer_uid;
 pub(crate) use self::room::{Room, SHORT};
 use crate::json::{Labels, leaf};
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -29,7 +29,13 @@ impl Server<'_, '_> {
 
     /// Waits for connections that were accepted.
     pub(super) fn greet(&mut self) -> PyResult<()> {
-        let accepted = mem::take(&mut self.core.lock().accepted);
+        let mut state = self.core.lock();
+        let (accepted, refused) = (
+            mem::take(&mut state.accepted),
+            mem::take(&mut state.refused),
+        );
+        drop(state);
+        self.core.peers.log(self.py, &refused)?;
         for place in accepted {
             let socket = self.with(place, |connection| Arc::clone(&connection.socket));
             if let Some(socket) = socket {
@@ -46,13 +52,23 @@ impl Server<'_, '_> {
     }
 }
 
-/// Accepts a connection, if one has come; the serving thread is yet to greet it.
+/// Accepts those who have come; the serving thread is yet to greet them.
 pub(crate) fn accept(core: &Core, listener: BorrowedFd<'_>) -> io::Result<()> {
-    let socket = match accept_private(listener) {
-        Ok(socket) => socket,
-        Err(error) if is_passing(error) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
+    for _ in 0..core.limits.burst {
+        match accept_private(listener) {
+            Ok(socket) => admit(core, socket)?,
+            Err(error) if is_passing(error) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn admit(core: &Core, socket: OwnedFd) -> io::Result<()> {
+    if let Some(uid) = core.peers.stranger(socket.as_fd())? {
+        core.lock().refused.add(uid);
+        return Ok(());
+    }
     // As much as the system allows.
     let _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER);
     let mut state = core.lock();

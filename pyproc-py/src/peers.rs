@@ -1,0 +1,55 @@
+//! Who may connect. Connections of others are closed, which the log says now and then.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use pyo3::prelude::*;
+
+use crate::ffi;
+
+/// The users that may connect.
+pub(crate) struct Peers {
+    admitted: HashSet<u32>,
+    /// The package's `Refusals`.
+    refusals: Py<PyAny>,
+}
+
+/// Connections that were closed and are not in the log yet.
+#[derive(Default)]
+pub(crate) struct Refused {
+    count: u64,
+    last_uid: u32,
+}
+
+impl Peers {
+    pub(crate) fn new(settings: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let module = settings.py().import("pyproc_worker._peers")?;
+        Ok(Self {
+            admitted: module.call_method1("admitted", (settings,))?.extract()?,
+            refusals: module.call_method0("Refusals")?.unbind(),
+        })
+    }
+
+    /// The user that connected, if it may not.
+    pub(crate) fn stranger(&self, client: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+        let uid = ffi::peer_uid(client)?;
+        Ok((!self.admitted.contains(&uid)).then_some(uid))
+    }
+
+    /// Logs what was refused, if anything.
+    pub(crate) fn log(&self, py: Python<'_>, refused: &Refused) -> PyResult<()> {
+        if refused.count > 0 {
+            let arguments = (refused.last_uid, refused.count);
+            self.refusals.bind(py).call_method1("add", arguments)?;
+        }
+        Ok(())
+    }
+}
+
+impl Refused {
+    pub(crate) fn add(&mut self, uid: u32) {
+        self.count += 1;
+        self.last_uid = uid;
+    }
+}
