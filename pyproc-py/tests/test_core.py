@@ -6,7 +6,8 @@ import sys
 
 import pytest
 from conftest import FREE_THREADED
-from pyproc_worker._spin import MOST_MISSES, REST, Spin
+from pyproc_worker._limits import SPIN_MISSES, SPIN_REST
+from pyproc_worker._spin import Spin
 from wire import PATIENCE
 
 WITHOUT_NATIVE = "import sys; sys.modules['pyproc_worker._core'] = None\n"
@@ -119,8 +120,8 @@ def test_it_does_not_spin_when_it_must_not(timeout, may_spin):
 def test_after_misses_in_a_row_it_sleeps_for_some_messages():
     poll = Poll()
     poll.wakes, spin = EVENT, Spin(poll, 100)
-    assert all(looks_of(poll, spin) > 0 for _ in range(MOST_MISSES))
-    assert all(looks_of(poll, spin) == 0 for _ in range(REST))
+    assert all(looks_of(poll, spin) > 0 for _ in range(SPIN_MISSES))
+    assert all(looks_of(poll, spin) == 0 for _ in range(SPIN_REST))
     assert looks_of(poll, spin) > 0
 
 
@@ -128,7 +129,7 @@ def test_a_catch_starts_the_count_of_misses_anew():
     poll = Poll()
     spin = Spin(poll, 100)
     for _ in range(3):
-        assert all(looks_of(poll, spin) > 0 for _ in range(MOST_MISSES - 1))
+        assert all(looks_of(poll, spin) > 0 for _ in range(SPIN_MISSES - 1))
         poll.has = EVENT
         assert looks_of(poll, spin) == 1
         poll.has = []
@@ -137,9 +138,9 @@ def test_a_catch_starts_the_count_of_misses_anew():
 def test_while_nothing_comes_it_does_not_look_again():
     poll = Poll()
     spin = Spin(poll, 100)
-    for _ in range(MOST_MISSES):
+    for _ in range(SPIN_MISSES):
         spin.wait(1000, True)
-    assert all(looks_of(poll, spin) == 0 for _ in range(10 * REST))
+    assert all(looks_of(poll, spin) == 0 for _ in range(10 * SPIN_REST))
 
 
 def test_a_spinning_worker_answers(start):
