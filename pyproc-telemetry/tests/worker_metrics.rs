@@ -316,6 +316,7 @@ async fn what_cannot_be_a_metric_is_refused_and_counted() {
             counter("good_total", 1.0),
             counter("pyproc_requests_total", 1.0),
             counter("pyproc_request_duration_seconds_count", 1.0),
+            gauge("pyproc_metrics_omitted_series", Across::Sum, 1.0),
             counter("no-name", 1.0),
             counter("", 1.0),
             // Nothing would be left of the first in OpenMetrics, and a digit of the second.
@@ -335,7 +336,7 @@ async fn what_cannot_be_a_metric_is_refused_and_counted() {
     .await;
     rig.shows(&[
         "good_total 1",
-        &format!(r#"{REFUSED}{{reason="name"}} 8"#),
+        &format!(r#"{REFUSED}{{reason="name"}} 9"#),
         &format!(r#"{REFUSED}{{reason="kind"}} 1"#),
         &format!(r#"{REFUSED}{{reason="labels"}} 3"#),
         &format!(r#"{REFUSED}{{reason="value"}} 1"#),
@@ -460,6 +461,60 @@ async fn all_workers_metrics_together_have_a_bounded_number_of_series() {
         .await;
     let text = rig.text(MetricsFormat::Text);
     let series = text.lines().filter(|it| it.starts_with("users_total"));
+    assert_eq!(series.count(), 10_000);
+}
+
+#[tokio::test]
+async fn all_workers_metrics_together_have_a_bounded_number_of_bytes() {
+    let rig = Rig::start(1).await;
+    let bounds: Vec<_> = (0..128).map(f64::from).collect();
+    for part in 0..10 {
+        // Each of the 131 lines of a series repeats these labels.
+        let series = (0..10).map(|number| HistogramSeries {
+            labels: labels([("user", &format!("{part}-{number}-{}", "x".repeat(4_000)))]),
+            counts: vec![1; 129],
+            sum: 1.0,
+        });
+        let (bounds, series) = (bounds.clone(), series.collect());
+        let took = metric("took", MetricData::Histogram { bounds, series });
+        rig.report([record(1, [took])]).await;
+    }
+    rig.report([record(1, [gauge("last", Across::Sum, 1.0)])])
+        .await;
+    let refused = format!(r#"{REFUSED}{{reason="limit"}} "#);
+    for format in [MetricsFormat::Text, MetricsFormat::OpenMetrics] {
+        rig.shows(&["last 1"]).await;
+        let text = rig.text(format);
+        assert!((16 << 20..33 << 20).contains(&text.len()), "{}", text.len());
+        let lines = || text.lines();
+        let count = lines().find_map(|it| it.strip_prefix(&refused)).unwrap();
+        let count: f64 = count.parse().unwrap();
+        let taken = lines().filter(|it| it.starts_with("took_count")).count();
+        assert_eq!(taken + count as usize, 100);
+        assert!(!text.contains("omitted"));
+    }
+}
+
+#[tokio::test]
+async fn a_gauge_that_each_worker_has_counts_once_for_each() {
+    let rig = Rig::start(2).await;
+    let report = || {
+        let series = (0..6_000).map(|number| Series {
+            labels: labels([("user", &number.to_string())]),
+            value: 1.0,
+        });
+        let (across, series) = (Across::Each, series.collect());
+        [record(
+            1,
+            [metric("depth", MetricData::Gauge { across, series })],
+        )]
+    };
+    // One call at a time a worker, so that each gets one.
+    tokio::join!(rig.report(report()), rig.report(report()));
+    rig.shows(&[&format!(r#"{REFUSED}{{reason="limit"}} 2000"#)])
+        .await;
+    let text = rig.text(MetricsFormat::Text);
+    let series = text.lines().filter(|it| it.starts_with("depth{"));
     assert_eq!(series.count(), 10_000);
 }
 

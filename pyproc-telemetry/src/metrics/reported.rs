@@ -20,20 +20,28 @@ use pyproc_pool::{
 
 use self::{
     checks::{Refusal, TOTAL, check_bounds, check_labels, check_name, every_name, sample_names},
+    cost::Cost,
     family::{Family, Kind, Source},
     processes::Processes,
     value::{Value, kind_and_series},
 };
-use super::PoolMetricsBuilder;
+use super::{
+    PoolMetricsBuilder,
+    exposition::{self, OMITTED},
+};
 
 mod checks;
+mod cost;
 mod family;
 mod names;
 mod processes;
 mod value;
 
-/// Series that all metrics together may have.
-const MAX_SERIES: usize = 10_000;
+/// What all metrics together may have: half of what an exposition may, so that they leave room for all others.
+const MOST: Cost = Cost {
+    series: 10_000,
+    bytes: exposition::MAX_BYTES / 2,
+};
 
 const LOG: &str = "log";
 const SPAN: &str = "span";
@@ -52,7 +60,7 @@ struct State {
     names: BTreeSet<String>,
     /// By slot.
     processes: BTreeMap<usize, Processes>,
-    series: usize,
+    cost: Cost,
     refused: IntCounterVec,
 }
 
@@ -78,14 +86,15 @@ impl Reported {
         }
         let also = [refused.desc(), lost.desc()].concat();
         let taken = own.into_iter().chain(also);
-        let names = taken.flat_map(|it| every_name(&it.fq_name)).collect();
+        let taken = taken.map(|it| &*it.fq_name).chain([OMITTED]);
+        let names = taken.flat_map(every_name).collect();
         Ok(Self {
             labels: settings.labels.clone(),
             state: Mutex::new(State {
                 families: BTreeMap::new(),
                 names,
                 processes: BTreeMap::new(),
-                series: 0,
+                cost: Cost::default(),
                 refused: refused.clone(),
             }),
             refused,
@@ -161,7 +170,7 @@ impl Reported {
         let mut collected = [self.refused.collect(), self.lost.collect()].concat();
         let state = self.state();
         let families = state.families.iter();
-        collected.extend(families.map(|(name, family)| family.collect(name, &self.labels)));
+        collected.extend(families.map(|(_, family)| family.collect()));
         collected
     }
 
@@ -192,7 +201,7 @@ impl State {
     /// These processes are gone.
     fn leave(&mut self, is_gone: impl Fn(&Source) -> bool) {
         for family in self.families.values_mut() {
-            self.series -= family.leave(&is_gone);
+            self.cost = self.cost - family.leave(&is_gone);
         }
         let families = self.families.iter();
         let empty: Vec<_> = families
@@ -217,7 +226,7 @@ impl State {
         };
         let sound = check_name(&name);
         self.make_way(&name, &kind, &series);
-        if let Err(refusal) = sound.and_then(|()| self.admit(&name, &help, kind, taken)) {
+        if let Err(refusal) = sound.and_then(|()| self.admit(&name, &help, kind, constant, taken)) {
             return self.refuse(refusal, &name, series.len());
         }
         for (labels, value) in series {
@@ -242,8 +251,8 @@ impl State {
             return Ok(());
         };
         check_labels(&labels, &family.kind, constant)?;
-        let room = self.series < MAX_SERIES;
-        self.series += usize::from(family.take(source, labels, value, room)?);
+        let added = family.take(source, labels, value, MOST - self.cost)?;
+        self.cost = self.cost + added;
         Ok(())
     }
 
@@ -265,6 +274,7 @@ impl State {
         name: &str,
         help: &str,
         kind: Kind,
+        constant: &[(String, String)],
         taken: &BTreeSet<String>,
     ) -> Result<(), Refusal> {
         if let Some(family) = self.families.get(name) {
@@ -280,14 +290,15 @@ impl State {
             return Err(Refusal::Name);
         }
         self.names.extend(names);
-        self.families
-            .insert(name.to_owned(), Family::new(help, kind));
+        let family = Family::new(name, help, kind, constant);
+        self.cost = self.cost + family.cost();
+        self.families.insert(name.to_owned(), family);
         Ok(())
     }
 
     fn remove(&mut self, name: &str) {
         if let Some(family) = self.families.remove(name) {
-            self.series -= family.len();
+            self.cost = self.cost - family.cost();
             for name in sample_names(name, &family.kind) {
                 self.names.remove(&name);
             }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     ops::Bound::{Excluded, Unbounded},
 };
 
@@ -10,6 +11,7 @@ use pyproc_pool::protocol::v2::telemetry::{Across, Labels};
 
 use super::{
     checks::{Refusal, WORKER},
+    cost::Cost,
     value::{Value, sum},
 };
 use crate::bridge::clipped;
@@ -18,11 +20,15 @@ use crate::metrics::writing::{histogram, label};
 const MAX_HELP: usize = 1024;
 
 pub(super) struct Family {
-    pub(super) kind: Kind,
+    name: String,
     help: String,
+    pub(super) kind: Kind,
+    constant: Vec<(String, String)>,
     series: BTreeMap<Labels, Series>,
     /// Processes that report it, and are there.
     reporters: BTreeSet<Source>,
+    /// Of itself and its series.
+    cost: Cost,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -49,12 +55,17 @@ struct Series {
 }
 
 impl Family {
-    pub(super) fn new(help: &str, kind: Kind) -> Self {
+    /// `constant` are labels that each series has beside its own.
+    pub(super) fn new(name: &str, help: &str, kind: Kind, constant: &[(String, String)]) -> Self {
+        let help = clipped(help, MAX_HELP);
         Self {
+            name: name.to_owned(),
+            help: help.to_owned(),
             kind,
-            help: clipped(help, MAX_HELP).to_owned(),
+            constant: constant.into(),
             series: BTreeMap::new(),
             reporters: BTreeSet::new(),
+            cost: Cost::of_family(name, help),
         }
     }
 
@@ -62,8 +73,8 @@ impl Family {
         self.series.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.series.len()
+    pub(super) fn cost(&self) -> Cost {
+        self.cost
     }
 
     /// Whether all processes that reported it are gone.
@@ -77,30 +88,40 @@ impl Family {
         first.is_none_or(|(first, _)| first.keys().eq(labels.keys()))
     }
 
-    /// Takes what a process says of a series. Returns whether the series is new.
+    /// Takes what a process says of a series, if there is room for what that adds, which is returned.
     pub(super) fn take(
         &mut self,
         source: Source,
         labels: Labels,
         value: Value,
-        room: bool,
-    ) -> Result<bool, Refusal> {
+        room: Cost,
+    ) -> Result<Cost, Refusal> {
         value.check(&self.kind)?;
-        if let Some(series) = self.series.get_mut(&labels) {
-            series.take(source, value, &self.kind);
-            self.reporters.insert(source);
-            return Ok(false);
-        }
-        if !self.has_labels_of(&labels) {
+        let known = self.series.get(&labels);
+        if known.is_none() && !self.has_labels_of(&labels) {
             return Err(Refusal::Labels);
         }
-        if !room {
+        let added = match known {
+            Some(series) if !self.keeps_apart() || series.has(source.worker) => Cost::default(),
+            _ => self.cost_of(&labels),
+        };
+        if !added.fits(room) {
             return Err(Refusal::Limit);
         }
         let series = self.series.entry(labels).or_default();
-        series.now.insert(source, value);
+        series.take(source, value, &self.kind);
         self.reporters.insert(source);
-        Ok(true)
+        self.cost = self.cost + added;
+        Ok(added)
+    }
+
+    /// Whether each worker has a series of its own.
+    fn keeps_apart(&self) -> bool {
+        matches!(self.kind, Kind::Gauge(Across::Each))
+    }
+
+    fn cost_of(&self, labels: &Labels) -> Cost {
+        Cost::of_series(&self.name, &self.kind, labels, &self.constant)
     }
 
     /// The process reports no more: what it counted stays.
@@ -112,26 +133,38 @@ impl Family {
         }
     }
 
-    /// These processes are gone: forgets what they said, if it is a gauge. Returns how many series are gone.
-    pub(super) fn leave(&mut self, is_gone: impl Fn(&Source) -> bool) -> usize {
+    /// These processes are gone: forgets what they said, if it is a gauge. Returns what there is less.
+    pub(super) fn leave(&mut self, is_gone: impl Fn(&Source) -> bool) -> Cost {
         self.reporters.retain(|source| !is_gone(source));
+        let mut less = Cost::default();
         if !matches!(self.kind, Kind::Gauge(_)) {
-            return 0;
+            return less;
         }
-        let before = self.series.len();
-        self.series.retain(|_, series| {
+        let mut all = mem::take(&mut self.series);
+        all.retain(|labels, series| {
+            let before = self.shown(series);
             series.now.retain(|source, _| !is_gone(source));
+            less = less + self.cost_of(labels).times(before - self.shown(series));
             !series.now.is_empty()
         });
-        before - self.series.len()
+        self.series = all;
+        self.cost = self.cost - less;
+        less
     }
 
-    pub(super) fn collect(&self, name: &str, constant: &[(String, String)]) -> MetricFamily {
+    /// How many series a gauge's values come to.
+    fn shown(&self, series: &Series) -> usize {
+        match self.keeps_apart() {
+            true => series.newest().count(),
+            false => usize::from(!series.now.is_empty()),
+        }
+    }
+
+    pub(super) fn collect(&self) -> MetricFamily {
         let mut metrics = Vec::with_capacity(self.series.len());
         for (labels, series) in &self.series {
-            let labels = labels
-                .iter()
-                .chain(constant.iter().map(|(name, value)| (name, value)));
+            let constant = self.constant.iter().map(|(name, value)| (name, value));
+            let labels = labels.iter().chain(constant);
             let labels: Vec<_> = labels.map(|(name, value)| label(name, value)).collect();
             match &self.kind {
                 Kind::Gauge(Across::Each) => {
@@ -145,7 +178,7 @@ impl Family {
             }
         }
         let mut family = MetricFamily::default();
-        family.set_name(name.to_owned());
+        family.set_name(self.name.clone());
         family.set_help(self.help.clone());
         family.set_field_type(match self.kind {
             Kind::Counter => MetricType::COUNTER,
@@ -174,6 +207,10 @@ impl Series {
             Some(base) => base.add(value),
             None => self.base = Some(value.clone()),
         }
+    }
+
+    fn has(&self, worker: usize) -> bool {
+        self.now.keys().any(|source| source.worker == worker)
     }
 
     /// What the newest process of each slot said.
@@ -230,13 +267,19 @@ fn metric(mut labels: Vec<LabelPair>, kind: &Kind, value: &Value) -> Metric {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::TextEncoder;
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
     #[allow(unused_imports, reason = "in one data model it is not needed")]
     use crate::metrics::reading::Reading as _;
+    use crate::{Exemplars, metrics::openmetrics::series};
 
     const BOUNDS: [f64; 2] = [1.0, 2.0];
+    const ROOM: Cost = Cost {
+        series: usize::MAX,
+        bytes: usize::MAX,
+    };
 
     /// What befalls a series: a process reports a value, or is forgotten.
     #[derive(Debug, Clone)]
@@ -271,23 +314,81 @@ mod tests {
 
     /// The metric after each step.
     fn after_each(kind: &Kind, steps: Vec<Step>) -> Vec<Metric> {
-        let mut family = Family::new("", kind.clone());
+        let mut family = Family::new("a", "", kind.clone(), &[]);
         let mut metrics = Vec::new();
         for step in steps {
             let source = |start| Source { worker: 0, start };
             match step {
                 Step::Fold(start) => family.fold(source(start)),
                 Step::Take(start, value) => {
-                    let taken = family.take(source(start), Labels::new(), value, true);
+                    let taken = family.take(source(start), Labels::new(), value, ROOM);
                     assert!(taken.is_ok());
                 }
             }
-            metrics.extend_from_slice(family.collect("a", &[]).get_metric());
+            metrics.extend_from_slice(family.collect().get_metric());
         }
         metrics
     }
 
+    fn kinds() -> impl Strategy<Value = Kind> {
+        let bounds = vec(
+            any::<f64>().prop_filter("finite", |it| it.is_finite()),
+            0..5,
+        );
+        prop_oneof![
+            Just(Kind::Counter),
+            Just(Kind::Gauge(Across::Each)),
+            Just(Kind::Gauge(Across::Sum)),
+            bounds.prop_map(|mut bounds| {
+                bounds.sort_by(f64::total_cmp);
+                Kind::Histogram(bounds)
+            }),
+        ]
+    }
+
+    /// How long it is as text, whichever format is longer.
+    fn length(family: &Family) -> usize {
+        let collected = family.collect();
+        let text = TextEncoder::new().encode_to_string(std::slice::from_ref(&collected));
+        let (mut open, exemplars) = (Vec::new(), Exemplars::default());
+        for (number, metric) in collected.get_metric().iter().enumerate() {
+            let written = series(&collected, metric, number == 0, &exemplars, &mut open);
+            assert!(written.is_ok());
+        }
+        text.unwrap().len().max(open.len())
+    }
+
     proptest! {
+        #[test]
+        fn no_family_takes_more_than_it_is_said_to_cost(
+            kind in kinds(),
+            values in vec((0..3_usize, ".{0,9}", any::<f64>()), 1..9),
+            help in ".{0,9}",
+            gone in 0..3_usize,
+        ) {
+            let constant = [("pool".to_owned(), "a\"b".to_owned())];
+            let mut family = Family::new("took_seconds", &help, kind.clone(), &constant);
+            for (worker, label, number) in values {
+                let value = match &kind {
+                    Kind::Histogram(bounds) => Value::Buckets {
+                        counts: vec![u64::MAX; bounds.len() + 1],
+                        sum: number,
+                    },
+                    _ => Value::Number(number),
+                };
+                let labels = [("kind".to_owned(), label)].into();
+                // Some values cannot be.
+                let _ = family.take(Source { worker, start: 0 }, labels, value, ROOM);
+            }
+            prop_assume!(!family.is_empty());
+            let (series, cost) = (family.collect().get_metric().len(), family.cost());
+            prop_assert_eq!(series, cost.series);
+            prop_assert!(length(&family) <= cost.bytes, "{} > {}", length(&family), cost.bytes);
+            let less = family.leave(|it| it.worker == gone);
+            prop_assert_eq!(family.collect().get_metric().len(), cost.series - less.series);
+            prop_assert_eq!(family.cost(), cost - less);
+        }
+
         #[test]
         fn counters_stay_finite_and_never_fall(steps in steps(number().prop_map(Value::Number))) {
             let totals = after_each(&Kind::Counter, steps);
@@ -299,13 +400,13 @@ mod tests {
 
         #[test]
         fn gauges_that_are_added_stay_finite(values in vec(number(), 1..5), negative in any::<bool>()) {
-            let mut family = Family::new("", Kind::Gauge(Across::Sum));
+            let mut family = Family::new("a", "", Kind::Gauge(Across::Sum), &[]);
             for (worker, value) in values.into_iter().enumerate() {
                 let value = Value::Number(if negative { -value } else { value });
-                let taken = family.take(Source { worker, start: 0 }, Labels::new(), value, true);
+                let taken = family.take(Source { worker, start: 0 }, Labels::new(), value, ROOM);
                 prop_assert!(taken.is_ok());
             }
-            let families = family.collect("a", &[]);
+            let families = family.collect();
             prop_assert!(families.get_metric()[0].get_gauge().value().is_finite());
         }
 
