@@ -113,6 +113,10 @@ fn serve(
         termination_fd: termination_fd.as_fd(),
         wake: &wake,
         parent_pid: settings.getattr("parent_pid")?.extract()?,
+        wait_with_greenlets: py
+            .import("pyproc_worker._unpatched")?
+            .call_method0("wait_with_greenlets")?
+            .extract()?,
     };
     let spin = Duration::from_micros(settings.getattr("spin_us")?.extract()?);
     let watcher = watcher::start(Arc::clone(&core), listener.try_clone()?)?;

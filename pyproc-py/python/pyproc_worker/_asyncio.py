@@ -7,10 +7,10 @@ Both cores of the worker use this.
 import asyncio
 import contextlib
 import functools
-import threading
 from collections.abc import Awaitable, Hashable
 from typing import Any, Callable, Optional
 
+from pyproc_worker import _unpatched
 from pyproc_worker._errors import Cancelled
 
 Token = Hashable
@@ -41,9 +41,10 @@ class EventLoopThread:
     ) -> None:
         self._answer = answer
         self._flush = flush
-        self._lock = threading.Lock()
+        self._lock = _unpatched.Lock()
         self._loop: Optional[asyncio.AbstractEventLoop] = None
-        self._thread: Optional[threading.Thread] = None
+        self._thread: Optional[_unpatched.Thread] = None
+        self._failure: Optional[Exception] = None
         self._stopping = False
         self._submitted = 0  # changes under the lock
         # The rest belongs to the thread.
@@ -84,14 +85,28 @@ class EventLoopThread:
         self._thread.join(limit)
 
     def _begin(self) -> asyncio.AbstractEventLoop:
-        loop = self._loop = asyncio.new_event_loop()  # of the policy that the script has set
-        self._thread = threading.Thread(
-            target=self._run, args=(loop,), name="pyproc-asyncio", daemon=True
-        )
-        self._thread.start()
-        return loop
+        made = _unpatched.Lock()
+        made.acquire()
+        thread = _unpatched.Thread(lambda: self._make_and_run(made), "pyproc-asyncio")
+        thread.start()
+        self._thread = thread
+        made.acquire()
+        if self._loop is None:
+            raise RuntimeError("the event loop could not be made") from self._failure
+        return self._loop
 
     # On the thread
+
+    def _make_and_run(self, made: Any) -> None:
+        # On this thread, as gevent's parts of an event loop belong to the thread that makes them.
+        try:
+            loop = self._loop = asyncio.new_event_loop()  # of the policy that the script has set
+        except Exception as error:
+            self._failure = error
+            return
+        finally:
+            made.release()
+        self._run(loop)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)

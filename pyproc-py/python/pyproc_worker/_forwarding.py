@@ -6,9 +6,8 @@ Until then, none of what does the work is loaded.
 from __future__ import annotations
 
 import sys
-import threading
 
-from pyproc_worker import _channel, _log
+from pyproc_worker import _channel, _log, _unpatched
 from pyproc_worker._channel import Channel
 from pyproc_worker._on_import import when_loaded
 
@@ -20,7 +19,7 @@ class Forwarding:
         self._logs = logs
         """Clients that ask for logs get them."""
         self._forwards_logs = False
-        self._lock = threading.RLock()  # a finalizer may be the first to load `logging`
+        self._lock = _unpatched.RLock()  # a finalizer may be the first to load `logging`
 
     def __enter__(self) -> Forwarding:
         """Looks at each connection from now on."""

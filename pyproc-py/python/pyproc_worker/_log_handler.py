@@ -13,7 +13,7 @@ import traceback
 from typing import Any, ClassVar
 from weakref import ref
 
-from pyproc_worker import _log
+from pyproc_worker import _log, _unpatched
 from pyproc_worker._call import Call, current_call
 from pyproc_worker._json_text import (
     bounded,
@@ -214,7 +214,7 @@ def _exception(record: logging.LogRecord) -> str:
         return f"an exception whose traceback cannot be written: {type(error).__name__}"
 
 
-_lock = threading.RLock()
+_lock = _unpatched.RLock()
 _here = threading.local()
 """The last record of this thread that was sent, which may be gone."""
 _unsent = _Unsent()

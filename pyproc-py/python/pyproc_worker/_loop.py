@@ -14,7 +14,7 @@ import socket
 import time
 from typing import Optional
 
-from pyproc_worker import _call, _channel, _log
+from pyproc_worker import _call, _channel, _log, _unpatched
 from pyproc_worker._codec import Codec
 from pyproc_worker._concurrent import Concurrent
 from pyproc_worker._connection import Connection
@@ -50,10 +50,11 @@ class Loop:
         self._deaf = False
         self._flush_deadline = 0.0
         self._ran = False  # something could be cancelled when a worker that drains looked last
-        self._poll = select.poll()
+        self._poll = _unpatched.poll()
         self._poll.register(listener, select.POLLIN)
         self._poll.register(termination, select.POLLIN)
         self._spin = Spin(self._poll, settings.spin_us)
+        self._wait_with_greenlets = _unpatched.wait_with_greenlets()
 
     def serve(self) -> None:
         """Serves until SIGTERM, the owner's end or the parent's, then finishes what it has."""
@@ -79,7 +80,7 @@ class Loop:
         if self._is_orphan():
             self._drain()
         while not self._finished():
-            self._handle(self._spin.wait(self._timeout(), not self._concurrent.running))
+            self._handle(self._wait())
             if self._concurrent.end is not None:
                 raise self._concurrent.end
             if self._turns.run():
@@ -88,6 +89,17 @@ class Loop:
             self._say_goodbye()
 
     # Sockets
+
+    def _wait(self) -> Events:
+        timeout = self._timeout()
+        if self._wait_with_greenlets is None or timeout == 0:
+            return self._spin.wait(timeout, not self._concurrent.running)
+        interests = [(fd, connection.interest) for fd, connection in self._connections.items()]
+        interests.append((self._termination.fileno(), select.POLLIN))
+        if not (self._deaf or self._draining):
+            interests.append((self._listener.fileno(), select.POLLIN))
+        self._wait_with_greenlets(interests, timeout)
+        return self._spin.wait(0, False)
 
     def _handle(self, events: Events) -> None:
         for fd, event in events:

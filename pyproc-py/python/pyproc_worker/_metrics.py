@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import threading
 import time
 from bisect import bisect_left
+
+from pyproc_worker import _unpatched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -342,13 +343,13 @@ def _checked_bounds(metric: str, bounds: Sequence[float]) -> tuple[float, ...]:
     return checked
 
 
-_lock = threading.RLock()
+_lock = _unpatched.RLock()
 
 
 def _on_fork() -> None:
     """What a child counts is its own; the lock may be held by a thread that isn't here."""
     global _lock
-    _lock = threading.RLock()
+    _lock = _unpatched.RLock()
     Changes.tell = None
 
 

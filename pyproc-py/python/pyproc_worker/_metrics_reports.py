@@ -5,15 +5,12 @@ A thread does it, which begins with the first change, and sleeps while nothing c
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import functools
 import math
-import threading
-import time
 from _queue import Empty, SimpleQueue  # what `queue` has them from
 
-from pyproc_worker import _channel, _log
+from pyproc_worker import _channel, _log, _unpatched
 from pyproc_worker._json_text import encoded, members, quote
 from pyproc_worker._metrics import (
     STARTED,
@@ -55,7 +52,7 @@ class _Reporter:
 
     def __init__(self) -> None:
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._lock = threading.Lock()  # one report at a time
+        self._lock = _unpatched.Lock()  # one report at a time
         self._begun = False
         self._all = True
 
@@ -70,7 +67,7 @@ class _Reporter:
         if not self._begun:
             self._begun = True
             try:
-                _thread.start_new_thread(self._run, ())
+                _unpatched.start_new_thread(self._run, ())
             except RuntimeError:  # no room for another thread now, or never again
                 self._begun = False
         self._wake.put(None)
@@ -87,7 +84,7 @@ class _Reporter:
         while True:
             with contextlib.suppress(Empty):
                 self._wake.get(timeout=LOOK if sources and Changes.tell else None)
-            time.sleep(PERIOD)
+            _unpatched.sleep(PERIOD)
             with contextlib.suppress(Empty):
                 while True:
                     self._wake.get_nowait()

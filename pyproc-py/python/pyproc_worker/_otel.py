@@ -6,7 +6,6 @@ Loaded together with OpenTelemetry's API, never before.
 from __future__ import annotations
 
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -21,7 +20,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from pyproc_worker import _call, _log, _log_records
+from pyproc_worker import _call, _log, _log_records, _unpatched
 from pyproc_worker._call import Call
 from pyproc_worker._records import SPANS, channel_for
 
@@ -126,7 +125,7 @@ def _current_ids() -> Ids | None:
 class _Provider:
     settled = False
     """It has been seen to who takes the spans that functions make."""
-    lock = threading.Lock()
+    lock = _unpatched.Lock()
 
 
 def _settle_provider(call: Call) -> None:

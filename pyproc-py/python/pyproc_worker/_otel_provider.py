@@ -7,7 +7,6 @@ parent is not, because the pool decides which traces there are.
 from __future__ import annotations
 
 import os
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from pyproc_worker import _unpatched
 from pyproc_worker._json_text import text_of
 from pyproc_worker._otel_spans import LONGEST_TEXT, send_span
 
@@ -136,7 +136,7 @@ class Span(trace.Span):
         self.status = Status()
         self.dropped_events = 0
         self.dropped_links = 0
-        self._lock = threading.Lock()
+        self._lock = _unpatched.Lock()
         self._context = SpanContext(
             parent.trace_id, _new_id(), False, TraceFlags(parent.trace_flags), parent.trace_state
         )

@@ -7,9 +7,9 @@ leaves with what that method sends.
 
 import contextlib
 import socket
-import threading
 import time
 
+from pyproc_worker import _unpatched
 from pyproc_worker._frames import Bytes
 
 
@@ -18,7 +18,7 @@ class Outgoing:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._lock = threading.Lock()
+        self._lock = _unpatched.Lock()
         self._waiting = bytearray()
         self._offered = bytearray()  # what is done with it at once needs no lock
         self._closed = False
@@ -84,7 +84,7 @@ class Outgoing:
 
     def abandon(self) -> None:
         """In a forked process: nothing is sent from now on."""
-        self._lock = threading.Lock()  # the old one may be held by a thread that isn't here
+        self._lock = _unpatched.Lock()  # the old one may be held by a thread that isn't here
         self._closed = True
 
     def _send(self, frames: bytes) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 
-from pyproc_worker import _channel
+from pyproc_worker import _channel, _unpatched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ class Lost:
     """How many records a client has missed since it was last told."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a record may be lost within the garbage collector
+        self._lock = _unpatched.RLock()  # a record may be lost within the garbage collector
         self._counts: dict[Channel, dict[str, int]] = {}
 
     def add(self, channel: Channel, kind: str) -> None:
@@ -53,7 +52,7 @@ class Lost:
 
     def on_fork(self) -> None:
         """In a child nobody is told anything; the lock may be held by a thread that isn't here."""
-        self._lock = threading.RLock()
+        self._lock = _unpatched.RLock()
 
 
 lost = Lost()

@@ -10,7 +10,7 @@ import os
 import sys
 from importlib import import_module
 
-from pyproc_worker import _log, _wrapped
+from pyproc_worker import _log, _unpatched, _wrapped
 from pyproc_worker._forwarding import Forwarding
 from pyproc_worker._listener import listening
 from pyproc_worker._settings import Settings
@@ -91,7 +91,9 @@ def _start(socket_path: str | None, resources: contextlib.ExitStack) -> Callable
     termination = resources.enter_context(Termination())
     resources.enter_context(_wrapped.watching(settings, termination))
     resources.enter_context(Forwarding(settings.forward_logs))
-    _log.info(f"serving on {path}, core: {description}")
+    patched_by = _unpatched.patched_by()
+    beside = f", beside the greenlets of {patched_by}" if patched_by else ""
+    _log.info(f"serving on {path}, core: {description}{beside}")
     _prepare_memory()
     return functools.partial(serve, listener, settings, termination)
 

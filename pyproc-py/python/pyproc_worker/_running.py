@@ -3,7 +3,7 @@
 import threading
 from typing import Callable, Optional
 
-from pyproc_worker import _limits
+from pyproc_worker import _limits, _unpatched
 
 
 class RunningCall:
@@ -35,7 +35,7 @@ class Running:
     """The loop adds to it, and the thread of the event loop takes away."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = _unpatched.Lock()
         self._calls: dict[int, RunningCall] = {}
         self._size = 0
 

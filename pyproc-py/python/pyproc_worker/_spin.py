@@ -20,7 +20,7 @@ class Spin:
     messages have come in sleep. While nothing comes there is none at all.
     """
 
-    def __init__(self, poll: select.poll, duration_us: int) -> None:
+    def __init__(self, poll: "select.poll", duration_us: int) -> None:
         self._poll = poll
         self._duration = duration_us / 1_000_000
         self._misses = 0

@@ -26,6 +26,7 @@ class Termination:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
+        self._in_main = False
         self._old_wakeup = -1
         self._old_handler: Any = None
         self._catches = False
@@ -50,12 +51,15 @@ class Termination:
             self._reader.recv(4096)
 
     def __enter__(self) -> Termination:
-        if threading.current_thread() is threading.main_thread():
+        try:
             self._old_wakeup = signal.set_wakeup_fd(
                 self._writer.fileno(), warn_on_full_buffer=False
             )
-            self._old_handler = signal.getsignal(signal.SIGTERM)
-            self._catches = self._old_handler in (signal.SIG_DFL, signal.SIG_IGN)
+        except ValueError:  # in another thread than the main one
+            return self
+        self._in_main = True
+        self._old_handler = signal.getsignal(signal.SIGTERM)
+        self._catches = self._old_handler in (signal.SIG_DFL, signal.SIG_IGN)
         if self._catches:
             signal.signal(signal.SIGTERM, self._on_signal)
             _forks.guarded = True
@@ -67,7 +71,7 @@ class Termination:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if threading.current_thread() is threading.main_thread():
+        if self._in_main:
             signal.set_wakeup_fd(self._old_wakeup)
         if self._catches:
             _forks.guarded = False

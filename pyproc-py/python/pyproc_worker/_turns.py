@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Callable
 
+from pyproc_worker import _unpatched
 from pyproc_worker._answers import Callee, Runnable
 from pyproc_worker._cancel import call_with_event
 from pyproc_worker._connection import Connection, Waiting
@@ -108,17 +109,17 @@ class Turns:
     @contextlib.contextmanager
     def _watching(self) -> Iterator[None]:
         """Lets another thread look at the sockets meanwhile; this one does not touch them."""
-        over = threading.Event()
+        is_over = False
 
         def watch() -> None:
-            while not over.is_set():
+            while not is_over:
                 self._look()
 
-        thread = threading.Thread(target=watch, name="pyproc-watch", daemon=True)
+        thread = _unpatched.Thread(watch, "pyproc-watch")
         thread.start()
         try:
             yield
         finally:
-            over.set()
+            is_over = True
             self._wake()
             thread.join()

@@ -49,6 +49,8 @@ pub(crate) struct Server<'a, 'py> {
     wake: &'a UnixStream,
     parent_pid: Option<u32>,
     spin: Spin,
+    /// See `_unpatched.py`.
+    wait_with_greenlets: Option<Bound<'py, PyAny>>,
     connections: Vec<Polled>,
     ready: VecDeque<Place>,
     deaf: bool,
@@ -71,6 +73,7 @@ pub(crate) struct Sources<'a, 'py> {
     pub(crate) termination_fd: BorrowedFd<'a>,
     pub(crate) wake: &'a UnixStream,
     pub(crate) parent_pid: Option<u32>,
+    pub(crate) wait_with_greenlets: Option<Bound<'py, PyAny>>,
 }
 
 impl<'a, 'py> Server<'a, 'py> {
@@ -94,6 +97,7 @@ impl<'a, 'py> Server<'a, 'py> {
             wake: sources.wake,
             parent_pid: sources.parent_pid,
             spin: Spin::new(spin, core.limits),
+            wait_with_greenlets: sources.wait_with_greenlets,
             connections: Vec::new(),
             ready: VecDeque::new(),
             deaf: false,

@@ -1,6 +1,7 @@
 //! Waiting until something has happened.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
@@ -50,6 +51,7 @@ impl Server<'_, '_> {
                 },
             ),
         ];
+        let timeout = self.let_greenlets_run(listens, timeout)?;
         let connections = self.connections.iter();
         let connections = connections.map(|one| PollFd::new(&*one.socket, one.interest));
         let mut fds: Vec<PollFd<'_>> = fixed.into_iter().chain(connections).collect();
@@ -57,6 +59,32 @@ impl Server<'_, '_> {
         let events: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
         drop(fds);
         Ok(self.happened(&events))
+    }
+
+    /// If threads are greenlets, waits while these run. Returns how long to wait now.
+    fn let_greenlets_run(
+        &self,
+        listens: bool,
+        timeout: Option<Duration>,
+    ) -> PyResult<Option<Duration>> {
+        let Some(wait) = &self.wait_with_greenlets else {
+            return Ok(timeout);
+        };
+        if timeout == Some(Duration::ZERO) {
+            return Ok(timeout);
+        }
+        let mut interests: Vec<(i32, u16)> = vec![
+            (self.termination_fd.as_raw_fd(), PollFlags::IN.bits()),
+            (self.wake.as_raw_fd(), PollFlags::IN.bits()),
+        ];
+        if listens {
+            interests.push((self.listener.as_raw_fd(), PollFlags::IN.bits()));
+        }
+        let connections = self.connections.iter();
+        interests.extend(connections.map(|one| (one.socket.as_raw_fd(), one.interest.bits())));
+        let milliseconds = timeout.map(|timeout| timeout.as_secs_f64() * 1000.0);
+        wait.call1((interests, milliseconds))?;
+        Ok(Some(Duration::ZERO))
     }
 
     pub(super) fn happened(&self, events: &[PollFlags]) -> Happened {
