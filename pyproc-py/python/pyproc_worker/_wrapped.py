@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 
-from pyproc_worker import _log
+from pyproc_worker import _log, _unpatched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from pyproc_worker._settings import Settings
     from pyproc_worker._termination import Termination
@@ -44,23 +44,21 @@ def watching(settings: Settings, termination: Termination) -> Iterator[None]:
         termination.request()
         yield
         return
-    over = threading.Event()
-    watch = threading.Thread(
-        target=_watch, args=(pool, wrapper, termination, over), name="pyproc-parent", daemon=True
-    )
-    watch.start()
+    over = _unpatched.Lock()  # released when it is
+    over.acquire()
+    _unpatched.Thread(lambda: _watch(pool, wrapper, termination, over), "pyproc-parent").start()
     try:
         yield
     finally:
-        over.set()
+        over.release()
 
 
-def _watch(pool: int, wrapper: int, termination: Termination, over: threading.Event) -> None:
+def _watch(pool: int, wrapper: int, termination: Termination, over: Any) -> None:
     while os.getppid() == wrapper and _lives(pool):
-        if over.wait(CHECK):
+        if over.acquire(timeout=CHECK):
             return
     termination.request()
-    if not over.wait(LONGEST_END):
+    if not over.acquire(timeout=LONGEST_END):
         # Without a wrapper, the system would have done so at once.
         os.kill(os.getpid(), signal.SIGKILL)
 
