@@ -310,8 +310,8 @@ impl Pool {
 
     /// Ends the pool in order: refuses new calls, waits up to `deadline` for those that it has, fails
     /// the rest with [`Error::ShutDown`], tells the workers to end (SIGTERM), and kills those that don't
-    /// within the rest of `deadline`, or half a second if that is longer. External workers
-    /// are only disconnected.
+    /// within the rest of `deadline`, or half a second if that is longer. What workers leave running gets SIGTERM, and
+    /// is killed two seconds later. External workers are only disconnected.
     ///
     /// # Cancellation safety
     ///
@@ -332,6 +332,7 @@ impl Pool {
         while let Some(ended) = tasks.join_next().await {
             killed += ended.unwrap_or(1);
         }
+        shared.groups.cleared().await;
         self.handle.remove_sockets();
         ShutdownReport { cut_off, killed }
     }
@@ -387,6 +388,7 @@ async fn end_all(shared: &Shared) {
     for (worker, process) in processes {
         last_words(shared, worker, &process).await;
     }
+    shared.groups.cleared().await;
 }
 
 /// Starts all workers at the same time. The first that fails ends the others.

@@ -20,7 +20,7 @@ use crate::{
     scheduler::{Limits, Scheduler},
     several::together,
     watch::{Seen, Watch},
-    worker::Process,
+    worker::{Groups, Process},
 };
 
 /// What the handles of a pool and its tasks have in common.
@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     /// A call with an earlier deadline than all others was submitted, or refusals are to be said later.
     pub(crate) earlier_deadline: Condvar,
     workers: Mutex<Vec<Worker>>,
+    pub(crate) groups: Groups,
 }
 
 /// Without the calls, whose inputs and headers may be secret.
@@ -136,6 +137,7 @@ impl Shared {
             scheduler: Mutex::new(Scheduler::new(workers, limits)),
             earlier_deadline: Condvar::new(),
             workers: Mutex::new((0..workers).map(unborn).collect()),
+            groups: Groups::new(),
         }
     }
 

@@ -3,10 +3,20 @@
 use std::{
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::net::UnixStream;
+use rustix::process::{
+    Pid, Signal, WaitOptions, kill_process, kill_process_group, test_kill_process_group, waitpgid,
+};
+use tokio::{net::UnixStream, sync::watch, time::timeout};
+
+/// How long what a worker has started may outlive it.
+const TO_TIDY_UP: Duration = Duration::from_secs(2);
+
+/// Between two looks whether anything of it is left.
+const LOOK: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Clone)]
 pub(super) struct Group {
@@ -63,12 +73,41 @@ impl Group {
         }
     }
 
-    /// SIGKILL to all.
+    /// SIGKILL to the worker, and SIGTERM to all that it has started, which [`clear`](Self::clear) waits for.
     pub(super) fn kill(&self) {
-        self.signal(Signal::KILL);
+        let reaped = self.reaped();
+        if !*reaped {
+            // They may have ended already, which is what is wanted.
+            let _ = kill_process(self.leader, Signal::KILL);
+            let _ = kill_process_group(self.leader, Signal::TERM);
+        }
+        drop(reaped);
         if let Some(python) = self.python.get() {
             python.signal(Signal::KILL);
         }
+    }
+
+    /// Waits until all that the worker has started is gone, and kills what takes long. For the time after [`kill`](Self::kill) and
+    /// [`reap`](Self::reap).
+    ///
+    /// Python's resource tracker ignores SIGTERM. It unlinks shared memory and semaphores when all who could use them are gone.
+    ///
+    /// The system gives the group's id to nobody as long as the group has a member, and it had one at the look just before.
+    pub(super) fn clear(&self) {
+        let deadline = Instant::now() + TO_TIDY_UP;
+        while self.has_members() {
+            if Instant::now() >= deadline {
+                let _ = kill_process_group(self.leader, Signal::KILL);
+                return;
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn has_members(&self) -> bool {
+        // Orphans are the service's own to reap where that is process 1, as in a container.
+        while let Ok(Some(_)) = waitpgid(self.leader, WaitOptions::NOHANG) {}
+        test_kill_process_group(self.leader).is_ok()
     }
 
     /// Reaps the leader while nobody can signal the group.
@@ -88,6 +127,27 @@ impl Group {
 
     fn reaped(&self) -> MutexGuard<'_, bool> {
         self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The groups of a pool, as long as anything of them is left.
+#[derive(Debug)]
+pub(crate) struct Groups(watch::Sender<()>);
+
+impl Groups {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(()))
+    }
+
+    /// Stands for one of them.
+    pub(super) fn enter(&self) -> watch::Receiver<()> {
+        self.0.subscribe()
+    }
+
+    /// Waits until all are gone that have been told to end.
+    pub(crate) async fn cleared(&self) {
+        // Only a process that waits for a broken device takes longer.
+        let _ = timeout(TO_TIDY_UP * 2, self.0.closed()).await;
     }
 }
 

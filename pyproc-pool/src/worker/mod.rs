@@ -19,6 +19,7 @@ mod start;
 mod tail;
 
 pub(crate) use death::last_words;
+pub(crate) use group::Groups;
 pub(crate) use lifecycle::Lifecycle;
 pub(crate) use process::Process;
 pub(crate) use reload::{Reload, SHORTEST_GRACE};

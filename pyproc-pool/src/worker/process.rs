@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     fork_exec,
-    group::{Group, KillOnDrop, Python},
+    group::{Group, Groups, KillOnDrop, Python},
     output::Output,
     sink::Destination,
     tail::Tail,
@@ -63,6 +63,7 @@ impl Process {
         mut command: Command,
         socket: PathBuf,
         to: Destination,
+        groups: &Groups,
     ) -> io::Result<Self> {
         use std::os::unix::process::CommandExt;
 
@@ -74,11 +75,15 @@ impl Process {
         let command = Box::new(command);
         let (started, on_start) = oneshot::channel();
         let (exited, exit) = watch::channel(None);
+        let place = groups.enter();
         // The thread lives as long as the child, as the death signal requires.
         thread::Builder::new()
             .name("pyproc-process".into())
             .stack_size(128 * 1024)
-            .spawn(move || run(command, &socket, started, &exited))?;
+            .spawn(move || {
+                run(command, &socket, started, &exited);
+                drop(place);
+            })?;
         let group = on_start
             .await
             .map_err(|_| io::Error::other("the thread of the worker's process died"))??;
@@ -104,7 +109,7 @@ impl Process {
         self.group.0.terminate();
     }
 
-    /// Ends the process at once, and all that it started: SIGKILL.
+    /// Ends the process at once: SIGKILL. All that it started follows in a moment.
     pub(crate) fn kill(&self) {
         self.group.0.kill();
     }
@@ -129,7 +134,7 @@ impl Process {
     }
 }
 
-/// Spawns the child and waits for its end.
+/// Spawns the child, waits for its end, and then for that of all that it started.
 fn run(
     mut command: Box<Command>,
     socket: &Path,
@@ -154,13 +159,14 @@ fn run(
     // It may have removed it, or not come so far.
     let _ = fs::remove_file(socket);
     exited.send_replace(Some(exit));
+    group.clear();
 }
 
 /// Waits without reaping, so that no signal can hit another process that got the same id.
 fn wait(mut child: Child, group: &Group) -> Exit {
     let end = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while matches!(waitid(WaitId::Pid(group.leader()), end), Err(Errno::INTR)) {}
-    // What the worker left running in its group goes with it. If somebody else has reaped the worker just now, its id
+    // What the worker left running in its group follows it. If somebody else has reaped the worker just now, its id
     // is still that of the group, as long as that has members.
     group.kill();
     group.reap(|| child.wait().map_or(Exit::Lost, Exit::Known))

@@ -115,12 +115,17 @@ impl Slot {
         if let Some(dir) = &config.working_dir {
             command.current_dir(dir);
         }
-        Process::spawn(command, socket.into(), self.destination())
-            .await
-            .map_err(|source| Cause::Spawn {
-                program: config.python_exec.clone(),
-                source,
-            })
+        Process::spawn(
+            command,
+            socket.into(),
+            self.destination(),
+            &self.shared.groups,
+        )
+        .await
+        .map_err(|source| Cause::Spawn {
+            program: config.python_exec.clone(),
+            source,
+        })
     }
 
     fn destination(&self) -> Destination {
