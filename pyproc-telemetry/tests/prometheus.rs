@@ -214,6 +214,10 @@ async fn prometheus_understands_the_dashboard_and_the_alerts() {
     };
     let dashboards = concat!(env!("CARGO_MANIFEST_DIR"), "/dashboards");
     programs.check_config(&format!("{dashboards}/prometheus.yml"));
+    programs.test_rules(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/support/alerts_test.yml"
+    ));
 
     let board = std::fs::read_to_string(format!("{dashboards}/grafana.json")).unwrap();
     let board: Value = serde_json::from_str(&board).unwrap();

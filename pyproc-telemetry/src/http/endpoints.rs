@@ -43,7 +43,7 @@ impl<F: Fn() -> Result<(), String> + Send + Sync> Readiness for F {
 /// Answers `/metrics`, `/healthz` and `/readyz`. Cheap to clone.
 ///
 /// Metrics are gathered and written by a thread of their own, while they are read, and for one scrape at a time: the next one waits for its
-/// turn, which ends early for a reader that has stalled for a second or has taken longer than ten. So an answer takes
+/// turn, which ends early for a reader that stalls for a second, or less if many wait, or takes longer than ten. So an answer takes
 /// little memory, whatever its size.
 #[derive(Clone)]
 pub struct Endpoints {

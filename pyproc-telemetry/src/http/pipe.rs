@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -16,11 +16,12 @@ const CHUNK: usize = 16 * 1024;
 /// What may wait for the reader: more than most services have to say, so that a slow reader holds nobody up.
 const CAPACITY: usize = 256 * 1024;
 
-/// A reader that takes nothing for so long has stalled.
-const STALL: Duration = Duration::from_secs(1);
+/// How long to wait for room before the writer's patience is asked.
+const TICK: Duration = Duration::from_millis(20);
 
-/// Whether the writer may go on, asked before each chunk and while the reader stalls, which the argument says.
-pub(super) type Patience = Box<dyn Fn(bool) -> bool + Send>;
+/// Whether the writer may go on with a reader that has taken nothing for so long; asked before each chunk, and while the reader
+/// stalls.
+pub(super) type Patience = Box<dyn Fn(Duration) -> bool + Send>;
 
 pub(super) fn pipe(patience: Patience) -> (Writer, Reader) {
     let pipe = Arc::new(Pipe::default());
@@ -78,13 +79,14 @@ impl Writer {
         if chunk.is_empty() {
             return Ok(());
         }
+        let begin = Instant::now();
         let mut state = self.pipe.lock();
         loop {
             let wait = |state: &mut State| state.bytes >= CAPACITY && !state.reader_is_gone;
-            let waited = self.pipe.room.wait_timeout_while(state, STALL, wait);
+            let waited = self.pipe.room.wait_timeout_while(state, TICK, wait);
             let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = woken;
-            if !(self.patience)(timeout.timed_out()) {
+            if !(self.patience)(begin.elapsed()) {
                 let reason = "the reader is too slow, and others wait";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
             }
@@ -213,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_stalls_has_so_much_at_most_and_is_given_up_when_patience_ends() {
-        let (mut writer, mut reader) = pipe(Box::new(|stalls| !stalls));
+        let (mut writer, mut reader) = pipe(Box::new(|stalled| stalled < TICK));
         let error = writer.write_all(&[0; 2 * CAPACITY]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(reader.0.lock().bytes, CAPACITY);

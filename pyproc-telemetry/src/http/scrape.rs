@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
     thread,
@@ -23,13 +23,16 @@ use crate::metrics::exposition::Exposition;
 /// How long a scrape may take while others wait for their turn.
 const TURN: Duration = Duration::from_secs(10);
 
+/// How long its reader may stall while one other waits; less if there are more.
+const STALL: Duration = Duration::from_secs(1);
+
 /// Whose turn it is.
 #[derive(Clone)]
 pub(super) struct Turns(Arc<Inner>);
 
 struct Inner {
     one: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    waiting: AtomicU32,
 }
 
 /// What is read of one scrape.
@@ -49,7 +52,7 @@ impl Turns {
     pub(super) fn new() -> Self {
         Self(Arc::new(Inner {
             one: Arc::new(Semaphore::new(1)),
-            waiting: AtomicUsize::new(0),
+            waiting: AtomicU32::new(0),
         }))
     }
 
@@ -65,8 +68,8 @@ impl Turns {
         })
     }
 
-    fn somebody_waits(&self) -> bool {
-        self.0.waiting.load(Ordering::Relaxed) > 0
+    fn waiting(&self) -> u32 {
+        self.0.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -95,10 +98,11 @@ impl Wait {
     /// Its turn has come, and lasts until all is written, which need not be read yet.
     fn start(&self, turn: Option<OwnedSemaphorePermit>) -> io::Result<Reader> {
         let (turns, began) = (self.turns.clone(), Instant::now());
-        let (writer, reader) = pipe(Box::new(move |stalls| {
-            let is_too_long = stalls || began.elapsed() > TURN;
-            !is_too_long || !turns.somebody_waits()
-        }));
+        let patience = move |stalled| match turns.waiting() {
+            0 => true,
+            waiting => began.elapsed() < TURN && stalled < STALL / waiting,
+        };
+        let (writer, reader) = pipe(Box::new(patience));
         let exposition = self.exposition.clone();
         thread::Builder::new()
             .name("pyproc-metrics".into())

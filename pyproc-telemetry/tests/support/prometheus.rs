@@ -53,8 +53,17 @@ impl Programs {
 
     /// Fails unless `promtool check config` accepts it, and the rules that it names.
     pub(crate) fn check_config(&self, path: &str) {
+        self.run_promtool(["check", "config", path]);
+    }
+
+    /// Fails unless the rules do what this file of `promtool test rules` says.
+    pub(crate) fn test_rules(&self, path: &str) {
+        self.run_promtool(["test", "rules", path]);
+    }
+
+    fn run_promtool(&self, arguments: [&str; 3]) {
         let mut promtool = Command::new(self.0.join("promtool"));
-        let output = promtool.args(["check", "config", path]).output().unwrap();
+        let output = promtool.args(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
 }
