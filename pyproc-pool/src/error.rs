@@ -8,6 +8,8 @@ use std::{
 
 use pyproc_protocol::{EncodeError, SessionError, v2::Codec};
 
+use crate::printable::Printable;
+
 /// Why a call, or the start of a pool, failed.
 ///
 /// [`kind`](Self::kind) is for telling failures apart in code and in metrics,
@@ -278,8 +280,9 @@ pub struct RemoteException {
 
 impl fmt::Display for RemoteException {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.type_name.as_deref().unwrap_or("an error");
-        write!(f, "`{}` raised {name}: {}", self.method, self.message)
+        let name = Printable(self.type_name.as_deref().unwrap_or("an error"));
+        let (method, message) = (&self.method, Printable(&self.message));
+        write!(f, "`{method}` raised {name}: {message}")
     }
 }
 
@@ -429,7 +432,7 @@ fn timed_out(socket: &Path, limit: Duration, listened: bool) -> String {
     }
     format!(
         "nobody listened on {socket:?} within start_timeout ({limit:?}); \
-         does the worker's script call run_worker()?"
+         a worker in Python listens when its script calls run_worker()"
     )
 }
 
@@ -491,11 +494,11 @@ fn at(path: &str) -> String {
 fn write_output(f: &mut fmt::Formatter<'_>, output: &str) -> fmt::Result {
     match output.trim_end() {
         "" => Ok(()),
-        output => write!(f, "; its last output:\n{output}"),
+        output => write!(f, "; its last output:\n{}", Printable(output)),
     }
 }
 
-/// An error and all that caused it, in one line of text.
+/// An error and all that caused it, which may quote a worker, as one text.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -503,5 +506,5 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    text
+    Printable(&text).to_string()
 }

@@ -84,6 +84,7 @@ mod outbox;
 mod outgoing;
 mod pending;
 mod pool;
+mod printable;
 mod python_log;
 mod queue;
 mod read;
