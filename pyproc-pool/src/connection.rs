@@ -311,6 +311,7 @@ impl Connection {
     pub(crate) fn wire(&self) -> Wire {
         Wire {
             half: Arc::downgrade(&self.write),
+            origin: None,
             spins: self.busy == 1 && !self.spin.is_off(),
         }
     }

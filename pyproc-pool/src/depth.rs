@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Depth {
     max: usize,
+    /// How far ahead calls are sent, and how many at least.
+    ahead: (Duration, usize),
     /// Smoothed time from one answer to the next while the worker is busy.
     per_answer: Option<Duration>,
     /// When the worker last answered, or began after a rest.
@@ -18,21 +20,35 @@ pub(crate) struct Depth {
 const HORIZON: Duration = Duration::from_millis(1);
 const SHALLOW: usize = 2;
 
+/// Where it is to be known which call the worker runs, it has a second one only if calls are so short that to wait
+/// for the next would take longer than they do.
+const NEAR: Duration = Duration::from_micros(100);
+
 impl Depth {
     pub(crate) fn new(max: usize) -> Self {
         Self {
             max,
+            ahead: (HORIZON, SHALLOW),
             per_answer: None,
             since: None,
         }
     }
 
+    /// With one call at a time, unless calls are very short.
+    pub(crate) fn one_by_one(max: usize) -> Self {
+        Self {
+            ahead: (NEAR, 1),
+            ..Self::new(max)
+        }
+    }
+
     pub(crate) fn get(&self) -> usize {
-        let shallow = SHALLOW.min(self.max);
+        let (horizon, shallow) = self.ahead;
+        let shallow = shallow.min(self.max);
         let Some(per_answer) = self.per_answer else {
             return shallow;
         };
-        let fits = HORIZON.as_nanos() / per_answer.as_nanos().max(1);
+        let fits = horizon.as_nanos() / per_answer.as_nanos().max(1);
         usize::try_from(fits)
             .unwrap_or(self.max)
             .clamp(shallow, self.max)
@@ -62,7 +78,10 @@ mod tests {
 
     /// The depth after 50 rounds in which `depth` answers come `each` apart.
     fn settled(max: usize, each: Duration) -> usize {
-        let mut depth = Depth::new(max);
+        settles(Depth::new(max), each)
+    }
+
+    fn settles(mut depth: Depth, each: Duration) -> usize {
         let mut now = Instant::now();
         depth.on_busy(now);
         for _ in 0..50 {
@@ -97,6 +116,13 @@ mod tests {
     fn the_limit_of_one_is_kept() {
         assert_eq!(Depth::new(1).get(), 1);
         assert_eq!(settled(1, Duration::from_micros(2)), 1);
+    }
+
+    #[test]
+    fn one_by_one_only_very_short_calls_are_sent_ahead() {
+        let settled = |micros| settles(Depth::one_by_one(64), Duration::from_micros(micros));
+        assert_eq!(Depth::one_by_one(64).get(), 1);
+        assert_eq!((settled(5000), settled(100), settled(10)), (1, 1, 10));
     }
 
     #[test]

@@ -8,9 +8,10 @@ use crate::{
     call_table::CallId,
     depth::Depth,
     methods::{MethodId, MethodTable},
-    outgoing::Outgoing,
+    outgoing::{Outgoing, Trace},
     scheduler::{InOrder, Limits},
     sending::{Next, Sending, Wire},
+    worker::{Calling, Origin},
 };
 
 /// The way to one worker.
@@ -26,6 +27,8 @@ pub(crate) struct Lane {
     sending: Sending,
     /// Of a worker that answers in the order of its requests: those that it has not answered.
     pub(crate) in_order: Option<InOrder>,
+    /// Of such a worker, whose output is logged: who wants to know which call it has.
+    origin: Option<Arc<Origin>>,
 }
 
 #[derive(Debug)]
@@ -73,6 +76,7 @@ impl Lane {
             limits,
             sending: Sending::default(),
             in_order: None,
+            origin: None,
         }
     }
 
@@ -129,11 +133,21 @@ impl Lane {
     }
 
     /// A worker is ready, with this way to it. Returns the payloads that are not needed any more.
-    pub(crate) fn open(&mut self, link: Link, wire: Wire) -> impl Iterator<Item = Bytes> + use<> {
-        let in_order = link.is_plain.then(InOrder::default);
+    pub(crate) fn open(
+        &mut self,
+        link: Link,
+        mut wire: Wire,
+    ) -> impl Iterator<Item = Bytes> + use<> {
+        let (is_plain, origin) = (link.is_plain, wire.origin.take());
         let before = self.enter(LaneState::Up(link));
+        if is_plain {
+            self.in_order = Some(InOrder::default());
+            self.origin = origin;
+        }
         self.sending = Sending::to(wire);
-        self.in_order = in_order;
+        if self.origin.is_some() {
+            self.depth = Depth::one_by_one(self.limits.max_in_flight);
+        }
         before
     }
 
@@ -141,6 +155,9 @@ impl Lane {
     pub(crate) fn enter(&mut self, state: LaneState) -> impl Iterator<Item = Bytes> + use<> {
         self.state = state;
         self.depth = Depth::new(self.limits.max_in_flight);
+        if let Some(origin) = self.origin.take() {
+            origin.forget_calls();
+        }
         let unsent = mem::take(&mut self.sending).into_payloads();
         let unanswered = self.in_order.take().map(InOrder::into_payloads);
         unsent.chain(unanswered.into_iter().flatten())
@@ -181,6 +198,13 @@ impl Lane {
         self.in_flight += 1;
         self.concurrent += usize::from(concurrent);
         self.sending.on_request();
+        if let Some(origin) = &self.origin {
+            origin.on_request(Calling {
+                function: method.0.into(),
+                trace: envelope.trace.map(Trace::above_execution),
+                baggage: envelope.headers.get("baggage").cloned(),
+            });
+        }
         Ok(buffer)
     }
 
@@ -211,6 +235,9 @@ impl Lane {
 
     /// The worker is rid of one call.
     pub(crate) fn on_answer(&mut self, concurrent: bool) {
+        if let Some(origin) = &self.origin {
+            origin.on_answer();
+        }
         self.in_flight -= 1;
         self.concurrent -= usize::from(concurrent);
     }

@@ -48,6 +48,8 @@ pub(crate) struct Inbound {
     /// The worker's slot.
     pub(crate) worker: usize,
     pub(crate) pid: Option<u32>,
+    /// It says that it is not written in Python.
+    pub(crate) foreign: bool,
     /// Where the last of what it said is kept.
     pub(crate) tail: Option<Tail>,
     /// Lines, as in the frames.
@@ -91,10 +93,11 @@ impl Records {
     }
 
     /// Another process reports for this worker from now on.
-    pub(crate) fn begin(&self, worker: usize, pid: Option<u32>, tail: Option<Tail>) {
+    pub(crate) fn begin(&self, worker: usize, pid: Option<u32>, foreign: bool, tail: Option<Tail>) {
         let next = Inbound {
             worker,
             pid,
+            foreign,
             tail,
             ..Inbound::default()
         };
@@ -196,6 +199,7 @@ impl Inbound {
         mem::swap(self, empty);
         self.worker = empty.worker;
         self.pid = empty.pid;
+        self.foreign = empty.foreign;
         self.tail.clone_from(&empty.tail);
     }
 }

@@ -84,7 +84,7 @@ impl Reports {
             match Record::read_line(line) {
                 Ok(Some(record)) => {
                     keep_print(&record, inbound);
-                    self.tell(from, record, line.len(), now);
+                    self.tell(from, record, line.len(), inbound.foreign, now);
                 }
                 // Of a later release.
                 Ok(None) => {}
@@ -97,14 +97,14 @@ impl Reports {
     }
 
     /// `size` is that of the record's line.
-    fn tell(&mut self, from: Reporter, record: Record, size: usize, now: Instant) {
+    fn tell(&mut self, from: Reporter, record: Record, size: usize, foreign: bool, now: Instant) {
         let state = &mut self.workers[from.worker];
         match record {
             Record::Log(mut log) if state.rate.take(size, now) => {
                 if size > LONGEST {
                     bound(&mut log);
                 }
-                self.log(from, &log, now);
+                self.log(from, &log, foreign, now);
             }
             Record::Log(_) => state.lost.over_rate.add(1),
             Record::Span(span) => self.observe(from, WorkerRecord::Span(span)),
@@ -127,7 +127,7 @@ impl Reports {
         }
     }
 
-    fn log(&mut self, from: Reporter, record: &LogRecord, now: Instant) {
+    fn log(&mut self, from: Reporter, record: &LogRecord, foreign: bool, now: Instant) {
         let worker = from.worker;
         let stream = match record.stream.as_deref() {
             None => {
@@ -145,7 +145,7 @@ impl Reports {
             Stream::Stdout => &mut state.stdout,
             Stream::Stderr => &mut state.stderr,
         };
-        transcript.line(&record.message, Context::of(record, from.pid, false), now);
+        transcript.line(&record.message, Context::of(record, from.pid, foreign), now);
     }
 
     /// Says what was lost, and what was held back for long enough. Returns when to do so again.

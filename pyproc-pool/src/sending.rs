@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::net::unix::OwnedWriteHalf;
 
-use crate::outbox::Outbox;
+use crate::{outbox::Outbox, worker::Origin};
 
 /// What is on its way to one worker.
 #[derive(Debug, Default)]
@@ -38,6 +38,8 @@ pub(crate) struct Sending {
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
     pub(crate) half: Weak<OwnedWriteHalf>,
+    /// Who reads what the worker's process prints, to be told which call it has if the worker does not say.
+    pub(crate) origin: Option<Arc<Origin>>,
     /// The connection's task looks for answers instead of sleeping, and is to know that one will come.
     pub(crate) spins: bool,
 }

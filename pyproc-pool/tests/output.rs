@@ -9,14 +9,37 @@
 mod events;
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use events::{OUTPUT, POOL, PYTHON, fields, listen};
-use pyproc_pool::WorkerOutput;
+use pyproc_pool::{
+    Pool, WorkerOutput,
+    observe::{CallObserver, CallStart, Carried, Observer},
+    protocol::v2::TraceContext,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use support::{cores, odd, ours, pids, until};
+use tokio::task::JoinSet;
 use tracing::Level;
+
+/// Puts each call into the same span.
+#[derive(Debug)]
+struct InSpan;
+
+impl Observer for InSpan {
+    fn begin(&self, _: &CallStart<'_>, carried: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+        carried.trace = Some(TraceContext {
+            trace_id: [7; 16],
+            span_id: [8; 8],
+            flags: 1,
+        });
+        None
+    }
+}
 
 #[tokio::test]
 async fn what_a_worker_prints_comes_line_by_line() {
@@ -38,8 +61,16 @@ async fn what_a_worker_prints_comes_line_by_line() {
             .map(|it| (it.level, it.fields_without(&["stream"])))
             .collect::<Vec<_>>()
     };
-    let line = |text| (Level::INFO, fields([("message", text), ("worker_id", "0")]));
+    let line = |text| {
+        let said = [
+            ("message", text),
+            ("worker_id", "0"),
+            ("function_name", "say"),
+        ];
+        (Level::INFO, fields(said))
+    };
     let low = fields([
+        ("function_name", "say"),
         ("message", "low"),
         ("worker_id", "0"),
         ("logger", "shop"),
@@ -51,6 +82,7 @@ async fn what_a_worker_prints_comes_line_by_line() {
     );
     let traceback = "Traceback (most recent call last):\n  File \"a.py\"\nKeyError: 'x'";
     let no = fields([
+        ("function_name", "say"),
         ("message", "no"),
         ("worker_id", "0"),
         ("logger", "shop.cart"),
@@ -184,4 +216,77 @@ async fn the_end_of_one_worker_does_not_break_off_the_traceback_of_another() {
         said.is_empty() || begin.elapsed() >= Duration::from_secs(2),
         "{said:?}"
     );
+}
+
+/// A call of an old worker that prints `text` to stderr, with a request id.
+async fn say_as(pool: &Pool, id: &str, text: String) {
+    let body = json!({"2": text});
+    let request = pool.request("say", &body);
+    let request = request.header("baggage", format!("request_id={id}"));
+    let _: Value = request.call().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_an_old_worker_prints_comes_with_the_ids_of_its_call() {
+    let (events, _guard) = listen(Level::INFO);
+    let pool = odd(1)
+        .output(WorkerOutput::Log)
+        .observer(Arc::new(InSpan))
+        .start()
+        .await
+        .unwrap();
+    const CALLS: usize = 50;
+    let traceback = "Traceback (most recent call last):\n  File \"a.py\"\nKeyError: 'x'\n";
+    for call in 0..CALLS {
+        let id = format!("r-{call}");
+        let log = "2026-11-21 12:00:00,123 - pyproc_worker - ERROR - Error in method 'say': ";
+        // The last line of a call has no end.
+        say_as(&pool, &id, format!("{log}{traceback}{id}")).await;
+    }
+    until("all is said", || events.of(OUTPUT).len() == 2 * CALLS).await;
+    for (number, told) in events.of(OUTPUT).iter().enumerate() {
+        let id = format!("r-{}", number / 2);
+        assert_eq!(told.fields["function_name"], "say");
+        assert_eq!(told.fields["trace_id"], "07".repeat(16));
+        assert_eq!(told.fields["span_id"], "08".repeat(8));
+        assert_eq!(told.fields["fields"], json!({"request_id": id}).to_string());
+        match number % 2 {
+            0 => {
+                assert_eq!(told.message(), "Error in method 'say': KeyError: 'x'");
+                assert_eq!(told.fields["exception"], traceback.trim_end());
+                assert_eq!(told.level, Level::ERROR);
+            }
+            _ => assert_eq!(told.message(), id),
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_line_of_an_old_worker_under_load_has_the_ids_of_another_call() {
+    let (events, _guard) = listen(Level::INFO);
+    const CALLS: usize = 2000;
+    let builder = odd(2).output(WorkerOutput::Log).max_queue(CALLS);
+    let pool = builder.start().await.unwrap();
+    let mut calls = JoinSet::new();
+    for call in 0..CALLS {
+        let pool = pool.clone();
+        calls.spawn(async move {
+            let id = format!("r-{call}");
+            say_as(&pool, &id, format!("{id}\n{id}\n")).await;
+        });
+    }
+    calls.join_all().await;
+    until("all is said", || events.of(OUTPUT).len() == 2 * CALLS).await;
+    let (mut known, mut unknown) = (0, 0);
+    for told in events.of(OUTPUT) {
+        match told.fields.get("fields") {
+            Some(fields) => {
+                let id = told.message();
+                assert_eq!(*fields, json!({"request_id": id}).to_string());
+                known += 1;
+            }
+            None => unknown += 1,
+        }
+    }
+    assert!(known > 0, "{unknown} lines had no ids");
 }

@@ -12,7 +12,7 @@ mod trace;
 mod transcript;
 
 pub(crate) use assembler::QUIET;
-pub(crate) use entry::{Context, Stream, beside_the_message};
+pub(crate) use entry::{Context, Ids, Stream, beside_the_message};
 pub(crate) use event::as_text;
 pub(crate) use rate::{Rate, Tally};
 pub(crate) use severity::Severity;

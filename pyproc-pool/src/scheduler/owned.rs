@@ -96,6 +96,7 @@ async fn what_a_caller_has_not_written_outlives_the_lock_whenever_the_worker_goe
         let wire = Wire {
             half: Arc::downgrade(&half),
             spins: false,
+            ..Wire::default()
         };
         up(&mut scheduler, 2, wire);
         let (request, is_alive) = owned();

@@ -44,7 +44,11 @@ impl Way {
 
     fn spinning(&self, spins: bool) -> Sending {
         let half = Arc::downgrade(&self.wire);
-        Sending::to(Wire { half, spins })
+        Sending::to(Wire {
+            half,
+            spins,
+            ..Wire::default()
+        })
     }
 }
 

@@ -1,8 +1,17 @@
 //! From what one stream of a worker says to events.
 
-use std::time::{Duration, Instant};
+use std::{
+    mem::MaybeUninit,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::flood::Flood;
+use rustix::io::Errno;
+
+use super::{
+    flood::Flood,
+    origin::{Calling, Origin, Piece, is_same},
+};
 use crate::{
     events::Subscriber,
     lines::{Context, QUIET, Rate, Splitter, Stream, Tally, Transcript},
@@ -13,6 +22,10 @@ use crate::{
 pub(super) struct LineLog {
     worker: usize,
     stream: Stream,
+    origin: Arc<Origin>,
+    /// The call that what was read last is of, and what its lines come with.
+    call: Option<Arc<Calling>>,
+    context: Context,
     subscriber: Subscriber,
     splitter: Splitter,
     /// When something last arrived.
@@ -24,11 +37,20 @@ pub(super) struct LineLog {
 }
 
 impl LineLog {
-    pub(super) fn new(worker: usize, stream: Stream, subscriber: Subscriber, rate: u32) -> Self {
+    pub(super) fn new(
+        worker: usize,
+        stream: Stream,
+        origin: Arc<Origin>,
+        subscriber: Subscriber,
+        rate: u32,
+    ) -> Self {
         let now = Instant::now();
         Self {
             worker,
             stream,
+            origin,
+            call: None,
+            context: Context::default(),
             transcript: Transcript::new(worker, stream, subscriber.clone()),
             subscriber,
             splitter: Splitter::default(),
@@ -39,16 +61,46 @@ impl LineLog {
         }
     }
 
-    /// Takes what was read; `emptied` says that there was no more. Returns how long to wait before more is read.
-    pub(super) fn take(&mut self, bytes: &[u8], emptied: bool) -> Option<Duration> {
+    /// Reads what is there, which is returned, and how long to wait before more is read. No bytes are the end.
+    pub(super) fn read<'a>(
+        &mut self,
+        buffer: &'a mut [MaybeUninit<u8>],
+    ) -> Result<(&'a [u8], Option<Duration>), Errno> {
+        let Piece {
+            bytes,
+            emptied,
+            call,
+            foreign,
+        } = self.origin.read(self.stream, buffer)?;
         let now = Instant::now();
+        if !is_same(call.as_ref(), self.call.as_ref()) {
+            self.turn(call, now);
+        }
+        self.context.foreign = foreign;
+        let pause = match bytes.is_empty() {
+            true => None,
+            false => self.take(bytes, emptied, now),
+        };
+        Ok((bytes, pause))
+    }
+
+    /// What follows is of another call.
+    fn turn(&mut self, call: Option<Arc<Calling>>, now: Instant) {
+        self.flush_partial(now);
+        self.transcript.flush();
+        self.context = call.as_ref().map(|it| it.context()).unwrap_or_default();
+        self.call = call;
+    }
+
+    /// Takes what was read; `emptied` says that there was no more. Returns how long to wait before more is read.
+    fn take(&mut self, bytes: &[u8], emptied: bool, now: Instant) -> Option<Duration> {
         self.last = now;
-        let (rate, transcript) = (&mut self.rate, &mut self.transcript);
+        let (rate, transcript, context) = (&mut self.rate, &mut self.transcript, &self.context);
         let (mut lines, mut dropped) = (0, 0);
         self.splitter.feed(bytes, |line| {
             lines += 1;
             match rate.take(line.len(), now) {
-                true => transcript.line(line, Context::default(), now),
+                true => transcript.line(line, context.clone(), now),
                 false => dropped += 1,
             }
         });
@@ -88,9 +140,9 @@ impl LineLog {
     }
 
     fn flush_partial(&mut self, now: Instant) {
-        let transcript = &mut self.transcript;
+        let (transcript, context) = (&mut self.transcript, &self.context);
         self.splitter
-            .flush(|line| transcript.line(line, Context::default(), now));
+            .flush(|line| transcript.line(line, context.clone(), now));
     }
 
     fn say_dropped(&self, dropped: Option<u64>) {
@@ -108,12 +160,14 @@ mod tests {
     use super::*;
 
     fn log(rate: u32) -> LineLog {
-        LineLog::new(0, Stream::Stdout, Subscriber::here(), rate)
+        let pipe = || Arc::new(std::io::pipe().unwrap().0);
+        let origin = Arc::new(Origin::new(pipe(), pipe()));
+        LineLog::new(0, Stream::Stdout, origin, Subscriber::here(), rate)
     }
 
     /// Whether reading is held up before `most` bytes were read.
     fn is_held_up(log: &mut LineLog, piece: &[u8], most: usize) -> bool {
-        (0..most / piece.len()).any(|_| log.take(piece, false).is_some())
+        (0..most / piece.len()).any(|_| log.take(piece, false, Instant::now()).is_some())
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use std::{
     io::{self, PipeReader, PipeWriter},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -12,6 +13,8 @@ use tokio::sync::watch;
 
 use super::{
     flood::BUFFER,
+    origin::Origin,
+    sink::Pipes,
     source::{Next, Source},
     tail::Tail,
 };
@@ -21,6 +24,7 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Output {
     tail: Tail,
+    origin: Option<Arc<Origin>>,
     end: watch::Receiver<()>,
     /// Closed on drop, which ends the thread, also when a child that the worker left behind holds
     /// on to its output.
@@ -28,8 +32,12 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Reads `sources` on a thread of its own, because where it goes may block.
-    pub(super) fn collect(mut sources: Vec<Source>) -> io::Result<Self> {
+    /// Reads the pipes on a thread of its own, because where it goes may block.
+    pub(super) fn collect(pipes: Pipes) -> io::Result<Self> {
+        let Pipes {
+            mut sources,
+            origin,
+        } = pipes;
         let tail = Tail::default();
         let (at_end, end) = watch::channel(());
         let kept = tail.clone();
@@ -44,6 +52,7 @@ impl Output {
             })?;
         Ok(Self {
             tail,
+            origin,
             end,
             _stop: stop,
         })
@@ -53,6 +62,11 @@ impl Output {
     pub(crate) async fn ended(&self) {
         // The sender never sends; it is dropped at the end.
         let _ = self.end.clone().changed().await;
+    }
+
+    /// Who says what is logged.
+    pub(super) fn origin(&self) -> Option<&Arc<Origin>> {
+        self.origin.as_ref()
     }
 
     /// The last of what arrived so far.
@@ -67,7 +81,7 @@ fn copy(sources: &mut Vec<Source>, stop: &PipeReader, kept: &Tail) {
     let mut buffer = Box::new_uninit_slice(BUFFER);
     while !sources.is_empty() {
         let deadline = sources.iter().filter_map(Source::deadline).min();
-        let Some(ready) = wait(sources.iter().map(|it| &it.pipe), stop, deadline) else {
+        let Some(ready) = wait(sources.iter().map(|it| &*it.pipe), stop, deadline) else {
             return;
         };
         let (mut ready, mut pause) = (ready.into_iter(), None);
@@ -131,7 +145,11 @@ mod tests {
     #[tokio::test]
     async fn all_that_was_written_is_kept_when_the_pipe_is_closed() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let output = Output::collect(vec![Source::new(reader, Sink::Nowhere)]).unwrap();
+        let output = Output::collect(Pipes {
+            sources: vec![Source::new(reader, Sink::Nowhere)],
+            origin: None,
+        })
+        .unwrap();
         writer.write_all(b"last words \xff").unwrap();
         drop(writer);
         output.ended().await;

@@ -2,6 +2,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
     thread,
 };
 
@@ -14,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     fork_exec,
     group::{Group, Groups, KillOnDrop, Python},
+    origin::Origin,
     output::Output,
     sink::Destination,
     tail::Tail,
@@ -127,6 +129,11 @@ impl Process {
     /// The last of what it said.
     pub(crate) fn tail(&self) -> &Tail {
         self.output.tail()
+    }
+
+    /// Who says what of its output is logged.
+    pub(super) fn origin(&self) -> Option<&Arc<Origin>> {
+        self.output.origin()
     }
 
     pub(super) fn output(&self) -> &Output {

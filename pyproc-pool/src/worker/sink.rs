@@ -3,10 +3,11 @@
 use std::{
     io::{self, Write},
     process::Command,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Instant,
 };
 
-use super::{flood::Flood, line_log::LineLog, source::Source};
+use super::{flood::Flood, line_log::LineLog, origin::Origin, source::Source};
 use crate::{events::Subscriber, lines::Stream};
 
 /// Where the output of a worker's process goes.
@@ -32,9 +33,16 @@ pub(super) enum Sink {
     Log(Box<LineLog>),
 }
 
+/// The pipes of a process, with its stdout and stderr at their other ends.
+pub(super) struct Pipes {
+    pub(super) sources: Vec<Source>,
+    /// Of what is logged.
+    pub(super) origin: Option<Arc<Origin>>,
+}
+
 impl Destination {
     /// Gives the command its stdout and stderr.
-    pub(super) fn attach(self, command: &mut Command) -> io::Result<Vec<Source>> {
+    pub(super) fn attach(self, command: &mut Command) -> io::Result<Pipes> {
         match self {
             Self::Stderr => one_pipe(command, Sink::Stderr),
             Self::Nowhere => one_pipe(command, Sink::Nowhere),
@@ -42,41 +50,52 @@ impl Destination {
                 worker,
                 subscriber,
                 rate,
-            } => two_pipes(command, |stream| {
-                let log = LineLog::new(worker, stream, subscriber.clone(), rate);
-                Sink::Log(Box::new(log))
+            } => two_pipes(command, |stream, origin| {
+                LineLog::new(worker, stream, origin, subscriber.clone(), rate)
             }),
         }
     }
 }
 
 /// Keeps the order, where nobody asks which of the two it was.
-fn one_pipe(command: &mut Command, sink: Sink) -> io::Result<Vec<Source>> {
+fn one_pipe(command: &mut Command, sink: Sink) -> io::Result<Pipes> {
     let (reader, writer) = io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);
-    Ok(vec![Source::new(reader, sink)])
+    Ok(Pipes {
+        sources: vec![Source::new(reader, sink)],
+        origin: None,
+    })
 }
 
-fn two_pipes(command: &mut Command, sink: impl Fn(Stream) -> Sink) -> io::Result<Vec<Source>> {
+fn two_pipes(
+    command: &mut Command,
+    log: impl Fn(Stream, Arc<Origin>) -> LineLog,
+) -> io::Result<Pipes> {
     let (stdout, to_stdout) = io::pipe()?;
     let (stderr, to_stderr) = io::pipe()?;
     command.stdout(to_stdout).stderr(to_stderr);
-    Ok(vec![
-        Source::new(stdout, sink(Stream::Stdout)),
-        Source::new(stderr, sink(Stream::Stderr)),
-    ])
+    let (stdout, stderr) = (Arc::new(stdout), Arc::new(stderr));
+    let origin = Arc::new(Origin::new(Arc::clone(&stdout), Arc::clone(&stderr)));
+    let source = |pipe, stream| {
+        let log = log(stream, Arc::clone(&origin));
+        Source::new(pipe, Sink::Log(Box::new(log)))
+    };
+    Ok(Pipes {
+        sources: vec![
+            source(stdout, Stream::Stdout),
+            source(stderr, Stream::Stderr),
+        ],
+        origin: Some(origin),
+    })
 }
 
 impl Sink {
-    /// See [`LineLog::take`].
-    pub(super) fn take(&mut self, bytes: &[u8], emptied: bool) -> Option<Duration> {
-        match self {
+    /// Takes what is not logged.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        if let Self::Stderr = self {
             // A service without stderr has nobody to tell.
-            Self::Stderr => drop(io::stderr().write_all(bytes)),
-            Self::Nowhere => {}
-            Self::Log(log) => return log.take(bytes, emptied),
+            let _ = io::stderr().write_all(bytes);
         }
-        None
     }
 
     pub(super) fn flood(&self) -> Option<&Flood> {

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, task::Waker, time::Duration};
 
+use pyproc_protocol::Peer;
 use tokio::{sync::watch, time::Instant};
 
 use super::Process;
@@ -11,6 +12,7 @@ use crate::{
     error::chain,
     events::WorkerNews,
     observe::WorkerEvent,
+    sending::Wire,
     shared::{Shared, Worker},
 };
 
@@ -82,6 +84,22 @@ impl Running {
         }
     }
 
+    /// Whether the worker says that it is not written in Python. One from before the hello is.
+    fn is_foreign(&self) -> bool {
+        matches!(self.connection.peer(), Peer::Introduced(info) if info.python.is_empty())
+    }
+
+    fn wire(&self) -> Wire {
+        let origin = self.process.as_ref().and_then(|it| it.origin());
+        if let Some(origin) = origin.filter(|_| self.is_foreign()) {
+            origin.set_foreign();
+        }
+        Wire {
+            origin: origin.cloned(),
+            ..self.connection.wire()
+        }
+    }
+
     fn pid(&self) -> Option<u32> {
         let process = self.process.as_ref().map(|it| it.pid());
         process.or(self.connection.peer_pid())
@@ -106,7 +124,8 @@ impl Slot {
             self.shared.records.replaced(worker, lane);
         }
         let tail = running.process.as_ref().map(|it| it.tail().clone());
-        self.shared.records.begin(worker, pid, tail);
+        let foreign = running.is_foreign();
+        self.shared.records.begin(worker, pid, foreign, tail);
         if before == Before::Leaving {
             self.log(WorkerNews::Reloaded { pid, restarts });
             self.shared.tell(&WorkerEvent::Reloaded { worker, pid });
@@ -142,12 +161,7 @@ impl Slot {
         let mut scheduler = self.shared.scheduler();
         let leaving = before == Before::Leaving;
         let lane = leaving.then(|| scheduler.lane_replaced(worker));
-        let wakers = scheduler.lane_up(
-            worker,
-            running.connection.peer(),
-            running.connection.wire(),
-            now,
-        );
+        let wakers = scheduler.lane_up(worker, running.connection.peer(), running.wire(), now);
         drop(scheduler);
         wakers.into_iter().for_each(Waker::wake);
         lane

@@ -3,6 +3,7 @@
 use std::{
     io::PipeReader,
     mem::MaybeUninit,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,7 @@ use super::{
 /// The pipe, and where that goes which comes through it.
 #[derive(Debug)]
 pub(super) struct Source {
-    pub(super) pipe: PipeReader,
+    pub(super) pipe: Arc<PipeReader>,
     sink: Sink,
     /// It has been given more room.
     wide: bool,
@@ -36,9 +37,9 @@ pub(super) enum Next {
 }
 
 impl Source {
-    pub(super) fn new(pipe: PipeReader, sink: Sink) -> Self {
+    pub(super) fn new(pipe: impl Into<Arc<PipeReader>>, sink: Sink) -> Self {
         Self {
-            pipe,
+            pipe: pipe.into(),
             sink,
             wide: false,
         }
@@ -47,19 +48,27 @@ impl Source {
     /// Reads what is there, which must be something, or the end.
     pub(super) fn read(&mut self, buffer: &mut Buffer, kept: &Tail) -> Next {
         let appetite = self.sink.flood().map_or(BUFFER, Flood::appetite);
-        let bytes = match read(&self.pipe, &mut buffer[..appetite]) {
-            Ok(([], _)) => return Next::End,
-            Ok((bytes, _)) => &*bytes,
-            Err(Errno::INTR) => return Next::Read,
-            Err(_) => return Next::End,
+        let buffer = &mut buffer[..appetite];
+        let pause = match &mut self.sink {
+            Sink::Log(log) => log.read(buffer).map(|(bytes, pause)| {
+                kept.keep(bytes);
+                (bytes.len(), pause)
+            }),
+            other => read(&self.pipe, buffer).map(|(bytes, _)| {
+                kept.keep(bytes);
+                other.take(bytes);
+                (bytes.len(), None)
+            }),
         };
-        kept.keep(bytes);
-        match self.sink.take(bytes, bytes.len() < appetite) {
-            Some(pause) => {
+        match pause {
+            Ok((0, _)) => Next::End,
+            Ok((_, None)) => Next::Read,
+            Ok((_, Some(pause))) => {
                 self.widen();
                 Next::Pause(pause)
             }
-            None => Next::Read,
+            Err(Errno::INTR) => Next::Read,
+            Err(_) => Next::End,
         }
     }
 
