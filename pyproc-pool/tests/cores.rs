@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::{error::Error as _, fs, path::Path, time::Duration};
+use std::{error::Error as _, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use bytes::Bytes;
 use pyproc_pool::{Error, Pool};
@@ -33,6 +33,24 @@ async fn pools(versions: &[u32]) -> Vec<(String, Pool)> {
 fn spawn(pool: &Pool, method: &'static str, dir: &Path) -> JoinHandle<Result<Value, Error>> {
     let (pool, dir) = (pool.clone(), dir.to_owned());
     tokio::spawn(async move { pool.call(method, &dir).await })
+}
+
+#[tokio::test]
+async fn a_workers_socket_is_for_its_user_alone() {
+    for core in cores() {
+        let sockets = Scratch::new();
+        let builder = ours("cores.py", &core).socket_dir(sockets.path());
+        let _pool = builder.start().await.unwrap();
+        let dir = fs::read_dir(sockets.path()).unwrap().next().unwrap();
+        let files = fs::read_dir(dir.unwrap().path())
+            .unwrap()
+            .map(Result::unwrap);
+        let modes: Vec<u32> = files
+            .filter(|file| file.file_name().to_string_lossy().ends_with(".sock"))
+            .map(|file| file.metadata().unwrap().permissions().mode() & 0o777)
+            .collect();
+        assert_eq!(modes, [0o600], "{core}");
+    }
 }
 
 #[tokio::test]

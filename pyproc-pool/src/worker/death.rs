@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{Process, process::Exit, slot::Seat};
+use super::{Process, group::TO_DIE, process::Exit, slot::Seat};
 use crate::{
     DeathCause, Error, WorkerDeath,
     connection::{Closed, Connection},
@@ -15,9 +15,6 @@ use crate::{
 /// How long a worker that closed its connection may take to end by itself: an interpreter has things
 /// to put in order. One that hangs is killed then.
 const TO_END: Duration = Duration::from_secs(1);
-
-/// How long a killed process may take to end. Only one that waits for a broken device takes longer.
-const TO_DIE: Duration = Duration::from_secs(2);
 
 /// How long the last of a dead worker's output, or of its answers, may take to arrive.
 pub(super) const LAST_WORDS: Duration = Duration::from_millis(100);

@@ -15,6 +15,9 @@ use tokio::{net::UnixStream, sync::watch, time::timeout};
 /// How long what a worker has started may outlive it.
 const TO_TIDY_UP: Duration = Duration::from_secs(2);
 
+/// How long a killed process may take to end. Only one that waits for a broken device takes longer.
+pub(super) const TO_DIE: Duration = Duration::from_secs(2);
+
 /// Between two looks whether anything of it is left.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -94,14 +97,21 @@ impl Group {
     ///
     /// The system gives the group's id to nobody as long as the group has a member, and it had one at the look just before.
     pub(super) fn clear(&self) {
-        let deadline = Instant::now() + TO_TIDY_UP;
+        if !self.ends_within(TO_TIDY_UP) {
+            let _ = kill_process_group(self.leader, Signal::KILL);
+            self.ends_within(TO_DIE);
+        }
+    }
+
+    fn ends_within(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
         while self.has_members() {
             if Instant::now() >= deadline {
-                let _ = kill_process_group(self.leader, Signal::KILL);
-                return;
+                return false;
             }
             thread::sleep(LOOK);
         }
+        true
     }
 
     fn has_members(&self) -> bool {
@@ -146,8 +156,7 @@ impl Groups {
 
     /// Waits until all are gone that have been told to end.
     pub(crate) async fn cleared(&self) {
-        // Only a process that waits for a broken device takes longer.
-        let _ = timeout(TO_TIDY_UP * 2, self.0.closed()).await;
+        let _ = timeout(TO_TIDY_UP + TO_DIE, self.0.closed()).await;
     }
 }
 
