@@ -373,7 +373,7 @@ fn sources(config: &PoolConfig) -> Result<(Vec<Source>, Option<SocketDir>), Erro
         return Ok((config.external_sockets.iter().map(external).collect(), None));
     }
     let dir = SocketDir::create(config.socket_dir.as_deref())?;
-    let spawned = |_| Source::Spawned(dir.path().into());
+    let spawned = |_| Source::Spawned(dir.sockets().clone());
     Ok(((0..config.workers).map(spawned).collect(), Some(dir)))
 }
 

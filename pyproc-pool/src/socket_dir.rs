@@ -7,9 +7,10 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf, absolute},
     process,
+    sync::Arc,
 };
 
-use rustix::fs::{CWD, FlockOperation, flock};
+use rustix::fs::CWD;
 
 use self::{opened::OpenedDir, sweep::sweep};
 use crate::ConfigError;
@@ -23,10 +24,16 @@ mod sweep;
 /// A service that was killed cannot remove its directory; the next one that starts does so.
 #[derive(Debug)]
 pub(crate) struct SocketDir {
-    path: PathBuf,
-    opened: OpenedDir,
+    sockets: Sockets,
     /// Locked as long as the service lives, whatever ends it.
     _lock: File,
+}
+
+/// Where the sockets are, for those who do not keep the directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Sockets {
+    path: PathBuf,
+    opened: Arc<OpenedDir>,
 }
 
 const PREFIX: &str = "pyproc-";
@@ -68,15 +75,31 @@ impl SocketDir {
         make(path).map_err(|source| error(source.to_string()))
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    pub(crate) fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+}
+
+impl Sockets {
+    /// A worker's place to listen. The number tells it from those of the slot's other workers.
+    pub(crate) fn path_of(&self, worker: usize, incarnation: u32) -> PathBuf {
+        self.path
+            .join(format!("worker-{worker}.{incarnation}.sock"))
+    }
+
+    /// Removes what a worker left that has ended, if it left it.
+    pub(crate) fn remove(&self, socket: &Path) {
+        if let Some(name) = socket.file_name() {
+            let _ = self.opened.remove_socket(name);
+        }
     }
 }
 
 impl Drop for SocketDir {
     fn drop(&mut self) {
-        if let Err(error) = self.opened.remove(CWD, &self.path) {
-            tracing::warn!(dir = ?self.path, %error, "cannot remove the directory of sockets");
+        let Sockets { path, opened } = &self.sockets;
+        if let Err(error) = opened.remove(CWD, path) {
+            tracing::warn!(dir = ?path, %error, "cannot remove the directory of sockets");
         }
     }
 }
@@ -95,12 +118,12 @@ fn make(path: PathBuf) -> io::Result<SocketDir> {
     let unfinished = path.with_extension(&UNFINISHED[1..]);
     DirBuilder::new().mode(0o700).create(&unfinished)?;
     let opened = OpenedDir::open(CWD, &unfinished)?;
-    let lock = File::create_new(unfinished.join(LOCK))?;
-    flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+    let lock = opened.make_lock()?;
     fs::rename(&unfinished, &path)?;
+    opened.check_name(CWD, &path)?;
+    let opened = Arc::new(opened);
     Ok(SocketDir {
-        path,
-        opened,
+        sockets: Sockets { path, opened },
         _lock: lock,
     })
 }

@@ -1,7 +1,7 @@
 //! A directory by its descriptor: whatever becomes of its name, what is removed is removed from this directory.
 
 use std::{
-    ffi::{CStr, CString},
+    ffi::{CStr, CString, OsStr},
     fs::File,
     io,
     os::fd::{BorrowedFd, OwnedFd},
@@ -87,17 +87,39 @@ impl OpenedDir {
 
     /// Takes the lock that a living service holds. It is held until the file is dropped.
     pub(super) fn lock(&self) -> io::Result<File> {
-        let lock = File::from(openat(
-            &self.fd,
-            LOCK,
-            SAFELY | OFlags::RDWR,
-            Mode::empty(),
-        )?);
+        self.lock_with(OFlags::empty())
+    }
+
+    /// Makes the lock, and takes it.
+    pub(super) fn make_lock(&self) -> io::Result<File> {
+        self.lock_with(OFlags::CREATE | OFlags::EXCL)
+    }
+
+    fn lock_with(&self, flags: OFlags) -> io::Result<File> {
+        let (flags, mode) = (flags | SAFELY | OFlags::RDWR, Mode::RUSR | Mode::WUSR);
+        let lock = File::from(openat(&self.fd, LOCK, flags, mode)?);
         if !lock.metadata()?.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(lock)
+    }
+
+    /// Fails if the name leads to something else by now, as where others may rename directories.
+    pub(super) fn check_name(&self, parent: BorrowedFd<'_>, name: impl Arg) -> io::Result<()> {
+        let named = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if (named.st_dev, named.st_ino) == (self.stat.st_dev, self.stat.st_ino) {
+            return Ok(());
+        }
+        Err(io::Error::other("another directory has taken its name"))
+    }
+
+    pub(super) fn remove_socket(&self, name: &OsStr) -> io::Result<()> {
+        let stat = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
+            unlinkat(&self.fd, name, AtFlags::empty())?;
+        }
+        Ok(())
     }
 
     /// Removes its sockets and its lock, and then the directory itself if it is empty and still has this name.
@@ -111,10 +133,7 @@ impl OpenedDir {
         if has_lock {
             unlinkat(&self.fd, LOCK, AtFlags::empty())?;
         }
-        let named = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if (named.st_dev, named.st_ino) != (self.stat.st_dev, self.stat.st_ino) {
-            return Err(io::Error::other("another directory has its name"));
-        }
+        self.check_name(parent, name)?;
         Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
     }
 }

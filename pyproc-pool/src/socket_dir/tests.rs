@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustix::fs::{Timespec, Timestamps, utimensat};
+use rustix::fs::{FlockOperation, Timespec, Timestamps, flock, utimensat};
 
 use super::*;
 
@@ -83,9 +83,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn only_this_user_may_enter_and_nothing_is_left_on_drop() {
     let parent = Parent::new();
     let dir = SocketDir::create(Some(&parent.0)).unwrap();
-    let mode = fs::metadata(dir.path()).unwrap().permissions().mode();
+    let mode = fs::metadata(&dir.sockets.path)
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o700);
-    drop(UnixListener::bind(dir.path().join("worker-0.1.sock")).unwrap());
+    drop(UnixListener::bind(dir.sockets.path.join("worker-0.1.sock")).unwrap());
     drop(dir);
     fs::remove_dir(&parent.0).unwrap();
 }
@@ -94,7 +97,7 @@ fn only_this_user_may_enter_and_nothing_is_left_on_drop() {
 fn what_somebody_else_put_into_it_stays_on_drop() {
     let parent = Parent::new();
     let dir = SocketDir::create(Some(&parent.0)).unwrap();
-    let path = dir.path().to_owned();
+    let path = dir.sockets.path.clone();
     fs::write(path.join("model.bin"), "weights").unwrap();
     drop(UnixListener::bind(path.join("worker-0.1.sock")).unwrap());
     drop(dir);
@@ -105,7 +108,7 @@ fn what_somebody_else_put_into_it_stays_on_drop() {
 fn a_directory_that_took_its_name_stays_on_drop() {
     let parent = Parent::new();
     let dir = SocketDir::create(Some(&parent.0)).unwrap();
-    let path = dir.path().to_owned();
+    let path = dir.sockets.path.clone();
     fs::rename(&path, parent.0.join("moved")).unwrap();
     fs::create_dir(&path).unwrap();
     drop(dir);
@@ -118,7 +121,7 @@ fn directories_of_the_dead_are_swept_and_those_of_the_living_are_not() {
     let living = SocketDir::create(Some(&parent.0)).unwrap();
     let dead = parent.dead();
     let next = SocketDir::create(Some(&parent.0)).unwrap();
-    assert!(living.path().exists() && next.path().exists());
+    assert!(living.sockets.path.exists() && next.sockets.path.exists());
     assert!(!dead.exists());
 }
 
@@ -229,5 +232,5 @@ fn what_a_start_is_making_is_spared_however_old() {
 #[test]
 fn a_relative_directory_starts_at_the_services_own() {
     let dir = SocketDir::create(Some(Path::new("."))).unwrap();
-    assert!(dir.path().is_absolute());
+    assert!(dir.sockets.path.is_absolute());
 }

@@ -1,6 +1,5 @@
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    io,
     process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
     thread,
@@ -60,10 +59,10 @@ impl Process {
     /// Starts `command` as the leader of a process group of its own, so that neither a Ctrl-C
     /// at the service's terminal nor a left-over child escapes the pool.
     ///
-    /// `socket` is where it listens, and is removed when it has ended.
+    /// `on_end` is called when it has ended, before anybody knows.
     pub(crate) async fn spawn(
         mut command: Command,
-        socket: PathBuf,
+        on_end: impl FnOnce() + Send + 'static,
         to: Destination,
         groups: &Groups,
     ) -> io::Result<Self> {
@@ -83,7 +82,7 @@ impl Process {
             .name("pyproc-process".into())
             .stack_size(128 * 1024)
             .spawn(move || {
-                run(command, &socket, started, &exited);
+                run(command, on_end, started, &exited);
                 drop(place);
             })?;
         let group = on_start
@@ -144,7 +143,7 @@ impl Process {
 /// Spawns the child, waits for its end, and then for that of all that it started.
 fn run(
     mut command: Box<Command>,
-    socket: &Path,
+    on_end: impl FnOnce(),
     started: oneshot::Sender<io::Result<KillOnDrop>>,
     exited: &watch::Sender<Option<Exit>>,
 ) {
@@ -163,8 +162,7 @@ fn run(
     let group = Group::new(pid);
     let _ = started.send(Ok(KillOnDrop(group.clone())));
     let exit = wait(child, &group);
-    // It may have removed it, or not come so far.
-    let _ = fs::remove_file(socket);
+    on_end();
     exited.send_replace(Some(exit));
     group.clear();
 }

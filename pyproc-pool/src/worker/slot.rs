@@ -14,6 +14,7 @@ use crate::{
     observe::WorkerEvent,
     sending::Wire,
     shared::{Shared, Worker},
+    socket_dir::Sockets,
 };
 
 /// A worker's place in the pool.
@@ -28,8 +29,8 @@ pub(crate) struct Slot {
 /// Where workers come from.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    /// The pool starts them, with their sockets in this directory.
-    Spawned(PathBuf),
+    /// The pool starts them, with their sockets here.
+    Spawned(Sockets),
     /// Somebody else does; this is the socket.
     External(PathBuf),
 }

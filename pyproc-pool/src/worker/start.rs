@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     StartFailure, StartFailureCause as Cause, WorkerOutput, connection::Connection,
-    events::WorkerNews, observe::WorkerEvent,
+    events::WorkerNews, observe::WorkerEvent, socket_dir::Sockets,
 };
 
 impl Slot {
@@ -49,7 +49,7 @@ impl Slot {
     fn socket(&self, incarnation: u32) -> PathBuf {
         match &self.source {
             Source::External(socket) => socket.clone(),
-            Source::Spawned(dir) => dir.join(format!("worker-{}.{incarnation}.sock", self.worker)),
+            Source::Spawned(sockets) => sockets.path_of(self.worker, incarnation),
         }
     }
 
@@ -59,11 +59,11 @@ impl Slot {
         process: &mut Option<Arc<Process>>,
         last_error: &mut Option<io::Error>,
     ) -> Result<Connection, Cause> {
-        if let Source::External(_) = self.source {
+        let Source::Spawned(sockets) = &self.source else {
             let stream = connect::open(socket, is_not_yet, last_error).await?;
             return self.handshake(stream, socket, false).await;
-        }
-        let spawned = process.insert(Arc::new(self.spawn(socket).await?));
+        };
+        let spawned = process.insert(Arc::new(self.spawn(socket, sockets.clone()).await?));
         self.log(WorkerNews::Started { pid: spawned.pid() });
         self.with_worker(|it| it.processes.starting = Some(Arc::clone(spawned)));
         let stream = tokio::select! {
@@ -100,7 +100,7 @@ impl Slot {
         connect::handshake(stream, socket, owner, config, features).await
     }
 
-    async fn spawn(&self, socket: &Path) -> Result<Process, Cause> {
+    async fn spawn(&self, socket: &Path, sockets: Sockets) -> Result<Process, Cause> {
         let config = &self.shared.config;
         let mut command = Command::new(program(&config.python_exec));
         command
@@ -115,17 +115,14 @@ impl Slot {
         if let Some(dir) = &config.working_dir {
             command.current_dir(dir);
         }
-        Process::spawn(
-            command,
-            socket.into(),
-            self.destination(),
-            &self.shared.groups,
-        )
-        .await
-        .map_err(|source| Cause::Spawn {
-            program: config.python_exec.clone(),
-            source,
-        })
+        let left = PathBuf::from(socket);
+        let on_end = move || sockets.remove(&left);
+        Process::spawn(command, on_end, self.destination(), &self.shared.groups)
+            .await
+            .map_err(|source| Cause::Spawn {
+                program: config.python_exec.clone(),
+                source,
+            })
     }
 
     fn destination(&self) -> Destination {
