@@ -45,6 +45,7 @@ fn scenarios() -> Vec<Scenario> {
         scenario("a call is answered", pool::call),
         scenario("an exception is an error", pool::exception),
         scenario("an unknown method is an error", pool::unknown_method),
+        scenario("functions that answer have names in metrics", pool::names),
         scenario("text beyond ASCII arrives", pool::text_beyond_ascii),
         scenario("5 MiB travel both ways", pool::five_mebibytes),
         scenario("10,000 calls at once", pool::ten_thousand_calls),

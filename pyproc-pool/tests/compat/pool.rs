@@ -1,9 +1,19 @@
 //! Calls of a pool to a worker.
 
-use std::{future::poll_fn, path::Path, pin::pin, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    path::Path,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::Poll,
+    time::Duration,
+};
 
 use anyhow::{Result, bail, ensure};
-use pyproc_pool::{Error, Pool, RemoteException, TimeoutError};
+use pyproc_pool::{
+    Error, Pool, RemoteException, TimeoutError,
+    observe::{CallEnd, CallObserver, CallStart, Carried, Observer},
+};
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -54,6 +64,45 @@ async fn exception_of(pool: &Pool, method: &str, input: &str) -> Result<RemoteEx
     match pool.call::<_, Value>(method, input).await {
         Err(Error::Remote(exception)) => Ok(exception),
         other => bail!("expected an exception, got {other:?}"),
+    }
+}
+
+/// Old workers list no functions, so that a success is what tells them from names that callers made up.
+pub(crate) async fn names(worker: Candidate) -> Result<()> {
+    let seen = Names::default();
+    let observer = Arc::new(seen.clone());
+    let pool = worker.pool(1).observer(observer).start().await?;
+    ensure!(pool.call::<_, u8>("echo", &1).await? == 1);
+    exception_of(&pool, "nope", "").await?;
+    let seen = seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let expected = [("echo", true), ("nope", false)];
+    ensure!(*seen == expected.map(|(name, known)| (name.to_owned(), known)));
+    Ok(())
+}
+
+/// Of each call its function's name, and whether that is one.
+#[derive(Debug, Default, Clone)]
+struct Names(Arc<Mutex<Vec<(String, bool)>>>);
+
+struct Named {
+    name: String,
+    names: Names,
+}
+
+impl Observer for Names {
+    fn begin(&self, call: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+        Some(Box::new(Named {
+            name: call.method.to_owned(),
+            names: self.clone(),
+        }))
+    }
+}
+
+impl CallObserver for Named {
+    fn end(self: Box<Self>, end: &CallEnd<'_>) {
+        let names = self.names.0.lock();
+        let mut names = names.unwrap_or_else(PoisonError::into_inner);
+        names.push((self.name, end.listed));
     }
 }
 

@@ -31,23 +31,10 @@ impl Value {
         }
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
-        match (self, other) {
-            (Self::Number(this), Self::Number(other)) => *this = sum(*this, *other),
-            (
-                Self::Buckets { counts, sum: total },
-                Self::Buckets {
-                    counts: others,
-                    sum: other,
-                },
-            ) => {
-                for (count, other) in counts.iter_mut().zip(others) {
-                    *count = count.saturating_add(*other);
-                }
-                *total = sum(*total, *other);
-            }
-            // The kinds of one family are the same.
-            _ => {}
+    pub(super) fn number(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Buckets { .. } => None,
         }
     }
 
@@ -64,9 +51,59 @@ impl Value {
     }
 }
 
-/// Of finite numbers, and finite: a total that became infinite would never be a number again.
-pub(super) fn sum(a: f64, b: f64) -> f64 {
-    (a + b).clamp(f64::MIN, f64::MAX)
+/// Values that are added up, as exactly as if nothing was rounded before the end. So a total is the same in whatever order its parts come:
+/// Prometheus takes one that falls by its last digit for one that began anew.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Total {
+    counts: Vec<u64>,
+    sum: f64,
+    /// What rounding left out of `sum`.
+    rest: f64,
+}
+
+impl Total {
+    pub(super) fn add(&mut self, value: &Value) {
+        match value {
+            Value::Number(number) => self.add_number(*number),
+            Value::Buckets { counts, sum } => {
+                self.counts.resize(counts.len(), 0);
+                for (all, count) in self.counts.iter_mut().zip(counts) {
+                    *all = all.saturating_add(*count);
+                }
+                self.add_number(*sum);
+            }
+        }
+    }
+
+    /// Finite as before: a total that became infinite would never be a number again.
+    fn add_number(&mut self, number: f64) {
+        let sum = self.sum + number;
+        if !sum.is_finite() {
+            (self.sum, self.rest) = (sum.clamp(f64::MIN, f64::MAX), 0.0);
+            return;
+        }
+        let (large, small) = match self.sum.abs() >= number.abs() {
+            true => (self.sum, number),
+            false => (number, self.sum),
+        };
+        self.rest += (large - sum) + small;
+        self.sum = sum;
+    }
+
+    fn number(&self) -> f64 {
+        (self.sum + self.rest).clamp(f64::MIN, f64::MAX)
+    }
+
+    pub(super) fn value(self, kind: &Kind) -> Value {
+        let sum = self.number();
+        match kind {
+            Kind::Histogram(_) => Value::Buckets {
+                counts: self.counts,
+                sum,
+            },
+            Kind::Counter | Kind::Gauge(_) => Value::Number(sum),
+        }
+    }
 }
 
 /// What a report says of a metric; `None` if it is of a kind that only later versions know.
