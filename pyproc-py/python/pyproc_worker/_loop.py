@@ -217,17 +217,11 @@ class Loop:
         self._listen(False)
         _channel.drain()
         for connection in list(self._connections.values()):
-            told = self._tell_drain(connection)
             self._serve_connection(connection, 0 if connection.ended else select.POLLIN)
-            connection.refuses = True
-            if not told and self._tell_drain(connection):  # it said hello just now
+            connection.refuses = True  # before another thread can send the drain
+            if connection.version == 2 and not connection.closed:
+                connection.outgoing.keep(DRAIN)
                 self._settle_or_close(connection)
-
-    def _tell_drain(self, connection: Connection) -> bool:
-        """Lets it be told, if it understands; says whether it does."""
-        if connection.version == 2:
-            connection.outgoing.keep(DRAIN)
-        return connection.version == 2
 
     def _finished(self) -> bool:
         if not self._draining or self._turns.ready:

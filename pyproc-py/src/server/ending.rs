@@ -22,17 +22,15 @@ impl Server<'_, '_> {
         reporter::drain(self.py)?;
         self.greet()?;
         for place in self.places() {
-            let ended = self.with(place, |connection| {
+            if self.with(place, |connection| connection.ended) == Some(false) {
+                self.serve_connection(place, PollFlags::IN)?;
+            }
+            // In one step: another thread may read what a client sends when it has the drain.
+            self.with(place, |connection| {
+                connection.refuses = true;
                 connection.drain();
-                connection.ended
             });
-            let events = if ended == Some(true) {
-                PollFlags::empty()
-            } else {
-                PollFlags::IN
-            };
-            self.serve_connection(place, events)?;
-            self.with(place, |connection| connection.refuses = true);
+            self.settle(place)?;
         }
         Ok(())
     }
