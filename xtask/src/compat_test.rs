@@ -11,7 +11,7 @@ use crate::python::{Python, PythonArg};
 use crate::venv::{self, Requirement};
 
 /// The oldest release that the pool must work with.
-const PUBLISHED: &str = "0.1.0";
+pub(crate) const PUBLISHED: &str = "0.1.0";
 
 #[derive(clap::Args, Debug, Default)]
 pub(crate) struct Args {

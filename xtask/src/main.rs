@@ -6,6 +6,7 @@
 mod bench;
 mod ci;
 mod compat_test;
+mod conformance;
 mod demo;
 mod fuzz;
 mod native;
@@ -49,6 +50,8 @@ enum Command {
     Test(test::Args),
     /// Run the pool against the published worker and against ours.
     CompatTest(compat_test::Args),
+    /// Say which rules of the wire's specification a worker in any language keeps.
+    Conformance(conformance::Args),
     /// Measure what calls cost, beside floors and other systems.
     Bench(bench::Args),
     /// Fuzz the protocol crate.
@@ -62,6 +65,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(args),
         Command::Test(args) => test::run(args),
         Command::CompatTest(args) => compat_test::run(args),
+        Command::Conformance(args) => conformance::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Fuzz(args) => fuzz::run(args),
         Command::Ci(args) => ci::run(args),

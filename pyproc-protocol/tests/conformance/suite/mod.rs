@@ -1,0 +1,90 @@
+//! Plays scripted streams to a worker, and says of each rule of the specification whether the worker keeps it.
+
+mod deviations;
+mod hello;
+mod level;
+mod peer;
+mod report;
+pub(crate) mod rules;
+mod schema;
+mod subject;
+mod verdict;
+mod wire;
+
+use std::{io, time::Duration};
+
+pub(crate) use deviations::Deviations;
+pub(crate) use level::Level;
+pub(crate) use report::Report;
+pub(crate) use subject::Target;
+
+use subject::{LITTLE_PATIENCE, PATIENCE, Subject};
+use verdict::{Outcome, Verdict};
+
+/// A rule of the specification, and the script that tries it.
+#[derive(Clone, Copy)]
+pub(crate) struct Rule {
+    /// Its number in the text.
+    pub(crate) id: &'static str,
+    pub(crate) level: Level,
+    /// What holds, in a sentence.
+    pub(crate) text: &'static str,
+    /// Or why there is none.
+    script: Result<Script, &'static str>,
+}
+
+type Script = fn(&Subject) -> Outcome;
+
+/// What is to be tried, and what is known before.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// The level that the worker must reach; whichever it reaches, if `None`.
+    pub(crate) demanded: Option<Level>,
+    /// Only these rules; all, if empty.
+    pub(crate) only: Vec<String>,
+    pub(crate) deviations: Deviations,
+    /// How long to wait for what the worker must do; 20 s, if `None`.
+    pub(crate) patience: Option<Duration>,
+}
+
+/// Tries each rule and writes the verdicts as they come.
+pub(crate) fn run(target: Target, plan: &Plan, out: &mut dyn io::Write) -> io::Result<Report> {
+    let subject = Subject::new(target);
+    let mut report = Report::new(plan.demanded);
+    match level::reached(&subject) {
+        Ok(level) => report.reaches(level),
+        Err(stop) => return report.cannot_start(Verdict::from(Err(stop)), out),
+    }
+    for rule in rules::all() {
+        if plan.only.is_empty() || plan.only.iter().any(|id| id == rule.id) {
+            let verdict = try_rule(&rule, &subject, plan, report.level());
+            report.add(&rule, verdict, out)?;
+        }
+    }
+    report.close(out)?;
+    Ok(report)
+}
+
+fn try_rule(rule: &Rule, subject: &Subject, plan: &Plan, reached: Level) -> Verdict {
+    if rule.level > reached {
+        return Verdict::NotReached;
+    }
+    let script = match rule.script {
+        Ok(script) => script,
+        Err(reason) => return Verdict::NotTried(reason),
+    };
+    subject.wait_for(match plan.deviations.has(rule.id) {
+        true => LITTLE_PATIENCE,
+        false => plan.patience.unwrap_or(PATIENCE),
+    });
+    let outcome = script(subject).and_then(|()| survives(subject));
+    if outcome.is_err() {
+        subject.restart();
+    }
+    plan.deviations.judge(rule.id, Verdict::from(outcome))
+}
+
+/// Whatever a script did on its own connection, the next one is served.
+fn survives(subject: &Subject) -> Outcome {
+    subject.connect()?.goes_on()
+}

@@ -1,0 +1,252 @@
+//! The worker under test: a command that the tool starts, or a socket that somebody else's worker listens on.
+
+use std::{
+    cell::{Cell, RefCell},
+    env,
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::{self, Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    peer::Peer,
+    verdict::{Outcome, Stop, not_applicable},
+};
+
+/// How to reach the worker.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// Started in this directory, as often as the scripts need a process.
+    Command {
+        words: Vec<OsString>,
+        directory: PathBuf,
+    },
+    Socket(PathBuf),
+}
+
+pub(crate) struct Subject {
+    target: Target,
+    /// Serves all scripts that need no process of their own.
+    shared: RefCell<Option<Process>>,
+    patience: Cell<Duration>,
+}
+
+/// How long to wait for what a worker must do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long to wait for what a worker is known not to do.
+pub(crate) const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Subject {
+    pub(crate) fn new(target: Target) -> Self {
+        Self {
+            target,
+            shared: RefCell::new(None),
+            patience: Cell::new(PATIENCE),
+        }
+    }
+
+    /// A new connection to a worker that other scripts use, too.
+    pub(crate) fn connect(&self) -> Outcome<Peer> {
+        let path = self.socket()?;
+        Peer::connect(&path, self.patience.get()).map_err(|error| {
+            Stop::failed(
+                "the worker accepts a connection",
+                format!("{}: {error}", path.display()),
+            )
+        })
+    }
+
+    /// A process for a script that ends it, or that needs its own environment.
+    pub(crate) fn start(&self, environment: &[(&str, &str)]) -> Outcome<Process> {
+        let mut process = self.spawn(&scratch_socket()?, environment)?;
+        process.listens()?;
+        Ok(process)
+    }
+
+    /// A process whose socket's place is taken in some way when it starts.
+    pub(crate) fn start_at(&self, take: impl FnOnce(&Path) -> io::Result<()>) -> Outcome<Process> {
+        let socket = scratch_socket()?;
+        take(&socket).map_err(|error| Stop::failed("a file", error.to_string()))?;
+        self.spawn(&socket, &[])
+    }
+
+    /// A second process for the socket of the first.
+    pub(crate) fn start_beside(&self, first: &Process) -> Outcome<Process> {
+        self.spawn(&first.socket, &[])
+    }
+
+    fn spawn(&self, socket: &Path, environment: &[(&str, &str)]) -> Outcome<Process> {
+        match &self.target {
+            Target::Command { words, directory } => {
+                Process::spawn(words, directory, environment, socket, self.patience.get())
+            }
+            Target::Socket(_) => not_applicable("the tool did not start this worker"),
+        }
+    }
+
+    /// After a script that failed, the next one gets a worker that knows nothing of it.
+    pub(crate) fn restart(&self) {
+        self.shared.replace(None);
+    }
+
+    pub(crate) fn wait_for(&self, patience: Duration) {
+        self.patience.set(patience);
+    }
+
+    fn socket(&self) -> Outcome<PathBuf> {
+        if let Target::Socket(path) = &self.target {
+            return Ok(path.clone());
+        }
+        if self.shared.borrow().is_none() {
+            *self.shared.borrow_mut() = Some(self.start(&[])?);
+        }
+        let shared = self.shared.borrow();
+        Ok(shared
+            .as_ref()
+            .map(|it| it.socket.clone())
+            .unwrap_or_default())
+    }
+}
+
+/// A worker's process. Dropping it kills it.
+pub(crate) struct Process {
+    child: Child,
+    socket: PathBuf,
+    output: PathBuf,
+    patience: Duration,
+}
+
+impl Process {
+    /// Starts a worker that is to listen at `socket`.
+    fn spawn(
+        words: &[OsString],
+        directory: &Path,
+        environment: &[(&str, &str)],
+        socket: &Path,
+        patience: Duration,
+    ) -> Outcome<Self> {
+        let output = socket.with_file_name(format!("output-{}", next_number()));
+        let mut command = Command::new(&words[0]);
+        for (name, _) in env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"PYPROC_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .args(&words[1..])
+            .current_dir(directory)
+            .env("PYPROC_SOCKET_PATH", socket)
+            .env("PYPROC_PARENT_PID", process::id().to_string())
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null());
+        let started = File::create(&output)
+            .and_then(|file| command.stdout(file.try_clone()?).stderr(file).spawn());
+        match started {
+            Ok(child) => Ok(Self {
+                child,
+                socket: socket.into(),
+                output,
+                patience,
+            }),
+            Err(error) => Err(Stop::failed(
+                "the worker starts",
+                format!("{}: {error}", words[0].display()),
+            )),
+        }
+    }
+
+    /// Waits until it accepts connections.
+    pub(crate) fn listens(&mut self) -> Outcome {
+        self.wait_until("the worker listens", |it| {
+            Peer::connect(&it.socket, it.patience).is_ok()
+        })
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub(crate) fn connect(&self) -> Outcome<Peer> {
+        Peer::connect(&self.socket, self.patience)
+            .map_err(|error| Stop::failed("the worker accepts a connection", error.to_string()))
+    }
+
+    pub(crate) fn terminate(&self) -> Outcome {
+        let kill = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status();
+        match kill {
+            Ok(status) if status.success() => Ok(()),
+            other => Err(Stop::failed("SIGTERM is sent", format!("{other:?}"))),
+        }
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) fn ended(&mut self) -> Outcome<ExitStatus> {
+        let deadline = Instant::now() + self.patience;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Ok(status);
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Err(Stop::failed(
+            "the process ends",
+            format!("it still runs after {:?}", self.patience),
+        ))
+    }
+
+    fn wait_until(&mut self, expected: &str, holds: impl Fn(&Self) -> bool) -> Outcome {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(self) {
+            let came = match self.child.try_wait() {
+                Ok(Some(status)) => format!("the process ended ({status}):\n{}", self.output()),
+                _ if Instant::now() > deadline => {
+                    format!("it did not within {PATIENCE:?}:\n{}", self.output())
+                }
+                _ => {
+                    thread::sleep(Duration::from_millis(2));
+                    continue;
+                }
+            };
+            return Err(Stop::failed(expected, came));
+        }
+        Ok(())
+    }
+
+    /// The last lines that it wrote.
+    fn output(&self) -> String {
+        let bytes = fs::read(&self.output).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = self.socket.parent().map(fs::remove_dir_all);
+    }
+}
+
+/// A socket's place in an empty directory. The path is short enough, also on macOS.
+fn scratch_socket() -> Outcome<PathBuf> {
+    let path = PathBuf::from(format!("/tmp/ppc-{}-{}", process::id(), next_number()));
+    match fs::create_dir(&path) {
+        Ok(()) => Ok(path.join("worker.sock")),
+        Err(error) => Err(Stop::failed("a directory", error.to_string())),
+    }
+}
+
+fn next_number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
