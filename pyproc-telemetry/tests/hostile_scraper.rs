@@ -12,10 +12,11 @@
 mod answer;
 
 use std::{
+    fmt,
     io::{Read, Write},
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -30,6 +31,11 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use tracing::{Event, Level, Subscriber, field::Field};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt},
+};
 
 const LONG: Duration = Duration::from_secs(60);
 /// Longer than any test.
@@ -43,6 +49,23 @@ const OPEN_SCRAPE: &str = "GET /metrics HTTP/1.1\r\nhost: x\r\naccept-encoding: 
 const SERIES: usize = 10_000;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// What the library said in its log, if there was a rig.
+static LOG: OnceLock<Arc<Mutex<Vec<String>>>> = OnceLock::new();
+
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber> Layer<S> for Log {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() == Level::WARN {
+            let mut text = String::new();
+            event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
+                text.push_str(&format!("{field}: {value:?}\n"));
+            });
+            self.0.lock().unwrap().push(text);
+        }
+    }
+}
+
 /// On a runtime of its own with one thread, as services that measure a server's worst case have it.
 struct Rig {
     address: SocketAddr,
@@ -52,6 +75,12 @@ struct Rig {
 
 impl Rig {
     fn start(registry: Registry) -> Self {
+        LOG.get_or_init(|| {
+            let log = Arc::default();
+            let subscriber = tracing_subscriber::registry().with(Log(Arc::clone(&log)));
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+            log
+        });
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (started, address) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -309,6 +338,14 @@ async fn a_client_that_has_closed_its_own_side_gets_the_whole_answer() {
         let answer = rest_of(stream).await.unwrap();
         assert!(answer.whole && answer.status() == 200, "{answer:?}");
     }
+    // One that has not said what it wants gets no place to wait in.
+    for said in ["", "GET /heal"] {
+        let mut stream = rig.connect().await;
+        stream.write_all(said.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let answer = rest_of(stream).await;
+        assert!(answer.is_none_or(|it| it.status() == 400));
+    }
 }
 
 #[tokio::test]
@@ -342,6 +379,11 @@ async fn many_scrapes_of_ten_thousand_series_are_whole_within_the_limit_and_in_b
         let grew = peak_memory() - before;
         assert!(grew < 256 * 1024 * 1024, "{grew}");
     }
+    let said = LOG.get().unwrap().lock().unwrap().concat();
+    assert!(
+        said.contains("series were left out of the metrics"),
+        "{said}"
+    );
     // Those who did not read gave their turn to others.
     for stream in slow {
         assert!(!rest_of(stream).await.unwrap().whole);

@@ -281,6 +281,25 @@ fn what_the_collector_refuses_is_counted() {
 }
 
 #[test]
+fn a_collector_may_say_that_it_refused_any_number() {
+    let refused = ExportMetricsServiceResponse {
+        partial_success: Some(ExportMetricsPartialSuccess {
+            rejected_data_points: i64::MAX,
+            error_message: String::new(),
+        }),
+    };
+    let refused = refused.encode_to_vec();
+    let server = Collector::replying(move |_| Reply::Answer(refused.clone()));
+    let registry = Registry::new();
+    registered(&registry, IntCounter::new("jobs_total", "Jobs.").unwrap());
+    let export = start(&registry, &config(server.endpoint()));
+    for _ in 0..3 {
+        export.flush_blocking(LONG).unwrap();
+    }
+    assert_eq!(export.stats().points_refused, u64::MAX);
+}
+
+#[test]
 fn a_compressed_report_arrives_with_its_headers() {
     let (server, registry) = (Collector::start(), Registry::new());
     registered(&registry, IntCounter::new("jobs_total", "Jobs.").unwrap());

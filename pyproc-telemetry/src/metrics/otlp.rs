@@ -262,7 +262,7 @@ impl Shared {
         match &result {
             Ok(points) => {
                 stats.exported += 1;
-                stats.points_refused += points;
+                stats.points_refused = stats.points_refused.saturating_add(*points);
             }
             Err(error) if error.refused => stats.refused += 1,
             Err(_) => stats.failed += 1,
