@@ -137,9 +137,39 @@ pub(crate) async fn cancelled_beside_others(worker: Candidate) -> Result<()> {
     Ok(())
 }
 
+const NEWEST_SCRIPT: &str = "newest_worker.py";
+
+pub(crate) async fn newest_script(worker: Candidate) -> Result<()> {
+    let (_process, client) = start_script(&worker, NEWEST_SCRIPT).await?;
+    let mut connection = client.connect().await?;
+    let body = json!({"value": 21});
+    for method in ["traced", "made_cancellable"] {
+        ensure!(connection.call(method, &body).await? == Ok(body.clone()));
+    }
+    let health = connection.call("healthy", &body).await?;
+    ensure!(health == Ok(json!("healthy")));
+    Ok(())
+}
+
+pub(crate) async fn operation_cancelled(worker: Candidate) -> Result<()> {
+    let (_process, client) = start_script(&worker, NEWEST_SCRIPT).await?;
+    let gate = Gate::closed();
+    let mut connection = client.connect().await?;
+    let id = connection.send("operate", &json!(gate.file())).await?;
+    until("the function runs", || gate.is_awaited()).await;
+    connection.cancel(id).await?;
+    let answer = connection.receive(id).await?;
+    ensure!(answer == Err("Cancelled: Operation cancelled".into()));
+    Ok(())
+}
+
 /// A worker, and a client of its first pool.
 async fn start(worker: &Candidate) -> Result<(WorkerProcess, GoClient)> {
-    let process = WorkerProcess::start(worker).await?;
+    start_script(worker, "worker.py").await
+}
+
+async fn start_script(worker: &Candidate, name: &str) -> Result<(WorkerProcess, GoClient)> {
+    let process = WorkerProcess::start_script(worker, name).await?;
     let client = GoClient::new(process.socket());
     Ok((process, client))
 }

@@ -73,6 +73,10 @@ impl GoConnection<'_> {
 
     /// What follows when the caller's context ends.
     pub(crate) async fn cancel_and_close(mut self, id: u64) -> Result<()> {
+        self.cancel(id).await
+    }
+
+    pub(crate) async fn cancel(&mut self, id: u64) -> Result<()> {
         let cancellation = format!(
             r#"{{"type":"cancellation","payload":{{"id":{id},"reason":"context cancelled"}}}}"#
         );

@@ -24,7 +24,7 @@ use std::{env, process::ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use candidate::Candidate;
-use matrix::{Scenario, needs_connections, scenario};
+use matrix::{Scenario, needs_connections, needs_newest_names, scenario};
 
 const USAGE: &str =
     "usage: cargo test -p pyproc-pool --test compat -- --worker NAME[:CORE]=PYTHON ...";
@@ -77,6 +77,8 @@ fn scenarios() -> Vec<Scenario> {
         needs_connections("Go: several connections at once", go::several_connections),
         needs_connections("Go: one id on two connections", go::one_id_twice),
         needs_connections("Go: cancelled beside others", go::cancelled_beside_others),
+        needs_newest_names("Go: its newest script starts", go::newest_script),
+        needs_newest_names("Go: its operation is cancelled", go::operation_cancelled),
     ]
 }
 

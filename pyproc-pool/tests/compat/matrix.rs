@@ -1,6 +1,7 @@
 //! Every scenario with every worker, as a table.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     pin::Pin,
     process::ExitCode,
@@ -14,7 +15,8 @@ use crate::{candidate::Candidate, support::LONG};
 /// Something that must hold for each worker.
 pub(crate) struct Scenario {
     name: &'static str,
-    several_connections: bool,
+    /// What the first release lacks for it.
+    original_lacks: Option<&'static str>,
     run: Box<dyn Fn(Candidate) -> Running>,
 }
 
@@ -38,7 +40,7 @@ where
 {
     Scenario {
         name,
-        several_connections: false,
+        original_lacks: None,
         run: Box::new(move |candidate| Box::pin(run(candidate))),
     }
 }
@@ -49,7 +51,18 @@ where
     F: Future<Output = Result<()>> + Send + 'static,
 {
     Scenario {
-        several_connections: true,
+        original_lacks: Some("accepts one connection at a time"),
+        ..scenario(name, run)
+    }
+}
+
+/// A scenario with a script that was written for the original's newest worker.
+pub(crate) fn needs_newest_names<F>(name: &'static str, run: fn(Candidate) -> F) -> Scenario
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    Scenario {
+        original_lacks: Some("has not all names of the original's newest worker"),
         ..scenario(name, run)
     }
 }
@@ -70,13 +83,13 @@ pub(crate) async fn run(scenarios: &[Scenario], candidates: &[Candidate]) -> Exi
         }
         println!();
     }
-    explain_not_applicable(candidates);
+    explain_not_applicable(scenarios, candidates);
     tally.report()
 }
 
 impl Scenario {
     async fn with(&self, candidate: &Candidate) -> Outcome {
-        if self.several_connections && candidate.is_original() {
+        if self.original_lacks.is_some() && candidate.is_original() {
             return Outcome::NotApplicable;
         }
         // A task of its own, so that a panic is no more than a failure.
@@ -127,8 +140,14 @@ impl Tally {
     }
 }
 
-fn explain_not_applicable(candidates: &[Candidate]) {
+fn explain_not_applicable(scenarios: &[Scenario], candidates: &[Candidate]) {
+    let lacks: BTreeSet<_> = scenarios
+        .iter()
+        .filter_map(|it| it.original_lacks)
+        .collect();
     for candidate in candidates.iter().filter(|it| it.is_original()) {
-        println!("\nn/a: {} accepts one connection at a time", candidate.name);
+        for reason in &lacks {
+            println!("\nn/a: {} {reason}", candidate.name);
+        }
     }
 }

@@ -22,10 +22,15 @@ pub(crate) struct WorkerProcess {
 impl WorkerProcess {
     /// Starts a worker and waits until it listens.
     pub(crate) async fn start(candidate: &Candidate) -> Result<Self> {
+        Self::start_script(candidate, "worker.py").await
+    }
+
+    /// Starts a worker with another script of this directory.
+    pub(crate) async fn start_script(candidate: &Candidate, name: &str) -> Result<Self> {
         let dir = Scratch::new();
         let log = File::create(dir.path().join("log"))?;
         let child = Command::new(&candidate.python)
-            .arg(script())
+            .arg(script().with_file_name(name))
             // The pipe closes with this process, whatever ends it.
             .arg("--end-with-stdin")
             .env("PYPROC_SOCKET_PATH", dir.path().join("worker.sock"))

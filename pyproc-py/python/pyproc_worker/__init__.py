@@ -16,18 +16,66 @@ under "Results".
 
 from pyproc_worker._call import Call, current_call
 from pyproc_worker._errors import Cancelled, EncodeError, InvalidRequest, MethodNotFound
-from pyproc_worker._registry import expose
+from pyproc_worker._registry import expose, health
 from pyproc_worker._run import run_worker
 from pyproc_worker._version import __version__
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import logging
+    from typing import Any
+
+    from pyproc_worker._original import FramedConnection, Worker
+    from pyproc_worker.cancellation import CancellationError, CancellationManager
+    from pyproc_worker.codec import Codec, get_codec
+    from pyproc_worker.tracing import get_tracing, trace_method
+
+    logger: logging.Logger
+
+_OF_THE_ORIGINAL = {
+    "CancellationError": "cancellation",
+    "CancellationManager": "cancellation",
+    "Codec": "codec",
+    "FramedConnection": "_original",
+    "Worker": "_original",
+    "get_codec": "codec",
+    "get_tracing": "tracing",
+    "trace_method": "tracing",
+}
+"""What scripts of the Go original import, and where it is: it is loaded when somebody asks."""
+
+
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
+    if name == "logger":
+        value: Any = import_module("pyproc_worker._original").make_logger()
+    elif name in _OF_THE_ORIGINAL:
+        value = getattr(import_module(f"pyproc_worker.{_OF_THE_ORIGINAL[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
 __all__ = [
     "Call",
+    "CancellationError",
+    "CancellationManager",
     "Cancelled",
+    "Codec",
     "EncodeError",
+    "FramedConnection",
     "InvalidRequest",
     "MethodNotFound",
+    "Worker",
     "__version__",
     "current_call",
     "expose",
+    "get_codec",
+    "get_tracing",
+    "health",
+    "logger",
     "run_worker",
+    "trace_method",
 ]

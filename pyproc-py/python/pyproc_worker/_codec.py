@@ -36,21 +36,23 @@ class Codec(Protocol):
         """`value` as JSON in UTF-8. Raises `EncodeError` if it cannot be carried."""
 
 
-def choose_codec(name: Optional[str] = None) -> Codec:
+def choose_codec(name: Optional[str] = None, preferred: Optional[str] = None) -> Codec:
     """The codec called `name`, one of `CODECS`, or the fastest that is installed.
 
-    Raises `ImportError` for a missing library.
+    One that is `preferred` counts as the fastest. Raises `ImportError` if `name` is missing.
     """
     if name is None:
-        return _fastest()
+        return _fastest(preferred)
     if name == "json":
         return StandardCodec()
     codec: Codec = import_module(f"pyproc_worker._codec_{name}").codec()
     return codec
 
 
-def _fastest() -> Codec:
-    for name in CODECS:
+def _fastest(preferred: Optional[str]) -> Codec:
+    for name in (preferred, *CODECS):
+        if name is None:
+            continue
         try:
             return choose_codec(name)
         except ImportError:

@@ -47,6 +47,10 @@ class Cancelled(Exception):
     def __init__(self, message: str = "the client cancelled the request") -> None:
         super().__init__(message)
 
+    def answer(self) -> str:
+        """What the client is answered."""
+        return str(self)
+
 
 WORKERS_OWN = (InvalidRequest, EncodeError, MethodNotFound, Cancelled)
 
@@ -75,7 +79,7 @@ def error_parts(error: BaseException) -> tuple[str, str, str]:
 def message_of(error: BaseException) -> str:
     """`str(error)`, or a note in its place if that raises."""
     try:
-        text = str(error)
+        text = error.answer() if isinstance(error, Cancelled) else str(error)
     except Exception:
         text = f"a {_type_name(error)} whose message cannot be read: its __str__ failed"
     return _valid(text[:MESSAGE_LIMIT])

@@ -13,7 +13,7 @@ from importlib import import_module
 from pyproc_worker import _log, _unpatched, _wrapped
 from pyproc_worker._forwarding import Forwarding
 from pyproc_worker._listener import listening
-from pyproc_worker._settings import Settings
+from pyproc_worker._settings import Settings, codec_of_type
 from pyproc_worker._termination import Termination
 
 INTERRUPTED = 130  # the exit code of a process that SIGINT ended
@@ -38,10 +38,12 @@ class Runs:
     """Why a worker could not start: a setting or the socket's path is at fault."""
 
 
-def run_worker(socket_path: str | None = None) -> None:
+def run_worker(socket_path: str | None = None, codec_type: str = "auto") -> None:
     """Serves the exposed functions on a Unix socket until the worker is to end.
 
     `socket_path` is by default what the environment variable ``PYPROC_SOCKET_PATH`` says.
+    `codec_type` is for scripts of the Go original: the JSON library that the core in Python is to
+    prefer.
 
     It returns after SIGTERM, when the client that owns the worker leaves, or when its
     parent process (``PYPROC_PARENT_PID``) is gone: requests that had arrived are answered
@@ -62,7 +64,7 @@ def run_worker(socket_path: str | None = None) -> None:
     try:
         with contextlib.ExitStack() as resources:
             try:
-                serve = _start(socket_path, resources)
+                serve = _start(socket_path, codec_type, resources)
             except (ImportError, OSError, ValueError) as error:
                 Runs.refusal = error
                 raise
@@ -79,12 +81,16 @@ def _is_loaded_by_a_child() -> bool:
     return any(getattr(each.current_process(), "_inheriting", False) for each in loaded)
 
 
-def _start(socket_path: str | None, resources: contextlib.ExitStack) -> Callable[[], None]:
+def _start(
+    socket_path: str | None, codec_type: str, resources: contextlib.ExitStack
+) -> Callable[[], None]:
     """What serves; that which it needs is closed with `resources`."""
     path = socket_path or os.environ.get("PYPROC_SOCKET_PATH")
     if not path:
         raise ValueError("no socket path: give run_worker() one, or set PYPROC_SOCKET_PATH")
     settings = Settings.from_environment()
+    wanted = os.environ.get("PYPROC_CODEC_TYPE") or codec_type
+    settings.preferred_codec = codec_of_type(wanted)
     serve, description = _choose_core(settings)
     _set_up_output(settings.log_level)
     listener = resources.enter_context(listening(path, settings.socket_mode))
@@ -119,7 +125,7 @@ def _python_core(settings: Settings) -> tuple[Serve, str]:
     )  # with the loop, what the other core need not load
     from pyproc_worker._loop import Loop
 
-    codec = choose_codec(settings.codec)
+    codec = choose_codec(settings.codec, settings.preferred_codec)
 
     def serve(listener: socket.socket, settings: Settings, termination: Termination) -> None:
         Loop(listener, codec, settings, termination).serve()

@@ -51,6 +51,10 @@ class Settings:
     forward_logs: bool = True
     """``PYPROC_FORWARD_LOGS``: whether clients that ask for logs get any; 0 or 1."""
 
+    preferred_codec: str | None = None
+    """As `codec`, but only if it is installed. ``PYPROC_CODEC_TYPE``, else what `run_worker` is
+    given; see `codec_of_type`."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Raises `ValueError` if a variable makes no sense."""
@@ -66,6 +70,23 @@ class Settings:
         settings.forward_logs = _one_of(environment, "PYPROC_FORWARD_LOGS", ("0", "1")) != "0"
         settings.log_level = (environment.get("PYPROC_LOG_LEVEL") or "INFO").upper()
         return settings
+
+
+def codec_of_type(codec_type: str) -> str | None:
+    """The JSON library that the Go original's worker means by this; None for ``auto``.
+
+    Raises `ValueError` for what is none.
+    """
+    if codec_type == "msgpack":
+        raise ValueError(
+            "the codec type 'msgpack' is not needed: leave it out. The worker answers each body "
+            "in the form it came in, and a pool sends MessagePack where it is asked to"
+        )
+    if codec_type not in ("auto", *CODECS):
+        raise ValueError(
+            f"the codec type is {codec_type!r}; it may be one of auto, {', '.join(CODECS)}"
+        )
+    return None if codec_type == "auto" else codec_type
 
 
 def _one_of(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:
