@@ -1,5 +1,8 @@
 """Processes of `multiprocessing` that a worker starts."""
 
+import os
+import signal
+
 import pytest
 from conftest import SERVE
 from wire import PATIENCE, Client
@@ -62,3 +65,29 @@ def test_a_child_whose_target_is_run_worker_serves(start, folder, method, serve)
     assert owner.call("echo", 1) == OK_1
     owner.close()
     assert client.call("echo", 1) == OK_1
+
+
+@pytest.mark.parametrize("how", ["os.fork", "multiprocessing"])
+def test_a_child_that_outlives_a_worker_does_not_keep_its_socket(start, how):
+    more = """
+    import multiprocessing
+
+    @expose
+    def leave_child(how):
+        if how == "multiprocessing":
+            child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+            child.start()
+            return child.pid
+        child = os.fork()
+        if child == 0:
+            time.sleep(600)
+        return child
+    """
+    worker = start(more)
+    child = worker.connect().call("leave_child", how)["body"]
+    try:
+        worker.process.kill()
+        worker.process.wait(PATIENCE)
+        assert start().connect().call("echo", 1) == OK_1
+    finally:
+        os.kill(child, signal.SIGKILL)

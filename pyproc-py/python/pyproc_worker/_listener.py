@@ -19,13 +19,15 @@ BACKLOG = 2**31 - 1  # the system takes as much of it as it allows
 LONGEST_PATH = 107 if sys.platform == "linux" else 103  # bytes that fit into sun_path
 LONGEST_WAIT = 2.0  # seconds that a worker waits for others that start in the same directory
 
+_open: set[socket.socket] = set()
+
 
 @contextlib.contextmanager
 def listening(path: str, mode: int) -> Iterator[socket.socket]:
     """A socket that listens at `path`; the file is removed at the end, if it's still ours.
 
     `mode` is the file's from its first moment on, whatever the umask. A socket that nobody
-    listens on any more is replaced. A process that was forked meanwhile leaves the file alone.
+    listens on any more is replaced. A process that is forked meanwhile has no part in it.
 
     Raises `ValueError` if the path is too long for a socket, `FileExistsError` if there is
     something there that is no socket, and another `OSError` if a process listens there.
@@ -41,9 +43,11 @@ def listening(path: str, mode: int) -> Iterator[socket.socket]:
             _bind(listener, path, mode)
             listener.listen(BACKLOG)  # until then it looks like one that nobody listens on
         identity, owner = _identity(path), os.getpid()
+        _open.add(listener)
         try:
             yield listener
         finally:
+            _open.discard(listener)
             with contextlib.suppress(OSError):
                 if os.getpid() == owner and _identity(path) == identity:
                     os.unlink(path)
@@ -107,3 +111,18 @@ def _bind(listener: socket.socket, path: str, mode: int) -> None:
 def _identity(path: str) -> tuple[int, int]:
     status = os.lstat(path)
     return status.st_dev, status.st_ino
+
+
+def _let_go() -> None:
+    """In a process that was forked: it would listen, and never accept, when its parent is gone."""
+    for listener in _open:
+        status = os.fstat(listener.fileno())
+        with open(os.devnull) as null, contextlib.suppress(FileNotFoundError):
+            for fd in map(int, os.listdir("/dev/fd")):  # the native core has copies
+                with contextlib.suppress(OSError):  # that of the directory is closed by now
+                    if os.path.samestat(os.fstat(fd), status):
+                        os.dup2(null.fileno(), fd, inheritable=False)
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)  # cannot be undone, hence one for all times

@@ -142,7 +142,10 @@ class Loop:
             self._admit(client)
 
     def _admit(self, client: socket.socket) -> None:
-        uid = user_of(client)
+        try:
+            uid = user_of(client)
+        except OSError:  # it has left
+            return client.close()
         if uid not in self._admitted:
             client.close()
             return self._refusals.add(uid)

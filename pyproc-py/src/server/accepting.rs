@@ -56,7 +56,7 @@ impl Server<'_, '_> {
 pub(crate) fn accept(core: &Core, listener: BorrowedFd<'_>) -> io::Result<()> {
     for _ in 0..core.limits.burst {
         match accept_private(listener) {
-            Ok(socket) => admit(core, socket)?,
+            Ok(socket) => admit(core, socket),
             Err(error) if is_passing(error) => break,
             Err(error) => return Err(error.into()),
         }
@@ -64,23 +64,24 @@ pub(crate) fn accept(core: &Core, listener: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-fn admit(core: &Core, socket: OwnedFd) -> io::Result<()> {
-    if let Some(uid) = core.peers.stranger(socket.as_fd())? {
-        core.lock().refused.add(uid);
-        return Ok(());
+fn admit(core: &Core, socket: OwnedFd) {
+    match core.peers.stranger(socket.as_fd()) {
+        Ok(None) => {}
+        Ok(Some(uid)) => return core.lock().refused.add(uid),
+        // It has left.
+        Err(_) => return,
     }
     // As much as the system allows.
     let _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER);
     let mut state = core.lock();
     if state.draining {
         // Hung up on, as is whoever comes later: the watcher did not know yet.
-        return Ok(());
+        return;
     }
     let names = Arc::clone(&state.concurrent_names);
     let connection = Connection::new(socket, core.limits, core.max_frame_size, names);
     let place = state.add(connection);
     state.accepted.push(place);
-    Ok(())
 }
 
 /// A socket that no program inherits that functions start. It may block: all its uses say that they
