@@ -58,7 +58,7 @@ async fn what_a_worker_prints_comes_line_by_line() {
     let of = |stream: &str| {
         let told = events.of(OUTPUT).into_iter();
         told.filter(|it| it.fields["stream"] == stream)
-            .map(|it| (it.level, it.fields_without(&["stream"])))
+            .map(|it| (it.level, it.fields_without(&["stream", "time_unix_nano"])))
             .collect::<Vec<_>>()
     };
     let line = |text| {

@@ -3,7 +3,7 @@
 use std::{
     mem::MaybeUninit,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rustix::io::Errno;
@@ -77,6 +77,7 @@ impl LineLog {
             self.turn(call, now);
         }
         self.context.foreign = foreign;
+        self.context.time = arrival();
         let pause = match bytes.is_empty() {
             true => None,
             false => self.take(bytes, emptied, now),
@@ -153,6 +154,12 @@ impl LineLog {
             );
         }
     }
+}
+
+/// When lines arrive, some of which are held back: nanoseconds since the Unix epoch.
+fn arrival() -> Option<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    now.as_nanos().try_into().ok()
 }
 
 #[cfg(test)]

@@ -22,6 +22,14 @@ def say(req):
 
 
 @expose
+def say_of_another(req):
+    """Prints and logs a line that says that it is of another call."""
+    print(req)
+    logging.getLogger("shop").warning("logged", extra={"trace_id": "b" * 32, "request_id": "r-2"})
+    logging.getLogger("shop").warning(req)
+
+
+@expose
 def say_half_a_traceback(req):
     print("Traceback (most recent call last):\n  File", file=sys.stderr)
     return os.getpid()
