@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use suite::{Deviations, Level, Plan, Report, Target};
 
 const TEXT: [&str; 2] = [include_str!("../SPEC.md"), include_str!("../SPEC-V2.md")];
@@ -34,6 +35,40 @@ fn each_rule_that_binds_workers_has_a_verdict() {
     // It binds clients, and says what a worker does with one that breaks it.
     expected.insert("1-H2".into());
     assert_eq!(known, expected);
+}
+
+#[test]
+fn a_rule_that_is_none_is_no_success() {
+    let plan = plan(&["1-F4", "1-F99", "client"]);
+    assert_eq!(plan.unknown_rules(), ["1-F99", "client"]);
+}
+
+/// The schema is for authors of workers; the golden records are what all sides agree on.
+#[test]
+fn golden_records_fit_the_schema_and_others_do_not() {
+    let manifest: Value =
+        serde_json::from_str(include_str!("../testdata/v2/manifest.json")).unwrap();
+    let frames = manifest["frames"].as_array().unwrap().iter();
+    let records: Vec<_> = frames
+        .filter_map(|it| it["message"]["records"].as_array())
+        .flatten()
+        .collect();
+    assert!(records.len() > 5);
+    for record in records {
+        assert_eq!(suite::schema::check(record), Ok(()), "{record}");
+    }
+    for other in [
+        r#"{"type":"log","time":1.5,"level":20,"message":""}"#,
+        r#"{"type":"log","time":1,"level":20}"#,
+        r#"{"type":"log","time":1,"level":20,"message":"","stream":null}"#,
+        r#"{"type":"log","time":1,"level":20,"message":"","trace_id":"00000000000000000000000000000000"}"#,
+        r#"{"type":"metrics","start":1,"metrics":[{"name":"a b","kind":"gauge","series":[]}]}"#,
+        r#"{"type":"metrics","start":1,"metrics":[{"name":"a","kind":"gauge","series":[{}]}]}"#,
+        r#"{"type":"lost","logs":-1}"#,
+    ] {
+        let other: Value = serde_json::from_str(other).unwrap();
+        assert!(suite::schema::check(&other).is_err(), "{other}");
+    }
 }
 
 /// A fault of `faulty.js`, and the rules that it breaks.

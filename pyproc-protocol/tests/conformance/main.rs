@@ -12,7 +12,7 @@ const USAGE: &str = "usage: conformance [--level N] [--only RULE] [--deviations 
                      (--socket PATH | -- COMMAND [ARGUMENT...])";
 
 fn main() -> ExitCode {
-    let (target, plan) = match arguments(env::args_os().skip(1)) {
+    let (target, plan) = match arguments(env::args_os().skip(1)).and_then(checked) {
         Ok(arguments) => arguments,
         Err(message) => {
             eprintln!("{message}\n{USAGE}");
@@ -60,6 +60,14 @@ fn arguments(mut words: impl Iterator<Item = OsString>) -> Result<(Target, Plan)
         }
     }
     Err("no worker".into())
+}
+
+fn checked((target, plan): (Target, Plan)) -> Result<(Target, Plan), String> {
+    let unknown = plan.unknown_rules().join(", ");
+    match unknown.is_empty() {
+        true => Ok((target, plan)),
+        false => Err(format!("no rules of workers: {unknown}")),
+    }
 }
 
 fn level(text: &str) -> Result<Level, String> {

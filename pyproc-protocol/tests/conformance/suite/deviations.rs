@@ -24,8 +24,12 @@ impl Deviations {
         )
     }
 
+    pub(super) fn rules(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(id, _)| id.as_str())
+    }
+
     pub(super) fn has(&self, id: &str) -> bool {
-        self.0.iter().any(|(listed, _)| listed == id)
+        self.rules().any(|listed| listed == id)
     }
 
     /// A failure that is listed is known, and a rule that holds although it is listed makes the list untrue.

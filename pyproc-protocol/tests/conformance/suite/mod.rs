@@ -1,12 +1,13 @@
 //! Plays scripted streams to a worker, and says of each rule of the specification whether the worker keeps it.
 
 mod deviations;
+mod golden;
 mod hello;
 mod level;
 mod peer;
 mod report;
 pub(crate) mod rules;
-mod schema;
+pub(crate) mod schema;
 mod subject;
 mod verdict;
 mod wire;
@@ -47,6 +48,21 @@ pub(crate) struct Plan {
     pub(crate) patience: Option<Duration>,
 }
 
+impl Plan {
+    /// Rules that it names and that are none: a typing error must not look like a success.
+    pub(crate) fn unknown_rules(&self) -> Vec<&str> {
+        let known = rules::all();
+        let named = self
+            .only
+            .iter()
+            .map(String::as_str)
+            .chain(self.deviations.rules());
+        named
+            .filter(|id| known.iter().all(|rule| rule.id != *id))
+            .collect()
+    }
+}
+
 /// Tries each rule and writes the verdicts as they come.
 pub(crate) fn run(target: Target, plan: &Plan, out: &mut dyn io::Write) -> io::Result<Report> {
     let subject = Subject::new(target);
@@ -73,15 +89,16 @@ fn try_rule(rule: &Rule, subject: &Subject, plan: &Plan, reached: Level) -> Verd
         Ok(script) => script,
         Err(reason) => return Verdict::NotTried(reason),
     };
-    subject.wait_for(match plan.deviations.has(rule.id) {
+    subject.set_patience(match plan.deviations.has(rule.id) {
         true => LITTLE_PATIENCE,
         false => plan.patience.unwrap_or(PATIENCE),
     });
     let outcome = script(subject).and_then(|()| survives(subject));
-    if outcome.is_err() {
+    let verdict = Verdict::from(outcome);
+    if verdict.is_failure() {
         subject.restart();
     }
-    plan.deviations.judge(rule.id, Verdict::from(outcome))
+    plan.deviations.judge(rule.id, verdict)
 }
 
 /// Whatever a script did on its own connection, the next one is served.

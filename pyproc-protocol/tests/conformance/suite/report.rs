@@ -55,39 +55,23 @@ impl Report {
     }
 
     pub(super) fn close(&self, out: &mut dyn Write) -> io::Result<()> {
-        let names = [
-            "pass",
-            "FAILED",
-            "known failure",
-            "not applicable",
-            "not tried",
-            "not reached",
-        ];
-        let counts = names.map(|name| {
-            (
-                name,
-                self.verdicts
-                    .iter()
-                    .filter(|it| it.1.name() == name)
-                    .count(),
-            )
-        });
-        let counts = counts.iter().filter(|(_, count)| *count > 0);
-        let counts: Vec<_> = counts
+        let counts: Vec<_> = Verdict::NAMES
+            .iter()
+            .map(|name| (name, self.named(name).count()))
+            .filter(|(_, count)| *count > 0)
             .map(|(name, count)| format!("{count} {name}"))
             .collect();
-        writeln!(
-            out,
-            "\nlevel reached: {}; {}",
-            self.level(),
-            counts.join(", ")
-        )?;
-        match self.demanded {
-            Some(demanded) if demanded > self.level() => {
-                writeln!(out, "level demanded: {demanded}: not reached")
-            }
-            _ => Ok(()),
+        let level = self.level();
+        writeln!(out, "\nlevel reached: {level}; {}", counts.join(", "))?;
+        match self.demanded.filter(|it| *it > level) {
+            Some(demanded) => writeln!(out, "level demanded: {demanded}: not reached"),
+            None => Ok(()),
         }
+    }
+
+    fn named(&self, name: &str) -> impl Iterator<Item = &Verdict> {
+        let verdicts = self.verdicts.iter().map(|(_, verdict)| verdict);
+        verdicts.filter(move |it| it.name() == name)
     }
 
     /// Whether the worker keeps each rule of its level, which is at least the one that was demanded.
@@ -125,20 +109,15 @@ const LAST_LINES: usize = 10;
 
 fn write_failure(failure: &Failure, out: &mut dyn Write) -> io::Result<()> {
     let lines = &failure.transcript;
-    for line in &lines[..lines.len().min(FIRST_LINES)] {
+    let (first, rest) = lines.split_at(lines.len().min(FIRST_LINES));
+    let left_out = rest.len().saturating_sub(LAST_LINES);
+    for line in first {
         writeln!(out, "      {line}")?;
     }
-    if lines.len() > FIRST_LINES + LAST_LINES {
-        writeln!(
-            out,
-            "      ... {} more",
-            lines.len() - FIRST_LINES - LAST_LINES
-        )?;
+    if left_out > 0 {
+        writeln!(out, "      ... {left_out} more")?;
     }
-    for line in &lines[FIRST_LINES
-        .max(lines.len().saturating_sub(LAST_LINES))
-        .min(lines.len())..]
-    {
+    for line in &rest[left_out..] {
         writeln!(out, "      {line}")?;
     }
     writeln!(out, "      expected: {}", failure.expected)?;

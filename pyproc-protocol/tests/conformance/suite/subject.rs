@@ -8,6 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::{self, Child, Command, ExitStatus, Stdio},
+    rc::Rc,
     sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
@@ -61,29 +62,29 @@ impl Subject {
         })
     }
 
-    /// A process for a script that ends it, or that needs its own environment.
-    pub(crate) fn start(&self, environment: &[(&str, &str)]) -> Outcome<Process> {
-        let mut process = self.spawn(&scratch_socket()?, environment)?;
+    /// A process for a script that ends it.
+    pub(crate) fn start(&self) -> Outcome<Process> {
+        let mut process = self.spawn(Scratch::new()?)?;
         process.listens()?;
         Ok(process)
     }
 
     /// A process whose socket's place is taken in some way when it starts.
     pub(crate) fn start_at(&self, take: impl FnOnce(&Path) -> io::Result<()>) -> Outcome<Process> {
-        let socket = scratch_socket()?;
-        take(&socket).map_err(|error| Stop::failed("a file", error.to_string()))?;
-        self.spawn(&socket, &[])
+        let scratch = Scratch::new()?;
+        take(&scratch.socket()).map_err(|error| Stop::failed("a file", error.to_string()))?;
+        self.spawn(scratch)
     }
 
     /// A second process for the socket of the first.
     pub(crate) fn start_beside(&self, first: &Process) -> Outcome<Process> {
-        self.spawn(&first.socket, &[])
+        self.spawn(Rc::clone(&first.scratch))
     }
 
-    fn spawn(&self, socket: &Path, environment: &[(&str, &str)]) -> Outcome<Process> {
+    fn spawn(&self, scratch: Rc<Scratch>) -> Outcome<Process> {
         match &self.target {
             Target::Command { words, directory } => {
-                Process::spawn(words, directory, environment, socket, self.patience.get())
+                Process::spawn(words, directory, scratch, self.patience.get())
             }
             Target::Socket(_) => not_applicable("the tool did not start this worker"),
         }
@@ -94,7 +95,7 @@ impl Subject {
         self.shared.replace(None);
     }
 
-    pub(crate) fn wait_for(&self, patience: Duration) {
+    pub(crate) fn set_patience(&self, patience: Duration) {
         self.patience.set(patience);
     }
 
@@ -103,34 +104,29 @@ impl Subject {
             return Ok(path.clone());
         }
         if self.shared.borrow().is_none() {
-            *self.shared.borrow_mut() = Some(self.start(&[])?);
+            *self.shared.borrow_mut() = Some(self.start()?);
         }
         let shared = self.shared.borrow();
-        Ok(shared
-            .as_ref()
-            .map(|it| it.socket.clone())
-            .unwrap_or_default())
+        Ok(shared.as_ref().map(Process::socket).unwrap_or_default())
     }
 }
 
 /// A worker's process. Dropping it kills it.
 pub(crate) struct Process {
     child: Child,
-    socket: PathBuf,
+    scratch: Rc<Scratch>,
     output: PathBuf,
     patience: Duration,
 }
 
 impl Process {
-    /// Starts a worker that is to listen at `socket`.
     fn spawn(
         words: &[OsString],
         directory: &Path,
-        environment: &[(&str, &str)],
-        socket: &Path,
+        scratch: Rc<Scratch>,
         patience: Duration,
     ) -> Outcome<Self> {
-        let output = socket.with_file_name(format!("output-{}", next_number()));
+        let output = scratch.0.join(format!("output-{}", next_number()));
         let mut command = Command::new(&words[0]);
         for (name, _) in env::vars_os() {
             if name.as_encoded_bytes().starts_with(b"PYPROC_") {
@@ -140,16 +136,15 @@ impl Process {
         command
             .args(&words[1..])
             .current_dir(directory)
-            .env("PYPROC_SOCKET_PATH", socket)
+            .env("PYPROC_SOCKET_PATH", scratch.socket())
             .env("PYPROC_PARENT_PID", process::id().to_string())
-            .envs(environment.iter().copied())
             .stdin(Stdio::null());
         let started = File::create(&output)
             .and_then(|file| command.stdout(file.try_clone()?).stderr(file).spawn());
         match started {
             Ok(child) => Ok(Self {
                 child,
-                socket: socket.into(),
+                scratch,
                 output,
                 patience,
             }),
@@ -163,16 +158,16 @@ impl Process {
     /// Waits until it accepts connections.
     pub(crate) fn listens(&mut self) -> Outcome {
         self.wait_until("the worker listens", |it| {
-            Peer::connect(&it.socket, it.patience).is_ok()
+            Peer::connect(&it.socket(), it.patience).is_ok()
         })
     }
 
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.scratch.socket()
     }
 
     pub(crate) fn connect(&self) -> Outcome<Peer> {
-        Peer::connect(&self.socket, self.patience)
+        Peer::connect(&self.socket(), self.patience)
             .map_err(|error| Stop::failed("the worker accepts a connection", error.to_string()))
     }
 
@@ -233,16 +228,30 @@ impl Drop for Process {
         // It may have ended already, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = self.socket.parent().map(fs::remove_dir_all);
     }
 }
 
-/// A socket's place in an empty directory. The path is short enough, also on macOS.
-fn scratch_socket() -> Outcome<PathBuf> {
-    let path = PathBuf::from(format!("/tmp/ppc-{}-{}", process::id(), next_number()));
-    match fs::create_dir(&path) {
-        Ok(()) => Ok(path.join("worker.sock")),
-        Err(error) => Err(Stop::failed("a directory", error.to_string())),
+/// A directory for a socket and for what workers write.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// The path is short enough for a socket, also on macOS.
+    fn new() -> Outcome<Rc<Self>> {
+        let path = PathBuf::from(format!("/tmp/ppc-{}-{}", process::id(), next_number()));
+        match fs::create_dir(&path) {
+            Ok(()) => Ok(Rc::new(Self(path))),
+            Err(error) => Err(Stop::failed("a directory", error.to_string())),
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("worker.sock")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -51,6 +51,15 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    pub(crate) const NAMES: [&str; 6] = [
+        "pass",
+        "FAILED",
+        "known failure",
+        "not applicable",
+        "not tried",
+        "not reached",
+    ];
+
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Pass => "pass",

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::rule;
 use crate::suite::{
-    Rule, hello,
+    Rule, golden, hello,
     peer::Peer,
     subject::Subject,
     verdict::{Outcome, not_applicable},
@@ -112,7 +112,8 @@ fn cut(subject: &Subject) -> Outcome {
             Binary::new(wire::PING, 1).bytes([0]).frame(),
             Binary::new(wire::DRAIN, 0).bytes([0]).frame(),
         ],
-    )
+    )?;
+    each_breaks(subject, golden::broken("v2")?)
 }
 
 fn kinds(subject: &Subject) -> Outcome {

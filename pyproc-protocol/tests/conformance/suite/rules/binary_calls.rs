@@ -7,9 +7,10 @@ use super::{
     not_tried, rule,
 };
 use crate::suite::{
-    Rule, hello,
+    Rule, golden, hello,
+    peer::Peer,
     subject::Subject,
-    verdict::{Outcome, Stop},
+    verdict::Outcome,
     wire::{self, Answer, Binary, Body, DEADLINE, HEADERS, MAX_ID, TRACE, WANTS_TIMES},
 };
 
@@ -97,6 +98,10 @@ fn methods(subject: &Subject) -> Outcome {
     peer.send(indexed(2, index).bytes("5").frame());
     peer.payload(2, wire::JSON, b"5")?;
     let outside = peer.table.len();
+    for (id, request) in golden::requests("v2")? {
+        peer.send(request);
+        peer.answer(id)?;
+    }
     let unknown = [
         (indexed(3, outside).bytes("5"), format!("#{outside}")),
         (indexed(4, 65_535).bytes("no JSON"), "#65535".into()),
@@ -164,13 +169,14 @@ fn deadline(subject: &Subject) -> Outcome {
 
 /// What came, in any order, of a worker that got SIGTERM while it slept, and a request behind its drain.
 struct Drained {
+    peer: Peer,
     drains: usize,
     answered: Vec<u64>,
     ran_late: bool,
 }
 
 fn drain(subject: &Subject) -> Outcome<Drained> {
-    let process = subject.start(&[])?;
+    let process = subject.start()?;
     let mut peer = process.connect()?;
     hello::say(&mut peer, r#"{"versions":[1,2]}"#)?;
     let requests = [
@@ -181,49 +187,43 @@ fn drain(subject: &Subject) -> Outcome<Drained> {
     peer.payload(2, wire::JSON, b"5")?;
     process.terminate()?;
     peer.note("SIGTERM");
-    let mut came = Drained {
-        drains: 0,
-        answered: Vec::new(),
-        ran_late: false,
-    };
+    let (mut drains, mut answered, mut ran_late) = (0, Vec::new(), false);
     while let Some(body) = peer.receive("a drain, an answer to request 3, and the end")? {
         match body {
             Body::Binary(frame) if frame.kind == wire::DRAIN => {
-                came.drains += 1;
+                drains += 1;
                 peer.send(Binary::named(4, "count", "null").frame());
             }
             Body::Binary(frame) => match Answer::read(&frame) {
-                Some(answer) if answer.id == 4 => came.ran_late = true,
-                Some(answer) => came.answered.push(answer.id),
+                Some(answer) if answer.id == 4 => ran_late = true,
+                Some(answer) => answered.push(answer.id),
                 None => return peer.fail("a drain or an answer", "something else"),
             },
             _ => return peer.fail("a drain or an answer of version 2", "something else"),
         }
     }
-    Ok(came)
+    Ok(Drained {
+        peer,
+        drains,
+        answered,
+        ran_late,
+    })
 }
 
 fn worker_drains(subject: &Subject) -> Outcome {
     let came = drain(subject)?;
-    match (came.drains, came.ran_late) {
-        (1, false) => Ok(()),
-        (1, true) => Err(Stop::failed(
-            "no answer to a request behind the drain",
-            "one",
-        )),
-        (count, _) => Err(Stop::failed("one drain", format!("{count}"))),
-    }
+    let peer = &came.peer;
+    peer.check(came.drains == 1, "one drain")?;
+    peer.check(
+        !came.ran_late,
+        "no answer to request 4, which is behind the drain",
+    )
 }
 
 fn drained(subject: &Subject) -> Outcome {
     let came = drain(subject)?;
-    match came.answered[..] {
-        [3] => Ok(()),
-        _ => Err(Stop::failed(
-            "an answer to request 3, then the end",
-            format!("answers to {:?}", came.answered),
-        )),
-    }
+    let peer = &came.peer;
+    peer.check(came.answered == [3], "an answer to request 3, then the end")
 }
 
 fn client_drains(subject: &Subject) -> Outcome {

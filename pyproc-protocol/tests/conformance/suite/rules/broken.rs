@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::{each_breaks, rule};
 use crate::suite::{
-    Rule,
+    Rule, golden,
     subject::Subject,
     verdict::Outcome,
     wire::{frame, request},
@@ -39,7 +39,8 @@ fn no_json(subject: &Subject) -> Outcome {
         br#"{"id":1,"method":"echo","body":'5'}"#,
         b"{\"id\":1,\"method\":\"echo\",\"body\":\"\xff\"}",
     ];
-    each_breaks(subject, broken.map(frame))
+    each_breaks(subject, broken.map(frame))?;
+    each_breaks(subject, golden::broken("")?)
 }
 
 fn answered_first(subject: &Subject) -> Outcome {

@@ -189,7 +189,7 @@ fn concurrent(subject: &Subject) -> Outcome {
 
 fn owner(subject: &Subject) -> Outcome {
     greeted(subject, PLAIN)?;
-    let mut process = subject.start(&[])?;
+    let mut process = subject.start()?;
     let mut peer = process.connect()?;
     hello::say(&mut peer, r#"{"versions":[1],"owner":true}"#)?;
     peer.goes_on()?;

@@ -49,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn listens(subject: &Subject) -> Outcome {
-    let process = subject.start(&[])?;
+    let process = subject.start()?;
     process.connect()?.goes_on()
 }
 
@@ -77,7 +77,7 @@ fn connections(subject: &Subject) -> Outcome {
 }
 
 fn terminated(subject: &Subject) -> Outcome {
-    let mut process = subject.start(&[])?;
+    let mut process = subject.start()?;
     let mut peer = process.connect()?;
     peer.send([request(1, "echo", "5"), request(2, "sleep", "300")].concat());
     peer.expect(json!({"id": 1, "ok": true, "body": 5}))?;
@@ -93,7 +93,7 @@ fn terminated(subject: &Subject) -> Outcome {
 }
 
 fn removes_socket(subject: &Subject) -> Outcome {
-    let mut process = subject.start(&[])?;
+    let mut process = subject.start()?;
     process.connect()?.goes_on()?;
     process.terminate()?;
     process.ended()?;

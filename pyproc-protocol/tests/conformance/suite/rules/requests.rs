@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::{each_breaks, each_echoes, rule};
 use crate::suite::{
-    Rule, hello,
+    Rule, golden, hello,
     peer::Peer,
     subject::Subject,
     verdict::Outcome,
@@ -192,6 +192,11 @@ fn one_response(subject: &Subject) -> Outcome {
             Some(place) => waiting.remove(place),
             None => return peer.fail("an answer to a request that has none yet", "another"),
         };
+    }
+    for (id, request) in golden::requests("")? {
+        peer.send(request);
+        let answer = peer.json("an answer")?;
+        peer.check(answer["id"] == id, &format!("an answer to request {id}"))?;
     }
     peer.goes_on()
 }

@@ -164,9 +164,9 @@ fn in_time(subject: &Subject) -> Outcome {
 
 /// Counts that changed just before the end still arrive.
 fn last_metrics(subject: &Subject) -> Outcome {
-    let process = match subject.start(&[]) {
-        Ok(process) => process,
-        Err(_) => return Ok(()),
+    let process = match subject.start() {
+        Err(Stop::NotApplicable(_)) => return Ok(()),
+        started => started?,
     };
     let mut telemetry = Telemetry::greet(process.connect()?, &["metrics"])?;
     if !telemetry.has("metrics") {
