@@ -84,6 +84,7 @@ fn surrogates(subject: &Subject) -> Outcome {
         r#"{"id":1,"method":"\ud800","body":5}"#,
         r#"{"id":1,"method":"echo","body":5,"headers":{"a":"\udfff"}}"#,
         r#"{"id":1,"method":"echo","body":5,"headers":{"\udc00\ud800":"a"}}"#,
+        r#"{"id":1,"method":"echo","body":5,"\ud800":null}"#,
     ];
     each_breaks(subject, broken.map(frame))
 }

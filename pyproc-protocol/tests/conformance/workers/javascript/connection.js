@@ -47,6 +47,7 @@ class Connection {
 
   json(body) {
     const message = parse(text(body));
+    checkKeys(message);
     const type = message.type ?? null;
     if (type === null) return this.request(body, message);
     if (!isText(type)) throw new BrokenFrame("a type is a text");
@@ -56,7 +57,7 @@ class Connection {
   }
 
   request(source, message) {
-    if (!isObject(message)) throw new BrokenFrame("a message is an object");
+    checkKeys(message);
     const { method, body = null } = message;
     const id = message.id ?? 0;
     if (!Number.isSafeInteger(id) || id < 0) throw new BrokenFrame("an id is an integer from 0 to 2^53 - 1");
@@ -207,6 +208,11 @@ class Connection {
     for (const calls of this.outstanding.values()) calls.forEach((call) => call.onCancel());
     this.worker.closed(this);
   }
+}
+
+function checkKeys(message) {
+  if (!isObject(message)) throw new BrokenFrame("a message is an object");
+  if (!Object.keys(message).every(isText)) throw new BrokenFrame("a key is a text");
 }
 
 module.exports = { Connection };
