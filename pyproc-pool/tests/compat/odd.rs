@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use pyproc_pool::{Error, ErrorKind, Pool};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
@@ -122,11 +122,10 @@ pub(crate) async fn second_pool(worker: Candidate) -> Result<()> {
     };
     let first = pool(LONG).start().await?;
     if worker.is_original() {
-        let second = pool(Duration::from_millis(200)).start().await;
-        let error = second
-            .map(drop)
-            .expect_err("it serves one connection")
-            .to_string();
+        let Err(error) = pool(Duration::from_millis(200)).start().await else {
+            bail!("it serves two connections");
+        };
+        let error = error.to_string();
         ensure!(error.contains("serves one connection at a time"), "{error}");
         ensure!(first.call::<_, u8>("echo", &1).await? == 1);
         first.shutdown(LONG).await;
