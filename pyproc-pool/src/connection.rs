@@ -1,6 +1,6 @@
 use std::{
     future::poll_fn,
-    io,
+    io, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -243,8 +243,10 @@ impl Connection {
     }
 
     fn pass_on_records(&mut self, shared: &Shared, worker: usize) {
-        if !self.inbox.records.is_empty() {
-            shared.records.push(worker, self.inbox.records.drain(..));
+        if self.inbox.has_records() {
+            let too_long = mem::take(&mut self.inbox.too_long);
+            let frames = self.inbox.records.drain(..);
+            shared.records.push(worker, frames, too_long);
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Inbox {
     pub(crate) answers: Vec<Answer>,
     /// Frames of what the worker reports beside.
     pub(crate) records: Vec<Bytes>,
+    /// Such frames that were longer than the maximum, and read past.
+    pub(crate) too_long: u64,
     pub(crate) arrived: Instant,
     drain: Drain,
     /// What the worker did wrong after all that is in `answers`.
@@ -45,6 +47,7 @@ impl Inbox {
             input,
             answers: Vec::new(),
             records: Vec::new(),
+            too_long: 0,
             arrived: Instant::now(),
             drain: Drain::No,
             violation: None,
@@ -63,7 +66,7 @@ impl Inbox {
     /// Whether nothing waits to be delivered.
     pub(crate) fn is_empty(&self) -> bool {
         self.answers.is_empty()
-            && self.records.is_empty()
+            && !self.has_records()
             && self.violation.is_none()
             && self.drain != Drain::Unknown
     }
@@ -83,6 +86,7 @@ impl Inbox {
             match self.session.receive(&mut self.input) {
                 Ok(Some(Event::Answer(answer))) => self.answers.push(answer),
                 Ok(Some(Event::Telemetry(frame))) => self.records.push(frame),
+                Ok(Some(Event::TooLong { .. })) => self.too_long += 1,
                 Ok(Some(Event::Drain)) if self.drain == Drain::No => self.drain = Drain::Unknown,
                 Ok(Some(_)) => {}
                 Ok(None) => return,
@@ -92,6 +96,11 @@ impl Inbox {
                 }
             }
         }
+    }
+
+    /// Whether the worker reported something, even if it was too long.
+    pub(crate) fn has_records(&self) -> bool {
+        !self.records.is_empty() || self.too_long > 0
     }
 
     /// Whether the worker said that it takes no more requests.

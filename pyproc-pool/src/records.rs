@@ -56,6 +56,8 @@ pub(crate) struct Inbound {
     pub(crate) records: Vec<u8>,
     /// Records that there was no room for.
     pub(crate) dropped: u64,
+    /// Frames that were too long to be read: at least one record each.
+    pub(crate) too_long: u64,
     /// There is no more to come, and somebody waits until all of it was told.
     pub(crate) is_last: bool,
 }
@@ -109,11 +111,13 @@ impl Records {
         self.queue.lock().lanes.swap(worker, lane);
     }
 
-    /// Takes frames. Never waits: what there is no room for is dropped and counted.
-    pub(crate) fn push(&self, lane: usize, frames: impl Iterator<Item = Bytes>) {
+    /// Takes frames, and the number of those that were too long to be read. Never waits: what there is no room for is dropped
+    /// and counted.
+    pub(crate) fn push(&self, lane: usize, frames: impl Iterator<Item = Bytes>, too_long: u64) {
         let mut waiting = self.queue.lock();
         let inbound = &mut waiting.lanes[lane];
         frames.for_each(|frame| inbound.push(&frame));
+        inbound.too_long += too_long;
         if mem::take(&mut waiting.asleep) {
             drop(waiting);
             self.queue.arrival.notify_one();
@@ -178,12 +182,12 @@ impl Inbound {
     }
 
     fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.dropped == 0
+        self.records.is_empty() && self.dropped == 0 && self.too_long == 0
     }
 
     /// Records that are lost if nobody looks at this.
     fn all(&self) -> u64 {
-        self.dropped + records(&self.records)
+        self.dropped + self.too_long + records(&self.records)
     }
 
     /// To be filled again.
@@ -191,6 +195,7 @@ impl Inbound {
         self.records.clear();
         self.records.shrink_to(KEPT);
         self.dropped = 0;
+        self.too_long = 0;
         self.is_last = false;
     }
 

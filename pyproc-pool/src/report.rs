@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use pyproc_protocol::{
     Features,
-    v2::telemetry::{LogRecord, LostRecord, Record},
+    v2::telemetry::{LogRecord, LostRecord, Record, UnreadableMetric},
 };
 
 use crate::{
@@ -70,6 +70,10 @@ impl Reports {
         let (now, worker) = (Instant::now(), inbound.worker);
         let state = &mut self.workers[worker];
         state.lost.without_room.add(inbound.dropped);
+        if inbound.too_long > 0 {
+            let cause = || "telemetry longer than the maximum frame size".into();
+            state.lost.unreadable.add(inbound.too_long, cause);
+        }
         let from = Reporter {
             worker,
             pid: inbound.pid,
@@ -108,7 +112,13 @@ impl Reports {
             }
             Record::Log(_) => state.lost.over_rate.add(1),
             Record::Span(span) => self.observe(from, WorkerRecord::Span(span)),
-            Record::Metrics(metrics) => self.observe(from, WorkerRecord::Metrics(metrics)),
+            Record::Metrics(metrics) => {
+                for UnreadableMetric { name, reason } in &metrics.unreadable {
+                    let cause = || format!("the metric `{name}` cannot be read: {reason}");
+                    state.lost.unreadable.add(1, cause);
+                }
+                self.observe(from, WorkerRecord::Metrics(metrics));
+            }
             Record::Lost(lost) => {
                 let LostRecord { logs, spans } = lost;
                 state.lost.by_worker.add(logs.saturating_add(spans));

@@ -176,6 +176,69 @@ async fn records_beyond_the_rate_are_counted() {
     assert!(events.of(PYTHON).len() < 100);
 }
 
+#[tokio::test]
+async fn a_record_longer_than_a_frame_may_be_is_lost_alone_and_costs_no_worker() {
+    let (events, _guard) = listen(Level::INFO);
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("sidecar.sock");
+    // This worker does not care for the pool's maximum.
+    serve_reporting(&socket, |request| {
+        let long = Record::Log(log(&"x".repeat(100_000)));
+        Reply::echo(request, vec![long, Record::Log(log("after"))])
+    });
+    let builder = Pool::builder()
+        .external_sockets([&socket])
+        .max_frame_size(8 * 1024);
+    let pool = builder.start().await.unwrap();
+    for i in 0..3 {
+        assert_eq!(pool.call::<_, u8>("listed", &i).await.unwrap(), i);
+    }
+    until("the others are said", || events.of(PYTHON).len() == 3).await;
+    let lost = || {
+        events
+            .of(POOL)
+            .into_iter()
+            .find(|it| it.message() == "records lost")
+    };
+    until("the loss is said", || lost().is_some()).await;
+    let lost = lost().unwrap();
+    assert_eq!(
+        lost.fields["error"],
+        "telemetry longer than the maximum frame size"
+    );
+    assert!(!events.has("worker died"));
+}
+
+#[tokio::test]
+async fn a_metric_that_cannot_be_read_is_counted_and_takes_no_other_with_it() {
+    let (events, _guard) = listen(Level::INFO);
+    let sockets = Scratch::new();
+    let keeper = Arc::new(Keeper::new(false, true));
+    let socket = sockets.path().join("sidecar.sock");
+    serve_reporting(&socket, |request| {
+        Reply {
+        lines: b"{\"type\":\"metrics\",\"start\":1,\"metrics\":[{\"name\":\"odd\",\"kind\":\"summary\",\"series\":[]}]}\n",
+        ..Reply::echo(request, vec![])
+    }
+    });
+    let builder = Pool::builder()
+        .external_sockets([&socket])
+        .observer(keeper.clone());
+    let pool = builder.start().await.unwrap();
+    let _: u8 = pool.call("listed", &1).await.unwrap();
+    until("the rest is told", || keeper.told() == ["0: metrics"]).await;
+    let lost = || {
+        events
+            .of(POOL)
+            .into_iter()
+            .find(|it| it.message() == "records lost")
+    };
+    until("the loss is said", || lost().is_some()).await;
+    let fields = lost().unwrap().fields;
+    assert_eq!(fields["count"], "1");
+    assert!(fields["error"].contains("`odd`") && fields["error"].contains("summary"));
+}
+
 /// Keeps what it is told, after it was let to.
 #[derive(Debug)]
 struct Keeper {

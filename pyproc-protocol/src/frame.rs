@@ -28,6 +28,8 @@ pub const DEFAULT_MAX_FRAME_SIZE: usize = 10 * 1024 * 1024;
 pub struct FrameDecoder {
     max_frame_size: usize,
     offset: u64,
+    /// Bytes of a frame that are still to come, and not wanted.
+    unwanted: usize,
 }
 
 impl FrameDecoder {
@@ -37,6 +39,7 @@ impl FrameDecoder {
         Self {
             max_frame_size,
             offset: 0,
+            unwanted: 0,
         }
     }
 
@@ -51,6 +54,9 @@ impl FrameDecoder {
     /// When the prefix is zero or above the maximum; the stream cannot be
     /// followed any further.
     pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+        if self.unwanted > 0 {
+            self.discard(input);
+        }
         let Some(prefix) = input.first_chunk::<LENGTH_PREFIX>() else {
             return Ok(None);
         };
@@ -65,6 +71,19 @@ impl FrameDecoder {
         input.advance(LENGTH_PREFIX);
         self.offset += (LENGTH_PREFIX + len) as u64;
         Ok(Some(input.split_to(len).freeze()))
+    }
+
+    /// Reads past the frame at the front of `input`, of which `len` bytes follow the prefix, as they arrive. They take no memory.
+    pub(crate) fn skip(&mut self, len: usize, input: &mut BytesMut) {
+        self.unwanted = LENGTH_PREFIX + len;
+        self.offset += self.unwanted as u64;
+        self.discard(input);
+    }
+
+    fn discard(&mut self, input: &mut BytesMut) {
+        let here = self.unwanted.min(input.len());
+        input.advance(here);
+        self.unwanted -= here;
     }
 
     fn check(&self, len: usize) -> Result<(), FrameError> {

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{MessageError, RawJson, SessionError, Version};
+use crate::{MessageError, RawJson, SessionError, Version, lenient};
 
 /// The method by which a client introduces itself.
 pub const HELLO_METHOD: &str = "pyproc.hello";
@@ -121,17 +121,29 @@ impl<'de> Deserialize<'de> for Features {
 /// How a client introduces itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// Versions of the protocol that the client speaks.
+    /// Versions of the protocol that the client speaks. Numbers that no version can have are passed over.
+    #[serde(deserialize_with = "versions")]
     pub versions: Vec<u32>,
     /// Features that it understands.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub features: Features,
     /// Name and version of its software, for logs.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub agent: String,
     /// The client started this worker, which exits when the connection closes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub owner: bool,
+}
+
+fn versions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
+    let numbers = Vec::<f64>::deserialize(deserializer)?;
+    let possible =
+        |number: &f64| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(number);
+    Ok(numbers
+        .into_iter()
+        .filter(possible)
+        .map(|it| it as u32)
+        .collect())
 }
 
 impl Hello {
@@ -151,21 +163,22 @@ impl Hello {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WorkerInfo {
     /// The number of the version in force from now on; see [`Version::of`].
+    #[serde(deserialize_with = "lenient::integer")]
     pub version: u32,
     /// The features in force from now on.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub features: Features,
     /// Name and version of the worker's software; empty when it does not say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub agent: String,
     /// The worker's process id; 0 when it does not say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::integer_or_default")]
     pub pid: u32,
     /// Version of its Python; empty when it does not say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub python: String,
     /// The functions that can be called, in order of their names.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub functions: Vec<FunctionInfo>,
 }
 
@@ -175,7 +188,7 @@ pub struct FunctionInfo {
     /// The name to call it by.
     pub name: String,
     /// First line of its documentation; may be empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub doc: String,
     /// JSON Schema of the body of a request; `{}` accepts anything.
     #[serde(default)]
@@ -184,7 +197,11 @@ pub struct FunctionInfo {
     #[serde(default)]
     pub returns: serde_json::Value,
     /// Calls of it run beside other calls, as those of an `async` function do.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub concurrent: bool,
 }
 

@@ -8,7 +8,7 @@
 //! | you have | you want | use |
 //! | --- | --- | --- |
 //! | bytes that arrived | whole frames | [`FrameDecoder`] |
-//! | a frame | what it says | [`Message::decode`] |
+//! | a frame | what it says | [`Message::of_client`], [`Message::of_worker`] |
 //! | a request or response | bytes to send | [`Request::encode`], [`Response::encode`] |
 //! | a payload, for a worker of either version | bytes to send | [`RequestHead`], [`encode_json`] |
 //! | a result in JSON | a value | [`decode_json`] |
@@ -38,12 +38,14 @@
 
 mod answer_frame;
 mod encode;
+mod envelope;
 mod error;
 mod frame;
 mod headers;
 mod hello;
 #[doc(hidden)]
 pub mod json;
+mod lenient;
 mod message;
 mod raw_json;
 mod request_head;

@@ -1,11 +1,9 @@
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::{
-    ERROR_TRACEBACK, ERROR_TYPE, Headers, MAX_HEADER_BYTES, MAX_ID, MessageError, RawJson, headers,
+    ERROR_TRACEBACK, ERROR_TYPE, Headers, MAX_HEADER_BYTES, MessageError, RawJson,
+    envelope::{self, Sender},
     v2::{self, Failure},
 };
 
@@ -30,7 +28,7 @@ pub enum Message {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Unique among the unanswered requests of the connection; from 1 to
-    /// [`MAX_ID`](crate::MAX_ID).
+    /// [`MAX_ID`](crate::MAX_ID). 0 is that of a client without ids, which tells its answers apart by their order.
     pub id: u64,
     /// Name of the function.
     pub method: String,
@@ -169,20 +167,34 @@ pub struct Cancellation {
 }
 
 impl Message {
-    /// Reads the body of one frame.
+    /// Reads the body of one frame that a client sent: whatever has no `type` is a request.
     ///
-    /// Bodies of requests and responses stay as they are: they share `frame`'s memory.
+    /// Bodies of requests and responses stay as they are: they share `frame`'s memory. A request without an id has the id 0.
     ///
     /// # Errors
     ///
     /// When the frame is no message of version 1, or breaks a limit.
+    pub fn of_client(frame: &Bytes) -> Result<Self, MessageError> {
+        envelope::read(frame, Sender::Client)
+    }
+
+    /// Reads the body of one frame that a worker sent: whatever has no `type` is a response.
+    ///
+    /// # Errors
+    ///
+    /// As for [`of_client`](Self::of_client).
+    pub fn of_worker(frame: &Bytes) -> Result<Self, MessageError> {
+        envelope::read(frame, Sender::Worker)
+    }
+
+    /// Reads the body of one frame of either side: one with `ok` is a response. Who knows the sender uses
+    /// [`of_client`](Self::of_client) or [`of_worker`](Self::of_worker), which ignore keys of the other side.
+    ///
+    /// # Errors
+    ///
+    /// As for [`of_client`](Self::of_client).
     pub fn decode(frame: &Bytes) -> Result<Self, MessageError> {
-        match frame.first() {
-            Some(b'{') => Envelope::parse(frame, frame)?.into_message(frame),
-            first => Err(MessageError::UnknownVersion {
-                first: first.copied().unwrap_or_default(),
-            }),
-        }
+        envelope::read(frame, Sender::Either)
     }
 
     /// What to call this message in an error.
@@ -194,100 +206,4 @@ impl Message {
             Self::Unknown { .. } => "message of an unknown type",
         }
     }
-}
-
-/// All keys of all messages, so that one pass over the frame tells which it is.
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    id: Option<u64>,
-    ok: Option<bool>,
-    #[serde(borrow)]
-    method: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    body: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<Cow<'a, str>>,
-    #[serde(default)]
-    headers: Option<Headers>,
-    #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    payload: Option<&'a RawValue>,
-}
-
-impl<'a> Envelope<'a> {
-    fn parse(frame: &Bytes, json: &'a [u8]) -> Result<Self, MessageError> {
-        serde_json::from_slice(json).map_err(|source| MessageError::Json {
-            len: frame.len(),
-            source,
-        })
-    }
-
-    fn into_message(self, frame: &Bytes) -> Result<Message, MessageError> {
-        let Some(kind) = &self.kind else {
-            return self.into_plain(frame);
-        };
-        let payload = self.payload.map_or(&b"{}"[..], |p| p.get().as_bytes());
-        match kind.as_ref() {
-            "request" => Self::parse(frame, payload)?.into_request(frame),
-            "response" => Self::parse(frame, payload)?.into_response(frame),
-            "cancellation" => serde_json::from_slice(payload)
-                .map(Message::Cancellation)
-                .map_err(|source| MessageError::Json {
-                    len: frame.len(),
-                    source,
-                }),
-            other => Ok(Message::Unknown { kind: other.into() }),
-        }
-    }
-
-    fn into_plain(self, frame: &Bytes) -> Result<Message, MessageError> {
-        if self.ok.is_some() {
-            self.into_response(frame)
-        } else {
-            self.into_request(frame)
-        }
-    }
-
-    fn into_request(self, frame: &Bytes) -> Result<Message, MessageError> {
-        Ok(Message::Request(Request {
-            id: request_id(self.id)?,
-            method: required(self.method, "method")?.into_owned(),
-            body: raw(frame, self.body),
-            headers: checked(self.headers)?,
-        }))
-    }
-
-    fn into_response(self, frame: &Bytes) -> Result<Message, MessageError> {
-        Ok(Message::Response(Response {
-            id: required(self.id, "id")?,
-            result: if required(self.ok, "ok")? {
-                Ok(raw(frame, self.body))
-            } else {
-                Err(self.error.unwrap_or(Cow::Borrowed("")).into_owned())
-            },
-            headers: checked(self.headers)?,
-        }))
-    }
-}
-
-fn request_id(id: Option<u64>) -> Result<u64, MessageError> {
-    match required(id, "id")? {
-        id @ 1..=MAX_ID => Ok(id),
-        id => Err(MessageError::RequestId { id }),
-    }
-}
-
-fn required<T>(value: Option<T>, key: &'static str) -> Result<T, MessageError> {
-    value.ok_or(MessageError::MissingKey { key })
-}
-
-fn raw(frame: &Bytes, body: Option<&RawValue>) -> RawJson {
-    body.map_or(RawJson::NULL, |body| RawJson::within(frame, body))
-}
-
-fn checked(headers: Option<Headers>) -> Result<Headers, MessageError> {
-    let headers = headers.unwrap_or_default();
-    headers::check(&headers)?;
-    Ok(headers)
 }

@@ -1,8 +1,8 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    EncodeError, FrameDecoder, HELLO_METHOD, Hello, Message, Peer, RawJson, Request, Response,
-    SessionError, Version,
+    EncodeError, FrameDecoder, FrameError, HELLO_METHOD, Hello, LENGTH_PREFIX, Message, Peer,
+    RawJson, Request, Response, SessionError, Version,
     v2::{self, Answer},
 };
 
@@ -54,6 +54,11 @@ pub enum Event {
     /// What the worker saw, if the hello asked for any of it: lines that
     /// [`v2::telemetry::records`] reads.
     Telemetry(Bytes),
+    /// The worker sent a frame that is longer than the maximum, of a kind that may be skipped, such as telemetry. It is read past.
+    TooLong {
+        /// Bytes of the frame's body.
+        len: usize,
+    },
 }
 
 impl Session {
@@ -83,12 +88,16 @@ impl Session {
     ///
     /// When the worker broke the protocol. Close the connection then.
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Event>, SessionError> {
-        while let Some(frame) = self.decoder.decode(input)? {
+        loop {
+            let frame = match self.decoder.decode(input) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(None),
+                Err(error) => return self.on_frame_error(error, input),
+            };
             if let Some(event) = self.on_frame(frame)? {
                 return Ok(Some(event));
             }
         }
-        Ok(None)
     }
 
     /// The worker, once [`Event::Ready`] came out.
@@ -99,11 +108,30 @@ impl Session {
         }
     }
 
+    /// Reads past a frame that is too long, if its kind, which comes after the prefix, may be skipped.
+    fn on_frame_error(
+        &mut self,
+        error: FrameError,
+        input: &mut BytesMut,
+    ) -> Result<Option<Event>, SessionError> {
+        let FrameError::TooLarge { len, .. } = error else {
+            return Err(error.into());
+        };
+        match input.get(LENGTH_PREFIX) {
+            None if self.speaks_v2() => Ok(None),
+            Some(kind) if self.speaks_v2() && v2::may_be_skipped(*kind) => {
+                self.decoder.skip(len, input);
+                Ok(Some(Event::TooLong { len }))
+            }
+            _ => Err(error.into()),
+        }
+    }
+
     fn on_frame(&mut self, frame: Bytes) -> Result<Option<Event>, SessionError> {
         if self.speaks_v2() && v2::is_frame(&frame) {
             return self.on_binary(v2::Message::of_frame(frame)?);
         }
-        match Message::decode(&frame)? {
+        match Message::of_worker(&frame)? {
             Message::Response(response) => self.on_response(response).map(Some),
             Message::Unknown { .. } => Ok(None),
             other => Err(unexpected(other.kind())),

@@ -31,7 +31,8 @@ pub struct WorkerSession {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkerEvent {
-    /// Run a function and [`respond`](WorkerSession::respond).
+    /// Run a function and [`respond`](WorkerSession::respond). Requests with the id 0 are told apart by nothing but the order of
+    /// their answers: answer one before you run the next.
     Request {
         /// The version to answer in.
         version: Version,
@@ -184,7 +185,7 @@ impl WorkerSession {
         frame: &Bytes,
         out: &mut Vec<u8>,
     ) -> Result<Option<WorkerEvent>, SessionError> {
-        match Message::decode(frame)? {
+        match Message::of_client(frame)? {
             Message::Request(request) if request.method == HELLO_METHOD => {
                 self.on_hello(&request, out)?;
                 Ok(None)
@@ -203,6 +204,9 @@ impl WorkerSession {
         if self.introduced {
             // Its answer is long: a flood of them would fill the memory.
             return Err(unexpected("second hello"));
+        }
+        if request.id == 0 {
+            return Err(unexpected("hello without an id"));
         }
         self.introduced = true;
         let response = match request.body.decode::<Hello>() {

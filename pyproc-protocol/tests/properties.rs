@@ -86,6 +86,122 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![request, response, cancellation]
 }
 
+/// What may be the value of a key, as text.
+fn value() -> impl Strategy<Value = String> {
+    const TEXTS: [&str; 21] = [
+        "null",
+        "0",
+        "1",
+        "2.0",
+        "1e0",
+        "-1",
+        "1.5",
+        "9007199254740991",
+        "9007199254740992",
+        "1e300",
+        "true",
+        "\"m\"",
+        "\"request\"",
+        "\"weather\"",
+        "\"\\u006d\"",
+        "[]",
+        "{}",
+        "{\"a\":\"1\",\"a\":\"2\"}",
+        "{\"a\":1}",
+        "[ 1 ]",
+        "{\"id\":1,\"method\":\"m\"}",
+    ];
+    prop::sample::select(&TEXTS[..]).prop_map(String::from)
+}
+
+/// The members of an object, as text, with white space.
+fn members() -> impl Strategy<Value = Vec<(String, String)>> {
+    const KEYS: [&str; 10] = [
+        "id", "method", "body", "headers", "type", "payload", "ok", "error", "later", "\\u0069d",
+    ];
+    vec(
+        (
+            prop::sample::select(&KEYS[..]).prop_map(String::from),
+            value(),
+        ),
+        0..7,
+    )
+}
+
+fn object(members: &[(String, String)], space: &str) -> String {
+    let written =
+        |(key, value): &(String, String)| format!("{space}\"{key}\"{space}:{value}{space}");
+    let members: Vec<_> = members.iter().map(written).collect();
+    format!("{{{}}}{space}", members.join(","))
+}
+
+/// The request in an object, by the words of the specification; `None` if it breaks the frame.
+fn model(object: &Value) -> Option<(u64, String, Value, Value)> {
+    let id = match &object["id"] {
+        Value::Null => 0,
+        id => id.as_u64().or_else(|| {
+            let id = id.as_f64().filter(|id| id.fract() == 0.0 && *id >= 0.0)?;
+            Some(id as u64)
+        })?,
+    };
+    let method = object["method"].as_str()?;
+    let headers = match &object["headers"] {
+        Value::Null => Value::Null,
+        Value::Object(map) if map.is_empty() => Value::Null,
+        Value::Object(map) if map.values().all(Value::is_string) => object["headers"].clone(),
+        _ => return None,
+    };
+    (id <= MAX_ID).then(|| (id, method.into(), object["body"].clone(), headers))
+}
+
+fn read(message: Message) -> (u64, String, Value, Value) {
+    let Message::Request(it) = message else {
+        panic!("{message:?} is no request");
+    };
+    let headers = match it.headers.is_empty() {
+        true => Value::Null,
+        false => serde_json::to_value(&it.headers).unwrap(),
+    };
+    (it.id, it.method, it.body.decode().unwrap(), headers)
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_client_sends_is_read_by_the_words_of_the_specification(
+        members in members(), space in prop::sample::select(&["", " ", "\n\t"][..]),
+    ) {
+        let text = object(&members, space);
+        let decoded = Message::of_client(&text.clone().into());
+        // In a `Value`, too, the last of equal keys counts.
+        let value: Value = serde_json::from_str(&text).unwrap();
+        match &value["type"] {
+            Value::Null => prop_assert_eq!(decoded.ok().map(read), model(&value), "{}", text),
+            Value::String(kind) if kind == "request" => {
+                prop_assert_eq!(decoded.ok().map(read), model(&value["payload"]), "{}", text);
+            }
+            Value::String(kind) => {
+                let kind = kind.clone();
+                prop_assert_eq!(decoded.unwrap(), Message::Unknown { kind }, "{}", text);
+            }
+            _ => prop_assert!(decoded.is_err(), "{}", text),
+        }
+    }
+
+    #[test]
+    fn a_response_is_told_by_its_sender_whatever_other_keys_it_has(
+        members in members(), id in 0..=MAX_ID,
+    ) {
+        let mut members: Vec<_> = members.into_iter().filter(|(key, _)| key != "type").collect();
+        for (key, value) in [("headers", "null"), ("ok", "true"), ("error", "null"), ("body", "7")] {
+            members.push((key.into(), value.into()));
+        }
+        members.push(("id".into(), id.to_string()));
+        let decoded = Message::of_worker(&object(&members, "").into()).unwrap();
+        let body = RawJson::parse(&b"7"[..]).unwrap();
+        prop_assert_eq!(decoded, Message::Response(Response::success(id, body)));
+    }
+}
+
 proptest! {
     #[test]
     fn messages_survive_whole_byte_by_byte_and_with_trailing_data(
@@ -107,14 +223,16 @@ proptest! {
         let mut input = BytesMut::from(&bytes[..]);
         while let Ok(Some(frame)) = decoder.decode(&mut input) {
             prop_assert!(!frame.is_empty() && frame.len() <= 64);
-            let _message_or_error = Message::decode(&frame);
+            let _message_or_error = Message::of_client(&frame);
+            let _message_or_error = Message::of_worker(&frame);
         }
     }
 
     #[test]
     fn any_body_that_begins_like_version_1_gives_a_message_or_a_typed_error(text in "\\{.{0,200}") {
         let frame = text.into_bytes().into();
-        let _message_or_error = Message::decode(&frame);
+        let _message_or_error = Message::of_client(&frame);
+        let _message_or_error = Message::of_worker(&frame);
     }
 
     #[test]

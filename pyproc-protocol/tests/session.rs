@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{
-    AnswerFrame, Cancellation, EncodeError, Event, Features, Headers, Hello, Message, Peer,
-    RequestHead, Session, SessionError, Version, WorkerEvent, WorkerInfo, WorkerSession,
+    AnswerFrame, Cancellation, EncodeError, Event, Features, Headers, Hello, Message, MessageError,
+    Peer, RequestHead, Session, SessionError, Version, WorkerEvent, WorkerInfo, WorkerSession,
     v2::{self, Answer, Body, Codec, Failure, Method, Times},
 };
 
@@ -182,6 +182,17 @@ fn a_client_refuses_requests_and_skips_what_it_does_not_know() {
     let error = session
         .receive(&mut frame(r#"{"id":5,"method":"m"}"#))
         .unwrap_err();
+    let is_no_response = MessageError::MissingKey { key: "ok" };
+    assert!(
+        matches!(&error, SessionError::Message(it) if it.to_string() == is_no_response.to_string()),
+        "{error}"
+    );
+    let (mut session, _) = handshake(Hello::new("test/1"));
+    let error = session
+        .receive(&mut frame(
+            r#"{"type":"request","payload":{"id":5,"method":"m"}}"#,
+        ))
+        .unwrap_err();
     assert!(
         matches!(error, SessionError::Unexpected { got: "request", .. }),
         "{error}"
@@ -259,6 +270,135 @@ fn a_worker_without_a_common_version_says_so_and_goes_on() {
             .unwrap()
             .is_some()
     );
+}
+
+/// What a worker answers to a hello with this body.
+fn answer_to_hello(body: &str) -> (WorkerSession, String) {
+    let mut worker = WorkerSession::new(info(), MAX);
+    let mut out = Vec::new();
+    let hello = format!(r#"{{"id":1,"method":"pyproc.hello","body":{body}}}"#);
+    assert_eq!(worker.receive(&mut frame(&hello), &mut out).unwrap(), None);
+    (worker, String::from_utf8(out[4..].to_vec()).unwrap())
+}
+
+#[test]
+fn a_hello_chooses_the_highest_version_that_is_known_whatever_else_is_offered() {
+    for (versions, chosen) in [("[2]", 2), ("[1,2,3]", 2), ("[1.0,-1,2.5,1e300]", 1)] {
+        let (_, answer) = answer_to_hello(&format!(r#"{{"versions":{versions}}}"#));
+        assert!(
+            answer.contains(&format!(r#""version":{chosen}"#)),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn members_of_a_hello_may_be_null_and_are_refused_if_they_are_something_else() {
+    let (worker, answer) =
+        answer_to_hello(r#"{"versions":[1,2],"features":null,"agent":null,"owner":null}"#);
+    assert!(answer.contains(r#""ok":true"#), "{answer}");
+    assert!(!worker.is_owned());
+    for odd in [
+        r#"{"versions":[1],"features":"cancel"}"#,
+        r#"{"versions":[1],"features":[1]}"#,
+        r#"{"versions":[1],"agent":1}"#,
+        r#"{"versions":[1],"owner":"yes"}"#,
+        r#"{"versions":["1"]}"#,
+        r#"{"versions":1}"#,
+        "{}",
+        "null",
+    ] {
+        let (_, answer) = answer_to_hello(odd);
+        assert!(answer.contains("the hello makes no sense"), "{answer}");
+    }
+}
+
+#[test]
+fn a_hello_without_an_id_ends_the_session() {
+    for hello in [
+        r#"{"method":"pyproc.hello","body":{"versions":[1]}}"#,
+        r#"{"id":0,"method":"pyproc.hello","body":{"versions":[1]}}"#,
+    ] {
+        let mut worker = WorkerSession::new(info(), MAX);
+        let error = worker.receive(&mut frame(hello), &mut Vec::new());
+        let got = "hello without an id";
+        assert!(matches!(error, Err(SessionError::Unexpected { got: it, .. }) if it == got));
+    }
+}
+
+#[test]
+fn an_introduction_may_have_null_for_whatever_may_be_absent() {
+    let bare = r#"{"version":2.0,"functions":[{"name":"f"}]}"#;
+    let nulls = r#"{"version":2,"features":null,"agent":null,"pid":null,"python":null,"functions":[{"name":"f","doc":null,"parameters":null,"returns":null,"concurrent":null}]}"#;
+    let peers = [bare, nulls].map(|body| {
+        let mut session = client().0;
+        let answer = frame(&format!(r#"{{"id":1,"ok":true,"body":{body}}}"#));
+        session.receive(&mut answer.clone()).unwrap();
+        session.peer().unwrap().clone()
+    });
+    assert_eq!(peers[0], peers[1]);
+}
+
+#[test]
+fn requests_without_ids_are_yielded_with_the_id_0() {
+    let mut worker = WorkerSession::new(info(), MAX);
+    let mut input = frame(r#"{"method":"m","body":1}"#);
+    input.unsplit(frame(r#"{"id":0,"method":"m","body":1}"#));
+    for _ in 0..2 {
+        let event = worker.receive(&mut input, &mut Vec::new()).unwrap();
+        let (version, request) = (Version::V1, request(0, "1"));
+        assert_eq!(event, Some(WorkerEvent::Request { version, request }));
+    }
+}
+
+/// A frame of version 2 whose prefix announces `len` bytes, as far as `sent`.
+fn beginning(kind: u8, len: u32, sent: usize) -> BytesMut {
+    let mut bytes = BytesMut::from(&len.to_be_bytes()[..]);
+    bytes.extend_from_slice(&[kind]);
+    bytes.resize(sent, 0);
+    bytes
+}
+
+#[test]
+fn telemetry_longer_than_the_maximum_is_read_past_without_memory() {
+    let (len, (mut session, worker)) = (MAX as u32 + 9, handshake(Hello::new("test/1")));
+    let mut rest = beginning(0x10, len, 4 + len as usize);
+    let mut after = Vec::new();
+    let answer = Answer::success(5, json("1"));
+    worker
+        .respond(Version::V2, answer.clone(), &mut after)
+        .unwrap();
+    rest.extend_from_slice(&after);
+    let mut input = rest.split_to(4);
+    assert_eq!(
+        session.receive(&mut input).unwrap(),
+        None,
+        "its kind is unknown"
+    );
+    input.extend_from_slice(&rest.split_to(100));
+    let event = session.receive(&mut input).unwrap();
+    assert_eq!(event, Some(Event::TooLong { len: len as usize }));
+    while rest.len() > 50 {
+        input.extend_from_slice(&rest.split_to(50));
+        assert_eq!(session.receive(&mut input).unwrap(), None);
+        assert!(input.capacity() < MAX, "{}", input.capacity());
+    }
+    input.extend_from_slice(&rest);
+    let event = session.receive(&mut input).unwrap();
+    assert_eq!(event, Some(Event::Answer(answer)));
+}
+
+#[test]
+fn whatever_must_be_understood_ends_the_session_when_it_is_too_long() {
+    for (kind, hello) in [
+        (0x02, Hello::new("test/1")),
+        (0x20, Hello::new("test/1")),
+        (0x10, hello_of_v1()),
+    ] {
+        let (mut session, _) = handshake(hello);
+        let error = session.receive(&mut beginning(kind, MAX as u32 + 1, 5));
+        assert!(matches!(error, Err(SessionError::Frame(_))), "{kind}");
+    }
 }
 
 #[test]

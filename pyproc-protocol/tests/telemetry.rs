@@ -139,31 +139,143 @@ fn what_is_wrong_with_a_record_is_told_by_the_error_and_its_source() {
 }
 
 #[test]
-fn ids_that_are_none_make_a_record_unreadable() {
-    for id in [
-        "",
-        "12",
-        "+0000000000000ff",
-        "000000000000000g",
-        "0000000000000000",
-        "ÿÿÿÿÿÿÿÿ",
-    ] {
+fn ids_that_cannot_be_make_a_record_unreadable() {
+    for id in ["12", "+0000000000000ff", "000000000000000g", "ÿÿÿÿÿÿÿÿ"] {
         let line = format!(r#"{{"type":"log","time":1,"level":20,"message":"","span_id":"{id}"}}"#);
         assert!(Record::read_line(line.as_bytes()).is_err(), "{id}");
     }
 }
 
-#[test]
-fn a_parent_that_is_an_empty_text_is_none() {
+/// A span with further members.
+fn span(members: &str) -> Result<SpanRecord, RecordError> {
     let (trace, span) = ("1".repeat(32), "2".repeat(16));
     let line = format!(
-        r#"{{"type":"span","trace_id":"{trace}","span_id":"{span}","parent_span_id":"","name":"n","start":1,"end":2}}"#
+        r#"{{"type":"span","trace_id":"{trace}","span_id":"{span}","name":"n","start":1,"end":2{members}}}"#
     );
-    let Some(Record::Span(read)) = Record::read_line(line.as_bytes()).unwrap() else {
-        panic!("it is a span");
+    match Record::read_line(line.as_bytes())? {
+        Some(Record::Span(span)) => Ok(span),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_id_that_is_null_empty_or_zeros_is_none_where_there_may_be_none() {
+    for id in ["null", r#""""#, r#""0000000000000000""#, r#""00""#] {
+        let read = span(&format!(r#","parent_span_id":{id}"#)).unwrap();
+        assert_eq!(read, span("").unwrap(), "{id}");
+        let line = format!(r#"{{"type":"log","time":1,"level":20,"message":"","span_id":{id}}}"#);
+        let Ok(Some(Record::Log(log))) = Record::read_line(line.as_bytes()) else {
+            panic!("{id}");
+        };
+        assert_eq!(log.span_id, None, "{id}");
+    }
+    let nameless = r#"{"type":"span","trace_id":"00000000000000000000000000000000","span_id":"1","name":"n","start":1,"end":2}"#;
+    assert!(Record::read_line(nameless.as_bytes()).is_err());
+}
+
+#[test]
+fn a_span_that_was_sent_is_sampled_unless_it_says_otherwise() {
+    for (flags, expected) in [
+        ("1", 1),
+        ("0", 0),
+        (r#""00""#, 0),
+        (r#""0f""#, 15),
+        ("null", 1),
+    ] {
+        let read = span(&format!(r#","trace_flags":{flags}"#)).unwrap();
+        assert_eq!(read.trace_flags, expected, "{flags}");
+    }
+    assert_eq!(span("").unwrap().trace_flags, 1);
+    assert!(span(r#","trace_flags":256"#).is_err());
+}
+
+#[test]
+fn a_span_of_an_unknown_kind_or_status_is_lost() {
+    assert!(span(r#","kind":5"#).is_err());
+    assert!(span(r#","status":{"code":3}"#).is_err());
+}
+
+#[test]
+fn members_that_are_null_are_absent() {
+    let nulls = [
+        "parent_span_id",
+        "trace_flags",
+        "trace_state",
+        "kind",
+        "attributes",
+        "events",
+        "links",
+        "status",
+        "scope",
+        "resource",
+        "dropped",
+    ];
+    let nulls: String = nulls.iter().map(|it| format!(r#","{it}":null"#)).collect();
+    assert_eq!(span(&nulls).unwrap(), span("").unwrap());
+    let within = r#","scope":{"name":null,"version":null,"schema_url":null,"attributes":null},"status":{"code":0,"description":null},"dropped":{"attributes":null,"events":null,"links":null}"#;
+    assert_eq!(span(within).unwrap(), span("").unwrap());
+
+    let line = |members: &str| {
+        let line = format!(r#"{{"type":"log","time":1,"level":20,"message":"m"{members}}}"#);
+        Record::read_line(line.as_bytes()).unwrap()
     };
-    assert_eq!(read.parent_span_id, None);
-    assert_eq!(read.trace_flags, 1, "a span that was sent is sampled");
+    let nulls = [
+        "logger",
+        "stream",
+        "thread",
+        "exception",
+        "stack",
+        "function",
+        "trace_id",
+        "span_id",
+        "trace_flags",
+        "file",
+        "line",
+        "fields",
+        "baggage",
+    ];
+    let nulls: String = nulls.iter().map(|it| format!(r#","{it}":null"#)).collect();
+    assert_eq!(line(&nulls), line(""));
+}
+
+#[test]
+fn integers_are_read_however_they_are_written_unless_they_are_negative() {
+    for (written, read) in [
+        ("1.7e18", 1_700_000_000_000_000_000),
+        ("18446744073709551615", u64::MAX),
+        ("3.0", 3),
+        ("3.9", 3),
+    ] {
+        let line = format!(r#"{{"type":"log","time":{written},"level":20,"message":""}}"#);
+        let Ok(Some(Record::Log(log))) = Record::read_line(line.as_bytes()) else {
+            panic!("{written}");
+        };
+        assert_eq!(log.time, read, "{written}");
+    }
+    for written in ["-1", "-0.5", "1e20", r#""1""#, "true", "null"] {
+        let line = format!(r#"{{"type":"log","time":{written},"level":20,"message":""}}"#);
+        assert!(Record::read_line(line.as_bytes()).is_err(), "{written}");
+    }
+}
+
+#[test]
+fn attributes_of_kinds_that_do_not_exist_are_left_out_alone() {
+    let attributes = r#"{"a":1,"null":null,"object":{"x":[1]},"mixed":[1,"x"],"nested":[[1]],"nulls":[null],"b":["x"],"c":[1,2.5],"d":[],"e":[true,1]}"#;
+    let read = span(&format!(r#","attributes":{attributes}"#)).unwrap();
+    let expected = Attributes::from([
+        ("a".into(), AttributeValue::Int(1)),
+        ("b".into(), AttributeValue::Texts(vec!["x".into()])),
+        ("c".into(), AttributeValue::Floats(vec![1.0, 2.5])),
+        ("d".into(), AttributeValue::Bools(Vec::new())),
+    ]);
+    assert_eq!(read.attributes, expected);
+}
+
+#[test]
+fn blank_lines_are_no_records() {
+    let read: Vec<_> = records(b"\n \r\n\t\n{\"type\":\"lost\"}\r\n").collect();
+    assert_eq!(read.len(), 1);
+    assert!(read[0].is_ok());
 }
 
 #[test]
@@ -175,16 +287,47 @@ fn whole_numbers_beyond_64_bits_are_read_as_floats() {
 }
 
 #[test]
-fn a_histogram_whose_bounds_do_not_grow_is_refused_by_name() {
-    for bounds in ["[1.0,1.0]", "[2.0,1.0]", "[]"] {
-        let line = format!(
-            r#"{{"type":"metrics","start":1,"metrics":[{{"name":"h","kind":"histogram","bounds":{bounds},"series":[{{"counts":[0,0,0],"sum":0.0}}]}}]}}"#
-        );
-        let error = Record::read_line(line.as_bytes()).unwrap_err();
-        assert!(
-            matches!(&error, RecordError::Histogram { name } if name == "h"),
-            "{bounds}: {error}"
-        );
+fn a_metric_that_cannot_be_read_takes_no_other_with_it() {
+    let sound = r#"{"name":"ok","kind":"counter","series":[{"value":1}]}"#;
+    for (name, odd) in [
+        ("k", r#"{"name":"k","kind":"summary","series":[]}"#),
+        (
+            "g",
+            r#"{"name":"g","kind":"gauge","across":"mean","series":[]}"#,
+        ),
+        (
+            "v",
+            r#"{"name":"v","kind":"counter","series":[{"value":null}]}"#,
+        ),
+        (
+            "l",
+            r#"{"name":"l","kind":"counter","series":[{"labels":{"a":1},"value":1}]}"#,
+        ),
+        (
+            "h",
+            r#"{"name":"h","kind":"histogram","bounds":[1,1],"series":[{"counts":[0,0,0],"sum":0}]}"#,
+        ),
+        (
+            "h",
+            r#"{"name":"h","kind":"histogram","bounds":[2,1],"series":[{"counts":[0,0,0],"sum":0}]}"#,
+        ),
+        (
+            "h",
+            r#"{"name":"h","kind":"histogram","bounds":[],"series":[{"counts":[0,0,0],"sum":0}]}"#,
+        ),
+        ("", "7"),
+        ("", "{}"),
+    ] {
+        let line = format!(r#"{{"type":"metrics","start":1,"metrics":[{sound},{odd},{sound}]}}"#);
+        let Ok(Some(Record::Metrics(read))) = Record::read_line(line.as_bytes()) else {
+            panic!("{odd}");
+        };
+        assert_eq!(read.metrics.len(), 2, "{odd}");
+        let [unreadable] = &read.unreadable[..] else {
+            panic!("{:?}", read.unreadable);
+        };
+        assert_eq!(unreadable.name, name, "{odd}");
+        assert!(!unreadable.reason.is_empty());
     }
 }
 
@@ -345,7 +488,11 @@ fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         log_record(),
         span_record(),
-        metrics.prop_map(|(start, metrics)| Record::Metrics(MetricsRecord { start, metrics })),
+        metrics.prop_map(|(start, metrics)| Record::Metrics(MetricsRecord {
+            start,
+            metrics,
+            ..MetricsRecord::default()
+        })),
         any::<(u64, u64)>().prop_map(|(logs, spans)| Record::Lost(LostRecord { logs, spans })),
     ]
 }

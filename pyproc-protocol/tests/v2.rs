@@ -96,6 +96,14 @@ fn describe_telemetry(lines: &Bytes) -> Value {
     let (read, unreadable): (Vec<_>, Vec<_>) = records(lines).partition(Result::is_ok);
     let read: Vec<Record> = read.into_iter().map(Result::unwrap).collect();
     let mut value = json!({"kind": "telemetry", "records": read});
+    let metrics = read.iter().filter_map(|it| match it {
+        Record::Metrics(it) => Some(&it.unreadable),
+        _ => None,
+    });
+    let metrics: Vec<_> = metrics.flatten().map(|it| &it.name).collect();
+    if !metrics.is_empty() {
+        value["unreadable_metrics"] = json!(metrics);
+    }
     if !unreadable.is_empty() {
         value["unreadable"] = json!(unreadable.len());
     }

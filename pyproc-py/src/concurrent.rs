@@ -205,7 +205,13 @@ impl Answers {
         let mut state = core.lock();
         if let Some(connection) = state.get(call.place) {
             connection.outgoing.append(&mut out);
+            // With its answer on its way, the next may run.
+            connection.held &= call.id != 0;
             state.unsent.push(call.place);
+        }
+        drop(state);
+        if call.id == 0 {
+            core.wake();
         }
         Ok(())
     }

@@ -170,6 +170,7 @@ fn run(core: &Arc<Core>, errands: &Receiver<Errand>, weight: &AtomicUsize) {
                 }
                 if let Some(connection) = core.lock().get(errand.place) {
                     connection.outgoing.append(&mut out);
+                    connection.held = false;
                     // A client that is gone is seen by who waits for it.
                     let _ = connection.flush();
                 }

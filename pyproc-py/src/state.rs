@@ -305,6 +305,7 @@ impl State {
         let connection = self.get(place)?;
         let waiting = match connection.waiting_concurrent.pop_front() {
             Some(call) => Waiting::Call(call),
+            None if connection.held => return None,
             None => connection.waiting.pop_front()?,
         };
         let details = connection.client.details;
@@ -376,6 +377,7 @@ impl State {
     /// A hello that was taken out is not answered yet.
     pub(crate) fn put_back_greeting(&mut self, place: Place, greeting: Greeting) {
         if let Some(connection) = self.get(place) {
+            connection.held = false;
             connection.waiting.push_front(Waiting::Hello(greeting));
         }
     }
@@ -405,6 +407,7 @@ impl State {
         if let Some(connection) = self.get(call.place) {
             connection.concurrent += 1;
             connection.concurrent_bytes += call.size;
+            connection.held |= call.id == 0;
         }
         self.last_token += 1;
         self.calls.insert(self.last_token, call);

@@ -143,7 +143,7 @@ impl<'py> Server<'_, 'py> {
         form: Form,
         now: &mut Instant,
     ) -> PyResult<Step> {
-        let (id, found) = (call.id, self.find(&call.target)?);
+        let (id, found) = (call.id, self.find(turn.place, &call.target)?);
         let Some(function) = found else {
             let name = match &call.target {
                 Target::Name(name) => name.clone(),
@@ -175,11 +175,17 @@ impl<'py> Server<'_, 'py> {
         Ok(Step::Done)
     }
 
-    fn find(&mut self, target: &Target) -> PyResult<Option<FunctionId>> {
+    fn find(&mut self, place: Place, target: &Target) -> PyResult<Option<FunctionId>> {
         match target {
             Target::Function(id) => Ok(Some(*id)),
             Target::Name(name) => self.functions.find(self.py, &self.core.package, name),
-            Target::Index(_) => Ok(None),
+            // The table may be younger than the request, which came in the hello's own write.
+            Target::Index(index) => Ok(self
+                .with(place, |connection| {
+                    let listed = connection.table.get(usize::from(*index));
+                    listed.map(|listed| listed.id)
+                })
+                .flatten()),
         }
     }
 

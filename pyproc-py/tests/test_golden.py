@@ -8,7 +8,7 @@ from conftest import CODECS_HERE
 from pyproc_worker._codec import choose_codec
 from pyproc_worker._errors import BrokenFrame, error_document
 from pyproc_worker._frames import FrameReader
-from pyproc_worker._messages import Cancellation, Ignored
+from pyproc_worker._messages import Cancellation, Ignored, Unreadable
 from wire import Client
 
 TESTDATA = Path(__file__).parents[2] / "pyproc-protocol" / "testdata"
@@ -40,20 +40,30 @@ def decode(codec, data):
 
 
 @all_codecs
-@golden("request", "hello-request", "wrapped-request")
+@golden("request", "hello-request", "wrapped-request", "lenient-request")
 def test_requests_are_read(codec, entry):
     message = decode(codec, content(entry))
     wanted = entry["message"].get("payload") or entry["message"]
     assert (message.id, message.method) == (wanted["id"], wanted["method"])
     assert message.body == wanted["body"]
+    assert (message.headers or None) == wanted.get("headers")
 
 
 @all_codecs
-@golden("cancellation")
+@golden("cancellation", "lenient-cancellation")
 def test_cancellations_are_read(codec, entry):
     message = decode(codec, content(entry))
     assert isinstance(message, Cancellation)
-    assert message.id == entry["message"]["payload"]["id"]
+    wanted = entry["message"].get("payload") or entry["message"]
+    assert message.id == wanted["id"]
+
+
+@all_codecs
+@golden("unreadable")
+def test_a_body_that_cannot_be_read_leaves_the_request_its_id(codec, entry):
+    message = decode(codec, content(entry))
+    assert isinstance(message, Unreadable)
+    assert (message.id, message.called) == (entry["message"]["id"], entry["message"]["method"])
 
 
 @all_codecs
@@ -92,6 +102,21 @@ def test_a_worker_answers_a_broken_frame_and_closes(start, entry):
     assert (response["id"], response["ok"]) == (0, False)
     assert response["error"]
     assert client.is_at_end()
+
+
+@golden("unreadable")
+def test_a_worker_answers_a_body_that_it_cannot_read_and_goes_on(start, entry):
+    client = start("""
+        @expose(name="m")
+        def m(req):
+            return "it was read"
+    """).connect()
+    client.say_hello(id=9)
+    client.send(content(entry))
+    response = client.receive()
+    assert (response["id"], response["ok"]) == (entry["message"]["id"], False)
+    assert response["headers"]["pyproc-error-type"] == "pyproc_worker.InvalidRequest"
+    assert client.call("echo", 1, id=10)["body"] == 1
 
 
 @golden("hello-request")

@@ -85,6 +85,7 @@ fn report() -> Record {
     Record::Metrics(MetricsRecord {
         start: 1,
         metrics: vec![jobs],
+        ..MetricsRecord::default()
     })
 }
 

@@ -173,7 +173,11 @@ fn histogram(name: &str, counts: [u64; 3], sum: f64) -> Metric {
 
 fn record(start: u64, metrics: impl Into<Vec<Metric>>) -> Record {
     let metrics = metrics.into();
-    Record::Metrics(MetricsRecord { start, metrics })
+    Record::Metrics(MetricsRecord {
+        start,
+        metrics,
+        ..MetricsRecord::default()
+    })
 }
 
 const REFUSED: &str = "pyproc_worker_metrics_refused_total";

@@ -13,7 +13,10 @@ use std::{
 use bytes::BytesMut;
 use pyproc_pool::protocol::{
     DEFAULT_MAX_FRAME_SIZE, Features, FunctionInfo, WorkerEvent, WorkerInfo, WorkerSession,
-    v2::{Answer, Request, telemetry::Record},
+    v2::{
+        Answer, Request,
+        telemetry::{Record, write_frame},
+    },
 };
 
 /// Serves one connection with `respond`, and passes on the requests that came.
@@ -32,6 +35,8 @@ pub fn serve(
 pub struct Reply {
     /// Before the answer.
     pub records: Vec<Record>,
+    /// After these: the lines of one more frame of telemetry.
+    pub lines: &'static [u8],
     pub answer: Option<Answer>,
     /// After the answer.
     pub hang_up: bool,
@@ -41,6 +46,7 @@ impl Reply {
     pub fn echo(request: &Request, records: Vec<Record>) -> Self {
         Self {
             records,
+            lines: b"",
             answer: Some(Answer::success(request.id, request.body.clone())),
             hang_up: false,
         }
@@ -80,6 +86,9 @@ fn conversation(mut stream: UnixStream, mut reply: impl FnMut(Request) -> Reply)
             let reply = reply(request);
             for record in &reply.records {
                 session.report(record, &mut output).unwrap();
+            }
+            if !reply.lines.is_empty() {
+                write_frame(reply.lines, DEFAULT_MAX_FRAME_SIZE, &mut output).unwrap();
             }
             if let Some(answer) = reply.answer {
                 session.respond(version, answer, &mut output).unwrap();

@@ -2,7 +2,7 @@
 //! written, and reads the same again.
 #![no_main]
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use pyproc_protocol::{FrameDecoder, Message};
 
@@ -13,15 +13,21 @@ fuzz_target!(|bytes: &[u8]| {
     let mut input = BytesMut::from(bytes);
     while let Ok(Some(frame)) = decoder.decode(&mut input) {
         assert!(!frame.is_empty() && frame.len() <= MAX);
-        if let Ok(message) = Message::decode(&frame) {
-            reads_the_same_again(message);
-        }
+        reads(&frame);
     }
     // The same as one body, so that most inputs get past the length prefix.
-    if let Ok(message) = Message::decode(&bytes.to_vec().into()) {
-        reads_the_same_again(message);
-    }
+    reads(&bytes.to_vec().into());
 });
+
+fn reads(frame: &Bytes) {
+    for message in [
+        Message::of_client(frame),
+        Message::of_worker(frame),
+        Message::decode(frame),
+    ] {
+        message.into_iter().for_each(reads_the_same_again);
+    }
+}
 
 fn reads_the_same_again(message: Message) {
     // Escapes may make a message longer than it came.

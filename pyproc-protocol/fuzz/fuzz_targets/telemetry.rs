@@ -3,15 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pyproc_protocol::v2::telemetry::{Record, RecordError, records};
+use pyproc_protocol::v2::telemetry::{Record, records};
 
 fuzz_target!(|bytes: &[u8]| {
     for record in records(bytes).flatten() {
         let line = written(&record);
         match Record::read_line(&line) {
             Ok(again) => assert_eq!(kind(&again.expect("a known type")), kind(&record)),
-            // The last digit of a float may change when it is read, and two bounds become one.
-            Err(RecordError::Histogram { .. }) => {}
             Err(error) => panic!("our own line: {error}"),
         }
     }

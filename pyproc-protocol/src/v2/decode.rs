@@ -38,7 +38,9 @@ impl Message {
             kind::PING => parts.end(&header, Message::Ping(Ping { id: header.id })),
             kind::PONG => parts.end(&header, Message::Pong(Pong { id: header.id })),
             kind::DRAIN => parts.end(&header, Message::Drain),
-            kind::TELEMETRY if header.codec == JSON => Ok(Message::Telemetry(parts.rest())),
+            kind::TELEMETRY if header.codec == JSON && header.has_known_flags() => {
+                Ok(Message::Telemetry(parts.rest()))
+            }
             kind => Ok(Message::Skippable { kind }),
         }
     }
@@ -47,6 +49,11 @@ impl Message {
 /// Whether the body of a frame is one of version 2.
 pub(crate) fn is_frame(frame: &[u8]) -> bool {
     frame.first().is_some_and(|kind| *kind < END_OF_KINDS)
+}
+
+/// Whether a receiver that does not know the kind skips the frame.
+pub(crate) fn may_be_skipped(kind: u8) -> bool {
+    (FIRST_SKIPPABLE..END_OF_KINDS).contains(&kind)
 }
 
 struct Header {
@@ -62,24 +69,32 @@ impl Header {
         if (kind < FIRST_SKIPPABLE && !is_known(kind)) || kind >= END_OF_KINDS {
             return Err(DecodeError::UnknownKind { kind });
         }
-        let known = match kind {
-            kind::REQUEST => flag::NAME | flag::TRACE | flag::DEADLINE | flag::HEADERS,
-            kind::RESPONSE | kind::ERROR => flag::TIMES,
-            _ => 0,
-        };
-        let unknown = flags & flag::MUST_UNDERSTAND & !known;
-        if unknown != 0 && kind < FIRST_SKIPPABLE {
-            return Err(DecodeError::UnknownFlags {
-                kind,
-                flags: unknown,
-            });
-        }
-        Ok(Self {
+        let header = Self {
             kind,
             flags,
             codec,
             id: u64::from_be_bytes(id),
-        })
+        };
+        // Of a kind that may be skipped, they are a reason to do so.
+        if !header.has_known_flags() && kind < FIRST_SKIPPABLE {
+            let flags = header.unknown_flags();
+            return Err(DecodeError::UnknownFlags { kind, flags });
+        }
+        Ok(header)
+    }
+
+    fn has_known_flags(&self) -> bool {
+        self.unknown_flags() == 0
+    }
+
+    /// Flags that must be understood, and are not.
+    fn unknown_flags(&self) -> u8 {
+        let known = match self.kind {
+            kind::REQUEST => flag::NAME | flag::TRACE | flag::DEADLINE | flag::HEADERS,
+            kind::RESPONSE | kind::ERROR => flag::TIMES,
+            _ => 0,
+        };
+        self.flags & flag::MUST_UNDERSTAND & !known
     }
 
     fn has(&self, flag: u8) -> bool {

@@ -20,7 +20,7 @@ mod message;
 pub mod telemetry;
 mod wire;
 
-pub(crate) use decode::is_frame;
+pub(crate) use decode::{is_frame, may_be_skipped};
 pub(crate) use encode::{answer_header, longest_head, request_head};
 pub use error::DecodeError;
 pub use message::{

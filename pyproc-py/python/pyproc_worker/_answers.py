@@ -206,6 +206,20 @@ class TimedWriter(BinaryWriter):
             return self.failure(request_id, exposed.name, error, watch)
 
 
+class Refusal:
+    """Answers a request with an error in place of running a function."""
+
+    wants_times = False
+
+    def __init__(self, writer: Writer, error: Exception) -> None:
+        self._writer = writer
+        self._error = error
+        self.read, self.success, self.failure = writer.read, writer.success, writer.failure
+
+    def answer(self, request_id: int, exposed: Callee, argument: Any) -> bytes:
+        return self._writer.failure(request_id, exposed.name, self._error)
+
+
 def binary_writers(codec: Codec, maximum: int) -> dict[int, BinaryWriter]:
     """A writer for each form of a request of version 2, by its `form`."""
     writers = {}

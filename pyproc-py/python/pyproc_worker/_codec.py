@@ -12,9 +12,17 @@ from importlib import import_module
 from typing import Any, Callable, Optional, Protocol
 
 from pyproc_worker._convert import convert, plain
+from pyproc_worker._envelope import members
 from pyproc_worker._errors import BrokenFrame, EncodeError, InvalidRequest
 from pyproc_worker._frames import Bytes
-from pyproc_worker._messages import Message, Request, Unreadable, message_of, unreadable
+from pyproc_worker._messages import (
+    Ignored,
+    Message,
+    Unreadable,
+    kind_of,
+    message_of,
+    request_of,
+)
 from pyproc_worker._settings import CODECS
 
 
@@ -74,25 +82,63 @@ class StandardCodec:
 
     def decode(self, frame: Bytes) -> Message:
         try:
-            message = message_of(self._document(frame))
-            if isinstance(message, Request) and _has_lone_surrogate(frame, message.body):
-                return Unreadable(message.id, "the body has a string with a lone surrogate")
-            return message
-        except RecursionError:
-            return unreadable(frame, "the body is nested too deeply to be read")
+            document = self._document(frame)
+            is_readable = not _has_lone_surrogate(frame, document)
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise _no_json(error) from None
-        except ValueError as error:  # an integer of too many digits, a header with a surrogate
-            return unreadable(frame, f"the request cannot be read: {error}")
+        except (RecursionError, ValueError):  # ValueError: an integer of too many digits
+            is_readable = False
+        return (
+            message_of(document) if is_readable else self._with_care(members(str(frame, "utf-8")))
+        )
+
+    def _with_care(self, found: dict[str, str]) -> Message:
+        """The message with these members, of which only what matters is read."""
+        try:
+            return self._message(found)
+        except UnicodeEncodeError:
+            raise BrokenFrame("a key or a text of the message has a lone surrogate") from None
+
+    def _message(self, found: dict[str, str]) -> Message:
+        "".join(found).encode()
+        kind = self._envelope(found, "type")
+        if kind is None:
+            return self._request(found)
+        kind_of(kind).encode()
+        if kind not in ("request", "cancellation"):
+            return Ignored()
+        written = found.get("payload", "null")
+        payload = {} if written == "null" else members(written)
+        if kind == "request":
+            return self._request(payload)
+        return message_of({"type": kind, "payload": {"id": self._envelope(payload, "id")}})
+
+    def _request(self, found: dict[str, str]) -> Message:
+        "".join(found).encode()
+        envelope = {key: self._envelope(found, key) for key in ("id", "method", "headers")}
+        request = request_of(envelope)
+        request.method.encode()
+        try:
+            request.body = self.decode_body(found.get("body", "null").encode())
+        except InvalidRequest as error:
+            return Unreadable(request.id, request.method, str(error))
+        return request
+
+    def _envelope(self, found: dict[str, str], key: str) -> Any:
+        try:
+            return self._scan(found.get(key, "null"))[0]
+        except (RecursionError, ValueError) as error:
+            raise BrokenFrame(f"the message's {key} cannot be read: {error}") from None
 
     def decode_body(self, payload: Bytes) -> Any:
         try:
             body = self._document(payload)
+            is_readable = not _has_lone_surrogate(payload, body)
         except RecursionError:
             raise InvalidRequest("the body is nested too deeply to be read") from None
         except (BrokenFrame, ValueError) as error:
             raise InvalidRequest(f"the body is no JSON that can be read: {error}") from None
-        if _has_lone_surrogate(payload, body):
+        if not is_readable:
             raise InvalidRequest("the body has a string with a lone surrogate")
         return body
 
@@ -121,12 +167,12 @@ def encode_plain(value: Any) -> bytes:
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def _has_lone_surrogate(frame: Bytes, body: Any) -> bool:
-    """Whether a body that was read from `frame` has no form in UTF-8."""
+def _has_lone_surrogate(frame: Bytes, value: Any) -> bool:
+    """Whether a value that was read from `frame` has no form in UTF-8."""
     if not _SURROGATE_ESCAPE.search(frame):
         return False
     try:
-        json.dumps(body, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return True
     return False

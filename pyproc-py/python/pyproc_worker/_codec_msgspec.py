@@ -38,7 +38,7 @@ class MsgspecCodec:
             if not frame.isascii():
                 str(frame, "utf-8")  # msgspec skips the values of unknown keys without a look
             envelope = self._read(frame)
-            if envelope.id and envelope.method and envelope.type is None:
+            if envelope.method and envelope.type is None:
                 if envelope.headers is not None:
                     check_headers(envelope.headers)
                 return envelope

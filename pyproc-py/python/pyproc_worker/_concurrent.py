@@ -79,6 +79,7 @@ class Concurrent:
                 connection.outgoing.keep(call.writer.failure(call.id, call.method, error))
             else:
                 connection.running.add(call)
+                connection.held = connection.held or not call.id
                 calls.append((call, call.starter(waiting[1].call), body))
         if calls:
             thread.submit(calls)
@@ -118,10 +119,14 @@ class Concurrent:
         for connection, answers in answered.items():
             with contextlib.suppress(OSError):  # the client is gone, which the loop sees too
                 connection.outgoing.send(b"".join(frame for _, frame in answers))
+            resumes = False
             for call, _ in answers:
                 connection.running.remove(call)
+                resumes = resumes or not call.id
+            if resumes:  # with its answer on its way, the next may run
+                connection.held = False
             is_watched = connection.interest == select.POLLIN and not connection.refuses
-            if connection.outgoing or not is_watched:
+            if connection.outgoing or resumes or not is_watched:
                 self.look_again(connection)
 
 

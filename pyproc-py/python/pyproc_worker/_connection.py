@@ -36,6 +36,7 @@ class Connection:
         "farewell",
         "fd",
         "greeted",
+        "held",
         "interest",
         "outgoing",
         "owner",
@@ -58,6 +59,8 @@ class Connection:
         """Answers requests of version 1."""
         self.pending: deque[Waiting] = deque()
         """Requests that have not started."""
+        self.held = False
+        """Those wait: a call without an id runs on the event loop."""
         self.running = Running()
         """Requests that can be cancelled while they run."""
         self.outgoing = Outgoing(sock)
@@ -103,11 +106,6 @@ class Connection:
         """Why the stream of frames ended, if it is broken."""
         return self._frames.error
 
-    def accept_version_2(self) -> None:
-        """From now on frames of version 2 are in order as well."""
-        self.version = 2
-        self._frames.accept_version_2()
-
     def takes_telemetry(self, channel: Channel) -> None:
         """From now on calls know of the channel."""
         self.channel = channel
@@ -123,8 +121,8 @@ class Connection:
 
     @property
     def may_run(self) -> bool:
-        """Whether a request waits, and the client reads its answers."""
-        return bool(self.pending) and len(self.outgoing) <= BUFFERED
+        """Whether a request can start, and the client reads its answers."""
+        return bool(self.pending) and not self.held and len(self.outgoing) <= BUFFERED
 
     @property
     def finished(self) -> bool:

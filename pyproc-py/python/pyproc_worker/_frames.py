@@ -21,7 +21,7 @@ _unpack_start = struct.Struct(">IB").unpack_from
 class FrameReader:
     """Cuts what arrives on one connection into the bodies of frames.
 
-    A frame longer than `maximum` bytes, an empty one, or one of an unknown version ends the
+    A frame longer than `maximum` bytes, an empty one, or one of no version ends the
     stream: the frames before it are still returned, `error` says why, and everything after
     is ignored. Memory is taken only for bytes that have arrived.
     """
@@ -29,13 +29,8 @@ class FrameReader:
     def __init__(self, maximum: int = DEFAULT_MAXIMUM) -> None:
         self.error: Optional[BrokenFrame] = None
         self._maximum = maximum
-        self._end_of_kinds = 0
         self._partial = bytearray()
         self._wanted = 4  # bytes that `_partial` must hold before it says more
-
-    def accept_version_2(self) -> None:
-        """From now on frames of version 2 are in order as well."""
-        self._end_of_kinds = END_OF_KINDS
 
     def feed(self, data: bytes) -> list[Bytes]:
         """Takes the next bytes of the stream and returns the bodies that they complete."""
@@ -52,12 +47,12 @@ class FrameReader:
     def _split(self, data: Bytes) -> list[Bytes]:
         frames: list[Bytes] = []
         start, end = 0, len(data)
-        maximum, end_of_kinds = self._maximum, self._end_of_kinds
+        maximum = self._maximum
         self._wanted = 4
         while end - start > 4:
             length, first = _unpack_start(data, start)
             stop = start + 4 + length
-            if (first >= end_of_kinds and first != VERSION_1) or not 0 < length <= maximum:
+            if (first >= END_OF_KINDS and first != VERSION_1) or not 0 < length <= maximum:
                 self._fail(length, first)
                 return frames
             if stop > end:
@@ -82,8 +77,6 @@ class FrameReader:
             reason = "a frame of length 0"
         elif length > self._maximum:
             reason = f"a frame of {length} bytes, longer than the maximum of {self._maximum}"
-        elif self._end_of_kinds:
-            reason = f"a frame that begins with byte 0x{first:02x}, which is of no version"
         else:
-            reason = f"a frame that begins with byte 0x{first:02x}: no hello chose version 2"
+            reason = f"a frame that begins with byte 0x{first:02x}, which is of no version"
         self.error = BrokenFrame(reason)

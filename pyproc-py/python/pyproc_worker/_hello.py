@@ -41,16 +41,37 @@ class Hello:
 
 def read_hello(body: Any) -> Hello:
     """Raises `InvalidRequest` if the body is no hello, or no version is common to both."""
-    if type(body) is not dict or type(body.get("versions")) is not list:
+    if type(body) is not dict:
+        raise InvalidRequest("the hello makes no sense: its body must be an object")
+    versions = _array(body, "versions", (int, float))
+    offered = _array(body, "features", (str,))
+    agent = _member(body, "agent", str) or ""
+    owner = _member(body, "owner", bool) or False
+    if versions is None:
         raise InvalidRequest("the hello makes no sense: it must list the client's versions")
-    common = [version for version in VERSIONS if version in body["versions"]]
-    if 1 not in common:
-        raise InvalidRequest(f"this worker speaks versions 1 and 2, not {body['versions']!r}")
-    offered, version = body.get("features"), common[-1]
-    features = [name for name in FEATURES if type(offered) is list and name in offered]
-    if version == 1:
+    common = [version for version in VERSIONS if version in versions]
+    if not common:
+        raise InvalidRequest(f"this worker speaks versions 1 and 2, not {versions!r}")
+    features = [name for name in FEATURES if name in (offered or ())]
+    if common[-1] == 1:
         features = [name for name in features if name not in TELEMETRY]
-    return Hello(features, str(body.get("agent", "")), body.get("owner") is True, version)
+    return Hello(features, agent, owner, common[-1])
+
+
+def _member(body: dict[str, Any], key: str, kind: type) -> Any:
+    """None if it's absent."""
+    value = body.get(key)
+    if value is not None and type(value) is not kind:
+        raise InvalidRequest(f"the hello makes no sense: its {key} is no {kind.__name__}")
+    return value
+
+
+def _array(body: dict[str, Any], key: str, kinds: tuple[type, ...]) -> list[Any] | None:
+    """None if it's absent."""
+    values: list[Any] | None = _member(body, key, list)
+    if not all(type(value) in kinds for value in values or ()):
+        raise InvalidRequest(f"the hello makes no sense: not all {key} are of the right type")
+    return values
 
 
 def introduction(features: list[str], schemas: bool = True, version: int = 1) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import struct
 from typing import Any, Union
 
 from pyproc_worker import _binary, _hello, _log
-from pyproc_worker._answers import JsonWriter, Writer, binary_writers, form
+from pyproc_worker._answers import JsonWriter, Refusal, Writer, binary_writers, form
 from pyproc_worker._call import TRACE_SIZE
 from pyproc_worker._channel import open_channel
 from pyproc_worker._codec import Codec
@@ -15,12 +15,14 @@ from pyproc_worker._errors import (
     Cancelled,
     EncodeError,
     InvalidRequest,
+    MethodNotFound,
     error_document,
 )
 from pyproc_worker._frames import VERSION_1, Bytes, prefix
 from pyproc_worker._messages import MAX_ID, Cancellation, Ignored, RequestLike, Unreadable
-from pyproc_worker._registry import functions, not_found
+from pyproc_worker._registry import Exposed, functions
 from pyproc_worker._reporter import Reporter
+from pyproc_worker._turns import Alone
 
 _EMPTY = _binary.HEADER.size
 
@@ -86,10 +88,12 @@ class Intake:
                 if flags & _TRACE:
                     context = (None, bytes(frame[_TRACE_START:_TRACE_END]), connection.channel)
                 waiting = (request_id, exposed, frame[start:], writer, context)
-            if exposed.concurrent:
-                batch.calls.append((waiting, len(frame)))
-            else:
+            if not exposed.concurrent:
                 pending.append(waiting)
+            elif waiting[0]:
+                batch.calls.append((waiting, len(frame)))
+            else:  # its client tells answers to requests without ids by their order
+                pending.append((0, Alone(exposed), *waiting[2:]))
 
     def _take_cancellations(self, frames: list[Bytes], batch: "_Batch") -> None:
         """While the worker drains: it takes no requests any more."""
@@ -97,7 +101,7 @@ class Intake:
             if frame[0] == VERSION_1:
                 message: Any = self._codec.decode(frame)
             else:
-                message = _binary.read_message(frame)
+                message = _read_binary(batch.connection, frame)
             if isinstance(message, Cancellation):
                 batch.cancel(message.id)
 
@@ -109,35 +113,43 @@ class Intake:
         connection = batch.connection
         if isinstance(message, Cancellation):
             batch.cancel(message.id)
-        elif isinstance(message, Unreadable):
-            self._fail(connection, message.id, InvalidRequest(message.reason))
         elif isinstance(message, Ignored):
             pass
+        elif isinstance(message, Unreadable):
+            self._take_unreadable(connection, message)
         elif message.method == _hello.METHOD:
             self._say_hello(connection, message)
-        else:  # in its turn, since old clients may count on the order
-            stand_in = not_found(message.method)
-            waiting = (message.id, stand_in, message.body, connection.writer, None)
-            connection.pending.append(waiting)
+        else:
+            _refuse(connection, message.id, connection.writer, MethodNotFound(message.method))
 
-    def _fail(self, connection: Connection, request_id: int, error: Exception) -> None:
-        connection.outgoing.keep(connection.writer.failure(request_id, "", error))
+    def _take_unreadable(self, connection: Connection, message: Unreadable) -> None:
+        error: Exception = InvalidRequest(message.reason)
+        if message.called == _hello.METHOD:
+            self._greet(connection, message.id)
+        elif message.called not in functions:
+            error = MethodNotFound(message.called)
+        _refuse(connection, message.id, connection.writer, error)
 
-    def _say_hello(self, connection: Connection, request: RequestLike) -> None:
+    def _greet(self, connection: Connection, request_id: int) -> None:
         if connection.greeted:  # its answer is long: a flood of them would fill the memory
             raise BrokenFrame("a second hello")
+        if not request_id:
+            raise BrokenFrame("a hello without an id")
         connection.greeted = True
+
+    def _say_hello(self, connection: Connection, request: RequestLike) -> None:
+        self._greet(connection, request.id)
         try:
             hello = _hello.read_hello(request.body)
             introduction, answer = self._introduction(request.id, hello)
         except (InvalidRequest, EncodeError) as error:
-            return self._fail(connection, request.id, error)
+            return _refuse(connection, request.id, connection.writer, error)
         connection.outgoing.keep(answer)
         connection.owner = hello.owner
         if _hello.ERROR_DETAILS in hello.features:
             connection.writer = self._detailed
         if hello.version == 2:
-            connection.accept_version_2()
+            connection.version = 2
             connection.table = [functions[known["name"]] for known in introduction["functions"]]
         if hello.has_telemetry:  # what it sends follows the answer, which waits to be sent already
             reporter = Reporter(connection, self._maximum, self._concurrent.look_again)
@@ -156,7 +168,7 @@ class Intake:
     # Version 2
 
     def _take_binary(self, batch: "_Batch", frame: Bytes) -> None:
-        message = _binary.read_message(frame)
+        message = _read_binary(batch.connection, frame)
         if isinstance(message, _binary.BinaryRequest):
             self._take_request(batch, message, len(frame))
         elif isinstance(message, Cancellation):
@@ -169,16 +181,16 @@ class Intake:
         connection = batch.connection
         flags = _binary.WANTS_TIMES if request.wants_times else 0
         writer = self._binary.get(form(request.codec, flags))
-        if writer is None:
-            error = InvalidRequest(f"codec {request.codec} of the body is unknown")
-            answer = self._binary[form(_binary.JSON, flags)].failure(request.id, "", error)
-            return connection.outgoing.keep(answer)
         if isinstance(request.method, str):
-            exposed = functions.get(request.method) or not_found(request.method)
-        elif request.method < len(connection.table):
-            exposed = connection.table[request.method]
+            exposed, name = functions.get(request.method), request.method
         else:
-            exposed = not_found(f"#{request.method}")
+            table = connection.table[request.method : request.method + 1]
+            exposed, name = (table[0] if table else None), f"#{request.method}"
+        if exposed is None or writer is None:
+            error: Exception = MethodNotFound(name)
+            if exposed is not None:
+                error = InvalidRequest(f"codec {request.codec} of the body is unknown")
+            return _refuse(connection, request.id, self._binary[_binary.JSON], error)
         context = connection.context
         if request.headers or request.trace:
             context = (request.headers, request.trace, connection.channel)
@@ -187,6 +199,18 @@ class Intake:
             batch.calls.append((waiting, size))
         else:
             connection.pending.append(waiting)
+
+
+def _refuse(connection: Connection, request_id: int, writer: Writer, error: Exception) -> None:
+    """Answers a request with an error, in its turn: old clients may count on the order."""
+    connection.pending.append((request_id, _NOBODY, None, Refusal(writer, error), None))
+
+
+def _read_binary(connection: Connection, frame: Bytes) -> _binary.BinaryMessage:
+    if connection.version != 2:
+        first = frame[0]
+        raise BrokenFrame(f"a frame that begins with byte 0x{first:02x}: no hello chose version 2")
+    return _binary.read_message(frame)
 
 
 class _Batch:
@@ -200,6 +224,8 @@ class _Batch:
         self._cancelled: dict[int, int] = {}  # ids, and how many requests came before
 
     def cancel(self, request_id: int) -> None:
+        if not request_id:  # it names none
+            return
         self._start()
         self.connection.running.cancel(request_id)
         self._cancelled[request_id] = len(self.connection.pending)
@@ -226,6 +252,9 @@ class _Batch:
             else:
                 connection.pending.append(request)
 
+
+_NOBODY = Exposed("", lambda body: None)
+_NOBODY.quick = True
 
 _read_indexed = _binary.INDEXED.unpack_from
 _TRACE, _TRACE_START = _binary.TRACE, _binary.INDEXED.size

@@ -42,7 +42,7 @@ class Loop:
         self._termination = termination
         self._concurrent = Concurrent(termination.wake)
         self._intake = Intake(codec, settings.max_frame_size, self._concurrent)
-        self._turns = Turns(self._deliver, self._watch, termination.wake)
+        self._turns = Turns(self._deliver, self._watch, termination.wake, self._concurrent.submit)
         self._admitted = admitted(settings)
         self._refusals = Refusals()
         self._connections: dict[int, Connection] = {}

@@ -1,16 +1,12 @@
 """What a frame of version 1 says: the messages that a worker receives."""
 
-import re
 from typing import Any, Optional, Protocol, Union
 
 from pyproc_worker._errors import BrokenFrame
-from pyproc_worker._frames import Bytes
 
 MAX_ID = 2**53 - 1
 MAX_HEADERS = 128
 MAX_HEADER_BYTES = 64 * 1024
-
-_LEADING_ID = re.compile(rb'\{"id":([1-9][0-9]{0,15}),')
 
 
 class RequestLike(Protocol):
@@ -54,8 +50,10 @@ class Unreadable:
 
     method = ""  # no function has this name
 
-    def __init__(self, id: int, reason: str) -> None:
+    def __init__(self, id: int, called: str, reason: str) -> None:
         self.id = id
+        self.called = called
+        """The method that it names."""
         self.reason = reason
 
 
@@ -75,27 +73,23 @@ def message_of(document: Any) -> Message:
     """
     kind = _mapping(document).get("type")
     if kind is None:
-        return _request_of(document)
-    if not isinstance(kind, str):
-        raise BrokenFrame("the message's type must be a string")
+        return request_of(document)
+    payload = document.get("payload")
+    kind = kind_of(kind)
     if kind == "request":
-        return _request_of(document.get("payload"))
+        return request_of({} if payload is None else payload)
     if kind == "cancellation":
-        return Cancellation(_id_of(_mapping(document.get("payload"))))
-    if kind == "response":
-        raise BrokenFrame("expected a request, got a response")
+        return Cancellation(_id_of(_mapping({} if payload is None else payload)))
     return Ignored()
 
 
-def unreadable(frame: Bytes, reason: str) -> Unreadable:
-    """The request in a frame of which only the beginning could be read.
-
-    Raises `BrokenFrame` if its id cannot be told.
-    """
-    found = _LEADING_ID.match(frame)
-    if not found or int(found[1]) > MAX_ID:
-        raise BrokenFrame(reason)
-    return Unreadable(int(found[1]), reason)
+def kind_of(kind: Any) -> str:
+    """The type of a wrapped message, unless a client never sends such."""
+    if not isinstance(kind, str):
+        raise BrokenFrame("the message's type must be a string")
+    if kind == "response":
+        raise BrokenFrame("expected a request, got a response")
+    return kind
 
 
 def check_headers(headers: dict[str, str]) -> None:
@@ -107,7 +101,8 @@ def check_headers(headers: dict[str, str]) -> None:
         raise BrokenFrame(f"headers of {size} bytes, more than the maximum of {MAX_HEADER_BYTES}")
 
 
-def _request_of(document: Any) -> Request:
+def request_of(document: Any) -> Request:
+    """The request that a decoded object is. Raises `BrokenFrame` if it is none."""
     request_id = _id_of(_mapping(document))
     method = document.get("method")
     if not isinstance(method, str):
@@ -119,9 +114,14 @@ def _request_of(document: Any) -> Request:
 
 
 def _id_of(document: dict[str, Any]) -> int:
+    """0 if there is none."""
     value = document.get("id")
-    if type(value) is not int or not 1 <= value <= MAX_ID:
-        raise BrokenFrame("a message needs an id, which is an integer from 1 to 2^53 - 1")
+    if value is None:
+        return 0
+    if type(value) is float and value.is_integer():  # some libraries write 1.0
+        value = int(value)
+    if type(value) is not int or not 0 <= value <= MAX_ID:
+        raise BrokenFrame("the id of a message is an integer from 0 to 2^53 - 1")
     return value
 
 

@@ -7,7 +7,6 @@ import os
 import warnings
 
 from pyproc_worker._cancel import CANCEL_EVENT
-from pyproc_worker._errors import MethodNotFound
 from pyproc_worker._simple import first_line, takes_whole_body
 
 TYPE_CHECKING = False
@@ -76,17 +75,6 @@ class Exposed:
 
 
 functions: dict[str, Exposed] = {}
-
-
-def not_found(name: str) -> Exposed:
-    """What is called in place of a function that is not exposed."""
-
-    def call(body: Any) -> Any:
-        raise MethodNotFound(name)
-
-    stand_in = Exposed(name, call)
-    stand_in.quick = True
-    return stand_in
 
 
 if TYPE_CHECKING:

@@ -20,7 +20,24 @@ from pyproc_worker._cancel import call_with_event
 from pyproc_worker._connection import Connection, Waiting
 from pyproc_worker._limits import QUICK, TURN
 from pyproc_worker._plain_calls import PlainCalls
+from pyproc_worker._registry import Exposed
 from pyproc_worker._running import RunningCall
+
+
+class Alone(Exposed):
+    """An `async def` function in a call without an id.
+
+    It begins when all before it on its connection are answered, and what follows waits for its
+    answer.
+    """
+
+    __slots__ = ("exposed",)
+
+    def __init__(self, exposed: Exposed) -> None:
+        self.exposed = exposed
+        self.name, self.function, self.call = exposed.name, exposed.function, exposed.call
+        self.concurrent = self.quick = False
+        self.cancellable = True  # so that it is no call like others
 
 
 class Turns:
@@ -31,6 +48,7 @@ class Turns:
         deliver: Callable[[Connection, bytes], None],
         look: Callable[[], None],
         wake: Callable[[], None],
+        submit: Callable[[Connection, list[tuple[Waiting, int]]], None],
     ) -> None:
         self.ready: deque[Connection] = deque()
         self.calls = PlainCalls()
@@ -39,6 +57,8 @@ class Turns:
         """Waits until something happens on the sockets, and sees to it."""
         self._wake = wake
         """Ends such a wait."""
+        self._submit = submit
+        """Starts requests of `async def` functions."""
 
     def schedule(self, connection: Connection) -> None:
         """Gives a connection its place among those that are ready."""
@@ -79,7 +99,13 @@ class Turns:
                 break
             waiting = pending.popleft()
             if exposed.cancellable:
-                answers.append(self._answer_watched(connection, waiting))
+                if not isinstance(exposed, Alone):
+                    answers.append(self._answer_watched(connection, waiting))
+                elif answers:  # they leave first
+                    pending.appendleft(waiting)
+                else:
+                    call = (request_id, exposed.exposed, argument, writer, context)
+                    self._submit(connection, [(call, 0)])
                 break
             if context is None:
                 answers.append(writer.answer(request_id, exposed, argument))

@@ -63,6 +63,8 @@ pub(crate) struct Connection {
     pub(crate) concurrent_names: Arc<HashSet<String>>,
     /// Requests that have not started.
     pub(crate) waiting: VecDeque<Waiting>,
+    /// Those stay where they are: a hello is being answered, or a call without an id runs on the event loop.
+    pub(crate) held: bool,
     /// Requests of `async def` functions that have not started; they need not wait for the others.
     pub(crate) waiting_concurrent: VecDeque<Call>,
     /// Requests that run on the event loop, and the bytes that they take.
@@ -111,6 +113,7 @@ impl Connection {
             table: Vec::new(),
             concurrent_names,
             waiting: VecDeque::new(),
+            held: false,
             waiting_concurrent: VecDeque::new(),
             concurrent: 0,
             concurrent_bytes: 0,
@@ -126,10 +129,16 @@ impl Connection {
         }
     }
 
-    /// A hello that is the next thing to answer.
+    /// A hello that is the next thing to answer. What came behind it waits for that.
     pub(crate) fn take_greeting(&mut self) -> Option<Greeting> {
+        if self.held {
+            return None;
+        }
         match self.waiting.pop_front()? {
-            Waiting::Hello(greeting) => Some(greeting),
+            Waiting::Hello(greeting) => {
+                self.held = true;
+                Some(greeting)
+            }
             other => {
                 self.waiting.push_front(other);
                 None
@@ -203,9 +212,11 @@ impl Connection {
         !self.lost
     }
 
-    /// Whether a request waits, and the client reads its answers.
+    /// Whether a request can start, and the client reads its answers.
     pub(crate) fn may_run(&self) -> bool {
-        self.is_waiting() && self.outgoing.len() <= self.limits.buffered
+        let is_next = !self.held && !self.waiting.is_empty();
+        let is_any = is_next || !self.waiting_concurrent.is_empty();
+        is_any && self.outgoing.len() <= self.limits.buffered
     }
 
     /// Whether there's nothing left to do for this client.
@@ -223,7 +234,7 @@ impl Connection {
     }
 
     fn has_no_calls(&self) -> bool {
-        !self.is_waiting() && self.concurrent == 0
+        !self.is_waiting() && self.concurrent == 0 && !self.held
     }
 
     /// Whether so much waits that no more is read.

@@ -110,12 +110,15 @@ impl Connection {
         frame: &Bytes,
         cancellations: &mut Cancellations<'_>,
     ) -> Result<(), Broken> {
-        let message = Message::decode(frame).map_err(|error| Broken::of(&error))?;
+        let message = Message::of_client(frame).map_err(|error| Broken::of(&error))?;
         match message {
             Message::Request(request) if request.method == HELLO_METHOD => {
                 if self.greeted {
                     // Its answer is long: a flood of them would fill the memory.
                     return Err(Broken::unexpected("second hello"));
+                }
+                if request.id == 0 {
+                    return Err(Broken::unexpected("hello without an id"));
                 }
                 self.take_hello(&request);
             }
@@ -183,15 +186,19 @@ impl Connection {
             return;
         }
         match &call.target {
-            Target::Name(name) if self.concurrent_names.contains(name) => {
+            // Its client tells answers to requests without ids by their order.
+            Target::Name(name) if call.id != 0 && self.concurrent_names.contains(name) => {
                 self.waiting_concurrent.push_back(call);
             }
             _ => self.waiting.push_back(Waiting::Call(call)),
         }
     }
 
-    /// A request that waits is answered at once. A later request may have its id again.
+    /// A request that waits is answered at once. A later request may have its id again. 0 names none.
     fn cancel(&mut self, id: u64, cancellations: &mut Cancellations<'_>) {
+        if id == 0 {
+            return;
+        }
         let concurrent = self
             .waiting_concurrent
             .iter()
@@ -243,16 +250,13 @@ fn read_hello(request: &Request) -> Result<(Version, Hello), String> {
         .decode()
         .map_err(|error| format!("the hello makes no sense: {error}"))?;
     let offered = &hello.versions;
-    if !offered.contains(&Version::V1.number()) {
-        return Err(format!(
+    let common = offered.iter().filter_map(|number| Version::of(*number));
+    match common.max() {
+        Some(newest) => Ok((newest, hello)),
+        None => Err(format!(
             "this worker speaks versions 1 and 2, not {offered:?}"
-        ));
+        )),
     }
-    let newest = offered
-        .iter()
-        .filter_map(|number| Version::of(*number))
-        .max();
-    Ok((newest.unwrap_or(Version::V1), hello))
 }
 
 /// Whether the body of a frame is one of version 2.

@@ -85,7 +85,7 @@ pub(crate) struct Client {
 pub(crate) enum Target {
     Function(FunctionId),
     Name(String),
-    /// An index that is not in the table.
+    /// An index that was not in the table when the request came.
     Index(u16),
 }
 

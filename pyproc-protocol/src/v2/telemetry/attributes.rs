@@ -1,12 +1,15 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, IgnoredAny, MapAccess, SeqAccess},
+};
 
 /// What is said of a span, an event, a link, a scope or a resource.
 pub type Attributes = BTreeMap<String, AttributeValue>;
 
 /// The value of an attribute, as OpenTelemetry has them. On the wire a JSON value.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum AttributeValue {
@@ -26,4 +29,114 @@ pub enum AttributeValue {
     Floats(Vec<f64>),
     /// Texts.
     Texts(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for AttributeValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "a text, a boolean, a number, or an array of one of them";
+        Possible::deserialize(deserializer)?
+            .0
+            .ok_or_else(|| de::Error::custom(format_args!("an attribute is {expected}")))
+    }
+}
+
+/// For `deserialize_with`: attributes, without those that OpenTelemetry does not have. Null is none.
+pub(super) fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Attributes, D::Error> {
+    optional(deserializer).map(Option::unwrap_or_default)
+}
+
+/// The same where it matters whether there are any.
+pub(super) fn optional<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Attributes>, D::Error> {
+    let read = Option::<BTreeMap<String, Possible>>::deserialize(deserializer)?;
+    let known = |(name, Possible(value))| Some((name, value?));
+    Ok(read.map(|read| read.into_iter().filter_map(known).collect()))
+}
+
+/// Any JSON value; `None` for one that is no attribute's.
+struct Possible(Option<AttributeValue>);
+
+impl<'de> Deserialize<'de> for Possible {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Visitor).map(Self)
+    }
+}
+
+struct Visitor;
+
+impl<'de> de::Visitor<'de> for Visitor {
+    type Value = Option<AttributeValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Some(AttributeValue::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Some(AttributeValue::Int(value)))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        let whole = i64::try_from(value).map(AttributeValue::Int);
+        Ok(Some(whole.unwrap_or(AttributeValue::Float(value as f64))))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Some(AttributeValue::Float(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Some(AttributeValue::Text(value.into())))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Self::Value, E> {
+        Ok(Some(AttributeValue::Text(value)))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Self::Value, A::Error> {
+        let mut array = Some(AttributeValue::Bools(Vec::new()));
+        while let Some(Possible(value)) = values.next_element()? {
+            array = array
+                .zip(value)
+                .and_then(|(array, value)| with(array, value));
+        }
+        Ok(array)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}
+
+/// An array with one value more; `None` if they are not of one kind.
+fn with(array: AttributeValue, value: AttributeValue) -> Option<AttributeValue> {
+    use AttributeValue::{Bool, Bools, Float, Floats, Int, Ints, Text, Texts};
+    Some(match (array, value) {
+        (Bools(bools), Int(value)) if bools.is_empty() => Ints(vec![value]),
+        (Bools(bools), Float(value)) if bools.is_empty() => Floats(vec![value]),
+        (Bools(bools), Text(value)) if bools.is_empty() => Texts(vec![value]),
+        (Bools(bools), Bool(value)) => Bools(and(bools, value)),
+        (Ints(ints), Int(value)) => Ints(and(ints, value)),
+        (Ints(ints), Float(value)) => {
+            Floats(and(ints.into_iter().map(|it| it as f64).collect(), value))
+        }
+        (Floats(floats), Int(value)) => Floats(and(floats, value as f64)),
+        (Floats(floats), Float(value)) => Floats(and(floats, value)),
+        (Texts(texts), Text(value)) => Texts(and(texts, value)),
+        _ => return None,
+    })
+}
+
+fn and<T>(mut values: Vec<T>, value: T) -> Vec<T> {
+    values.push(value);
+    values
 }

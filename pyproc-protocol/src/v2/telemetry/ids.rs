@@ -22,6 +22,10 @@ macro_rules! id {
             pub fn to_bytes(self) -> [u8; $size] {
                 self.0
             }
+        }
+
+        impl Id for $name {
+            const EXPECTED: &str = concat!($size, " bytes in hexadecimal digits, not all zero");
 
             fn parse(text: &str) -> Option<Self> {
                 unhex(text).and_then(Self::new)
@@ -51,8 +55,7 @@ macro_rules! id {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = Text::deserialize(deserializer)?;
                 Self::parse(&text.0).ok_or_else(|| {
-                    let expected = concat!($size, " bytes in hexadecimal digits, not all zero");
-                    de::Error::invalid_value(de::Unexpected::Str(&text.0), &expected)
+                    de::Error::invalid_value(de::Unexpected::Str(&text.0), &Self::EXPECTED)
                 })
             }
         }
@@ -62,34 +65,29 @@ macro_rules! id {
 id!(TraceId, 16);
 id!(SpanId, 8);
 
-/// A parent that is absent where it is an empty text.
-pub(super) mod parent {
-    use super::{Deserialize, Deserializer, Serialize, Serializer, SpanId, Text, de, fmt};
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        id: &Option<SpanId>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        id.serialize(serializer)
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<SpanId>, D::Error> {
-        let text = Text::deserialize(deserializer)?;
-        if text.0.is_empty() {
-            return Ok(None);
-        }
-        let invalid = |text: &dyn fmt::Display| de::Error::custom(format!("no span id: {text}"));
-        SpanId::parse(&text.0)
+/// For `deserialize_with`: an id that is absent also where it is null, an empty text, or zeros.
+pub(super) fn optional<'de, D: Deserializer<'de>, T: Id>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    match Option::<Text<'_>>::deserialize(deserializer)? {
+        Some(Text(text)) if text.bytes().any(|digit| digit != b'0') => T::parse(&text)
             .map(Some)
-            .ok_or_else(|| invalid(&text.0))
+            .ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&text), &T::EXPECTED)),
+        _ => Ok(None),
     }
 }
 
-/// Trace flags as two hexadecimal digits.
+/// An id of either size.
+pub(super) trait Id: Sized {
+    const EXPECTED: &str;
+
+    fn parse(text: &str) -> Option<Self>;
+}
+
+/// Trace flags as two hexadecimal digits, or as a number.
 pub(super) mod flags {
     use super::{Deserialize, Deserializer, Serializer, Text, de, unhex};
+    use crate::lenient::Integer;
 
     pub(in super::super) fn serialize<S: Serializer>(
         flags: &Option<u8>,
@@ -104,11 +102,35 @@ pub(super) mod flags {
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<u8>, D::Error> {
-        let text = Text::deserialize(deserializer)?;
-        match unhex::<1>(&text.0) {
-            Some([flags]) => Ok(Some(flags)),
-            None => Err(de::Error::custom("trace flags are two hexadecimal digits")),
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Flags<'a> {
+            Number(Integer<u8>),
+            #[serde(borrow)]
+            Digits(Text<'a>),
         }
+        match Option::<Flags<'_>>::deserialize(deserializer)? {
+            None => Ok(None),
+            Some(Flags::Number(flags)) => Ok(Some(flags.0)),
+            Some(Flags::Digits(Text(digits))) => match unhex::<1>(&digits) {
+                Some([flags]) => Ok(Some(flags)),
+                None => Err(de::Error::custom("trace flags are two hexadecimal digits")),
+            },
+        }
+    }
+
+    /// For `deserialize_with`: those of a span that was sent, and so is sampled unless it says otherwise.
+    pub(in super::super) fn or_sampled<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<u8, D::Error> {
+        deserialize(deserializer).map(|flags| flags.unwrap_or(1))
+    }
+
+    /// For `deserialize_with`.
+    pub(in super::super) fn or_none<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<u8, D::Error> {
+        deserialize(deserializer).map(Option::unwrap_or_default)
     }
 }
 

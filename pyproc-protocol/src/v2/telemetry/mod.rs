@@ -28,12 +28,14 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::encode;
-use crate::{EncodeError, Features};
+use crate::{EncodeError, Features, lenient};
 
 pub use attributes::{AttributeValue, Attributes};
 pub use ids::{SpanId, TraceId};
 pub use log::LogRecord;
-pub use metrics::{Across, HistogramSeries, Labels, Metric, MetricData, MetricsRecord, Series};
+pub use metrics::{
+    Across, HistogramSeries, Labels, Metric, MetricData, MetricsRecord, Series, UnreadableMetric,
+};
 pub use span::{DroppedCounts, Scope, SpanEvent, SpanKind, SpanLink, SpanRecord, SpanStatus};
 
 /// The most bytes of records that a worker of ours puts into one frame, unless one record alone is larger.
@@ -59,8 +61,10 @@ pub enum Record {
 #[serde(default)]
 pub struct LostRecord {
     /// Log records.
+    #[serde(deserialize_with = "lenient::integer_or_default")]
     pub logs: u64,
     /// Spans.
+    #[serde(deserialize_with = "lenient::integer_or_default")]
     pub spans: u64,
 }
 
@@ -76,12 +80,6 @@ pub enum RecordError {
         /// What is wrong, with the column.
         source: serde_json::Error,
     },
-    /// A histogram whose counts do not fit its bounds, or whose bounds do not grow.
-    #[error("the histogram `{name}` needs growing bounds, and one count more than bounds")]
-    Histogram {
-        /// The metric's name.
-        name: String,
-    },
 }
 
 /// Reads the payload of a telemetry frame, the bytes of
@@ -90,7 +88,6 @@ pub enum RecordError {
 pub fn records(payload: &[u8]) -> impl Iterator<Item = Result<Record, RecordError>> {
     payload
         .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
         .filter_map(|line| Record::read_line(line).transpose())
 }
 
@@ -108,16 +105,22 @@ pub fn write_frame(
 }
 
 impl Record {
-    /// Reads one line; `None` when its type is unknown.
+    /// Reads one line; `None` when it is blank, or its type is unknown. Of metrics, those that cannot be read are listed
+    /// in the [record](MetricsRecord::unreadable).
     ///
     /// # Errors
     ///
     /// When the line is no record.
     pub fn read_line(line: &[u8]) -> Result<Option<Self>, RecordError> {
+        if line.trim_ascii().is_empty() {
+            return Ok(None);
+        }
         let read = match read::<Head<'_>>(line)?.kind.as_ref() {
             "log" => Self::Log(read(line)?),
             "span" => Self::Span(read(line)?),
-            "metrics" => Self::Metrics(read::<MetricsRecord>(line)?.checked()?),
+            "metrics" => {
+                Self::Metrics(MetricsRecord::read(line).map_err(|it| no_record(line, it))?)
+            }
             "lost" => Self::Lost(read(line)?),
             _ => return Ok(None),
         };
@@ -153,10 +156,12 @@ struct Head<'a> {
 }
 
 fn read<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, RecordError> {
-    serde_json::from_slice(line).map_err(|source| RecordError::Json {
-        len: line.len(),
-        source,
-    })
+    serde_json::from_slice(line).map_err(|source| no_record(line, source))
+}
+
+fn no_record(line: &[u8], source: serde_json::Error) -> RecordError {
+    let len = line.len();
+    RecordError::Json { len, source }
 }
 
 /// For `skip_serializing_if`.

@@ -1,6 +1,7 @@
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Attributes, SpanId, TraceId, ids, is_default};
+use super::{Attributes, SpanId, TraceId, attributes, ids, is_default};
+use crate::lenient;
 
 /// A span that has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -10,48 +11,91 @@ pub struct SpanRecord {
     /// Its own id.
     pub span_id: SpanId,
     /// The span that it is part of; a root has none.
-    #[serde(default, with = "ids::parent", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "ids::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub parent_span_id: Option<SpanId>,
     /// W3C's trace flags; the lowest bit says that the trace is sampled.
-    #[serde(default = "sampled")]
+    #[serde(default = "sampled", deserialize_with = "ids::flags::or_sampled")]
     pub trace_flags: u8,
     /// W3C's trace state; may be empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub trace_state: String,
     /// Its name.
     pub name: String,
     /// Its role between processes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "kind")]
     pub kind: SpanKind,
     /// When it began, in nanoseconds since the Unix epoch.
+    #[serde(deserialize_with = "lenient::integer")]
     pub start: u64,
     /// When it ended, in nanoseconds since the Unix epoch.
+    #[serde(deserialize_with = "lenient::integer")]
     pub end: u64,
     /// What is said of it.
-    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "attributes::lenient",
+        skip_serializing_if = "Attributes::is_empty"
+    )]
     pub attributes: Attributes,
     /// What happened in it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub events: Vec<SpanEvent>,
     /// Spans elsewhere that it has to do with.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub links: Vec<SpanLink>,
     /// Whether it succeeded.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "is_default"
+    )]
     pub status: SpanStatus,
     /// Who made it.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "is_default"
+    )]
     pub scope: Scope,
     /// The process that made it, if that process says; else the receiver's own idea of the worker stands.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "attributes::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub resource: Option<Attributes>,
     /// What its limits left out.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "is_default"
+    )]
     pub dropped: DroppedCounts,
 }
 
 fn sampled() -> u8 {
     1
+}
+
+fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SpanKind, D::Error> {
+    let kind: u8 = lenient::integer_or_default(deserializer)?;
+    SpanKind::try_from(kind).map_err(de::Error::custom)
 }
 
 /// The role of a span between processes. On the wire a number from 0.
@@ -98,9 +142,14 @@ pub struct SpanEvent {
     /// Its name.
     pub name: String,
     /// When, in nanoseconds since the Unix epoch.
+    #[serde(deserialize_with = "lenient::integer")]
     pub time: u64,
     /// What is said of it.
-    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "attributes::lenient",
+        skip_serializing_if = "Attributes::is_empty"
+    )]
     pub attributes: Attributes,
 }
 
@@ -112,13 +161,21 @@ pub struct SpanLink {
     /// Its id.
     pub span_id: SpanId,
     /// Its trace flags.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "ids::flags::or_none")]
     pub trace_flags: u8,
     /// Its trace state; may be empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub trace_state: String,
     /// What is said of it.
-    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "attributes::lenient",
+        skip_serializing_if = "Attributes::is_empty"
+    )]
     pub attributes: Attributes,
 }
 
@@ -141,8 +198,13 @@ pub enum SpanStatus {
 /// A status as it is on the wire.
 #[derive(Serialize, Deserialize)]
 struct Status {
+    #[serde(deserialize_with = "lenient::integer")]
     code: u8,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     description: String,
 }
 
@@ -177,15 +239,25 @@ impl TryFrom<Status> for SpanStatus {
 #[serde(default)]
 pub struct Scope {
     /// Its name, often a module's.
+    #[serde(deserialize_with = "lenient::or_default")]
     pub name: String,
     /// Its version; may be empty.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub version: String,
     /// The conventions that its attributes follow; may be empty.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub schema_url: String,
     /// What is said of it.
-    #[serde(skip_serializing_if = "Attributes::is_empty")]
+    #[serde(
+        deserialize_with = "attributes::lenient",
+        skip_serializing_if = "Attributes::is_empty"
+    )]
     pub attributes: Attributes,
 }
 
@@ -194,9 +266,12 @@ pub struct Scope {
 #[serde(default)]
 pub struct DroppedCounts {
     /// Attributes.
+    #[serde(deserialize_with = "lenient::integer_or_default")]
     pub attributes: u32,
     /// Events.
+    #[serde(deserialize_with = "lenient::integer_or_default")]
     pub events: u32,
     /// Links.
+    #[serde(deserialize_with = "lenient::integer_or_default")]
     pub links: u32,
 }

@@ -1,0 +1,102 @@
+"""Takes the message around a body apart where no JSON library reads the whole.
+
+Of a frame that is nested too deeply, for instance, it still tells the id. It's slow: no peer sends
+many such frames.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from json.decoder import scanstring  # type: ignore[attr-defined]  # it is there
+
+from pyproc_worker._errors import BrokenFrame
+
+_skip_space = re.compile(r"[ \t\n\r]*").match
+_scalar = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null").match
+_CLOSING = {"{": "}", "[": "]"}
+
+
+def members(text: str) -> dict[str, str]:
+    """The members of the JSON object that is `text`, each as it is written.
+
+    Of equal keys the last counts. Raises `BrokenFrame` if it's no object.
+    """
+    try:
+        return _members(text)
+    except json.JSONDecodeError as error:
+        raise BrokenFrame(f"a frame that is no JSON: {error}") from None
+
+
+def _members(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    at = _after(text, 0, "{")
+    if text[at : at + 1] != "}":
+        while True:
+            key, start = _key(text, at)
+            end = _end_of_value(text, start)
+            found[key] = text[start:end]
+            at = _space(text, end)
+            if text[at : at + 1] != ",":
+                break
+            at = _space(text, at + 1)
+    end = _after(text, at, "}")
+    if end != len(text):
+        raise _no_json(text, end)
+    return found
+
+
+def _end_of_value(text: str, at: int) -> int:
+    """Where the value ends that begins at `at`. It uses no stack of Python's, however deep."""
+    enclosing: list[str] = []
+    while True:
+        first = text[at : at + 1]
+        if first in _CLOSING:
+            inner = _space(text, at + 1)
+            if text[inner : inner + 1] != _CLOSING[first]:
+                enclosing.append(first)
+                at = _key(text, inner)[1] if first == "{" else inner
+                continue
+            at = inner + 1
+        elif first == '"':
+            at = scanstring(text, at + 1)[1]
+        else:
+            scalar = _scalar(text, at)
+            if scalar is None:
+                raise _no_json(text, at)
+            at = scalar.end()
+        while enclosing:
+            end = _space(text, at)
+            if text[end : end + 1] == ",":
+                at = _space(text, end + 1)
+                if enclosing[-1] == "{":
+                    at = _key(text, at)[1]
+                break
+            if text[end : end + 1] != _CLOSING[enclosing.pop()]:
+                raise _no_json(text, end)
+            at = end + 1
+        else:
+            return at
+
+
+def _key(text: str, at: int) -> tuple[str, int]:
+    """A key, and where its value begins."""
+    if text[at : at + 1] != '"':
+        raise _no_json(text, at)
+    key, end = scanstring(text, at + 1)
+    return key, _after(text, _space(text, end), ":")
+
+
+def _after(text: str, at: int, expected: str) -> int:
+    if text[at : at + 1] != expected:
+        raise _no_json(text, at)
+    return _space(text, at + 1)
+
+
+def _space(text: str, at: int) -> int:
+    found = _skip_space(text, at)
+    return at if found is None else found.end()
+
+
+def _no_json(text: str, at: int) -> json.JSONDecodeError:
+    return json.JSONDecodeError("unexpected character or end", text, at)
