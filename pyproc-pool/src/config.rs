@@ -61,7 +61,8 @@ pub struct PoolConfig {
     /// Arguments of the script. Default: none. `Debug` shows their number only.
     pub args: Vec<String>,
     /// Variables added to the environment of the workers, which otherwise is the
-    /// service's own. Default: none. `Debug` shows the names only, as values are often secret.
+    /// service's own. Default: none. `Debug` shows the names only, as values are often secret;
+    /// `Serialize` writes them.
     pub env: BTreeMap<String, String>,
     /// Directory in which workers run. Default: the service's own.
     pub working_dir: Option<PathBuf>,

@@ -40,6 +40,7 @@ pub(super) struct KillOnDrop(pub(super) Group);
 pub(super) struct Python {
     pid: Pid,
     /// Means this process for ever, also when it has ended and its id is another's.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     handle: Option<OwnedFd>,
 }
 
