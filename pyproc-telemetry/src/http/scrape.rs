@@ -109,7 +109,8 @@ impl Wait {
             .spawn(move || {
                 write(&exposition, writer);
                 drop(turn);
-            })?;
+            })
+            .inspect_err(|error| tracing::warn!(%error, "no thread for the metrics"))?;
         Ok(reader)
     }
 }

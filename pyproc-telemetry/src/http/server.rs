@@ -173,7 +173,7 @@ async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) {
     let service = service_fn(|request| {
-        place.is_answered();
+        place.begin_answer();
         let response = endpoints.respond(&request);
         async { Ok::<_, Infallible>(response) }
     });

@@ -169,8 +169,7 @@ impl Reported {
     pub(super) fn collect(&self) -> Vec<MetricFamily> {
         let mut collected = [self.refused.collect(), self.lost.collect()].concat();
         let state = self.state();
-        let families = state.families.iter();
-        collected.extend(families.map(|(_, family)| family.collect()));
+        collected.extend(state.families.values().map(Family::collect));
         collected
     }
 
