@@ -39,7 +39,7 @@ def watching(settings: Settings, termination: Termination) -> Iterator[None]:
     if not _descends_from(pool):
         _log.error(
             f"process {pool}, which PYPROC_PARENT_PID names, is gone or did not start this worker: "
-            "the worker ends"
+            "the worker ends. Unset it in a container that has process ids of its own"
         )
         termination.request()
         yield
