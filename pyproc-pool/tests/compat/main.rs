@@ -8,6 +8,7 @@ mod gate;
 mod go;
 mod go_client;
 mod lifecycle;
+mod logs;
 mod matrix;
 mod odd;
 mod pipelined;
@@ -16,6 +17,9 @@ mod process;
 mod recorder;
 mod wire;
 
+#[allow(clippy::unwrap_used, reason = "a scenario that panics has failed")]
+#[path = "../support/events.rs"]
+mod events;
 #[allow(clippy::unwrap_used, reason = "a scenario that panics has failed")]
 #[path = "../support/mod.rs"]
 mod support;
@@ -56,6 +60,8 @@ fn scenarios() -> Vec<Scenario> {
         scenario("a result that cannot be sent costs one call", odd::results),
         scenario("an input that cannot be read costs one call", odd::inputs),
         scenario("a second pool is served, or told why not", odd::second_pool),
+        scenario("records have their level and call", logs::records),
+        scenario("what a function raised is one record", logs::exception),
         scenario("health", pool::health),
         scenario("a late reply reaches nobody", pool::late_reply),
         scenario("a repeated reply reaches nobody", wire::repeated_reply),

@@ -1,5 +1,6 @@
 """What the scenarios call, written with no more than the first release of the package offers."""
 
+import logging
 import os
 import sys
 import threading
@@ -69,6 +70,16 @@ def mark(req):
     """Adds a byte to the file `req`."""
     with open(req, "a") as file:
         file.write("x")
+
+
+@expose
+def log(req):
+    """Logs a warning, and an error with its traceback."""
+    logging.getLogger("shop.cart").warning(req)
+    try:
+        raise KeyError(req)
+    except KeyError:
+        logging.getLogger("shop.cart").exception("no")
 
 
 def end_with_stdin():

@@ -82,13 +82,19 @@ impl Events {
 
 /// Keeps what this thread, and the pools that it starts, tell at this level and above.
 pub fn listen(level: Level) -> (Events, DefaultGuard) {
+    let (events, listener) = listener(level);
+    (events, tracing::subscriber::set_default(listener))
+}
+
+/// The same for whatever the listener is the subscriber of.
+pub fn listener(level: Level) -> (Events, impl Subscriber + Send + Sync) {
     let events = Events::default();
     let listener = Listener {
         level,
         events: events.clone(),
         spans: Mutex::default(),
     };
-    (events, tracing::subscriber::set_default(listener))
+    (events, listener)
 }
 
 struct Listener {
