@@ -9,12 +9,16 @@
 mod events;
 mod support;
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
 use events::{Events, OUTPUT, POOL, PYTHON, listen};
 use pyproc_pool::{
     Error, Pool, PoolBuilder, WorkerOutput,
-    observe::{CallObserver, CallStart, Carried, Observer},
+    observe::{CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerRecord},
     protocol::v2::TraceContext,
 };
 use serde_json::{Value, json};
@@ -152,6 +156,61 @@ async fn records_that_make_no_sense_are_counted_with_the_first_cause() {
     assert_eq!(first.fields["reason"], "unreadable");
     assert!(first.fields["error"].contains("missing field"), "{first:?}");
     assert!(first.fields["error"].len() < 1024);
+    echoes(&pool).await;
+}
+
+/// Keeps the names of the metrics that are reported.
+#[derive(Debug, Default)]
+struct Names(Mutex<Vec<String>>);
+
+impl Observer for Names {
+    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+        None
+    }
+
+    fn wants(&self) -> Wants {
+        Wants {
+            spans: false,
+            metrics: true,
+        }
+    }
+
+    fn record(&self, _: Reporter, record: WorkerRecord) {
+        if let WorkerRecord::Metrics(record) = record {
+            let names = record.metrics.into_iter().map(|it| it.name);
+            self.0.lock().unwrap().extend(names);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_metric_of_an_unknown_kind_takes_no_other_with_it() {
+    let (events, _guard) = listen(Level::INFO);
+    let names = Arc::new(Names::default());
+    let pool = hostile().observer(names.clone()).start().await.unwrap();
+    let metric =
+        |name: &str, kind: &str| json!({"name": name, "kind": kind, "series": [{"value": 1}]});
+    let metrics = [
+        metric("one", "counter"),
+        metric("odd", "summary"),
+        metric("two", "gauge"),
+        json!({"name": "bad", "kind": "histogram", "bounds": [2, 1], "series": []}),
+    ];
+    let record = json!({"type": "metrics", "start": 5, "metrics": metrics});
+    report(&pool, &[&record.to_string()], 1).await;
+    until("the others are reported", || {
+        names.0.lock().unwrap().len() == 2
+    })
+    .await;
+    assert_eq!(*names.0.lock().unwrap(), ["one", "two"]);
+    until("they are counted", || lost(&events, "records lost") == 2).await;
+    let told = events.of(POOL).into_iter();
+    let mut told = told.filter(|it| it.message() == "records lost");
+    let error = told.next().unwrap().fields["error"].clone();
+    assert!(
+        error.contains("`odd`") && error.contains("summary"),
+        "{error}"
+    );
     echoes(&pool).await;
 }
 

@@ -423,6 +423,26 @@ ValueError: no";
     }
 
     #[test]
+    fn an_error_of_loguru_with_its_traceback_is_one_entry() {
+        let low = "2026-11-21 12:00:00.123 | WARNING  | __main__:f:5 - low";
+        let boom = "2026-11-21 12:00:00.124 | ERROR    | __main__:f:7 - boom";
+        let trace = "Traceback (most recent call last):
+
+  File \"a.py\", line 9, in <module>
+    if __name__ == \"__main__\": run_worker()
+                               └ <function run_worker at 0x7f71f72804a0>
+> File \"a.py\", line 6, in f
+    try: 1 / 0
+
+ZeroDivisionError: division by zero";
+        let entries = entries(&format!("{low}\n{boom}\n{trace}\n{low}"));
+        let parts: Vec<_> = entries.iter().map(parts).collect();
+        let low = (Level::WARN, Some("__main__"), "low", None);
+        let boom = (Level::ERROR, Some("__main__"), "boom", Some(trace));
+        assert_eq!(parts, [low, boom, low]);
+    }
+
+    #[test]
     fn an_error_that_the_first_release_reports_is_one_entry() {
         let begin = "2026-11-21 12:00:00,123 - pyproc_worker - ERROR - Error in method 'f': ";
         let entries = entries(&format!("{begin}{SIMPLE}\n\nafter"));
