@@ -332,7 +332,7 @@ impl Pool {
         while let Some(ended) = tasks.join_next().await {
             killed += ended.unwrap_or(1);
         }
-        shared.groups.cleared().await;
+        shared.groups.ended().await;
         self.handle.remove_sockets();
         ShutdownReport { cut_off, killed }
     }
@@ -388,7 +388,7 @@ async fn end_all(shared: &Shared) {
     for (worker, process) in processes {
         last_words(shared, worker, &process).await;
     }
-    shared.groups.cleared().await;
+    shared.groups.ended().await;
 }
 
 /// Starts all workers at the same time. The first that fails ends the others.

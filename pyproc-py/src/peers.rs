@@ -10,7 +10,7 @@ use crate::ffi;
 
 /// The users that may connect.
 pub(crate) struct Peers {
-    admitted: HashSet<u32>,
+    allowed: HashSet<u32>,
     /// The package's `Refusals`.
     refusals: Py<PyAny>,
 }
@@ -26,15 +26,17 @@ impl Peers {
     pub(crate) fn new(settings: &Bound<'_, PyAny>) -> PyResult<Self> {
         let module = settings.py().import("pyproc_worker._peers")?;
         Ok(Self {
-            admitted: module.call_method1("admitted", (settings,))?.extract()?,
+            allowed: module
+                .call_method1("allowed_users", (settings,))?
+                .extract()?,
             refusals: module.call_method0("Refusals")?.unbind(),
         })
     }
 
     /// The user that connected, if it may not.
-    pub(crate) fn stranger(&self, client: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+    pub(crate) fn foreign_user(&self, client: BorrowedFd<'_>) -> io::Result<Option<u32>> {
         let uid = ffi::peer_uid(client)?;
-        Ok((!self.admitted.contains(&uid)).then_some(uid))
+        Ok((!self.allowed.contains(&uid)).then_some(uid))
     }
 
     /// Logs what was refused, if anything.

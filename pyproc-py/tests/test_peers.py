@@ -121,7 +121,7 @@ def test_refusals_are_logged_now_and_then_with_their_number(monkeypatch):
     for uid in (7, 8, 9):
         refusals.add(uid)
     refusals.add(10, 3)
-    now[0] += _peers.PAUSE
+    now[0] += _peers.LOG_INTERVAL
     refusals.add(11)
     assert [line.partition(":")[0] for line in lines] == [
         "closed a connection of user 7",

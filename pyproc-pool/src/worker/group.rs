@@ -13,13 +13,13 @@ use rustix::process::{
 use tokio::{net::UnixStream, sync::watch, time::timeout};
 
 /// How long what a worker has started may outlive it.
-const TO_TIDY_UP: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// How long a killed process may take to end. Only one that waits for a broken device takes longer.
 pub(super) const TO_DIE: Duration = Duration::from_secs(2);
 
-/// Between two looks whether anything of it is left.
-const LOOK: Duration = Duration::from_millis(5);
+/// Between two checks whether anything of it is left.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Clone)]
 pub(super) struct Group {
@@ -96,9 +96,9 @@ impl Group {
     ///
     /// Python's resource tracker ignores SIGTERM. It unlinks shared memory and semaphores when all who could use them are gone.
     ///
-    /// The system gives the group's id to nobody as long as the group has a member, and it had one at the look just before.
+    /// The system gives the group's id to nobody as long as the group has a member, and it had one at the check just before.
     pub(super) fn clear(&self) {
-        if !self.ends_within(TO_TIDY_UP) {
+        if !self.ends_within(GRACE) {
             let _ = kill_process_group(self.leader, Signal::KILL);
             self.ends_within(TO_DIE);
         }
@@ -110,7 +110,7 @@ impl Group {
             if Instant::now() >= deadline {
                 return false;
             }
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
         true
     }
@@ -151,13 +151,13 @@ impl Groups {
     }
 
     /// Stands for one of them.
-    pub(super) fn enter(&self) -> watch::Receiver<()> {
+    pub(super) fn register(&self) -> watch::Receiver<()> {
         self.0.subscribe()
     }
 
     /// Waits until all are gone that have been told to end.
-    pub(crate) async fn cleared(&self) {
-        let _ = timeout(TO_TIDY_UP + TO_DIE, self.0.closed()).await;
+    pub(crate) async fn ended(&self) {
+        let _ = timeout(GRACE + TO_DIE, self.0.closed()).await;
     }
 }
 

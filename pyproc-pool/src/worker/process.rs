@@ -76,14 +76,14 @@ impl Process {
         let command = Box::new(command);
         let (started, on_start) = oneshot::channel();
         let (exited, exit) = watch::channel(None);
-        let place = groups.enter();
+        let registration = groups.register();
         // The thread lives as long as the child, as the death signal requires.
         thread::Builder::new()
             .name("pyproc-process".into())
             .stack_size(128 * 1024)
             .spawn(move || {
                 run(command, on_end, started, &exited);
-                drop(place);
+                drop(registration);
             })?;
         let group = on_start
             .await

@@ -39,7 +39,7 @@ def listening(path: str, mode: int) -> Iterator[socket.socket]:
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         with _locked(os.path.dirname(path) or "."):
-            _make_room(path)
+            _remove_stale(path)
             _bind(listener, path, mode)
             listener.listen(BACKLOG)  # until then it looks like one that nobody listens on
         identity, owner = _identity(path), os.getpid()
@@ -76,7 +76,7 @@ def _lock(fd: int) -> None:
         time.sleep(0.001)
 
 
-def _make_room(path: str) -> None:
+def _remove_stale(path: str) -> None:
     """Removes a socket that nobody listens on, and nothing else."""
     try:
         mode = os.lstat(path).st_mode
@@ -113,7 +113,7 @@ def _identity(path: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _let_go() -> None:
+def _close_in_child() -> None:
     """In a process that was forked: it would listen, and never accept, when its parent is gone."""
     for listener in _open:
         status = os.fstat(listener.fileno())
@@ -125,4 +125,4 @@ def _let_go() -> None:
     _open.clear()
 
 
-os.register_at_fork(after_in_child=_let_go)  # cannot be undone, hence one for all times
+os.register_at_fork(after_in_child=_close_in_child)  # cannot be undone, hence one for all times

@@ -21,7 +21,7 @@ from pyproc_worker._connection import Connection
 from pyproc_worker._fork import Forks, leave
 from pyproc_worker._intake import DRAIN, Intake
 from pyproc_worker._limits import BURST, FLUSH, IDLE_CHECK
-from pyproc_worker._peers import Refusals, admitted, user_of
+from pyproc_worker._peers import Refusals, allowed_users, user_of
 from pyproc_worker._settings import Settings
 from pyproc_worker._spin import Events, Spin
 from pyproc_worker._termination import Termination
@@ -43,7 +43,7 @@ class Loop:
         self._concurrent = Concurrent(termination.wake)
         self._intake = Intake(codec, settings.max_frame_size, self._concurrent)
         self._turns = Turns(self._deliver, self._watch, termination.wake, self._concurrent.submit)
-        self._admitted = admitted(settings)
+        self._allowed = allowed_users(settings)
         self._refusals = Refusals()
         self._connections: dict[int, Connection] = {}
         self._draining = False
@@ -146,7 +146,7 @@ class Loop:
             uid = user_of(client)
         except OSError:  # it has left
             return client.close()
-        if uid not in self._admitted:
+        if uid not in self._allowed:
             client.close()
             return self._refusals.add(uid)
         connection = Connection(client, self._settings.max_frame_size, self._intake.plain)

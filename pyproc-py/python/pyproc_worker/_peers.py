@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyproc_worker._settings import Settings
 
-PAUSE = 10.0  # seconds between two lines in the log
+LOG_INTERVAL = 10.0  # seconds between two lines in the log
 
 # What `getsockopt` is asked, how much it answers, and where the user is in it.
 if sys.platform == "linux":
@@ -23,7 +23,7 @@ else:
     _ASKED, _ANSWER = (0, 1), struct.Struct("=4xI68x")  # SOL_LOCAL, LOCAL_PEERCRED: xucred
 
 
-def admitted(settings: Settings) -> frozenset[int]:
+def allowed_users(settings: Settings) -> frozenset[int]:
     """The users that may connect."""
     return frozenset({0, os.geteuid(), *settings.allowed_uids})
 
@@ -35,7 +35,7 @@ def user_of(client: socket.socket) -> int:
 
 
 class Refusals:
-    """Logs whose connections were closed, a line at most in each `PAUSE`."""
+    """Logs whose connections were closed, a line at most in each `LOG_INTERVAL`."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -52,4 +52,4 @@ class Refusals:
             f"closed a connection of user {uid}{others}: PYPROC_ALLOWED_UIDS says which users "
             "may connect besides the worker's own and root"
         )
-        self._count, self._silent_until = 0, now + PAUSE
+        self._count, self._silent_until = 0, now + LOG_INTERVAL

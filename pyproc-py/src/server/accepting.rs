@@ -65,7 +65,7 @@ pub(crate) fn accept(core: &Core, listener: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 fn admit(core: &Core, socket: OwnedFd) {
-    match core.peers.stranger(socket.as_fd()) {
+    match core.peers.foreign_user(socket.as_fd()) {
         Ok(None) => {}
         Ok(Some(uid)) => return core.lock().refused.add(uid),
         // It has left.
