@@ -7,14 +7,14 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
-use super::scrape::Scrape;
+use super::pipe::Reader;
 
 /// The body of an answer: a few words, or metrics that are written while they are read.
 pub struct Body(Kind);
 
 enum Kind {
     Text(Option<Bytes>),
-    Metrics(Scrape),
+    Metrics(Reader),
 }
 
 impl Body {
@@ -22,8 +22,8 @@ impl Body {
         Self(Kind::Text(Some(text.into()).filter(|it| !it.is_empty())))
     }
 
-    pub(super) fn metrics(scrape: Scrape) -> Self {
-        Self(Kind::Metrics(scrape))
+    pub(super) fn metrics(reader: Reader) -> Self {
+        Self(Kind::Metrics(reader))
     }
 }
 
@@ -38,7 +38,7 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let next = match &mut self.0 {
             Kind::Text(text) => Poll::Ready(text.take().map(Ok)),
-            Kind::Metrics(scrape) => scrape.poll_next(cx),
+            Kind::Metrics(reader) => reader.poll_next(cx),
         };
         next.map(|next| next.map(|bytes| bytes.map(Frame::data)))
     }

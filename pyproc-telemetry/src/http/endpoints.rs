@@ -62,7 +62,7 @@ impl Endpoints {
             exemplars: Exemplars::default(),
             readiness: Arc::new(|| Ok(())),
             max_metrics_bytes: MAX_BYTES,
-            turns: Turns::new(),
+            turns: Turns::default(),
         }
     }
 
@@ -137,7 +137,16 @@ impl Endpoints {
             format,
             max_bytes: self.max_metrics_bytes,
         });
-        let mut response = answer(StatusCode::OK, format.content_type(), Body::metrics(scrape));
+        let mut response = match scrape {
+            Ok(reader) => answer(StatusCode::OK, format.content_type(), Body::metrics(reader)),
+            Err(error) => {
+                tracing::warn!(%error, "no thread for the metrics");
+                text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "no thread for the metrics\n",
+                )
+            }
+        };
         response
             .headers_mut()
             .insert(VARY, HeaderValue::from_static("accept"));

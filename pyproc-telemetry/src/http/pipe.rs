@@ -19,16 +19,12 @@ const CAPACITY: usize = 256 * 1024;
 /// How long to wait for room before the writer's patience is asked.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Whether the writer may go on with a reader that has taken nothing for so long; asked before each chunk, and while the reader
-/// stalls.
-pub(super) type Patience = Box<dyn Fn(Duration) -> bool + Send>;
-
-pub(super) fn pipe(patience: Patience) -> (Writer, Reader) {
+pub(super) fn pipe() -> (Writer, Reader) {
     let pipe = Arc::new(Pipe::default());
     let writer = Writer {
         pipe: Arc::clone(&pipe),
         chunk: BytesMut::new(),
-        patience,
+        patience: Box::new(|_| true),
     };
     (writer, Reader(pipe))
 }
@@ -37,7 +33,7 @@ pub(super) fn pipe(patience: Patience) -> (Writer, Reader) {
 pub(super) struct Writer {
     pipe: Arc<Pipe>,
     chunk: BytesMut,
-    patience: Patience,
+    patience: Box<dyn Fn(Duration) -> bool + Send>,
 }
 
 /// Its drop is an error at the other end.
@@ -66,6 +62,16 @@ enum End {
 }
 
 impl Writer {
+    /// Whether to go on with a reader that has taken nothing for so long: asked before each chunk, and while the reader stalls.
+    /// Default: always.
+    pub(super) fn set_patience(&mut self, patience: impl Fn(Duration) -> bool + Send + 'static) {
+        self.patience = Box::new(patience);
+    }
+
+    pub(super) fn is_read(&self) -> bool {
+        !self.pipe.lock().reader_is_gone
+    }
+
     /// There is no more to come.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.hand_over()?;
@@ -149,7 +155,11 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.0.lock().reader_is_gone = true;
+        let mut state = self.0.lock();
+        state.reader_is_gone = true;
+        let waker = state.reader.take();
+        drop(state);
+        drop(waker);
         self.0.room.notify_one();
     }
 }
@@ -189,14 +199,10 @@ mod tests {
         block_on(poll_fn(|cx| reader.poll_next(cx)))
     }
 
-    fn patient() -> (Writer, Reader) {
-        pipe(Box::new(|_| true))
-    }
-
     proptest! {
         #[test]
         fn what_is_written_is_read(sizes in vec(0..3 * CHUNK, 0..20)) {
-            let (mut writer, mut reader) = patient();
+            let (mut writer, mut reader) = pipe();
             let parts = sizes.iter().enumerate().map(|(part, size)| vec![part as u8; *size]);
             let parts: Vec<_> = parts.collect();
             let expected = parts.concat();
@@ -215,7 +221,8 @@ mod tests {
 
     #[test]
     fn a_reader_that_stalls_has_so_much_at_most_and_is_given_up_when_patience_ends() {
-        let (mut writer, mut reader) = pipe(Box::new(|stalled| stalled < TICK));
+        let (mut writer, mut reader) = pipe();
+        writer.set_patience(|stalled| stalled < TICK);
         let error = writer.write_all(&[0; 2 * CAPACITY]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(reader.0.lock().bytes, CAPACITY);
@@ -225,7 +232,7 @@ mod tests {
 
     #[test]
     fn an_end_without_its_finish_is_an_error() {
-        let (mut writer, mut reader) = patient();
+        let (mut writer, mut reader) = pipe();
         writer.write_all(b"x").unwrap();
         drop(writer);
         assert!(read(&mut reader).unwrap().is_err());
@@ -233,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_writer_whose_reader_is_gone_does_not_wait() {
-        let (mut writer, reader) = patient();
+        let (mut writer, reader) = pipe();
         drop(reader);
         let error = writer.write_all(&[0; 2 * CAPACITY]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
