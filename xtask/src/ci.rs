@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::prerequisite::Missing;
 use crate::python::PythonArg;
-use crate::{bench, compat_test, fuzz, process, test, workspace};
+use crate::{bench, compat_test, conformance, fuzz, process, test, workspace};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -17,7 +17,7 @@ pub(crate) struct Args {
 
 type Step = (&'static str, fn(&PythonArg) -> Result<()>);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("fmt", |_| fmt()),
     ("clippy", |_| clippy()),
     ("doc", |_| doc()),
@@ -25,6 +25,9 @@ const STEPS: [Step; 6] = [
     ("test", |python| test::run(&test::Args::all(python))),
     ("compat-test", |python| {
         compat_test::run(&compat_test::Args::all(python))
+    }),
+    ("conformance", |python| {
+        conformance::run(&conformance::Args::all(python))
     }),
 ];
 

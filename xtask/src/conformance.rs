@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use clap::ArgGroup;
 
 use crate::compat_test::{self, PUBLISHED};
 use crate::prerequisite::Missing;
@@ -19,28 +20,38 @@ Without COMMAND and --socket it tries both cores of our worker, the published wo
 pyproc-protocol/CONFORMANCE.md says which functions a worker under test exposes, and what the verdicts mean.";
 
 #[derive(clap::Args, Debug, Default)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP, group = ArgGroup::new("worker").args(["command", "socket"]))]
 pub(crate) struct Args {
     /// Fail if the worker does not reach this level: 1 (calls), 2 (version 2) or 3 (telemetry).
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=3))]
+    #[arg(long, value_name = "N", requires = "worker", value_parser = clap::value_parser!(u8).range(1..=3))]
     level: Option<u8>,
     /// Try only this rule, such as 1-F3; may be given several times.
     #[arg(long, value_name = "RULE")]
     only: Vec<String>,
     /// A file with rules that the worker is known to break: in each line a rule and the reason.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "worker")]
     deviations: Option<PathBuf>,
     /// Try the worker that listens at this socket.
-    #[arg(long, value_name = "PATH", conflicts_with = "command")]
+    #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// Without COMMAND: fail if a worker cannot be tried on this machine.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "worker")]
     strict: bool,
     #[command(flatten)]
     python: PythonArg,
     /// Starts the worker, which listens at PYPROC_SOCKET_PATH.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+impl Args {
+    pub(crate) fn all(python: &PythonArg) -> Self {
+        Self {
+            strict: true,
+            python: python.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 /// A worker to try.

@@ -56,6 +56,13 @@ pub(crate) fn greeted(subject: &Subject, body: &str) -> Outcome<(Peer, Value)> {
     }
 }
 
+/// Whether the worker says that it exposes a function.
+pub(crate) fn exposes(subject: &Subject, name: &str) -> Outcome<bool> {
+    let mut peer = subject.connect()?;
+    say(&mut peer, r#"{"versions":[1]}"#)?;
+    Ok(peer.table.iter().any(|it| it == name))
+}
+
 /// Whether the answer to a hello puts a feature in force.
 pub(crate) fn has(answer: &Value, feature: &str) -> bool {
     let features = answer["features"].as_array();

@@ -52,15 +52,13 @@ class Connection {
     if (type === null) return this.request(body, message);
     if (!isText(type)) throw new BrokenFrame("a type is a text");
     if (type === "request") this.request(body, message.payload);
-    else if (type === "cancellation") this.cancel(message.payload?.id);
+    else if (type === "cancellation") this.cancel(idOf(message.payload));
     else if (type === "response") throw new BrokenFrame("a worker receives no responses");
   }
 
   request(source, message) {
-    checkKeys(message);
+    const id = idOf(message);
     const { method, body = null } = message;
-    const id = message.id ?? 0;
-    if (!Number.isSafeInteger(id) || id < 0) throw new BrokenFrame("an id is an integer from 0 to 2^53 - 1");
     if (!isText(method)) throw new BrokenFrame("a method is a text");
     checkHeaders(message.headers ?? {});
     const call = new JsonCall(this, id, method, body);
@@ -208,6 +206,14 @@ class Connection {
     for (const calls of this.outstanding.values()) calls.forEach((call) => call.onCancel());
     this.worker.closed(this);
   }
+}
+
+/** 0 if a message has none. */
+function idOf(message) {
+  checkKeys(message);
+  const id = message.id ?? 0;
+  if (!Number.isSafeInteger(id) || id < 0) throw new BrokenFrame("an id is an integer from 0 to 2^53 - 1");
+  return id;
 }
 
 function checkKeys(message) {
