@@ -10,14 +10,15 @@ mod stranger;
 mod support;
 
 use std::{
+    env,
     fs::{self, DirBuilder, File, Permissions},
-    io::{ErrorKind, Read},
+    io::{ErrorKind, Read, Write},
     os::unix::{
         fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink},
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, SystemTime},
@@ -25,7 +26,7 @@ use std::{
 
 use pyproc_pool::{Error, Pool, StartFailureCause as Cause};
 use stranger::{STRANGER, as_stranger, there_are_strangers};
-use support::{Scratch, echoes, odd, until};
+use support::{Killed, Scratch, cores, echoes, odd, python, script, until};
 
 /// Names as a pool gives them.
 const DEAD: &str = "pyproc-1-0123abcd";
@@ -256,4 +257,47 @@ async fn a_stranger_that_listens_in_place_of_a_worker_gets_not_even_a_hello() {
     assert!(said.is_empty(), "{said:?}");
     // The pool removes its own only.
     assert!(dir.join("worker-0.1.sock").exists());
+}
+
+/// What a worker that somebody else runs answers a stranger whom the socket's mode lets connect.
+async fn answer_to_stranger(core: &str, allowed: &str) -> Vec<u8> {
+    let parent = shared(0o777);
+    let socket = parent.path().join("worker.sock");
+    let mut worker = Command::new(python());
+    worker
+        .arg(script("cores.py"))
+        .env("PYPROC_WORKER_CORE", core)
+        .env("PYPROC_SOCKET_PATH", &socket)
+        .env("PYPROC_SOCKET_MODE", "0666")
+        .env("PYPROC_ALLOWED_UIDS", allowed);
+    if env::var_os("PYPROC_PYTHON_EXEC").is_none() {
+        let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../pyproc-py/python");
+        worker.env("PYTHONPATH", sources);
+    }
+    let _worker = Killed(worker.stderr(Stdio::null()).spawn().unwrap());
+    until("it listens", || UnixStream::connect(&socket).is_ok()).await;
+    as_stranger(|| {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        let mut answer = vec![0; 100];
+        let request = br#"{"id":1,"method":"health","body":null}"#;
+        let frame = [&(request.len() as u32).to_be_bytes()[..], request].concat();
+        // It may have hung up by now.
+        let said = stream.write_all(&frame);
+        let size = said.and_then(|()| stream.read(&mut answer)).unwrap_or(0);
+        answer.truncate(size);
+        answer
+    })
+}
+
+#[tokio::test]
+async fn a_stranger_is_answered_by_a_worker_that_allows_it_and_by_no_other() {
+    if !there_are_strangers() {
+        return;
+    }
+    for core in cores() {
+        let answer = answer_to_stranger(&core, "").await;
+        assert!(answer.is_empty(), "{core}: {answer:?}");
+        let answer = answer_to_stranger(&core, &STRANGER.to_string()).await;
+        assert!(!answer.is_empty(), "{core}");
+    }
 }
