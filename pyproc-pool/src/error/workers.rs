@@ -1,0 +1,182 @@
+//! How a worker ended, and why one did not start.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use pyproc_protocol::SessionError;
+
+use crate::printable::Printable;
+
+/// How a worker ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct WorkerDeath {
+    /// The worker's slot.
+    pub worker: usize,
+    /// Its process id; `None` for an external worker.
+    pub pid: Option<u32>,
+    /// What ended it.
+    pub cause: DeathCause,
+    /// The last of what it wrote to stdout and stderr, at most 16 KiB.
+    pub output: String,
+}
+
+const STATUS_LOST: &str = "its exit status is lost, as the service ignores SIGCHLD or reaps processes that are not its own";
+
+/// What ended a worker.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DeathCause {
+    /// The process ended, by itself or by a signal.
+    Exited(ExitStatus),
+    /// The process ended, and its status is not known: the service ignores SIGCHLD, or reaps processes that are not
+    /// its own.
+    StatusLost,
+    /// It closed its connection, and was killed if it was ours to kill.
+    Disconnected,
+    /// Its connection failed, and it was killed if it was ours to kill.
+    Connection(io::Error),
+    /// A reload replaced it, and it was killed as it did not finish its calls in the time that it had.
+    Replaced,
+}
+
+impl fmt::Display for WorkerDeath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {}", self.worker)?;
+        if let Some(pid) = self.pid {
+            write!(f, " (pid {pid})")?;
+        }
+        match &self.cause {
+            DeathCause::Exited(status) => write!(f, " died: {}", Status(*status))?,
+            DeathCause::StatusLost => write!(f, " died; {STATUS_LOST}")?,
+            DeathCause::Disconnected => f.write_str(" closed its connection")?,
+            DeathCause::Connection(_) => f.write_str(" lost its connection")?,
+            DeathCause::Replaced => f.write_str(" was replaced and did not finish in time")?,
+        }
+        write_output(f, &self.output)
+    }
+}
+
+impl std::error::Error for WorkerDeath {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            DeathCause::Connection(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Why a worker did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct StartFailure {
+    /// The worker's slot.
+    pub worker: usize,
+    /// What went wrong.
+    pub cause: StartFailureCause,
+    /// The last of what it wrote to stdout and stderr, at most 16 KiB.
+    pub output: String,
+}
+
+/// What went wrong at a worker's start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartFailureCause {
+    /// The interpreter could not be run.
+    #[error("cannot run {program:?}; check python_exec and working_dir")]
+    Spawn {
+        /// What was to be run.
+        program: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The process ended before it answered.
+    #[error("the process ended before it answered: {}", Status(*.0))]
+    Exited(ExitStatus),
+    /// The process ended before it answered, and its status is not known, as with [`DeathCause::StatusLost`].
+    #[error("the process ended before it answered; {STATUS_LOST}")]
+    StatusLost,
+    /// It did not answer within `start_timeout`.
+    #[error("{}", timed_out(socket, *limit, source.is_none()))]
+    Timeout {
+        /// The socket's path.
+        socket: PathBuf,
+        /// The setting.
+        limit: Duration,
+        /// Why the last attempt to connect failed; `None` when it succeeded, and the worker did not answer the hello.
+        source: Option<io::Error>,
+    },
+    /// Its socket could not be connected to.
+    #[error("cannot connect to {socket:?}")]
+    Connect {
+        /// The socket's path.
+        socket: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another user listens on the socket.
+    #[error("{socket:?} belongs to user {uid}, not to this service's user")]
+    ForeignPeer {
+        /// The socket's path.
+        socket: PathBuf,
+        /// The other user's id.
+        uid: u32,
+    },
+    /// The worker closed the connection during the handshake.
+    #[error("the worker closed the connection during the handshake")]
+    Closed,
+    /// The worker's side of the handshake makes no sense.
+    #[error("the handshake failed")]
+    Handshake(#[source] SessionError),
+}
+
+/// An exit status for people.
+struct Status(ExitStatus);
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        match self.0.code() {
+            // A wrapper that runs Python as a child ends so, too.
+            Some(code @ 129..160) => write!(f, " (as a shell reports signal {})", code - 128),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn timed_out(socket: &Path, limit: Duration, listened: bool) -> String {
+    if listened {
+        return format!(
+            "the worker listened on {socket:?}, but did not answer the pool's hello within start_timeout ({limit:?}): \
+             it hangs, or it serves one connection at a time, as pyproc-worker 0.1 does, and another client has that"
+        );
+    }
+    format!(
+        "nobody listened on {socket:?} within start_timeout ({limit:?}); \
+         a worker in Python listens when its script calls run_worker()"
+    )
+}
+
+impl fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {} did not start: {}", self.worker, self.cause)?;
+        write_output(f, &self.output)
+    }
+}
+
+impl std::error::Error for StartFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.cause)
+    }
+}
+
+fn write_output(f: &mut fmt::Formatter<'_>, output: &str) -> fmt::Result {
+    match output.trim_end() {
+        "" => Ok(()),
+        output => write!(f, "; its last output:\n{}", Printable(output)),
+    }
+}
