@@ -29,9 +29,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 THREADS_INHERIT_CONTEXT = bool(getattr(sys.flags, "thread_inherit_context", False))
 
-# orjson has no wheel for free-threaded interpreters; the tests' other requirements have.
-CODECS_HERE = [name for name in CODECS if not (FREE_THREADED and name == "orjson")]
-
 each_version = pytest.mark.parametrize("version", [1, 2], indirect=True)
 
 COMMON = """

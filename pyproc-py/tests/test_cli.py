@@ -194,7 +194,7 @@ def test_a_bad_setting_is_told_in_one_line(script, folder, environment, message)
 def test_a_bad_setting_of_call_is_told_in_one_line(script):
     result = run("call", script, "add", PYPROC_JSON="yaml")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "PYPROC_JSON is 'yaml'; it may be one of msgspec, orjson, json\n"
+    assert result.stderr == "PYPROC_JSON is 'yaml'; it may be one of msgspec, json\n"
 
 
 def test_an_error_of_the_script_itself_keeps_its_traceback(folder):

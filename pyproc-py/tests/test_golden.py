@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import CODECS_HERE
+from conftest import CODECS
 from pyproc_worker._codec import choose_codec
 from pyproc_worker._errors import BrokenFrame, error_document
 from pyproc_worker._frames import FrameReader
@@ -23,7 +23,7 @@ def golden(*kinds, without_headers=False):
     return pytest.mark.parametrize("entry", found, ids=lambda entry: entry["file"])
 
 
-all_codecs = pytest.mark.parametrize("codec", CODECS_HERE)
+all_codecs = pytest.mark.parametrize("codec", CODECS)
 
 
 def content(entry):

@@ -6,10 +6,10 @@ import select
 import socket
 
 import pytest
-from conftest import CODECS_HERE, each_version
+from conftest import CODECS, each_version
 from wire import cancellation, frame, hello, request
 
-all_codecs = pytest.mark.parametrize("codec", CODECS_HERE)
+all_codecs = pytest.mark.parametrize("codec", CODECS)
 
 
 def answer(id, body):

@@ -93,10 +93,18 @@ def test_the_environments_codec_type_counts_more_than_the_calls(start, core):
 def test_a_codec_type_that_is_not_installed_is_no_reason_not_to_start(start, core):
     worker = start(
         """
-        sys.modules["orjson"] = None
+        sys.modules["msgspec"] = None
         """,
-        serve='\nrun_worker(codec_type="orjson")\n',
+        serve='\nrun_worker(codec_type="msgspec")\n',
     )
+    assert worker.connect().call("echo", 1)["body"] == 1
+
+
+@pytest.mark.parametrize("name", ["PYPROC_JSON", "PYPROC_CODEC_TYPE"])
+def test_orjson_means_json_as_this_package_no_longer_uses_it(start, core, name):
+    worker = start(serve=f'\nos.environ["{name}"] = "orjson"\nrun_worker(codec_type="orjson")\n')
+    if core == "python":
+        worker.wait_for_log("JSON by json")
     assert worker.connect().call("echo", 1)["body"] == 1
 
 
@@ -213,8 +221,6 @@ def test_a_function_that_was_made_cancellable_takes_an_event():
 
 @pytest.mark.parametrize("name", ["auto", "json", "orjson", "msgspec", "msgpack"])
 def test_a_codec_reads_what_it_writes(name):
-    if name == "orjson" and not codec.HAS_ORJSON:
-        pytest.skip("orjson is not installed")
     it = codec.get_codec(name)
     value = {"text": "größe", "list": [1, 2.5, None, True]}
     assert it.decode(it.encode(value)) == value

@@ -1,6 +1,6 @@
-"""Reads messages and bodies, and writes results, with the fastest JSON library that there is.
+"""Reads messages and bodies, and writes results, by msgspec, or by the standard library where msgspec is missing.
 
-The three codecs give the same messages, results and errors; what a library does in its own
+Both codecs give the same messages, results and errors; what a library does in its own
 way is left to the standard library's json for that one document. Integers are exact up to
 Python's limit of 4,300 digits, and NaN and infinities are refused. Results of types that only
 one library knows, such as `msgspec.Struct`, are not made the same, nor are floats as keys.
@@ -45,9 +45,8 @@ class Codec(Protocol):
 
 
 def choose_codec(name: Optional[str] = None, preferred: Optional[str] = None) -> Codec:
-    """The codec called `name`, one of `CODECS`, or the fastest that is installed.
-
-    One that is `preferred` counts as the fastest. Raises `ImportError` if `name` is missing.
+    """The codec called `name`, one of `CODECS`, or else the preferred or faster one that is
+    installed. Raises `ImportError` if `name` is missing.
     """
     if name is None:
         return _fastest(preferred)
@@ -69,7 +68,7 @@ def _fastest(preferred: Optional[str]) -> Codec:
 
 
 class StandardCodec:
-    """json of the standard library. It is also where the others turn to in doubt."""
+    """json of the standard library. It is also where the other one turns to in doubt."""
 
     name = "json"
 

@@ -1,4 +1,4 @@
-"""The codec on msgspec: the fastest, since it reads a request into a typed object at once."""
+"""The codec on msgspec: fast, since it reads a request into a typed object at once."""
 
 import re
 from typing import Annotated, Any, Optional

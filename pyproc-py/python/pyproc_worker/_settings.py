@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 DEFAULT_MAXIMUM = 10 * 1024 * 1024
 SMALLEST_MAXIMUM = 1024
 CORES = ("python", "native")
-CODECS = ("msgspec", "orjson", "json")  # the fastest first
+CODECS = ("msgspec", "json")  # the faster first
+_FORMER = {"orjson": "json"}  # libraries that earlier versions used
 OWNER_ONLY = 0o600  # readable and writable
 
 
@@ -26,8 +27,8 @@ class Settings:
     It is the parent, or a wrapper in between is."""
 
     codec: str | None = None
-    """``PYPROC_JSON``: msgspec, orjson or json, for the core in Python; the fastest that is
-    installed if unset."""
+    """``PYPROC_JSON``: msgspec or json, for the core in Python; msgspec if unset and installed.
+    ``orjson``, which earlier versions used, means json."""
 
     core: str | None = None
     """``PYPROC_WORKER_CORE``: python or native; native if unset and there."""
@@ -62,7 +63,7 @@ class Settings:
         settings = cls()
         settings.max_frame_size = DEFAULT_MAXIMUM if maximum is None else maximum
         settings.parent_pid = _integer(environment, "PYPROC_PARENT_PID", 1)
-        settings.codec = _one_of(environment, "PYPROC_JSON", CODECS)
+        settings.codec = _codec(environment)
         settings.core = _one_of(environment, "PYPROC_WORKER_CORE", CORES)
         settings.spin_us = _integer(environment, "PYPROC_SPIN_US", 0) or 0
         settings.socket_mode = _mode(environment, "PYPROC_SOCKET_MODE")
@@ -82,11 +83,18 @@ def codec_of_type(codec_type: str) -> str | None:
             "the codec type 'msgpack' is not needed: leave it out. The worker answers each body "
             "in the form it came in, and a pool sends MessagePack where it is asked to"
         )
+    codec_type = _FORMER.get(codec_type, codec_type)
     if codec_type not in ("auto", *CODECS):
         raise ValueError(
             f"the codec type is {codec_type!r}; it may be one of auto, {', '.join(CODECS)}"
         )
     return None if codec_type == "auto" else codec_type
+
+
+def _codec(environment: Mapping[str, str]) -> str | None:
+    if environment.get("PYPROC_JSON") in _FORMER:
+        return _FORMER[environment["PYPROC_JSON"]]
+    return _one_of(environment, "PYPROC_JSON", CODECS)
 
 
 def _one_of(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:

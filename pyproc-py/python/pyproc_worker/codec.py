@@ -53,20 +53,10 @@ class JSONCodec(Codec):
         return json.loads(data)
 
 
-class OrjsonCodec(Codec):
-    """JSON by orjson. Raises `ImportError` if it is not installed."""
+class OrjsonCodec(JSONCodec):
+    """JSON by the standard library: this package no longer uses orjson."""
 
     name = "json-orjson"
-
-    def __init__(self) -> None:
-        self._orjson = _library("orjson")
-
-    def encode(self, obj: Any) -> bytes:
-        encoded: bytes = self._orjson.dumps(obj)
-        return encoded
-
-    def decode(self, data: bytes) -> Any:
-        return self._orjson.loads(data)
 
 
 class MsgspecCodec(Codec):
@@ -104,9 +94,9 @@ _CODECS: dict[str, type[Codec]] = {
 
 
 def get_codec(codec_type: str = "auto") -> Codec:
-    """The codec called "json", "orjson", "msgspec" or "msgpack"; "auto" is the fastest JSON."""
+    """The codec called "json", "orjson", "msgspec" or "msgpack"; "auto" is the faster JSON."""
     if codec_type == "auto":
-        codec_type = "msgspec" if HAS_MSGSPEC else "orjson" if HAS_ORJSON else "json"
+        codec_type = "msgspec" if HAS_MSGSPEC else "json"
     if codec_type not in _CODECS:
         raise ValueError(
             f"Unknown codec type: {codec_type!r}; it may be auto, {', '.join(_CODECS)}"
@@ -121,4 +111,4 @@ def _library(name: str) -> Any:
         raise ImportError(f"{name} is not installed: pip install {name}") from error
 
 
-default_codec: Codec = OrjsonCodec() if HAS_ORJSON else JSONCodec()
+default_codec: Codec = JSONCodec()
