@@ -126,6 +126,89 @@ def test_a_plain_function_around_an_async_one_is_exposed(functions):
     assert functions["double"].call(2) == 4
 
 
+def handing_all_on(function):
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def with_db(function):
+    @functools.wraps(function)
+    def wrapper(req):
+        return function(req, "db")
+
+    return wrapper
+
+
+def of_two(req: int, db: str):
+    return [req, db]
+
+
+class Decorated:
+    @handing_all_on
+    def method(self, req: int, db: str):
+        return [req, db]
+
+    @handing_all_on
+    def __call__(self, req: int, db: str):
+        return [req, db]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [with_db(of_two), handing_all_on(with_db(of_two)), with_db(handing_all_on(of_two))],
+    ids=["outermost", "within", "around"],
+)
+def test_a_wrappers_own_signature_counts_and_not_the_hints_of_what_it_wraps(functions, function):
+    expose(name="f")(function)
+    assert functions["f"].call({"req": "x"}) == [{"req": "x"}, "db"]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        handing_all_on(of_two),
+        handing_all_on(handing_all_on(of_two)),
+        functools.partial(handing_all_on(of_two)),
+        functools.lru_cache(of_two),
+        Decorated(),
+        Decorated().method,
+    ],
+    ids=["one", "two", "partial", "builtin", "object", "method"],
+)
+def test_of_a_wrapper_that_hands_all_on_the_wrapped_signature_counts(functions, function):
+    expose(name="f")(function)
+    assert functions["f"].call({"req": 1, "db": "x"}) == [1, "x"]
+    with pytest.raises(InvalidRequest, match="'req'"):
+        functions["f"].call({"req": "no", "db": "x"})
+
+
+def positional_only():
+    def first(a, /, b): ...
+    def second(a, b, /): ...
+    def event(a, cancel_event, /): ...
+    def keyword(a, /, *, b): ...
+
+    return [first, second, event, keyword]
+
+
+@pytest.mark.parametrize("function", positional_only(), ids=lambda function: function.__name__)
+def test_positional_only_parameters_that_no_body_can_fill_are_refused(functions, function):
+    with pytest.raises(TypeError, match=r"cannot expose.*positional-only"):
+        expose(name="f")(function)
+    assert "f" not in functions
+
+
+def test_a_positional_only_parameter_that_takes_the_whole_body_is_exposed(functions):
+    def f(a, b=1, /, *, c=2):
+        return [a, b, c]
+
+    expose(f)
+    assert functions["f"].call({"a": 5}) == [{"a": 5}, 1, 2]
+
+
 def test_hints_may_name_classes_that_come_later(functions):
     names = {"expose": expose, "__name__": __name__}
     exec(

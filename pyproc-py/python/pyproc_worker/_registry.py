@@ -147,6 +147,28 @@ def _refuse_unsupported(name: str, function: Callable[..., Any]) -> None:
 
     if _is(inspect.isgeneratorfunction, function) or _is(inspect.isasyncgenfunction, function):
         raise TypeError(f"generator functions are not supported yet: make {name!r} return a list")
+    _refuse_positional_only(name, function)
+
+
+def _refuse_positional_only(name: str, function: Callable[..., Any]) -> None:
+    """Several parameters are filled by name, which no positional-only one can be."""
+    from inspect import Parameter
+
+    from pyproc_worker._hints import signature_of
+
+    signature = signature_of(function)
+    if signature is None:
+        return
+    variadic = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    parameters = [p for p in signature.parameters.values() if p.kind not in variadic]
+    required = [p for p in parameters if p.default is Parameter.empty and p.name != CANCEL_EVENT]
+    by_name = required if len(required) > 1 else []
+    for p in by_name + [p for p in parameters if p.name == CANCEL_EVENT]:
+        if p.kind is Parameter.POSITIONAL_ONLY:
+            raise TypeError(
+                f"cannot expose {name!r}: its parameter {p.name!r} is positional-only, and to be "
+                "filled by name; take the `/` out of its signature"
+            )
 
 
 def _is_coroutine_function(function: Callable[..., Any]) -> bool:
