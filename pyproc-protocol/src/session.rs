@@ -86,7 +86,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the worker broke the protocol. Close the connection then.
+    /// When the worker broke the protocol. Close the connection then. Only after [`SessionError::Message`] the next frame can be read all the
+    /// same, for who knows which request the broken one answered (rule 1-B5 of the specification).
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Event>, SessionError> {
         loop {
             let frame = match self.decoder.decode(input) {
