@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     not_tried,
-    records::{Telemetry, open, open_with, report},
+    records::{COUNTER, Telemetry, open, open_with, report},
     rule,
 };
 use crate::suite::{
@@ -82,7 +82,7 @@ fn lines(subject: &Subject) -> Outcome {
     let mut telemetry = open(subject)?;
     report(&mut telemetry, "lines")?;
     if telemetry.has("metrics") {
-        telemetry.metric("conformance_reports_total")?;
+        telemetry.metric(COUNTER)?;
     }
     for record in telemetry.records()? {
         if let Err(reason) = schema::check(&record) {
@@ -105,7 +105,7 @@ fn one_feature(subject: &Subject, only: &str, kind: &str) -> Outcome {
     let mut telemetry = open_with(subject, &[only])?;
     report(&mut telemetry, "one feature")?;
     if telemetry.has("metrics") {
-        telemetry.metric("conformance_reports_total")?;
+        telemetry.metric(COUNTER)?;
     }
     let is_in_force = telemetry.has(only);
     for record in telemetry.records()? {
@@ -171,7 +171,7 @@ fn last_metrics(subject: &Subject) -> Outcome {
     process.terminate()?;
     telemetry.peer.note("SIGTERM");
     while telemetry.peer.receive("the rest, and the end")?.is_some() {}
-    let value = telemetry.value_of("conformance_reports_total")?;
+    let value = telemetry.value_of(COUNTER)?;
     telemetry
         .peer
         .check(value == Some(1.0), "a count of 1 before the end")
@@ -302,7 +302,7 @@ fn each_record(subject: &Subject, check: impl Fn(&Value) -> Result<(), String>) 
     let mut telemetry = open(subject)?;
     report(&mut telemetry, "each record")?;
     if telemetry.has("metrics") {
-        telemetry.metric("conformance_reports_total")?;
+        telemetry.metric(COUNTER)?;
     }
     for record in telemetry.records()? {
         check(&record).map_err(|came| Stop::failed(record.to_string(), came))?;
