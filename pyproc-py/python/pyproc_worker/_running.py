@@ -58,8 +58,10 @@ class Running:
     def remove(self, call: RunningCall) -> None:
         """It was answered."""
         with self._lock:
-            self._size -= call.size
             newest = self._calls.get(call.id)
+            if newest is None:  # in a forked process: what runs is the parent's
+                return
+            self._size -= call.size
             if newest is not call:
                 after = next(one for one in self._of(call.id) if one.before is call)
                 after.before = call.before
