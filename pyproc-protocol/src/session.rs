@@ -1,8 +1,8 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    EncodeError, FrameDecoder, FrameError, HELLO_METHOD, Hello, LENGTH_PREFIX, Message, Peer,
-    RawJson, Request, Response, SessionError, Version,
+    EncodeError, FrameDecoder, FrameError, HELLO_METHOD, Hello, LENGTH_PREFIX, Message,
+    MessageError, Peer, RawJson, Request, Response, SessionError, Version,
     v2::{self, Answer},
 };
 
@@ -132,7 +132,7 @@ impl Session {
         if self.speaks_v2() && v2::is_frame(&frame) {
             return self.on_binary(v2::Message::of_frame(frame)?);
         }
-        match Message::of_worker(&frame)? {
+        match Message::of_worker(&frame).map_err(|error| explained(&frame, error))? {
             Message::Response(response) => self.on_response(response).map(Some),
             Message::Unknown { .. } => Ok(None),
             other => Err(unexpected(other.kind())),
@@ -186,6 +186,14 @@ fn on_answer(answer: Answer) -> Result<Event, SessionError> {
             message: failure.message,
         }),
         answer => Ok(Event::Answer(answer)),
+    }
+}
+
+/// What a client sends is named as that.
+fn explained(frame: &Bytes, error: MessageError) -> SessionError {
+    match Message::of_client(frame) {
+        Ok(message) => unexpected(message.kind()),
+        Err(_) => error.into(),
     }
 }
 
