@@ -8,6 +8,7 @@ use crate::{
     Error, LogLevel, PoolConfig,
     error::chain,
     events::event_at,
+    lines::LONGEST,
     observe::CallOutcome,
     watch::{Seen, Watch},
 };
@@ -111,11 +112,14 @@ fn text(error: &Error) -> String {
     }
 }
 
+/// The last of it tells most.
 fn traceback(error: &Error) -> Option<&str> {
-    match error {
-        Error::Remote(exception) => exception.traceback.as_deref(),
-        _ => None,
-    }
+    let Error::Remote(exception) = error else {
+        return None;
+    };
+    let text = exception.traceback.as_deref()?;
+    let mut starts = text.len().saturating_sub(LONGEST)..=text.len();
+    text.get(starts.find(|at| text.is_char_boundary(*at))?..)
 }
 
 impl From<LogLevel> for Option<Level> {

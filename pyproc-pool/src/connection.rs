@@ -131,6 +131,9 @@ impl Connection {
 
     fn poll(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Poll<Closed> {
         loop {
+            if let Some(error) = self.broken.take_if(|_| self.last_reads == 0) {
+                return Poll::Ready(Closed::Failed(error));
+            }
             let read = self.poll_read(cx);
             let mut others_first = false;
             match read {
@@ -192,9 +195,8 @@ impl Connection {
     /// A worker that died may have answered before. All of that is read first, and the system asked what there is: the
     /// runtime may not know yet. Returns why the connection has ended, once nothing is left.
     fn read_last(&mut self) -> Option<Closed> {
-        self.last_reads = self.last_reads.saturating_sub(1);
         match self.inbox.look(self.read.as_ref()) {
-            Ok(true) if self.last_reads > 0 => None,
+            Ok(true) => None,
             _ => self.broken.take().map(Closed::Failed),
         }
     }
@@ -268,6 +270,7 @@ impl Connection {
     /// requests go out with the same write.
     fn poll_write(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Written {
         if self.broken.is_some() {
+            self.last_reads = self.last_reads.saturating_sub(1);
             return Written::Nothing { in_flight: 0 };
         }
         if self.output.is_empty() {

@@ -3,7 +3,10 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use pyproc_protocol::{EncodeError, SessionError, v2::Codec};
 
 pub use self::workers::{DeathCause, StartFailure, StartFailureCause, WorkerDeath};
-use crate::printable::Printable;
+use crate::{
+    lines::{LONGEST, cut},
+    printable::Printable,
+};
 
 mod workers;
 
@@ -325,7 +328,7 @@ fn at(path: &str) -> String {
     }
 }
 
-/// An error and all that caused it, which may quote a worker, as one text.
+/// An error and all that caused it, which may quote a worker, as one text of bounded length.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -333,5 +336,6 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
+    cut(&mut text, LONGEST);
     Printable(&text).to_string()
 }

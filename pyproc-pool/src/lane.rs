@@ -27,7 +27,7 @@ pub(crate) struct Lane {
     sending: Sending,
     /// Of a worker that answers in the order of its requests: those that it has not answered.
     pub(crate) in_order: Option<InOrder>,
-    /// Of such a worker, whose output is logged: who wants to know which call it has.
+    /// Of such a worker, whose output is logged: where its output is attributed to calls.
     origin: Option<Arc<Origin>>,
 }
 

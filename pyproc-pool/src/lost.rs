@@ -1,4 +1,4 @@
-//! What workers report and nobody will ever be told of: it is counted in records, and said.
+//! Records of workers that are lost: they are counted, and the counts are logged with the first cause.
 
 use std::time::Instant;
 
@@ -7,19 +7,19 @@ use crate::{
     lines::{Tally, cut},
 };
 
-/// What was lost of one worker's records.
+/// The lost records of one worker.
 #[derive(Default)]
 pub(crate) struct Lost {
-    /// By the worker, as the pool did not read fast enough.
+    /// Dropped by the worker, because the pool did not read fast enough.
     pub(crate) by_worker: Tally,
-    /// As the pool's thread was not fast enough.
+    /// Dropped by the pool, because its queue was full.
     pub(crate) without_room: Tally,
     /// Log records beyond `log_rate`.
     pub(crate) over_rate: Tally,
     pub(crate) unreadable: Unreadable,
 }
 
-/// Records that make no sense.
+/// Records that cannot be read.
 #[derive(Default)]
 pub(crate) struct Unreadable {
     tally: Tally,
@@ -42,17 +42,17 @@ impl Unreadable {
 }
 
 impl Lost {
-    /// Says what is due.
+    /// Logs the counts that are due.
     pub(crate) fn say_due(&mut self, worker: usize, subscriber: &Subscriber, now: Instant) {
         self.say(worker, subscriber, |tally| tally.take(now));
     }
 
-    /// Says all, as nothing more is lost.
+    /// Logs all counts, because no record follows.
     pub(crate) fn say_all(&mut self, worker: usize, subscriber: &Subscriber, now: Instant) {
         self.say(worker, subscriber, |tally| tally.take_all(now));
     }
 
-    /// When there is something to say.
+    /// When the next count is to be logged.
     pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
         let Self {
             by_worker,

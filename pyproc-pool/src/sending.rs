@@ -38,7 +38,7 @@ pub(crate) struct Sending {
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
     pub(crate) half: Weak<OwnedWriteHalf>,
-    /// Who reads what the worker's process prints, to be told which call it has if the worker does not say.
+    /// Where the output of the worker's process is attributed to calls, if the worker does not do so itself.
     pub(crate) origin: Option<Arc<Origin>>,
     /// The connection's task looks for answers instead of sleeping, and is to know that one will come.
     pub(crate) spins: bool,

@@ -13,15 +13,16 @@ use pyproc_pool::{Error, Pool, PoolBuilder, StartFailure, StartFailureCause as C
 use support::{Scratch, builder, nothing_is_left};
 
 /// Answers to the hello, and what the error says of them.
-const REFUSED: [(&str, &str); 9] = [
+const REFUSED: [(&str, &str); 10] = [
     ("version", "chose version 9"),
     ("functions", "lists 4097 functions"),
+    ("deep", "recursion limit"),
     ("body", "hello makes no sense"),
     ("id", "has id 77, expected 1"),
     ("foreign", "announces 1213486160 bytes"),
     ("text", "cannot begin with byte 0x68"),
     ("empty", "is empty"),
-    ("request", "sent a request"),
+    ("request", "lacks the key `ok`"),
     ("refused", "I read no frames"),
 ];
 

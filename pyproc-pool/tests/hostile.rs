@@ -288,8 +288,7 @@ async fn what_a_function_of_ours_prints_or_logs_gives_it_no_other_place() {
         let builder = ours("telling.py", &core).output(WorkerOutput::Log);
         let pool = builder.observer(Arc::new(InSpan)).start().await.unwrap();
         let printed = json!({"event": "printed", "trace_id": OTHER, "span_id": "c".repeat(16), "request_id": "r-2"});
-        let body = printed.to_string();
-        let request = pool.request("say_of_another", &body);
+        let request = pool.request("say_of_another", &printed);
         let request = request.header("baggage", "request_id=r-1");
         let _: Value = request.call().await.unwrap();
         // The worker itself says something at its start, too.

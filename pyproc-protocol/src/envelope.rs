@@ -35,7 +35,11 @@ pub(crate) fn read(frame: &Bytes, sender: Sender) -> Result<Message, MessageErro
             return Err(MessageError::UnknownVersion { first });
         }
     }
-    let reader = Reader { frame, sender };
+    let reader = Reader {
+        frame,
+        sender,
+        is_inner: false,
+    };
     let envelope = reader.envelope(frame)?;
     match &envelope.kind {
         None => reader.plain(envelope),
@@ -47,6 +51,8 @@ pub(crate) fn read(frame: &Bytes, sender: Sender) -> Result<Message, MessageErro
 struct Reader<'a> {
     frame: &'a Bytes,
     sender: Sender,
+    /// What is read is a payload, in which `type` means nothing.
+    is_inner: bool,
 }
 
 /// The keys of all messages.
@@ -81,8 +87,8 @@ impl<'a> Reader<'a> {
         let text = str::from_utf8(json).map_err(de::Error::custom)?;
         let keys: BTreeMap<Cow<'a, str>, &'a RawValue> = serde_json::from_str::<Keys<'a>>(text)?.0;
         let get = |key: &str| keys.get(key).copied();
-        let wraps = get("type").map(value::<Option<Text<'a>>>).transpose()?;
-        if let Some(kind) = wraps.flatten() {
+        let kind = if self.is_inner { None } else { get("type") };
+        if let Some(kind) = optional::<Option<Text<'a>>>(kind)?.flatten() {
             return Ok(Envelope {
                 kind: Some(kind.0),
                 payload: get("payload"),
@@ -115,7 +121,11 @@ impl<'a> Reader<'a> {
 
     fn wrapped(self, kind: &str, payload: Option<&'a RawValue>) -> Result<Message, MessageError> {
         let payload = payload.map_or("{}", RawValue::get).as_bytes();
-        let within = |sender| Self { sender, ..self };
+        let within = |sender| Self {
+            sender,
+            is_inner: true,
+            ..self
+        };
         match kind {
             "request" => {
                 let reader = within(Sender::Client);

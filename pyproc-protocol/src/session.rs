@@ -1,8 +1,8 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    EncodeError, FrameDecoder, FrameError, HELLO_METHOD, Hello, LENGTH_PREFIX, Message, Peer,
-    RawJson, Request, Response, SessionError, Version,
+    EncodeError, FrameDecoder, FrameError, HELLO_METHOD, Hello, LENGTH_PREFIX, Message,
+    MessageError, Peer, RawJson, Request, Response, SessionError, Version,
     v2::{self, Answer},
 };
 
@@ -86,7 +86,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the worker broke the protocol. Close the connection then.
+    /// When the worker broke the protocol. Close the connection then. Only after [`SessionError::Message`] the next frame can be read all the
+    /// same, for who knows which request the broken one answered (rule 1-B5 of the specification).
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Event>, SessionError> {
         loop {
             let frame = match self.decoder.decode(input) {
@@ -131,7 +132,7 @@ impl Session {
         if self.speaks_v2() && v2::is_frame(&frame) {
             return self.on_binary(v2::Message::of_frame(frame)?);
         }
-        match Message::of_worker(&frame)? {
+        match Message::of_worker(&frame).map_err(|error| explained(&frame, error))? {
             Message::Response(response) => self.on_response(response).map(Some),
             Message::Unknown { .. } => Ok(None),
             other => Err(unexpected(other.kind())),
@@ -185,6 +186,14 @@ fn on_answer(answer: Answer) -> Result<Event, SessionError> {
             message: failure.message,
         }),
         answer => Ok(Event::Answer(answer)),
+    }
+}
+
+/// What a client sends is named as that.
+fn explained(frame: &Bytes, error: MessageError) -> SessionError {
+    match Message::of_client(frame) {
+        Ok(message) => unexpected(message.kind()),
+        Err(_) => error.into(),
     }
 }
 

@@ -88,7 +88,8 @@ fn message() -> impl Strategy<Value = Message> {
 
 /// What may be the value of a key, as text.
 fn value() -> impl Strategy<Value = String> {
-    const TEXTS: [&str; 21] = [
+    const TEXTS: [&str; 22] = [
+        "{\"type\":7,\"id\":\"x\",\"id\":1,\"method\":\"m\"}",
         "null",
         "0",
         "1",

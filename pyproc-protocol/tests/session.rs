@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{
-    AnswerFrame, Cancellation, EncodeError, Event, Features, Headers, Hello, Message, MessageError,
-    Peer, RequestHead, Session, SessionError, Version, WorkerEvent, WorkerInfo, WorkerSession,
+    AnswerFrame, Cancellation, EncodeError, Event, Features, Headers, Hello, Message, Peer,
+    RequestHead, Session, SessionError, Version, WorkerEvent, WorkerInfo, WorkerSession,
     v2::{self, Answer, Body, Codec, Failure, Method, Times},
 };
 
@@ -179,24 +179,21 @@ fn a_client_refuses_requests_and_skips_what_it_does_not_know() {
         session.receive(&mut input).unwrap(),
         Some(Event::Answer(Answer::success(5, json("1"))))
     );
+    for request in [
+        r#"{"id":5,"method":"m"}"#,
+        r#"{"type":"request","payload":{"id":5,"method":"m"}}"#,
+    ] {
+        let (mut session, _) = handshake(Hello::new("test/1"));
+        let error = session.receive(&mut frame(request)).unwrap_err();
+        assert!(
+            matches!(error, SessionError::Unexpected { got: "request", .. }),
+            "{error}"
+        );
+    }
     let error = session
-        .receive(&mut frame(r#"{"id":5,"method":"m"}"#))
+        .receive(&mut frame(r#"{"id":5,"body":1}"#))
         .unwrap_err();
-    let is_no_response = MessageError::MissingKey { key: "ok" };
-    assert!(
-        matches!(&error, SessionError::Message(it) if it.to_string() == is_no_response.to_string()),
-        "{error}"
-    );
-    let (mut session, _) = handshake(Hello::new("test/1"));
-    let error = session
-        .receive(&mut frame(
-            r#"{"type":"request","payload":{"id":5,"method":"m"}}"#,
-        ))
-        .unwrap_err();
-    assert!(
-        matches!(error, SessionError::Unexpected { got: "request", .. }),
-        "{error}"
-    );
+    assert!(matches!(error, SessionError::Message(_)), "{error}");
 }
 
 #[test]

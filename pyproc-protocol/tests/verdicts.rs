@@ -136,6 +136,18 @@ fn omissions_are_found() {
     }
 }
 
+/// No script needs two connections at once.
+#[test]
+fn a_worker_that_serves_one_connection_after_the_other_conforms() {
+    if !has_node() {
+        return;
+    }
+    let worker = ["faulty.js", "serves one connection after the other"];
+    let (report, text) = run(&worker, &Plan::default());
+    assert_eq!(report.level(), Level::Telemetry);
+    assert!(report.conforms(), "{text}");
+}
+
 #[test]
 fn a_failure_says_what_was_sent_what_came_and_what_should_have_come() {
     if !has_node() {

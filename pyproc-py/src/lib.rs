@@ -101,7 +101,8 @@ fn serve(
     let (wake, waker) = UnixStream::pair()?;
     waker.set_nonblocking(true)?;
     let package = Package::import(py)?;
-    let cancelled = cancelled(&package.error(py, "Cancelled", ()).to_string());
+    let cancelled = package.error(py, "cancelled_before_start", ());
+    let cancelled = failure_of(&cancelled.to_string());
     let max_frame_size = settings.getattr("max_frame_size")?.extract()?;
     let limits = Limits::of_package(py)?;
     let peers = Peers::new(settings)?;
@@ -127,9 +128,8 @@ fn serve(
     served.and(ended)
 }
 
-/// What a request is answered with that was cancelled before it started, as Python would tell of
-/// it.
-fn cancelled(error: &str) -> Failure {
+/// A `Cancelled` as Python would tell of it, which would take a large module.
+fn failure_of(error: &str) -> Failure {
     let type_name = "pyproc_worker.Cancelled";
     let message = error.strip_prefix("Cancelled: ").unwrap_or(error);
     Failure {

@@ -321,6 +321,7 @@ def test_an_unknown_type_is_skipped_whatever_else_is_there(codec, payload):
 
 
 VALUES = [
+    '{"type":7,"id":"x","id":1,"method":"m"}',
     *(
         "null",
         "0",

@@ -1,8 +1,8 @@
-//! Which call the lines are of that come through the pipes of a worker from before the hello.
+//! Which call the lines belong to that come through the pipes of a worker from before the hello.
 //!
-//! Such a worker does not say it, but runs one call at a time: it writes a call's lines before it sends the answer, and after
-//! the request was sent. So while it has one call only, what is written is of that call; and what is in a pipe
-//! when that changes is of the time before.
+//! Such a worker does not say it, but runs one call at a time: it writes a call's lines after the request was sent, and before
+//! it sends the answer. So while the worker has one call only, its output belongs to that call. Whenever the call
+//! changes, what is in the pipes is marked as output of the time before.
 
 use std::{
     collections::VecDeque,

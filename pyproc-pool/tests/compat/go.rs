@@ -163,6 +163,59 @@ pub(crate) async fn operation_cancelled(worker: Candidate) -> Result<()> {
     Ok(())
 }
 
+pub(crate) async fn without_ids(worker: Candidate) -> Result<()> {
+    let (process, client) = start(&worker).await?;
+    let mut transport = client.transport().await?;
+    for i in 0..100 {
+        ensure!(transport.call("echo", &json!(i)).await? == Ok(json!(i)));
+    }
+    let failed = transport.call("fail", &json!("no such model")).await?;
+    ensure!(failed == Err("no such model".into()));
+    let unknown = transport.call("nope", &Value::Null).await?;
+    ensure!(unknown == Err("Method 'nope' not found".into()));
+    // Its ping before a connection that was idle is used again.
+    let pinged = transport.call("health", &Value::Null).await?;
+    ensure!(pinged.is_ok_and(|it| it["pid"] == process.pid()));
+    ensure!(transport.call("echo", &json!("last")).await? == Ok(json!("last")));
+    Ok(())
+}
+
+pub(crate) async fn without_ids_in_order(worker: Candidate) -> Result<()> {
+    let (process, client) = start(&worker).await?;
+    let gate = Gate::closed();
+    let mut transport = client.transport().await?;
+    transport.send("hold", &json!(gate.file())).await?;
+    for i in 0..50 {
+        transport.send("echo", &json!(i)).await?;
+        transport.send("fail", &json!(i.to_string())).await?;
+    }
+    until("the function runs", || gate.is_awaited()).await;
+    gate.open()?;
+    ensure!(transport.receive(0).await? == Ok(json!(process.pid())));
+    for i in 0..50 {
+        ensure!(transport.receive(0).await? == Ok(json!(i)));
+        ensure!(transport.receive(0).await? == Err(i.to_string()));
+    }
+    Ok(())
+}
+
+/// A deadline passes: the transport gives its connection up without a word, and connects again.
+pub(crate) async fn without_ids_connected_again(worker: Candidate) -> Result<()> {
+    let (_process, client) = start(&worker).await?;
+    let gate = Gate::closed();
+    let mut transport = client.transport().await?;
+    transport.send("hold", &json!(gate.file())).await?;
+    until("the function runs", || gate.is_awaited()).await;
+    drop(transport);
+
+    let mut again = client.transport().await?;
+    again.send("echo", &json!("mine")).await?;
+    gate.open()?;
+    ensure!(again.receive(0).await? == Ok(json!("mine")));
+    ensure!(again.call("health", &Value::Null).await?.is_ok());
+    Ok(())
+}
+
 /// A worker, and a client of its first pool.
 async fn start(worker: &Candidate) -> Result<(WorkerProcess, GoClient)> {
     start_script(worker, "worker.py").await

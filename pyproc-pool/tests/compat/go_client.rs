@@ -1,5 +1,6 @@
-//! A client that does what the Go original's pool does to a worker: version 1 without
-//! hello, JSON as Go's `encoding/json` writes it, one request at a time on each connection.
+//! A client that does what the Go original's pools do to a worker: version 1 without
+//! hello, JSON as Go's `encoding/json` writes it, one request at a time on each connection. `Pool` counts its requests;
+//! `PoolWithTransport` gives all of them the id 0, its health ping, too.
 
 use std::{
     path::PathBuf,
@@ -20,10 +21,10 @@ pub(crate) struct GoClient {
     last_id: AtomicU64,
 }
 
-/// A connection, and the pool's count of requests.
+/// A connection, and the pool's count of requests, if it counts.
 pub(crate) struct GoConnection<'a> {
     stream: UnixStream,
-    last_id: &'a AtomicU64,
+    last_id: Option<&'a AtomicU64>,
 }
 
 impl GoClient {
@@ -37,7 +38,15 @@ impl GoClient {
     pub(crate) async fn connect(&self) -> Result<GoConnection<'_>> {
         Ok(GoConnection {
             stream: UnixStream::connect(&self.socket).await?,
-            last_id: &self.last_id,
+            last_id: Some(&self.last_id),
+        })
+    }
+
+    /// A connection of `PoolWithTransport`, which has one to each worker.
+    pub(crate) async fn transport(&self) -> Result<GoConnection<'_>> {
+        Ok(GoConnection {
+            stream: UnixStream::connect(&self.socket).await?,
+            last_id: None,
         })
     }
 }
@@ -55,7 +64,9 @@ impl GoConnection<'_> {
     }
 
     pub(crate) async fn send(&mut self, method: &str, body: &Value) -> Result<u64> {
-        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = self
+            .last_id
+            .map_or(0, |last| last.fetch_add(1, Ordering::Relaxed) + 1);
         let request = format!(
             r#"{{"id":{id},"method":{},"body":{}}}"#,
             go_json(&json!(method)),

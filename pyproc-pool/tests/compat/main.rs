@@ -80,6 +80,15 @@ fn scenarios() -> Vec<Scenario> {
             go::cancelled_then_connected,
         ),
         scenario("Go: connected 100 times", go::connected_often),
+        scenario("Go: requests without ids", go::without_ids),
+        scenario(
+            "Go: requests without ids, in their order",
+            go::without_ids_in_order,
+        ),
+        scenario(
+            "Go: without ids, connected again",
+            go::without_ids_connected_again,
+        ),
         needs_connections("Go: several connections at once", go::several_connections),
         needs_connections("Go: one id on two connections", go::one_id_twice),
         needs_connections("Go: cancelled beside others", go::cancelled_beside_others),

@@ -25,6 +25,10 @@ def hello(id=1, **body):
 ANSWERS = {
     "version": hello(version=9),
     "functions": hello(version=2, functions=[{"name": f"f{i}"} for i in range(4097)]),
+    "deep": frame(
+        b'{"id":1,"ok":true,"body":{"version":2,"functions":[{"name":"f","parameters":%b%b}]}}'
+        % (b"[" * 100_000, b"]" * 100_000)
+    ),
     "body": frame({"id": 1, "ok": True, "body": 5}),
     "id": hello(id=77, version=2),
     "foreign": b"HTTP/1.1 400 Bad Request\r\n\r\n",

@@ -1,5 +1,6 @@
 """A worker of ours that has things to tell beside its answers."""
 
+import json
 import logging
 import os
 import signal
@@ -23,10 +24,11 @@ def say(req):
 
 @expose
 def say_of_another(req):
-    """Prints and logs a line that says that it is of another call."""
-    print(req)
+    """Prints and logs a line of JSON that says that it is of another call."""
+    line = json.dumps(req)
+    print(line)
     logging.getLogger("shop").warning("logged", extra={"trace_id": "b" * 32, "request_id": "r-2"})
-    logging.getLogger("shop").warning(req)
+    logging.getLogger("shop").warning(line)
 
 
 @expose

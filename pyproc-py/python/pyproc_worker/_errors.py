@@ -52,6 +52,11 @@ class Cancelled(Exception):
         return str(self)
 
 
+def cancelled_before_start() -> Cancelled:
+    """What a request is answered with that was cancelled before its function started."""
+    return Cancelled("the client cancelled the request before it started")
+
+
 WORKERS_OWN = (InvalidRequest, EncodeError, MethodNotFound, Cancelled)
 
 

@@ -12,10 +12,10 @@ from pyproc_worker._concurrent import Concurrent
 from pyproc_worker._connection import Connection, Waiting
 from pyproc_worker._errors import (
     BrokenFrame,
-    Cancelled,
     EncodeError,
     InvalidRequest,
     MethodNotFound,
+    cancelled_before_start,
     error_document,
 )
 from pyproc_worker._frames import VERSION_1, Bytes, prefix
@@ -226,31 +226,33 @@ class _Batch:
     def cancel(self, request_id: int) -> None:
         if not request_id:  # it names none
             return
-        self._start()
+        for waiting, _ in self.calls:
+            if waiting[0] == request_id:
+                self._refuse(waiting)
+        self.calls = [call for call in self.calls if call[0][0] != request_id]
         self.connection.running.cancel(request_id)
         self._cancelled[request_id] = len(self.connection.pending)
 
     def finish(self) -> None:
-        self._start()
-        if self._cancelled:
-            self._drop_cancelled()
-
-    def _start(self) -> None:
         if self.calls:
             self._concurrent.submit(self.connection, self.calls)
-            self.calls = []
+        if self._cancelled:
+            self._drop_cancelled()
 
     def _drop_cancelled(self) -> None:
         connection = self.connection
         waiting = list(connection.pending)
         connection.pending.clear()
         for position, request in enumerate(waiting):
-            request_id, exposed, _, writer, _ = request
-            if position < self._cancelled.get(request_id, 0):
-                error = Cancelled("the client cancelled the request before it started")
-                connection.outgoing.keep(writer.failure(request_id, exposed.name, error))
+            if position < self._cancelled.get(request[0], 0):
+                self._refuse(request)
             else:
                 connection.pending.append(request)
+
+    def _refuse(self, request: Waiting) -> None:
+        request_id, exposed, _, writer, _ = request
+        failure = writer.failure(request_id, exposed.name, cancelled_before_start())
+        self.connection.outgoing.keep(failure)
 
 
 _NOBODY = Exposed("", lambda body: None)

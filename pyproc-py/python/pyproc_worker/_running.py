@@ -9,7 +9,7 @@ from pyproc_worker import _limits, _unpatched
 class RunningCall:
     """A request whose function runs."""
 
-    __slots__ = ("_cancel", "_event", "id", "size")
+    __slots__ = ("_cancel", "_event", "before", "id", "size")
 
     def __init__(
         self,
@@ -19,6 +19,7 @@ class RunningCall:
         size: int = 0,
     ) -> None:
         self.id = request_id
+        self.before: Optional[RunningCall] = None  # another one of the same id
         self.size = size + _limits.RUNNING_COST
         self._event = event
         self._cancel = cancel
@@ -50,25 +51,43 @@ class Running:
     def add(self, call: RunningCall) -> None:
         """From now on it can be cancelled."""
         with self._lock:
+            call.before = self._calls.get(call.id)
             self._calls[call.id] = call
             self._size += call.size
 
     def remove(self, call: RunningCall) -> None:
         """It was answered."""
         with self._lock:
+            newest = self._calls.get(call.id)
+            if newest is None:  # in a forked process: what runs is the parent's
+                return
             self._size -= call.size
-            if self._calls.get(call.id) is call:
+            if newest is not call:
+                after = next(one for one in self._of(call.id) if one.before is call)
+                after.before = call.before
+            elif call.before is not None:
+                self._calls[call.id] = call.before
+            else:
                 del self._calls[call.id]
 
     def cancel(self, request_id: int) -> None:
-        """Cancels a request, if it runs."""
-        call = self._calls.get(request_id)
-        if call is not None:
+        """Cancels what runs of the requests with this id."""
+        with self._lock:
+            calls = self._of(request_id)
+        for call in calls:
             call.cancel()
 
     def cancel_all(self) -> None:
         """Nobody waits for any of them."""
         with self._lock:
-            calls = list(self._calls.values())
+            calls = [call for request_id in self._calls for call in self._of(request_id)]
         for call in calls:
             call.cancel()
+
+    def _of(self, request_id: int) -> list[RunningCall]:
+        """The newest first. There is more than one only if the client uses an id twice."""
+        calls, call = [], self._calls.get(request_id)
+        while call is not None:
+            calls.append(call)
+            call = call.before
+        return calls

@@ -18,7 +18,7 @@ const LONGEST_REASON: usize = 160;
 pub(crate) struct Cancellations<'a> {
     /// The answer to requests that have not started.
     pub(crate) failure: &'a Failure,
-    /// Requests that do not wait: they run, or have been answered.
+    /// Requests that may run, or have been answered.
     pub(crate) started: Vec<u64>,
 }
 
@@ -115,7 +115,7 @@ impl Connection {
             Message::Request(request) if request.method == HELLO_METHOD => {
                 if self.greeted {
                     // Its answer is long: a flood of them would fill the memory.
-                    return Err(Broken::unexpected("second hello"));
+                    return Err(Broken("a second hello".into()));
                 }
                 if request.id == 0 {
                     return Err(Broken::unexpected("hello without an id"));
@@ -199,19 +199,22 @@ impl Connection {
         if id == 0 {
             return;
         }
-        let concurrent = self
-            .waiting_concurrent
-            .iter()
-            .position(|call| call.id == id);
-        if let Some(call) = concurrent.and_then(|position| self.waiting_concurrent.remove(position))
-        {
-            return self.fail(call.version, id, None, cancellations.failure);
+        let mut versions = Vec::new();
+        let mut stays = |call: &Call| {
+            if call.id == id {
+                versions.push(call.version);
+            }
+            call.id != id
+        };
+        self.waiting_concurrent.retain(&mut stays);
+        self.waiting.retain(|waiting| match waiting {
+            Waiting::Call(call) => stays(call),
+            _ => true, // a hello is always answered
+        });
+        for version in versions {
+            self.fail(version, id, None, cancellations.failure);
         }
-        let position = self.waiting.iter().position(|waiting| waiting.id() == id);
-        match position.and_then(|position| self.waiting.remove(position)) {
-            Some(Waiting::Call(call)) => self.fail(call.version, id, None, cancellations.failure),
-            _ => cancellations.started.push(id),
-        }
+        cancellations.started.push(id);
     }
 
     /// The last frame is of version 1, whatever the broken one was.

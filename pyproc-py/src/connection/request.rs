@@ -109,13 +109,3 @@ impl CallBody {
         }
     }
 }
-
-impl Waiting {
-    pub(super) fn id(&self) -> u64 {
-        match self {
-            Self::Call(call) => call.id,
-            Self::Hello(greeting) => greeting.id,
-            Self::Refusal { id, .. } => *id,
-        }
-    }
-}

@@ -294,12 +294,11 @@ fn result_codecs(subject: &Subject) -> Outcome {
             .is_ok_and(|it| it.codec == result_codec && it.bytes.starts_with(start));
         peer.check(fits, &format!("a result of codec {result_codec}"))?;
     }
-    messagepack(subject)
+    messagepack(&mut peer)
 }
 
 /// Of a worker that reads MessagePack.
-fn messagepack(subject: &Subject) -> Outcome {
-    let mut peer = greeted(subject)?;
+fn messagepack(peer: &mut Peer) -> Outcome {
     let id = peer.id();
     peer.send(
         Binary::named(id, "echo", b"\xc0")

@@ -117,6 +117,7 @@ fn members(subject: &Subject) -> Outcome {
     let (peer, answer) = greeted(subject, accepted)?;
     let features = answer["features"].as_array().map_or(0, Vec::len);
     peer.check(features == 0, "no features")?;
+    drop(peer);
     for body in [
         "null",
         "[]",
@@ -170,9 +171,10 @@ fn table(subject: &Subject) -> Outcome {
         (doc.is_null() || doc.is_string()) && (concurrent.is_null() || concurrent.is_boolean())
     });
     peer.check(typed, "members of the types that the text says")?;
-    let mut other = subject.connect()?;
-    other.send(request(1, "fail", r#""no""#));
-    other.expect(json!({"id": 1, "ok": false, "error": "no"}))
+    drop(peer);
+    let mut peer = subject.connect()?;
+    peer.send(request(1, "fail", r#""no""#));
+    peer.expect(json!({"id": 1, "ok": false, "error": "no"}))
 }
 
 fn concurrent(subject: &Subject) -> Outcome {

@@ -47,6 +47,8 @@ const CONTEXT: [u8; 25] = [
     1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26,
     0x27, 0x28, 1,
 ];
+/// Counts the calls of `report`.
+pub(super) const COUNTER: &str = "conformance_reports_total";
 const TRACE_ID: &str = "0102030405060708090a0b0c0d0e0f10";
 const SPAN_ID: &str = "2122232425262728";
 
@@ -122,6 +124,13 @@ impl Telemetry {
             .flatten();
         let value = metrics.rfind(|it| it["name"] == name);
         Ok(value.and_then(|it| it["series"][0]["value"].as_f64()))
+    }
+
+    /// When its reports of metrics say that counting began.
+    fn starts(&self) -> Outcome<Vec<Value>> {
+        let mut records = self.records()?;
+        records.retain(|it| it["type"] == "metrics");
+        Ok(records.iter_mut().map(|it| it["start"].take()).collect())
     }
 
     /// The records of a kind that a report made.
@@ -223,21 +232,30 @@ fn span_times(subject: &Subject) -> Outcome {
     Ok(())
 }
 
-/// A connection that takes metrics, and has the first report of them.
-fn measured(subject: &Subject) -> Outcome<Telemetry> {
-    let mut telemetry = open_with(subject, &["metrics"])?;
-    if !telemetry.has("metrics") {
-        return not_applicable("the worker has not the feature `metrics`");
+/// A connection that takes metrics.
+fn measured(peer: Peer) -> Outcome<Telemetry> {
+    let telemetry = Telemetry::greet(peer, &["metrics"])?;
+    match telemetry.has("metrics") {
+        true => Ok(telemetry),
+        false => not_applicable("the worker has not the feature `metrics`"),
     }
-    report(&mut telemetry, "measured")?;
-    telemetry.metric(COUNTER)?;
-    Ok(telemetry)
 }
 
-const COUNTER: &str = "conformance_reports_total";
+/// Calls `report`, and waits until the counter says that it was the `nth` call.
+fn nth_report(telemetry: &mut Telemetry, nth: f64) -> Outcome {
+    report(telemetry, "measured")?;
+    let expected = format!("{COUNTER} with the value {nth}");
+    while telemetry.value_of(COUNTER)?.is_none_or(|it| it < nth) {
+        telemetry.peer.receive_records(&expected)?;
+    }
+    let fits = telemetry.value_of(COUNTER)? == Some(nth);
+    telemetry.peer.check(fits, &expected)
+}
 
 fn names(subject: &Subject) -> Outcome {
-    let telemetry = measured(subject)?;
+    let mut telemetry = measured(subject.connect()?)?;
+    report(&mut telemetry, "measured")?;
+    telemetry.metric(COUNTER)?;
     let records = telemetry.records()?;
     for metric in records
         .iter()
@@ -276,35 +294,19 @@ fn reserved(metric: &Value, label: &str) -> bool {
     }
 }
 
+/// In a process of its own, whose counter begins at zero.
 fn totals(subject: &Subject) -> Outcome {
-    let mut telemetry = measured(subject)?;
-    let first = telemetry.metric(COUNTER)?;
-    report(&mut telemetry, "again")?;
-    let expected = format!("{COUNTER} with the value {}", first + 1.0);
-    while telemetry.metric(COUNTER)? < first + 1.0 {
-        telemetry.peer.receive_records(&expected)?;
-    }
-    let second = telemetry.metric(COUNTER)?;
-    telemetry.peer.check(second == first + 1.0, &expected)?;
-    let starts = |telemetry: &Telemetry| -> Outcome<Vec<Value>> {
-        let records = telemetry
-            .records()?
-            .into_iter()
-            .filter(|it| it["type"] == "metrics");
-        Ok(records.map(|mut it| it["start"].take()).collect())
-    };
-    let before = starts(&telemetry)?;
-    drop(telemetry);
-
-    let mut telemetry = measured(subject)?;
-    let third = telemetry.metric(COUNTER)?;
-    telemetry.peer.check(
-        third == first + 2.0,
-        &format!("{COUNTER} goes on: {}", first + 2.0),
-    )?;
-    let all = [before, starts(&telemetry)?].concat();
-    telemetry.peer.check(
-        all.windows(2).all(|it| it[0] == it[1]),
-        "one start of all reports",
-    )
+    let process = subject.start()?;
+    let mut first = measured(process.connect()?)?;
+    nth_report(&mut first, 1.0)?;
+    nth_report(&mut first, 2.0)?;
+    let mut starts = first.starts()?;
+    drop(first);
+    let mut second = measured(process.connect()?)?;
+    nth_report(&mut second, 3.0)?;
+    starts.extend(second.starts()?);
+    starts.dedup();
+    second
+        .peer
+        .check(starts.len() == 1, "one start of all reports")
 }

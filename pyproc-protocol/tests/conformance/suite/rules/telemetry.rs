@@ -6,12 +6,13 @@ use serde_json::Value;
 
 use super::{
     not_tried,
-    records::{Telemetry, open, open_with, report},
+    records::{COUNTER, Telemetry, open, open_with, report},
     rule,
 };
 use crate::suite::{
     Rule,
     hello::{self, Reply},
+    schema,
     subject::Subject,
     verdict::{Outcome, Stop, not_applicable},
     wire::{Binary, MAXIMUM},
@@ -81,51 +82,45 @@ fn lines(subject: &Subject) -> Outcome {
     let mut telemetry = open(subject)?;
     report(&mut telemetry, "lines")?;
     if telemetry.has("metrics") {
-        telemetry.metric("conformance_reports_total")?;
+        telemetry.metric(COUNTER)?;
     }
     for record in telemetry.records()? {
-        let checked = crate::suite::schema::check(&record);
-        if let Err(reason) = checked {
-            return telemetry
-                .peer
-                .fail(&format!("a record that fits the schema: {record}"), reason);
+        if let Err(reason) = schema::check(&record) {
+            let expected = format!("a record that fits the schema: {record}");
+            return telemetry.peer.fail(&expected, reason);
         }
     }
     Ok(())
 }
 
 fn features(subject: &Subject) -> Outcome {
-    let known = open(subject)?.features;
-    for only in ["logs", "spans", "metrics"] {
-        let mut telemetry = open_with(subject, &[only])?;
-        report(&mut telemetry, "one feature")?;
-        if only == "metrics" && telemetry.has("metrics") {
-            telemetry.metric("conformance_reports_total")?;
-        }
-        let allowed = match only {
-            "logs" => "log",
-            "spans" => "span",
-            _ => "metrics",
-        };
-        let allowed = if known.iter().any(|it| it == only) {
-            allowed
-        } else {
-            "none"
-        };
-        for record in telemetry.records()? {
-            let fits = record["type"] == allowed || record["type"] == "lost";
-            telemetry
-                .peer
-                .check(fits, &format!("records of {allowed} only: {record}"))?;
-        }
+    for (only, kind) in [("logs", "log"), ("spans", "span"), ("metrics", "metrics")] {
+        one_feature(subject, only, kind)?;
     }
+    no_feature(subject)?;
+    without_version_2(subject)
+}
+
+fn one_feature(subject: &Subject, only: &str, kind: &str) -> Outcome {
+    let mut telemetry = open_with(subject, &[only])?;
+    report(&mut telemetry, "one feature")?;
+    if telemetry.has("metrics") {
+        telemetry.metric(COUNTER)?;
+    }
+    let is_in_force = telemetry.has(only);
+    for record in telemetry.records()? {
+        let fits = is_in_force && (record["type"] == kind || record["type"] == "lost");
+        let expected = format!("records of {only} only, if in force: {record}");
+        telemetry.peer.check(fits, &expected)?;
+    }
+    Ok(())
+}
+
+fn no_feature(subject: &Subject) -> Outcome {
     let mut telemetry = open_with(subject, &[])?;
     report(&mut telemetry, "no feature")?;
     let silent = telemetry.records()?.is_empty();
-    telemetry
-        .peer
-        .check(silent, "no records without a feature")?;
-    without_version_2(subject)
+    telemetry.peer.check(silent, "no records without a feature")
 }
 
 fn without_version_2(subject: &Subject) -> Outcome {
@@ -176,7 +171,7 @@ fn last_metrics(subject: &Subject) -> Outcome {
     process.terminate()?;
     telemetry.peer.note("SIGTERM");
     while telemetry.peer.receive("the rest, and the end")?.is_some() {}
-    let value = telemetry.value_of("conformance_reports_total")?;
+    let value = telemetry.value_of(COUNTER)?;
     telemetry
         .peer
         .check(value == Some(1.0), "a count of 1 before the end")
@@ -307,7 +302,7 @@ fn each_record(subject: &Subject, check: impl Fn(&Value) -> Result<(), String>) 
     let mut telemetry = open(subject)?;
     report(&mut telemetry, "each record")?;
     if telemetry.has("metrics") {
-        telemetry.metric("conformance_reports_total")?;
+        telemetry.metric(COUNTER)?;
     }
     for record in telemetry.records()? {
         check(&record).map_err(|came| Stop::failed(record.to_string(), came))?;

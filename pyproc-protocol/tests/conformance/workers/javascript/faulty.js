@@ -21,7 +21,27 @@ function changeRecords(edit) {
   change(Connection, "report", (report, feature, record) => report(feature, edit(record)));
 }
 
+/** No fault: a worker may serve one connection after the other (1-P3). The later ones wait. */
+function serveOneByOne() {
+  change(Connection, "receive", function (receive, chunk) {
+    const [first] = this.worker.connections;
+    if (this === first) receive(chunk);
+    else (this.held ??= []).push(chunk);
+  });
+  change(Connection, "stopReading", function (stopReading) {
+    if (this.held?.length > 0) this.ends = true;
+    else stopReading();
+  });
+  change(Connection, "closed", function (closed) {
+    closed();
+    const [next] = this.worker.connections;
+    for (const chunk of next?.held?.splice(0) ?? []) next.receive(chunk);
+    if (next?.ends) next.stopReading();
+  });
+}
+
 const faults = {
+  "serves one connection after the other": serveOneByOne,
   "answers twice": () => change(Connection, "answer", function (answer, call, bytes) {
     this.send(bytes);
     answer(call, bytes);
