@@ -3,8 +3,8 @@
 import functools
 
 import pytest
-from pyproc_worker._parameters import Shape
-from pyproc_worker._simple import takes_whole_body
+from pyproc_worker._parameters import plan
+from pyproc_worker._simple import takes_a_dict, takes_whole_body
 
 LARGE = {
     "asyncio", "dataclasses", "datetime", "decimal", "inspect", "logging", "pathlib",
@@ -70,21 +70,40 @@ def whole(req): ...
 def with_default(req, verbose=False): ...
 def optional(req=None): ...
 def keywords(req, *, verbose=False): ...
+def returning(req) -> int: ...
 def variadic(req, *rest, **others): ...
 
 
-@pytest.mark.parametrize("function", [whole, with_default, optional, keywords, variadic])
+@pytest.mark.parametrize("function", [whole, with_default, optional, keywords, variadic, returning])
 def test_simple_functions_are_told(function):
     assert takes_whole_body(function)
-    shape = Shape(function)
-    assert (shape.kind, shape.wants_cancel_event) == ("whole", False)
+    assert plan(function).call is function
+
+
+def of_dict(data: dict) -> dict: ...
+def of_request(req: "dict", verbose=False): ...
+
+
+@pytest.mark.parametrize("function", [of_dict, of_request])
+def test_functions_that_take_a_dict_are_told(function):
+    assert takes_a_dict(function)
+    assert plan(function).schema == {"type": "object"}
+
+
+def of_one_of_two(data: dict, verbose=False): ...
+def of_more(data: dict, **others): ...
+def of_two_hints(req: dict, verbose: bool = False): ...
+
+
+@pytest.mark.parametrize("function", [of_one_of_two, of_more, of_two_hints])
+def test_others_with_a_dict_are_to_be_looked_at(function):
+    assert not takes_a_dict(function)
 
 
 def nothing(): ...
 def two(a, b): ...
 def keyword_only(*, a): ...
 def hinted(req: int): ...
-def returning(req) -> int: ...
 def cancellable(req, cancel_event): ...
 def cancellable_keyword(req, *, cancel_event=None): ...
 def rest_only(*req): ...
@@ -109,7 +128,7 @@ class Callable:
 @pytest.mark.parametrize(
     "function",
     [
-        nothing, two, keyword_only, hinted, returning, cancellable, cancellable_keyword, rest_only,
+        nothing, two, keyword_only, hinted, cancellable, cancellable_keyword, rest_only,
         others_only, generator, coroutine, stream, wrapper, Callable(), Callable, len,
         functools.partial(whole), Callable().__call__,
     ],

@@ -1,7 +1,6 @@
 import dataclasses
 import functools
 import threading
-from collections.abc import Mapping
 from typing import Any, Dict, List, Literal, Optional, Set, Tuple, TypedDict, Union
 
 import pytest
@@ -27,7 +26,7 @@ class Options(TypedDict):
 
 
 def call(function, body=None):
-    return plan(function)(body)
+    return plan(function).call(body)
 
 
 def refusal(function, body):
@@ -50,25 +49,13 @@ def whole_functions():
     def with_default(req, verbose=False):
         return req
 
-    def with_hint(data: dict):
-        return data
-
     def with_any(data: Any):
         return data
 
-    def with_list(items: List[int]):
-        return items
-
-    def with_mapping(data: "Mapping[str, Any]"):
-        return data
-
-    def with_typed_dict(options: Options):
-        return options
-
-    def named_request(request: str):
+    def named_request(request: "Any", limit: int = 1):
         return request
 
-    def positional_only(n: int, /):
+    def positional_only(n, /):
         return n
 
     def with_rest(*args):
@@ -103,8 +90,8 @@ def test_the_whole_body_is_the_argument(function, body):
 
 
 def test_a_function_of_the_whole_body_is_called_directly():
-    assert plan(only) is only
-    assert plan(print) is print
+    assert plan(only).call is only
+    assert plan(print).call is print
 
 
 def test_no_parameters_take_null_or_an_empty_object():
@@ -223,7 +210,6 @@ def test_an_integer_is_a_float_but_a_huge_one_is_refused():
         (Options, {"limit": 1, "more": 2}, {"limit": 1, "more": 2}),
         (Any, object, object),
         (None, None, None),
-        (complex, "as it is", "as it is"),
     ],
     ids=str,
 )
@@ -238,11 +224,11 @@ def test_hints_that_fit(hint, value, wanted):
 @pytest.mark.parametrize(
     ("hint", "value", "message"),
     [
-        (Optional[int], "a", "field 'a' must be an integer, not a string; or field 'a' must be null, not a string"),
+        (Optional[int], "a", "field 'a' must be an integer or null, not a string"),
         (Literal["a", 1], True, "field 'a' must be one of 'a', 1"),
-        (Tuple[int, str], [1], "field 'a' must be an array of 2 items, not an array"),
+        (Tuple[int, str], [1], "field 'a' must be an array of 2 items, not of 1"),
         (List[int], [1, "x"], "field 'a[1]' must be an integer, not a string"),
-        (Set[Any], [[]], "field 'a' must not contain arrays or objects"),
+        (Set[Any], [[]], "field 'a[0]' cannot be in a set, as it is an array or an object"),
         (Dict[str, int], {"k": "x"}, "field 'a.k' must be an integer, not a string"),
         (Options, 1, "field 'a' must be an object, not an integer"),
         (type(None), 1, "field 'a' must be null, not an integer"),

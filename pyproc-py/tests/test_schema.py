@@ -3,7 +3,19 @@ import datetime
 from typing import Any, Dict, List, Literal, Optional, Tuple, TypedDict
 
 import pytest
-from pyproc_worker._schema import parameters_schema, returns_schema, schema_of
+from pyproc_worker._forms import Forms
+from pyproc_worker._hints import Scope
+from pyproc_worker._parameters import plan
+from pyproc_worker._schema import complete, returns_schema
+
+
+def schema_of(hint):
+    forms = Forms()
+    return complete(forms.of(hint, Scope(globals()), "it").schema, forms.definitions)
+
+
+def parameters_schema(function):
+    return plan(function).schema
 
 
 @dataclasses.dataclass
@@ -20,7 +32,7 @@ NODE = {
     "type": "object",
     "properties": {
         "name": {"type": "string"},
-        "next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]},
+        "next": {"anyOf": [{"$ref": "#/$defs/Node"}, {"type": "null"}]},
     },
     "required": ["name"],
     "additionalProperties": False,
@@ -51,21 +63,13 @@ NODE = {
         ),
         (Optional[int], {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
         (Literal["a", 1], {"enum": ["a", 1]}),
-        (Node, NODE),
+        (Node, {**NODE, "$defs": {"Node": NODE}}),
         (
             List[Node],
             {
                 "type": "array",
                 "items": {"$ref": "#/$defs/Node"},
-                "$defs": {
-                    "Node": {
-                        **NODE,
-                        "properties": {
-                            "name": {"type": "string"},
-                            "next": {"anyOf": [{"$ref": "#/$defs/Node"}, {"type": "null"}]},
-                        },
-                    }
-                },
+                "$defs": {"Node": NODE},
             },
         ),
         (
@@ -77,9 +81,8 @@ NODE = {
             },
         ),
         (Any, {}),
-        (datetime.date, {}),
+        (datetime.date, {"type": "string", "format": "date"}),
         ("nonsense", {}),
-        ([], {}),
     ],
     ids=str,
 )
@@ -110,12 +113,13 @@ def test_parameters():
     assert parameters_schema(cancellable) == {}
     assert parameters_schema(whole) == {"type": "array", "items": {"type": "integer"}}
     assert parameters_schema(nothing) == {"type": ["object", "null"], "maxProperties": 0}
-    assert parameters_schema(built) == NODE
-    assert parameters_schema(fields) == {
+    assert parameters_schema(built) == {**NODE, "$defs": {"Node": NODE}}
+    by_name = {
         "type": "object",
         "properties": {"a": {"type": "integer"}, "b": {"type": "string"}},
         "required": ["a"],
     }
+    assert parameters_schema(fields) == {"anyOf": [by_name, {"type": "integer"}]}
 
 
 def test_each_of_many_classes_that_name_each_other_is_described_once():

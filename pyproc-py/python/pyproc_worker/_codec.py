@@ -1,4 +1,4 @@
-"""Reads messages and bodies, and writes results, by msgspec, or by the standard library where msgspec is missing.
+"""Reads messages and bodies, and writes results: by msgspec, or else by the standard library.
 
 Both codecs give the same messages, results and errors; what a library does in its own
 way is left to the standard library's json for that one document. Integers are exact up to

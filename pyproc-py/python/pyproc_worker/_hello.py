@@ -8,7 +8,7 @@ import sys
 from pyproc_worker._channel import FEATURES as TELEMETRY
 from pyproc_worker._errors import InvalidRequest
 from pyproc_worker._registry import Exposed, functions
-from pyproc_worker._simple import takes_whole_body
+from pyproc_worker._simple import simply_returned
 from pyproc_worker._version import AGENT
 
 TYPE_CHECKING = False
@@ -97,7 +97,7 @@ def table() -> list[Exposed]:
 
 
 def _described(exposed: Exposed, schemas: bool) -> dict[str, Any]:
-    parameters, returns = _schemas(exposed.function) if schemas else ({}, {})
+    parameters, returns = _schemas(exposed) if schemas else ({}, {})
     described: dict[str, Any] = {
         "name": exposed.name,
         "doc": exposed.doc,
@@ -109,9 +109,12 @@ def _described(exposed: Exposed, schemas: bool) -> dict[str, Any]:
     return described
 
 
-def _schemas(function: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    if takes_whole_body(function):
-        return {}, {}
-    from pyproc_worker._schema import parameters_schema, returns_schema  # not before: it is large
+def _schemas(exposed: Exposed) -> tuple[dict[str, Any], dict[str, Any]]:
+    function = exposed.function
+    exposed.complete()
+    returns = simply_returned(function)
+    if returns is None:
+        from pyproc_worker._schema import returns_schema  # not before: it is large
 
-    return parameters_schema(function), returns_schema(function)
+        returns = returns_schema(function)
+    return exposed.schema, returns

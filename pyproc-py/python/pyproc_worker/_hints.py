@@ -1,10 +1,12 @@
-"""Signatures and type hints that are there, of functions whose hints may be nonsense."""
+"""Signatures of functions, their hints, and the names that these may use."""
 
 import functools
 import inspect
 import sys
 import types
 import typing
+from collections import ChainMap
+from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
 
@@ -57,17 +59,37 @@ def _own_signature(function: Callable[..., Any]) -> Optional[inspect.Signature]:
         return None
 
 
-def hints_of(annotated: Any) -> dict[str, Any]:
-    """The type hints of a function or class; those that cannot be evaluated are left out."""
-    annotated = _function_of(counting(annotated))
-    if not isinstance(annotated, type) and not inspect.isroutine(annotated):
-        annotated = type(annotated).__call__  # an object's own hints are its class's
-    if _has_hints_of_another(annotated):
-        return {}
-    try:
-        return typing.get_type_hints(annotated)
-    except Exception:
-        return _those_that_evaluate(annotated)
+class Scope:
+    """The names that may be used where a hint stands."""
+
+    def __init__(self, *names: Mapping[str, Any]) -> None:
+        self._names: ChainMap[str, Any] = ChainMap(*names)  # type: ignore[arg-type]
+
+    def evaluate(self, text: str) -> Any:
+        """What a hint says that is a text. Raises anything."""
+        return eval(text, {}, self._names)
+
+    def of_class(self, cls: Any) -> "Scope":
+        """The names for the hints of a class that is named here."""
+        own = vars(sys.modules.get(cls.__module__, typing))
+        is_local = "<locals>" in cls.__qualname__
+        parameters = {p.__name__: p for p in getattr(cls, "__type_params__", ())}
+        names = (self._names, own) if is_local else (own, self._names)
+        return Scope(parameters, *names)
+
+
+def hints_of(
+    function: Callable[..., Any], names: Mapping[str, Any]
+) -> tuple[dict[str, Any], Scope]:
+    """The hints of a function as they are written, and their scope. `names` are around it."""
+    function = _function_of(counting(function))
+    if isinstance(function, type):
+        function = function.__init__  # type: ignore[misc]
+    elif not inspect.isroutine(function):
+        function = type(function).__call__  # an object's own hints are its class's
+    parameters = {p.__name__: p for p in getattr(function, "__type_params__", ())}
+    scope = Scope(parameters, names, getattr(function, "__globals__", {}))
+    return ({} if _has_hints_of_another(function) else annotations_of(function)), scope
 
 
 def _function_of(annotated: Any) -> Any:
@@ -86,22 +108,13 @@ def _has_hints_of_another(function: Any) -> bool:
     return getattr(function, "__annotations__", None) is getattr(wrapped, "__annotations__", None)
 
 
-def _those_that_evaluate(annotated: Any) -> dict[str, Any]:
-    names = getattr(annotated, "__globals__", None)
-    if names is None:
-        names = vars(sys.modules.get(getattr(annotated, "__module__", ""), typing))
-    hints = {}
-    for name, hint in _annotations(annotated).items():
-        try:
-            hints[name] = eval(hint, names) if isinstance(hint, str) else hint
-        except Exception:  # any code may stand in an annotation
-            continue
-    return hints
-
-
-def _annotations(annotated: Any) -> dict[str, Any]:
+def annotations_of(annotated: Any) -> dict[str, Any]:
+    """The annotations of a function or class itself, not evaluated if they are texts."""
     if sys.version_info >= (3, 14):
         from annotationlib import Format, get_annotations
 
         return get_annotations(annotated, format=Format.FORWARDREF)
+    if isinstance(annotated, type):  # not those of a base
+        annotations: dict[str, Any] = vars(annotated).get("__annotations__", {})
+        return annotations
     return getattr(annotated, "__annotations__", {})

@@ -1,140 +1,164 @@
-"""How the body of a request becomes the arguments of a function.
+"""How the body of a request becomes the arguments of a function. See `expose` for the rule.
 
 The plan is made once for a function; a call then only carries it out.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-import typing
 from inspect import Parameter
-from typing import Any, Callable, Literal
+from typing import Any, Callable, NamedTuple
 
+from pyproc_worker._by_name import ByName
 from pyproc_worker._cancel import CANCEL_EVENT, giving_event
+from pyproc_worker._forms import Form, Forms, Schema
 from pyproc_worker._hints import hints_of, signature_of
-from pyproc_worker._values import (
-    UNIONS,
-    Reader,
-    is_dataclass,
-    mismatch,
-    read_dataclass,
-    read_fields,
-    reader_of,
-)
+from pyproc_worker._misfit import Misfit, mismatch
+from pyproc_worker._reading import Read
+from pyproc_worker._schema import complete
+from pyproc_worker._simple import REQUEST
 
-if typing.TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyproc_worker._cancel import Call
 
-_SCALARS = (bool, int, float, str, None, type(None))
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
-class Shape:
-    """What a function wants: `nothing`, the `whole` body, a `dataclass` made of it, or `fields`.
+class Plan(NamedTuple):
+    """The way to call a function with the body of a request."""
 
-    `parameters` are those that the body fills.
+    call: Call
+    schema: Schema
+    """Of the bodies that it takes."""
+    unresolved: list[str]
+    """Hints that could not be evaluated: what they are for passes unchecked."""
+
+
+def plan(
+    function: Callable[..., Any], body: str | None = None, names: Mapping[str, Any] | None = None
+) -> Plan:
+    """The plan for `function`, whose hints may use the `names` around it.
+
+    `body` is "whole" or "fields" if that is not left to the rule. Raises `TypeError`, with the
+    reason, if no body can fill the parameters.
     """
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        signature = signature_of(function)
-        self.hints = hints_of(function)
-        self.parameters: list[Parameter] = []
-        self.wants_cancel_event = False
-        self.kind: Literal["nothing", "whole", "dataclass", "fields"] = "whole"
-        if signature is not None:
-            self.parameters = [p for p in signature.parameters.values() if p.name != CANCEL_EVENT]
-            self.wants_cancel_event = CANCEL_EVENT in signature.parameters
-            self.kind = self._kind()
-
-    def hint(self, parameter: Parameter) -> Any:
-        """The parameter's type hint; Any if it has none that makes sense."""
-        return self.hints.get(parameter.name, Any)
-
-    @property
-    def fields(self) -> list[Parameter]:
-        """The parameters that are filled by name."""
-        return [p for p in self.parameters if p.kind not in _VARIADIC]
-
-    @property
-    def takes_any_field(self) -> bool:
-        """Whether there is a ``**kwargs``."""
-        return any(p.kind is Parameter.VAR_KEYWORD for p in self.parameters)
-
-    def _kind(self) -> Literal["nothing", "whole", "dataclass", "fields"]:
-        if not self.parameters:
-            return "nothing"
-        first, *rest = self.parameters
-        if first.kind is Parameter.VAR_POSITIONAL:
-            return "whole"
-        if first.kind not in _POSITIONAL or any(map(_is_required, rest)):
-            return "fields"
-        hint = self.hint(first)
-        if is_dataclass(hint):
-            return "dataclass"
-        by_name = _is_scalar(hint) and first.kind is not Parameter.POSITIONAL_ONLY
-        return "fields" if by_name and first.name not in ("req", "request") else "whole"
-
-
-def plan(function: Callable[..., Any]) -> Call:
-    """The way to call `function` with the body of a request. See `expose` for the rule."""
-    shape = Shape(function)
-    if shape.wants_cancel_event:
+    signature = signature_of(function)
+    if signature is None:
+        if body == "fields":
+            raise TypeError("its parameters are unknown, so no field can fill them")
+        return Plan(function, {}, [])
+    hints, scope = hints_of(function, names or {})
+    parameters = [p for p in signature.parameters.values() if p.name != CANCEL_EVENT]
+    forms = Forms()
+    by_parameter = {
+        p.name: forms.of(hints.get(p.name, Any), scope, f"its parameter {p.name!r}")
+        for p in parameters
+    }
+    if any(form.needs_msgspec for form in by_parameter.values()):
+        _require_msgspec()
+    if CANCEL_EVENT in signature.parameters:
+        _refuse_positional_only([signature.parameters[CANCEL_EVENT]])
         function = giving_event(function)
-    if shape.kind == "whole":
-        return function
-    if shape.kind == "nothing":
-        return functools.partial(_call_with_nothing, function)
-    if shape.kind == "dataclass":
-        build = functools.partial(read_dataclass, shape.hint(shape.parameters[0]))
-        return lambda body: function(build(body, ""))
-    return _call_by_name(function, shape)
+    if not parameters:
+        return Plan(_calling_with_nothing(function), _NOTHING, [])
+    hinted = {p.name for p in parameters if p.name in hints}
+    call, schema = _filled(function, parameters, by_parameter, hinted, body)
+    return Plan(call, complete(schema, forms.definitions), forms.unresolved)
 
 
-def _call_with_nothing(function: Callable[[], Any], body: Any) -> Any:
-    if body is not None and body != {}:
-        raise mismatch("null or {}, since the function takes no parameters", body, "")
-    return function()
+def _require_msgspec() -> None:
+    try:
+        import msgspec  # noqa: F401
+    except ImportError:
+        raise TypeError(
+            "its hints need msgspec, which is not installed: pip install msgspec"
+        ) from None
 
 
-def _call_by_name(function: Callable[..., Any], shape: Shape) -> Call:
-    readers = {p.name: reader_of(shape.hint(p)) for p in shape.fields}
-    required = frozenset(p.name for p in shape.fields if _is_required(p))
-    fields = _AnyField(readers) if shape.takes_any_field else readers
-    only = shape.fields[0].name if len(required) <= 1 and _takes_bare_value(shape) else None
+def _filled(
+    function: Callable[..., Any],
+    parameters: list[Parameter],
+    forms: dict[str, Form],
+    hinted: set[str],
+    body: str | None,
+) -> tuple[Call, Schema]:
+    """The call, and the schema of its bodies."""
+    first, *rest = parameters
+    form = forms[first.name]
+    by_position = (*_POSITIONAL, Parameter.VAR_POSITIONAL)
+    takes_one = first.kind in by_position and not any(map(_is_required, rest))
+    if body == "whole" and not takes_one:
+        raise TypeError('body="whole" needs a function that one positional argument is enough for')
+    fields = [p for p in parameters if p.kind not in _VARIADIC]
+    takes_others = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
+    is_only = len(fields) == 1 and not takes_others
+    if takes_one and body != "fields":
+        has_no_name = first.kind in (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL)
+        is_request = first.name not in hinted or first.name in REQUEST
+        if body or has_no_name or is_request or (is_only and form.admits_objects):
+            return _calling_with_whole(function, form), form.schema
+    _refuse_positional_only(fields)
+    alone = first.name if takes_one or (is_only and not form.admits_objects) else None
+    by_name = ByName(
+        {p.name: forms[p.name] for p in fields},
+        [p.name for p in fields if _is_required(p)],
+        takes_others,
+        alone=None if body == "fields" else alone,
+        may_be_whole=takes_one and form.admits_objects and body != "fields",
+    )
+    return _calling_by_name(function, by_name.reader()), by_name.schema()
 
+
+def _is_required(parameter: Parameter) -> bool:
+    return parameter.default is Parameter.empty and parameter.kind not in _VARIADIC
+
+
+def _refuse_positional_only(fields: list[Parameter]) -> None:
+    for p in fields:
+        if p.kind is Parameter.POSITIONAL_ONLY:
+            raise TypeError(
+                f"its parameter {p.name!r} is positional-only, and to be filled by name; take the "
+                "`/` out of its signature"
+            )
+
+
+_NOTHING: Schema = {"type": ["object", "null"], "maxProperties": 0}
+
+
+def _calling_with_nothing(function: Callable[[], Any]) -> Call:
     def call(body: Any) -> Any:
-        if only is not None and type(body) is not dict and body is not None:
-            return function(**{only: readers[only](body, only)})
-        return function(**read_fields(fields, required, {} if body is None else body, ""))
+        if body is not None and body != {}:
+            wanted = "null or {}, since the function takes no parameters"
+            raise mismatch(wanted, body).refusal()
+        return function()
 
     return call
 
 
-class _AnyField(dict[str, Reader]):
-    """Readers for a function with ``**kwargs``: what it does not name passes as it is."""
+def _calling_with_whole(function: Call, form: Form) -> Call:
+    if form.type is Any:
+        return function
+    read = form.reader()
 
-    def __contains__(self, name: object) -> bool:
-        return True
+    def call(body: Any) -> Any:
+        try:
+            argument = read(body)
+        except Misfit as misfit:
+            raise misfit.refusal() from None
+        return function(argument)
 
-    def __missing__(self, name: str) -> Reader:
-        return lambda value, path: value
-
-
-def _takes_bare_value(shape: Shape) -> bool:
-    """Whether a body that is no object can only mean the first parameter."""
-    first = shape.parameters[0]
-    return first.kind in _POSITIONAL and not any(map(_is_required, shape.parameters[1:]))
-
-
-def _is_required(parameter: Parameter) -> bool:
-    return parameter.default is inspect.Parameter.empty and parameter.kind not in _VARIADIC
+    return call
 
 
-def _is_scalar(hint: Any) -> bool:
-    """Whether no JSON array or object could be meant by `hint`."""
-    origin = typing.get_origin(hint)
-    if origin in UNIONS:
-        return all(map(_is_scalar, typing.get_args(hint)))
-    return origin is Literal or any(hint is scalar for scalar in _SCALARS)
+def _calling_by_name(function: Callable[..., Any], read: Read) -> Call:
+    def call(body: Any) -> Any:
+        try:
+            arguments = read(body)
+        except Misfit as misfit:
+            raise misfit.refusal() from None
+        return function(**arguments)
+
+    return call

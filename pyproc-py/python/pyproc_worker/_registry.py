@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import warnings
+from types import FunctionType
 
 from pyproc_worker._cancel import CANCEL_EVENT
-from pyproc_worker._simple import first_line, takes_whole_body
+from pyproc_worker._simple import first_line, of_objects, takes_a_dict, takes_whole_body
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, TypeVar, overload
+    from types import FrameType
+    from typing import Any, Callable, Literal, TypeVar, overload
 
     from pyproc_worker._cancel import Call
 
     Function = TypeVar("Function", bound=Callable[..., Any])
+    Body = Literal["whole", "fields"]
 
 RESERVED = "pyproc."
 
@@ -23,7 +27,9 @@ RESERVED = "pyproc."
 class Exposed:
     """What is exposed under one name: the same object also when the function is replaced."""
 
-    __slots__ = ("call", "cancellable", "concurrent", "function", "name", "quick")
+    __slots__ = (
+        "_pending", "call", "cancellable", "concurrent", "function", "name", "quick", "schema",
+    )  # fmt: skip
 
     function: Callable[..., Any]
 
@@ -39,38 +45,89 @@ class Exposed:
     quick: bool
     """The last call was so short that others' answers may wait for it."""
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
-        self.name = name
-        self.replace(function)
+    _pending: tuple[Body | None, dict[str, Any]] | None
+    """What the function was exposed with, if a hint of it could not be evaluated then."""
 
-    def replace(self, function: Callable[..., Any]) -> None:
-        """Puts another function in the place of the one before."""
+    schema: dict[str, Any]
+    """Of the bodies that it takes."""
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        body: Body | None = None,
+        names: dict[str, Any] = {},  # noqa: B006
+    ) -> None:
+        self.name = name
+        self.replace(function, body, names)
+
+    def replace(
+        self,
+        function: Callable[..., Any],
+        body: Body | None = None,
+        names: dict[str, Any] = {},  # noqa: B006
+    ) -> None:
+        """Puts another function in the place of the one before.
+
+        Raises `TypeError`, and leaves that there, if no body can fill the function's parameters.
+        """
+        self._pending = None
+        if body != "fields" and takes_whole_body(function):
+            self.call, self.schema = function, {}
+            self.concurrent = self.cancellable = False
+        elif body != "fields" and takes_a_dict(function):
+            self.call, self.schema = of_objects(function), {"type": "object"}
+            self.concurrent = self.cancellable = False
+        else:
+            self._plan(function, body, names)
         self.function = function
         self.quick = False
-        if takes_whole_body(function):
-            self.call, self.concurrent, self.cancellable = function, False, False
-            return
-        from pyproc_worker._hints import signature_of  # not before: it is large
 
-        signature = signature_of(function)
-        self.call = self._plan_and_call
-        self.concurrent = _is_coroutine_function(function)
-        self.cancellable = signature is not None and CANCEL_EVENT in signature.parameters
+    def complete(self) -> None:
+        """Settles the hints that could not be evaluated when the function was exposed."""
+        if self._pending is not None:
+            self._plan(self.function, *self._pending, is_final=True)
 
     @property
     def doc(self) -> str:
         """The first line of the documentation, or nothing."""
-        if takes_whole_body(self.function):
+        if type(self.function) is FunctionType:
             return first_line(self.function.__doc__)
         from inspect import getdoc
 
         return first_line(getdoc(self.function))
 
-    def _plan_and_call(self, body: Any) -> Any:
+    def _plan(
+        self,
+        function: Callable[..., Any],
+        body: Body | None,
+        names: dict[str, Any],
+        is_final: bool = False,
+    ) -> None:
+        from pyproc_worker._hints import signature_of  # not before: it is large
         from pyproc_worker._parameters import plan
 
-        # Not at exposure, when hints may still name classes that the script defines later.
-        self.call = plan(self.function)
+        try:
+            planned = plan(function, body, names)
+        except TypeError as error:
+            raise TypeError(f"cannot expose {self.name!r}: {error}") from error
+        self.call, self.schema = planned.call, planned.schema
+        self._pending = None
+        if is_final:
+            for hint in planned.unresolved:
+                warnings.warn(
+                    f"{self.name!r}: the hint {hint} cannot be evaluated: any value passes there",
+                    stacklevel=3,
+                )
+        elif planned.unresolved:
+            # The script may define later what they name.
+            self.call, self._pending = self._complete_and_call, (body, names)
+        signature = signature_of(function)
+        self.concurrent = _is_coroutine_function(function)
+        self.cancellable = signature is not None and CANCEL_EVENT in signature.parameters
+
+    def _complete_and_call(self, body: Any) -> Any:
+        self.complete()
         return self.call(body)
 
 
@@ -82,31 +139,31 @@ if TYPE_CHECKING:
     @overload
     def expose(function: Function) -> Function: ...
     @overload
-    def expose(*, name: str | None = None) -> Callable[[Function], Function]: ...
+    def expose(
+        *, name: str | None = None, body: Body | None = None
+    ) -> Callable[[Function], Function]: ...
 
 
 def expose(
-    function: Function | None = None, *, name: str | None = None
+    function: Function | None = None, *, name: str | None = None, body: Body | None = None
 ) -> Function | Callable[[Function], Function]:
     """Lets clients call a function; use as ``@expose`` or ``@expose(name="other")``.
 
     The function is returned unchanged. How the request's body reaches its parameters:
 
     1. No parameters: it is called with nothing; the body must be null or ``{}``.
-    2. If it can be called with one positional argument, it gets the whole body as that, whatever
-       it is: ``def f(req)``, ``def f(data: dict, verbose=False)``. If that parameter's
-       type hint is a dataclass, the dataclass is built from the body.
-    3. Otherwise the body is an object whose fields fill the parameters by name. So it is with
-       two or more parameters without defaults, with keyword-only parameters,
-       and when the first parameter's type hint is int, float, str, bool, None, a Literal,
-       or a union of these (but not if it is positional-only or named ``req`` or ``request``):
-       ``def f(text: str, limit: int = 10)``. If no more than that first parameter is needed,
-       a body that is neither an object nor null is taken for its value.
+    2. It can be called with one positional argument, and its first parameter has no hint, or is
+       named ``req`` or ``request``: that gets the whole body.
+    3. It has exactly one parameter: if that may be an object (a dict, a dataclass, a model, Any),
+       it gets the whole body: ``def f(data: dict)``. Else it is a field of the body, or the body
+       itself: ``def f(texts: list[str])`` takes ``{"texts": ["a"]}`` and ``["a"]``.
+    4. It has several: the fields of the body fill them by name. A body that is no object fills the
+       first one, if the others have defaults; so does an object none of whose keys names a
+       parameter, if the first one may be an object.
 
-    Fields that are missing, unknown, or not of the hinted type raise `InvalidRequest`. Hints
-    that are checked: int, float (takes integers too), str, bool, None, list, dict, tuple, set,
-    Optional, Union, Literal, dataclasses, and TypedDict as an object. Other hints let any
-    value pass. ``**kwargs`` takes all other fields as they are.
+    ``body="whole"`` or ``body="fields"`` says which of these is meant. Whatever does not fit its
+    hint raises `InvalidRequest`, which names the field; so do missing and unknown fields.
+    ``**kwargs`` takes all other fields as they are. Hints need msgspec, but for dict, list and Any.
 
     A parameter ``cancel_event`` gets a `threading.Event` that is set when the client cancels the
     request, or leaves. The function may then stop and return or raise what it likes.
@@ -114,61 +171,51 @@ def expose(
     ``async def`` functions run concurrently, on one event loop in a thread of its own, beside the
     plain functions. When the client cancels a request, or leaves, its task is cancelled.
 
-    Raises `ValueError` for a name that begins with ``pyproc.`` and `TypeError` for what cannot
-    be called by name, or is a generator function. A second function of the same name
-    replaces the first, with a warning.
+    Raises `ValueError` for a name that begins with ``pyproc.``. Raises `TypeError`, with the
+    reason, for what no body can fill, a hint that no JSON value fits, and generator functions. A
+    hint that cannot be evaluated lets any value pass, with a warning when the worker starts: until
+    then a script may define what it names. A second function of the same name replaces the first,
+    with a warning.
     """
+    names = _names_of(sys._getframe(1))
     if function is None:
-        return functools.partial(_expose_as, name)
-    return _expose_as(name, function)
+        return functools.partial(_expose_as, name, body, names)
+    return _expose_as(name, body, names, function)
 
 
-def _expose_as(name: str | None, function: Function) -> Function:
+def _names_of(frame: FrameType) -> dict[str, Any]:
+    """The names in the function around an exposed one, which its hints may use."""
+    return {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
+
+
+def _expose_as(
+    name: str | None, body: Body | None, names: dict[str, Any], function: Function
+) -> Function:
     name = name or getattr(function, "__name__", None)
     if not isinstance(name, str) or not callable(function):
         raise TypeError(f"cannot expose {function!r}: it needs to be callable and to have a name")
+    if body not in (None, "whole", "fields"):
+        raise TypeError(f'cannot expose {name!r}: body is {body!r}; it may be "whole" or "fields"')
     _refuse_unsupported(name, function)
     if name.startswith(RESERVED):
         raise ValueError(f"cannot expose {name!r}: names that begin with {RESERVED!r} are reserved")
     known = functions.get(name)
     if known is None:
-        functions[name] = Exposed(name, function)
+        functions[name] = Exposed(name, function, body, names)
         return function
     if not _is_same(known.function, function):
         warnings.warn(f"{name!r} was exposed already; it is replaced", stacklevel=3)
-    known.replace(function)
+    known.replace(function, body, names)
     return function
 
 
 def _refuse_unsupported(name: str, function: Callable[..., Any]) -> None:
-    if takes_whole_body(function):
+    if takes_whole_body(function) or takes_a_dict(function):
         return
     import inspect
 
     if _is(inspect.isgeneratorfunction, function) or _is(inspect.isasyncgenfunction, function):
         raise TypeError(f"generator functions are not supported yet: make {name!r} return a list")
-    _refuse_positional_only(name, function)
-
-
-def _refuse_positional_only(name: str, function: Callable[..., Any]) -> None:
-    """Several parameters are filled by name, which no positional-only one can be."""
-    from inspect import Parameter
-
-    from pyproc_worker._hints import signature_of
-
-    signature = signature_of(function)
-    if signature is None:
-        return
-    variadic = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    parameters = [p for p in signature.parameters.values() if p.kind not in variadic]
-    required = [p for p in parameters if p.default is Parameter.empty and p.name != CANCEL_EVENT]
-    by_name = required if len(required) > 1 else []
-    for p in by_name + [p for p in parameters if p.name == CANCEL_EVENT]:
-        if p.kind is Parameter.POSITIONAL_ONLY:
-            raise TypeError(
-                f"cannot expose {name!r}: its parameter {p.name!r} is positional-only, and to be "
-                "filled by name; take the `/` out of its signature"
-            )
 
 
 def _is_coroutine_function(function: Callable[..., Any]) -> bool:

@@ -13,6 +13,7 @@ from importlib import import_module
 from pyproc_worker import _log, _unpatched, _wrapped
 from pyproc_worker._forwarding import Forwarding
 from pyproc_worker._listener import listening
+from pyproc_worker._registry import functions
 from pyproc_worker._settings import Settings, codec_of_type
 from pyproc_worker._termination import Termination
 
@@ -93,6 +94,8 @@ def _start(
     settings.preferred_codec = codec_of_type(wanted)
     serve, description = _choose_core(settings)
     _set_up_output(settings.log_level)
+    for exposed in list(functions.values()):
+        exposed.complete()
     listener = resources.enter_context(listening(path, settings.socket_mode))
     termination = resources.enter_context(Termination())
     resources.enter_context(_wrapped.watching(settings, termination))

@@ -1,0 +1,207 @@
+"""Forms of arrays and objects that are no classes."""
+
+import collections
+import collections.abc
+import re
+import typing
+from typing import Any, Callable, Optional
+
+from pyproc_worker._forms import Form, Forms, Schema, Unsupported, anything, reader_when_needed
+from pyproc_worker._hints import Scope
+from pyproc_worker._misfit import Misfit, invalid
+from pyproc_worker._reading import DICT_OF_TEXTS, Read, own_type
+
+
+def container(forms: Forms, hint: Any, scope: Scope, place: str) -> Optional[Form]:
+    """The form of a list, a tuple, a dict, and their kin; None for other hints."""
+    origin = typing.get_origin(hint) or hint
+    arguments = [forms.of(item, scope, place) for item in _arguments(hint) if origin in _MADE]
+    if origin is tuple:
+        return _tuple(hint, arguments)
+    if origin in _ARRAYS:
+        return _array(origin, arguments, place)
+    return _mapping(origin, arguments, place) if origin in _MAPPINGS else None
+
+
+def _arguments(hint: Any) -> tuple[Any, ...]:
+    arguments = typing.get_args(hint)
+    return tuple(item for item in arguments if item is not ... and item != ())
+
+
+# Arrays
+
+_ARRAYS: dict[Any, tuple[Any, Optional[Callable[[Any], Any]]]] = {
+    list: (list, None),
+    set: (set, None),
+    frozenset: (frozenset, None),
+    collections.deque: (list, collections.deque),
+    collections.abc.Sequence: (list, None),
+    collections.abc.MutableSequence: (list, None),
+    collections.abc.Collection: (list, None),
+    collections.abc.Iterable: (list, None),
+    collections.abc.Set: (set, None),
+    collections.abc.MutableSet: (set, None),
+}
+"""What msgspec makes of arrays, and what is made of that."""
+
+
+def _array(origin: Any, arguments: list[Form], place: str) -> Form:
+    if origin is list and not arguments:
+        return Form(list, {"type": "array"}, "array", is_hashable=False)
+    (item,) = arguments or [anything()]
+    base, make = _ARRAYS[origin]
+    if base is not list and not item.is_hashable:
+        raise Unsupported(f"{place} wants a set of what no set can hold")
+    schema: Schema = {"type": "array"}
+    if item.schema:
+        schema["items"] = item.schema
+    elif base is not list:
+        schema["items"] = {"not": {"type": ["array", "object"]}}
+    kind = base[item.type]
+    if make is not None:
+        kind = own_type(origin.__name__, _then(make, kind))
+    is_hashable = base is frozenset
+    return Form(kind, schema, "array", is_hashable=is_hashable, is_lossy=item.is_lossy)
+
+
+def _then(make: Callable[[Any], Any], kind: Any) -> Read:
+    read = reader_when_needed(kind)
+    return lambda value: make(read(value))
+
+
+def _tuple(hint: Any, arguments: list[Form]) -> Form:
+    is_bare = hint is tuple or hint is typing.Tuple  # noqa: UP006
+    if not is_bare and ... not in typing.get_args(hint):
+        return tuple_form(arguments, len(arguments))
+    (item,) = arguments or [anything()]
+    return Form(
+        tuple[item.type, ...],  # type: ignore[name-defined]
+        {"type": "array", **({"items": item.schema} if item.schema else {})},
+        "array",
+        is_hashable=item.is_hashable,
+        is_lossy=item.is_lossy,
+    )
+
+
+def tuple_form(items: list[Form], least: int) -> Form:
+    """An array of these items, of which the first `least` must be there."""
+    schema: Schema = {"type": "array", "minItems": least, "maxItems": len(items)}
+    if items:
+        schema["prefixItems"] = [item.schema for item in items]
+    return Form(
+        tuple[tuple(item.type for item in items)],  # type: ignore[misc]
+        schema,
+        "array",
+        is_hashable=all(item.is_hashable for item in items),
+        is_lossy=any(item.is_lossy for item in items),
+    )
+
+
+# Objects
+
+_MAPPINGS: dict[Any, Any] = {
+    dict: None,
+    collections.abc.Mapping: None,
+    collections.abc.MutableMapping: None,
+    collections.OrderedDict: collections.OrderedDict,
+    collections.defaultdict: collections.defaultdict,
+    collections.Counter: collections.Counter,
+}
+"""What is made of a dict."""
+
+_MADE = {tuple, *_ARRAYS, *_MAPPINGS}
+
+_DEFAULTS = (bool, int, float, str, list, dict, set)
+
+
+def _mapping(origin: Any, arguments: list[Form], place: str) -> Form:
+    if origin is collections.Counter:
+        arguments = [*(arguments or [anything()]), Form(int, {"type": "integer"}, "integer")]
+    key, value = arguments or [anything(), anything()]
+    make = _MAPPINGS[origin]
+    if make is collections.defaultdict:
+        base = typing.get_origin(value.type) or value.type
+        factory = base if base in _DEFAULTS else None
+        make = lambda items: collections.defaultdict(factory, items)  # noqa: E731
+    kind, names = _dict(key, value, place)
+    if make is not None:
+        kind = own_type(origin.__name__, _then(make, kind))
+    schema: Schema = {"type": "object"}
+    if names:
+        schema["propertyNames"] = names
+    if value.schema:
+        schema["additionalProperties"] = value.schema
+    return Form(kind, schema, "object", is_hashable=False, is_lossy=value.is_lossy)
+
+
+def _dict(key: Form, value: Form, place: str) -> tuple[Any, Schema]:
+    """The type of a dict, and the schema of its keys."""
+    if key.type is Any and value.type is Any:
+        return dict, {}
+    if key.type is str and value.type is Any:
+        return DICT_OF_TEXTS, {}
+    if key.type in (str, Any):
+        return dict[key.type, value.type], {}  # type: ignore[name-defined]
+    if not key.is_hashable or key.kinds <= {"array", "object"}:
+        raise Unsupported(f"{place} wants keys that no JSON object has")
+    read_key = reader_when_needed(key.type)
+    read_values = reader_when_needed(dict[Any, value.type])  # type: ignore[name-defined]
+
+    def read(items: Any) -> Any:
+        values = read_values(items)
+        keys = {name: _key(read_key, name) for name in values}
+        found = {keys[name]: item for name, item in values.items()}
+        if len(found) < len(values):
+            raise invalid("two of its keys are the same")
+        return found
+
+    return own_type("dict", read), _key_schema(key)
+
+
+_INTEGER = r"^(0|-?[1-9][0-9]*)$"
+_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
+_WORDS = {"null": None, "true": True, "false": False}
+
+
+def _key(read: Read, name: Any) -> Any:
+    """A key: of the text itself, or of the value that the text spells."""
+    candidates = [name]
+    if type(name) is str:
+        if name in _WORDS:
+            candidates.append(_WORDS[name])
+        elif re.match(_INTEGER, name):
+            candidates.append(int(name))
+        elif re.match(_NUMBER, name):
+            candidates.append(float(name))
+    misfit = None
+    for candidate in candidates:
+        try:
+            return read(candidate)
+        except Misfit as error:
+            misfit = misfit or error
+    assert misfit is not None
+    raise Misfit(f" has the key {name!r}, which{misfit.after}")
+
+
+def _key_schema(key: Form) -> Schema:
+    if "enum" in key.schema:
+        return {"enum": [_spelled(value) for value in key.schema["enum"]]}
+    if key.kinds == {"string"}:
+        return key.schema
+    if "string" in key.kinds:
+        return {}
+    spellings: dict[str, Schema] = {
+        "integer": {"pattern": _INTEGER},
+        "number": {"pattern": _NUMBER},
+        "boolean": {"enum": ["true", "false"]},
+        "null": {"enum": ["null"]},
+    }
+    schemas = [schema for kind, schema in spellings.items() if kind in key.kinds]
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+
+def _spelled(value: Any) -> str:
+    for word, meant in _WORDS.items():
+        if value is meant:
+            return word
+    return str(value)

@@ -1,0 +1,435 @@
+"""What a function gets is what its author wrote: in workers of both cores."""
+
+import dataclasses
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import pytest
+from pyproc_worker import InvalidRequest, _registry, expose
+
+SCRIPT = """
+import dataclasses, enum, functools
+from typing import Dict, Generic, List, Literal, NewType, Optional, TypeVar, Union
+
+T = TypeVar("T")
+UserId = NewType("UserId", int)
+
+class Color(enum.Enum):
+    RED = "red"
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+@dataclasses.dataclass
+class Page(Generic[T]):
+    items: List[T]
+
+@dataclasses.dataclass
+class Base:
+    point: Point
+
+@dataclasses.dataclass
+class Derived(Base):
+    extra: "NoSuchName" = None
+
+@dataclasses.dataclass
+class Scaled:
+    a: int
+    by: dataclasses.InitVar[int] = 1
+    def __post_init__(self, by):
+        self.a *= by
+
+@expose
+def length(texts: List[str]) -> int:
+    return len(texts)
+
+@expose
+def knn(vectors: List[List[float]], k: int = 5):
+    return {"n": len(vectors), "k": k}
+
+@expose
+def describe(data: dict, verbose=False):
+    return {"keys": len(data), "verbose": verbose}
+
+@expose
+def optional(p: Optional[Point] = None):
+    return repr(p)
+
+@expose
+def many(ps: List[Point]):
+    return repr(ps)
+
+@expose
+def table(t: Dict[str, int]):
+    return repr(t)
+
+@expose
+def union(x: Union[float, int]):
+    return repr(x)
+
+@expose
+def new_type(user: UserId, limit: int = 3):
+    return repr((user, limit))
+
+@expose
+def generic(page: Page[Point]):
+    return repr(page)
+
+@expose
+def derived(d: Derived):
+    return repr(d)
+
+@expose
+def init_var(s: Scaled):
+    return repr(s)
+
+@expose
+def literal(c: Literal[Color.RED]):
+    return repr(c)
+
+def with_db(f):
+    @functools.wraps(f)
+    def wrapper(req):
+        return f(req, "db")
+    return wrapper
+
+@expose
+@with_db
+def stored(req, db):
+    return [req, db]
+
+@expose
+async def concurrent(texts: List[str], point: Point = Point(0)):
+    return [len(texts), repr(point)]
+"""
+
+ANSWERS = [
+    ("length", {"texts": ["a", "b", "c"]}, 3),
+    ("length", ["a", "b", "c"], 3),
+    ("knn", {"vectors": [[1.0], [2.0], [3.0]], "k": 3}, {"n": 3, "k": 3}),
+    ("describe", {"data": {"a": 1}, "verbose": True}, {"keys": 1, "verbose": True}),
+    ("describe", {"a": 1}, {"keys": 1, "verbose": False}),
+    ("optional", {"x": 1}, "Point(x=1)"),
+    ("optional", None, "None"),
+    ("many", [{"x": 1}], "[Point(x=1)]"),
+    ("union", 9007199254740993, "9007199254740993"),
+    ("new_type", {"user": 5, "limit": 1}, "(5, 1)"),
+    ("generic", {"items": [{"x": 1}]}, "Page(items=[Point(x=1)])"),
+    ("derived", {"point": {"x": 1}}, "Derived(point=Point(x=1), extra=None)"),
+    ("init_var", {"a": 1, "by": 2}, "Scaled(a=2)"),
+    ("literal", "red", "<Color.RED: 'red'>"),
+    ("stored", {"a": 1}, [{"a": 1}, "db"]),
+    ("concurrent", {"texts": ["a"], "point": {"x": 1}}, [1, "Point(x=1)"]),
+]
+
+REFUSALS = [
+    ("length", "hello", "field 'texts' must be an array, not a string"),
+    ("optional", {"x": "no"}, "field 'x' must be an integer, not a string"),
+    ("many", {"a": 1}, "missing field 'ps'"),
+    ("many", [{"x": 1}, {"x": None}], "field 'ps[1].x' must be an integer, not null"),
+    ("table", {"a": "b"}, "field 'a' must be an integer, not a string"),
+    ("literal", "blue", "field 'c' must be one of 'red'"),
+    ("concurrent", {"texts": "a"}, "field 'texts' must be an array, not a string"),
+]
+
+
+def test_the_small_inputs_that_failed_once(start):
+    worker = start(SCRIPT)
+    worker.wait_for_log("'derived': the hint 'NoSuchName' of Derived.extra cannot be evaluated")
+    client = worker.introduced()
+    for number, (name, body, wanted) in enumerate(ANSWERS, 2):
+        answer = client.call(name, body, id=number)
+        assert answer.get("body") == wanted, (name, answer)
+    for number, (name, body, message) in enumerate(REFUSALS, 100):
+        answer = client.call(name, body, id=number)
+        assert answer["error"] == message
+        assert answer["headers"]["pyproc-error-type"].endswith("InvalidRequest")
+
+
+# Hints of one file
+
+
+@pytest.fixture
+def functions(monkeypatch):
+    monkeypatch.setattr(_registry, "functions", {})
+    return _registry.functions
+
+
+@pytest.fixture
+def call(functions):
+    """Calls a function that `expose` has just taken."""
+
+    def call(body):
+        (exposed,) = functions.values()
+        return exposed.call(body)
+
+    return call
+
+
+def run(code, **names):
+    exec(textwrap.dedent(code), {"expose": expose, "__name__": __name__, **names})
+
+
+def test_classes_made_inside_functions_are_found_by_their_names(call):
+    @dataclasses.dataclass
+    class Inner:
+        x: int
+
+    @dataclasses.dataclass
+    class Outer:
+        inner: "Inner"
+
+    @expose
+    def f(outer: "Outer"):
+        return outer
+
+    assert call({"inner": {"x": 1}}) == Outer(Inner(1))
+
+
+def test_a_dataclass_is_built_by_its_own_constructor(call):
+    @dataclasses.dataclass
+    class Written:
+        x: int
+        doubled: int = dataclasses.field(init=False)
+
+        def __init__(self, x: str, *, more: float = 0.5):
+            self.x = int(x)
+            self.doubled = self.x * 2
+            self.more = more
+
+    @expose
+    def f(it: Written):
+        return it.x, it.doubled, it.more
+
+    assert call({"x": "4"}) == (4, 8, 0.5)
+    with pytest.raises(InvalidRequest, match="field 'x' must be a string"):
+        call({"x": 4})
+    with pytest.raises(InvalidRequest, match="unknown field 'doubled'"):
+        call({"x": "4", "doubled": 1})
+
+
+def test_what_a_dataclass_checks_itself_is_an_invalid_request(call):
+    @dataclasses.dataclass
+    class Range:
+        low: int
+        high: int
+
+        def __post_init__(self):
+            if self.low > self.high:
+                raise ValueError("low exceeds high")
+
+    @expose
+    def f(ranges: "list[Range]"):
+        return ranges
+
+    with pytest.raises(InvalidRequest, match=r"field 'ranges\[1\]' is not valid: low exceeds high"):
+        call([{"low": 1, "high": 2}, {"low": 2, "high": 1}])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type statements")
+def test_type_statements_and_their_recursion(call, functions):
+    run(
+        """
+        type Json = dict[str, Json] | list[Json] | int | None
+        type Pair[T] = tuple[T, T]
+
+        @expose
+        def f[T: int](tree: Json, pair: Pair[float], number: T):
+            return tree, pair, number
+        """
+    )
+    body = {"tree": {"a": [1, {"b": None}]}, "pair": [1, 2], "number": 3}
+    assert call(body) == (body["tree"], (1.0, 2.0), 3)
+    with pytest.raises(InvalidRequest, match=r"field 'tree.a\[0\]'"):
+        call({**body, "tree": {"a": ["text"]}})
+    assert "Json" in functions["f"].schema["$defs"]
+
+
+def test_a_union_that_refers_to_itself_by_name(call):
+    run(
+        """
+        from typing import Dict, List, Union
+        Json = Union[Dict[str, "Json"], List["Json"], int, None]
+
+        @expose
+        def f(*, tree: Json):
+            return tree
+        """
+    )
+    body = {"tree": {"a": [1, {"b": None}]}}
+    assert call(body) == body["tree"]
+    with pytest.raises(InvalidRequest, match="field 'tree"):
+        call({"tree": {"a": ["text"]}})
+
+
+def test_attrs_classes_are_built_by_their_constructor(call):
+    attrs = pytest.importorskip("attrs")
+
+    @attrs.define
+    class Point:
+        x: int = attrs.field()
+        _hidden: float = 0.5
+
+        @x.validator
+        def positive(self, attribute, value):
+            if value < 0:
+                raise ValueError("x must not be negative")
+
+    @expose
+    def f(points: "list[Point]"):
+        return points
+
+    assert call([{"x": 1, "hidden": 2}]) == [Point(1, 2.0)]
+    for body in ([{"x": -1}], [{"x": "1"}], [{"x": 1, "y": 2}]):
+        with pytest.raises(InvalidRequest, match=r"ps?oints\[0\]"):
+            call(body)
+
+
+def test_structs_of_msgspec_within_our_containers(call):
+    import msgspec
+
+    class Point(msgspec.Struct, forbid_unknown_fields=True):
+        x: int
+
+    @expose
+    def f(points: "dict[str, Point]", k: int = 0):
+        return points
+
+    assert call({"points": {"a": {"x": 1}}}) == {"a": Point(1)}
+    for body in ({"a": {"x": "1"}}, {"a": {"x": 1, "y": 1}}):
+        with pytest.raises(InvalidRequest, match=r"field 'points\.a"):
+            call({"points": body})
+
+
+def test_models_of_pydantic_alone_and_within_our_containers(call, functions):
+    pydantic = pytest.importorskip("pydantic")
+    from typing import Annotated, Dict, List
+
+    class Item(pydantic.BaseModel):
+        name: str
+        price: Annotated[float, pydantic.Field(gt=0)]
+
+    class Order(pydantic.BaseModel):
+        items: List[Item]
+
+    @expose
+    def f(order: Order):
+        return order
+
+    assert call({"items": [{"name": "a", "price": 1}]}).items == [Item(name="a", price=1.0)]
+    with pytest.raises(
+        InvalidRequest, match=r"field 'items\[0\].price' is not valid: Input should be greater"
+    ):
+        call({"items": [{"name": "a", "price": 0}]})
+    assert functions["f"].schema["$defs"]["Item"]["properties"]["price"]["exclusiveMinimum"] == 0
+    functions.clear()
+
+    @expose
+    def g(orders: Dict[str, Order], k: Annotated[int, pydantic.Field(ge=1)] = 1):
+        return orders["a"].items, k
+
+    assert call({"orders": {"a": {"items": []}}, "k": 2}) == ([], 2)
+    with pytest.raises(InvalidRequest, match=r"field 'orders.a.items' is not valid"):
+        call({"orders": {"a": {"items": 1}}})
+    with pytest.raises(InvalidRequest, match=r"field 'k' is not valid"):
+        call({"orders": {}, "k": "2"})
+
+
+@pytest.mark.parametrize(
+    ("hint", "reason"),
+    [
+        ("complex", "complex"),
+        ("Callable[[int], int]", "Callable"),
+        ("Set[List[int]]", "a set of what no set can hold"),
+        ("Dict[Tuple[int, int], str]", "keys that no JSON object has"),
+        ("Odd", "has the choice"),
+        ("List[Range]", "Range"),
+    ],
+)
+def test_what_no_json_value_can_be_is_refused_when_exposed(functions, hint, reason):
+    with pytest.raises(TypeError, match=r"cannot expose 'f': .*" + reason):
+        run(
+            f"""
+            import enum
+            from typing import Callable, Dict, List, Set, Tuple
+            class Range: pass
+            class Odd(enum.Enum):
+                ONE = object()
+            @expose
+            def f(a: {hint}, b=1): pass
+            """
+        )
+    assert functions == {}
+
+
+def test_a_hint_that_cannot_be_evaluated_is_a_warning_once_the_worker_starts(functions):
+    @expose
+    def f(point: "NoSuch", n: int):  # noqa: F821
+        return point, n
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        functions["f"].complete()
+        functions["f"].complete()
+    (warning,) = caught
+    assert "the hint 'NoSuch' of its parameter 'point' cannot be evaluated" in str(warning.message)
+    assert functions["f"].call({"point": "anything", "n": 1}) == ("anything", 1)
+    with pytest.raises(InvalidRequest, match="field 'n'"):
+        functions["f"].call({"point": 1, "n": "1"})
+
+
+def test_keys_that_become_the_same_are_refused(call):
+    @expose
+    def f(table: "dict[float, int]"):
+        return table
+
+    assert call({"1": 1, "2.5": 2}) == {1.0: 1, 2.5: 2}
+    with pytest.raises(InvalidRequest, match="two of its keys are the same"):
+        call({"1": 1, "1.0": 2})
+
+
+def test_without_msgspec_calls_work_and_a_hint_that_needs_it_is_refused():
+    script = """
+        import sys
+        sys.modules["msgspec"] = None
+        from typing import Any, Dict
+        from pyproc_worker import expose, _registry
+
+        @expose
+        def add(a, b): return a + b
+        @expose
+        def given(data: Dict[str, Any], items: list, verbose=False): return [data, items]
+        call = {name: exposed.call for name, exposed in _registry.functions.items()}
+        print(call["add"]({"a": 1, "b": 2}), call["given"]({"data": {"a": 1}, "items": [2]}))
+        try:
+            call["given"]({"data": 1, "items": []})
+        except Exception as error:
+            print(error)
+        @expose
+        def length(texts: "list[str]"): pass
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True
+    )
+    assert result.stdout == "3 [{'a': 1}, [2]]\nfield 'data' must be an object, not an integer\n"
+    assert "cannot expose 'length': its hints need msgspec" in result.stderr
+    assert result.stderr.endswith("pip install msgspec\n")
+
+
+def test_the_native_core_loads_msgspec_only_for_hints_that_need_it(start, core):
+    if core == "python":
+        pytest.skip("its codec is msgspec's")
+    worker = start(
+        """
+        @expose
+        def loaded(req: dict) -> dict:
+            return {"loaded": "msgspec" in sys.modules, "inspect": "inspect" in sys.modules}
+        """
+    )
+    assert worker.introduced().call("loaded", {}, id=2)["body"] == {
+        "loaded": False,
+        "inspect": False,
+    }

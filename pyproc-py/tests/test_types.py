@@ -1,0 +1,296 @@
+"""What the schema of a hint admits is accepted, what it does not is refused, and what was accepted
+comes back equal: for random hints and random bodies."""
+
+import base64
+import dataclasses
+import datetime
+import decimal
+import enum
+import json
+import pathlib
+import re
+import uuid
+from typing import (
+    Annotated,
+    Any,
+    DefaultDict,
+    Dict,
+    FrozenSet,
+    Generic,
+    List,
+    Literal,
+    Mapping,
+    NamedTuple,
+    NewType,
+    Optional,
+    OrderedDict,
+    Sequence,
+    Set,
+    Tuple,
+    TypedDict,
+    TypeVar,
+    Union,
+)
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyproc_worker import InvalidRequest
+from pyproc_worker._codec import StandardCodec
+from pyproc_worker._parameters import plan
+
+annotated_types = pytest.importorskip("annotated_types")
+
+T = TypeVar("T")
+UserId = NewType("UserId", int)
+
+
+class Color(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+class Name(str):
+    pass
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: float = 0.0
+
+
+@dataclasses.dataclass
+class Tree:
+    name: str
+    children: List["Tree"] = dataclasses.field(default_factory=list)
+    at: Optional[Point] = None
+
+
+@dataclasses.dataclass
+class Page(Generic[T]):
+    items: List[T]
+
+
+@dataclasses.dataclass
+class PointPage(Page[Point]):
+    title: str = ""
+
+
+class Pair(NamedTuple):
+    key: str
+    value: Union[int, Point] = 0
+
+
+class Options(TypedDict, total=False):
+    limit: int
+    color: Color
+
+
+dates = st.sampled_from(["2026-01-02", "2026-02-30", "0001-01-01", "2026-1-2", "20260102", ""])
+moments = st.sampled_from(
+    ["2026-01-02T03:04:05", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05.25+02:00", "2026-01-02",
+     "2026-13-02T03:04:05", "2026-01-02T25:04:05", "now"]
+)  # fmt: skip
+times = st.sampled_from(["03:04:05", "03:04:05.5", "03:04:05Z", "24:00:00", "3:4"])
+durations = st.sampled_from(["P1D", "PT2.5S", "P1DT2H", "-P1D", "P0D", "P1Y", "P", "1D"])
+uuids = st.uuids().map(str) | st.sampled_from(["", "not a uuid"])
+decimals = st.sampled_from(["1", "1.50", "-0.1", "x", "1,5", 1.5, 2])
+bases = st.binary(max_size=4).map(lambda b: base64.b64encode(b).decode()) | st.just("a")
+small = st.integers(-3, 3) | st.sampled_from([2**53 + 1, 2**64, -(2**70)])
+texts = st.text(st.characters(codec="utf-8"), max_size=3)
+floats = st.floats(allow_nan=False, allow_infinity=False) | small
+
+LEAVES = [
+    (int, small), (float, floats), (str, texts), (bool, st.booleans()), (None, st.none()),
+    (bytes, bases), (bytearray, bases), (datetime.date, dates), (datetime.datetime, moments),
+    (datetime.time, times), (datetime.timedelta, durations), (uuid.UUID, uuids),
+    (decimal.Decimal, decimals), (pathlib.Path, st.sampled_from(["/tmp", "a/b"])),
+    (UserId, small), (Name, texts), (Color, st.sampled_from(["red", "blue", "green"])),
+    (Level, st.sampled_from([1, 2, 3])), (Literal["a", 1, True, None], st.sampled_from(["a", 1, True, None, 2])),
+    (Literal[Color.RED], st.sampled_from(["red", "blue"])),
+    (Annotated[int, annotated_types.Ge(0), annotated_types.Lt(3)], small),
+    (Annotated[str, annotated_types.Len(1, 2)], texts),
+]  # fmt: skip
+HASHABLE = [leaf for leaf in LEAVES if leaf[0] not in (bytearray, Annotated)]
+KEYS = [
+    leaf for leaf in LEAVES
+    if leaf[0] in (str, int, bool, UserId, Name, Color, datetime.date, uuid.UUID, Level)
+]  # fmt: skip
+
+anything = st.recursive(
+    st.none() | st.booleans() | small | floats | texts | dates | st.just("red"),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["x", "y", "name", "items", "limit", "1"]), inner, max_size=2
+        )
+    ),
+    max_leaves=4,
+)
+
+points = st.fixed_dictionaries({"x": small}, optional={"y": floats, "z": small})
+trees = st.deferred(
+    lambda: st.fixed_dictionaries(
+        {"name": texts}, optional={"children": st.lists(trees, max_size=1), "at": points}
+    )
+)
+CLASSES = [
+    (Point, points),
+    (Tree, trees),
+    (Page[Point], st.fixed_dictionaries({"items": st.lists(points, max_size=2)})),
+    (PointPage, st.fixed_dictionaries({"items": st.lists(points, max_size=2)}, optional={"title": texts})),
+    (Pair, st.tuples(texts, small | points).map(list) | st.tuples(texts).map(list)),
+    (Options, st.fixed_dictionaries({}, optional={"limit": small, "color": st.just("red"), "more": small})),
+    (Any, anything),
+    (dict, st.dictionaries(texts, small, max_size=2)),
+    (list, st.lists(small, max_size=2)),
+]  # fmt: skip
+
+
+def keyed(of, key, value):
+    """A mapping's hint, and bodies for it."""
+    names = key[1].map(lambda name: json.dumps(name) if type(name) in (int, bool) else name)
+    return of[key[0], value[0]], st.dictionaries(names, value[1], max_size=2)
+
+
+def larger(inner):
+    lists = [List, Sequence]
+    return st.one_of(
+        st.tuples(st.sampled_from(lists), inner).map(
+            lambda it: (it[0][it[1][0]], st.lists(it[1][1], max_size=2))
+        ),
+        st.tuples(st.sampled_from([Set, FrozenSet]), st.sampled_from(HASHABLE)).map(
+            lambda it: (it[0][it[1][0]], st.lists(it[1][1], max_size=2))
+        ),
+        inner.map(lambda it: (Tuple[it[0], ...], st.lists(it[1], max_size=2))),
+        st.tuples(inner, inner).map(
+            lambda it: (Tuple[it[0][0], it[1][0]], st.tuples(it[0][1], it[1][1]).map(list))
+        ),
+        st.tuples(
+            st.sampled_from([Dict, Mapping, DefaultDict, OrderedDict]), st.sampled_from(KEYS), inner
+        ).map(lambda it: keyed(*it)),
+        inner.map(lambda it: (Optional[it[0]], st.none() | it[1])),
+        st.tuples(inner, inner).map(
+            lambda it: (Union[it[0][0], it[1][0]], it[0][1] | it[1][1])
+        ),
+    )  # fmt: skip
+
+
+hints = st.recursive(st.sampled_from(LEAVES + CLASSES), larger, max_leaves=4)
+
+
+@st.composite
+def hints_with_bodies(draw):
+    hint, bodies = draw(hints)
+    return hint, draw(bodies | anything)
+
+
+# What the formats in schemas stand for here
+
+checker = jsonschema.FormatChecker(formats=())
+
+
+def check(name, pattern, read):
+    @checker.checks(name, ValueError)
+    def fits(value):
+        if not isinstance(value, str):
+            return True
+        if not re.fullmatch(pattern, value):
+            return False
+        read(value)
+        return True
+
+
+def moment(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00").replace(".25", ".250"))
+
+
+check("date", r"\d{4}-\d\d-\d\d", datetime.date.fromisoformat)
+check("date-time", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)?", moment)
+check("time", r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[-+]\d\d:\d\d)?", str)
+check("duration", r"-?P(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?(?<!P)", str)
+check("uuid", r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", str)
+check("decimal", r"-?\d+(\.\d+)?", str)
+
+
+def is_base64(validator, encoding, value, schema):
+    if isinstance(value, str) and not re.fullmatch(r"([\w+/]{4})*([\w+/]{2}==|[\w+/]{3}=)?", value):
+        yield jsonschema.ValidationError("no base64")
+
+
+types = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+    "integer",
+    lambda _, value: type(value) is int,  # as in draft 4: written without a fraction
+)
+Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator, {"contentEncoding": is_base64}, type_checker=types
+)
+
+
+def admits(schema, body):
+    return Validator(schema, format_checker=checker).is_valid(body)
+
+
+def function_of(**hints):
+    """Functions of one, two and more parameters with these hints."""
+    if len(hints) == 1:
+
+        def function(a):
+            return a
+    else:
+
+        def function(a, b=None):
+            return a, b
+
+    function.__annotations__.update(hints)
+    return function  # fmt: skip
+
+
+def run(planned, body):
+    try:
+        return True, planned.call(body)
+    except InvalidRequest:
+        return False, None
+
+
+encode = StandardCodec().encode
+
+bounded = settings(
+    max_examples=300,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+@bounded
+@given(hints_with_bodies())
+def test_the_schema_is_what_is_checked_and_values_come_back(drawn):
+    hint, body = drawn
+    planned = plan(function_of(a=hint), "fields")
+    body = {"a": body}
+    accepted, value = run(planned, body)
+    assert accepted == admits(planned.schema, body), planned.schema
+    if accepted:
+        again, came_back = run(planned, {"a": json.loads(encode(value))})
+        assert again
+        assert (type(came_back), came_back) == (type(value), value)
+
+
+@bounded
+@given(hints_with_bodies(), hints_with_bodies(), st.booleans(), st.data())
+def test_so_it_is_for_each_way_to_bind(first, second, has_two, data):
+    hints = {"a": first[0], "b": second[0]} if has_two else {"a": first[0]}
+    planned = plan(function_of(**hints))
+    fields = st.fixed_dictionaries(
+        {}, optional={"a": st.just(first[1]), "b": st.just(second[1]), "c": st.none()}
+    )
+    body = data.draw(fields | st.just(first[1]) | anything)
+    assert run(planned, body)[0] == admits(planned.schema, body), planned.schema
