@@ -8,6 +8,7 @@ use pyproc_protocol::v2::{Codec, Times};
 use pyproc_protocol::{AnswerFrame, EncodeError};
 
 use crate::connection::{CallBody, Form};
+use crate::ffi::Bounded;
 use crate::json::{self, Keys};
 use crate::package::Package;
 
@@ -77,20 +78,16 @@ pub(crate) fn success(
         Ok(frame) => frame,
         Err(error) => return Err(package.error(result.py(), "EncodeError", (error.to_string(),))),
     };
-    let start = out.len();
-    if let Err(error) = payload(package, codec, result, out) {
+    if let Err(error) = payload(package, codec, result, form.max_frame_size, out) {
         frame.abandon(out);
         return Err(error);
     }
-    let size = out.len() - start;
     frame.finish(form.max_frame_size, out).map_err(|error| {
-        let message = match error {
-            EncodeError::TooLarge { max } => format!(
-                "result: a frame of more than {size} bytes, longer than the maximum of {max}"
-            ),
-            other => other.to_string(),
-        };
-        package.error(result.py(), "EncodeError", (message,))
+        let py = result.py();
+        match error {
+            EncodeError::TooLarge { max } => json::too_large(py, max),
+            other => package.error(py, "EncodeError", (other.to_string(),)),
+        }
     })
 }
 
@@ -98,34 +95,26 @@ fn payload(
     package: &Package,
     codec: Codec,
     result: &Bound<'_, PyAny>,
+    maximum: usize,
     out: &mut Vec<u8>,
 ) -> PyResult<()> {
-    match codec {
-        Codec::MessagePack => {
-            out.extend_from_slice(package.encode_message_pack(result)?.as_bytes());
-            Ok(())
-        }
-        Codec::Raw => raw(result, out),
-        _ => json::encode(result, out),
-    }
+    let (py, bytes) = match codec {
+        Codec::MessagePack => (result.py(), package.encode_message_pack(result, maximum)?),
+        Codec::Raw => (result.py(), package.raw(result, maximum)?),
+        _ => return json::encode(result, maximum, out),
+    };
+    json::append(
+        bytes.as_bytes(),
+        maximum,
+        &mut Bounded::new(out, maximum),
+        py,
+    )
 }
 
 fn is_binary(result: &Bound<'_, PyAny>) -> bool {
     result.is_instance_of::<PyBytes>()
         || result.is_instance_of::<PyByteArray>()
         || result.is_instance_of::<PyMemoryView>()
-}
-
-fn raw(result: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
-    if let Ok(bytes) = result.cast::<PyBytes>() {
-        out.extend_from_slice(bytes.as_bytes());
-    } else if let Ok(bytes) = result.cast::<PyByteArray>() {
-        out.extend_from_slice(&bytes.to_vec());
-    } else {
-        let bytes = result.py().get_type::<PyBytes>().call1((result,))?;
-        out.extend_from_slice(bytes.cast::<PyBytes>()?.as_bytes());
-    }
-    Ok(())
 }
 
 /// A request that has no result.

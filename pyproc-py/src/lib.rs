@@ -160,10 +160,14 @@ fn loads<'py>(py: Python<'py>, document: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     answers::argument(py, &package, &mut json::Keys::new(), codec, &body)
 }
 
-/// A result as JSON. Raises `EncodeError`. For tests.
+/// A result as JSON. Raises as `json::encode` does. For tests.
 #[pyfunction]
-fn dumps<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, pyo3::types::PyBytes>> {
+#[pyo3(signature = (value, maximum = isize::MAX as usize))]
+fn dumps<'py>(
+    value: &Bound<'py, PyAny>,
+    maximum: usize,
+) -> PyResult<Bound<'py, pyo3::types::PyBytes>> {
     let mut out = Vec::new();
-    json::encode(value, &mut out)?;
+    json::encode(value, maximum, &mut out)?;
     Ok(pyo3::types::PyBytes::new(value.py(), &out))
 }

@@ -8,6 +8,7 @@ use pyproc_protocol::v2::Failure;
 use crate::lazy::Lazy;
 
 static STANDARD_CODEC: Lazy = Lazy::new("pyproc_worker._codec", "StandardCodec");
+static RAW: Lazy = Lazy::new("pyproc_worker._plain", "raw");
 static LOG_ERROR: Lazy = Lazy::new("pyproc_worker._log", "error");
 static LOG_DEBUG: Lazy = Lazy::new("pyproc_worker._log", "debug");
 
@@ -161,12 +162,25 @@ impl Package {
     pub(crate) fn encode_message_pack<'py>(
         &self,
         value: &Bound<'py, PyAny>,
+        maximum: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let py = value.py();
         let encoded = py
             .import(intern!(py, "pyproc_worker._msgpack"))?
-            .call_method1(intern!(py, "dumps"), (value,))?;
+            .call_method1(intern!(py, "dumps"), (value, maximum))?;
         Ok(encoded.cast_into()?)
+    }
+
+    /// The bytes of a result that is all bytes.
+    pub(crate) fn raw<'py>(
+        &self,
+        value: &Bound<'py, PyAny>,
+        maximum: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        if let Ok(bytes) = value.cast::<PyBytes>() {
+            return Ok(bytes.clone());
+        }
+        Ok(RAW.get(value.py())?.call1((value, maximum))?.cast_into()?)
     }
 
     /// A new `threading.Event`.

@@ -9,14 +9,16 @@ from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
 
 from pyproc_worker import _binary, _log, _msgpack
 from pyproc_worker._codec import Codec
-from pyproc_worker._errors import WORKERS_OWN, EncodeError, error_document, error_parts
+from pyproc_worker._convert import BINARY
+from pyproc_worker._errors import WORKERS_OWN, error_document, error_parts
 from pyproc_worker._fork import Forks, leave
 from pyproc_worker._frames import prefix
+from pyproc_worker._plain import raw, too_large
 from pyproc_worker._registry import Exposed
 from pyproc_worker._times import Stopwatch
 
 _TOO_LONG = "an error too long for a frame"
-_BINARY = _msgpack.BINARY
+_BINARY = BINARY
 _HEADER = _binary.HEADER.size
 _RESPONSE = _binary.RESPONSE
 
@@ -70,11 +72,11 @@ class JsonWriter:
 
     def answer(self, request_id: int, exposed: Callee, argument: Any) -> bytes:
         try:
-            encoded = self._encode(exposed.call(argument))
+            encoded = self._encode(exposed.call(argument), self._maximum)
             body = b'{"id":%d,"ok":true,"body":%b}' % (request_id, encoded)
             size = len(body)
             if size > self._maximum:
-                raise _too_large(size, self._maximum)
+                raise too_large(self._maximum)
             return prefix(size) + body
         except (SystemExit, KeyboardInterrupt):
             raise
@@ -85,11 +87,11 @@ class JsonWriter:
         return argument
 
     def success(self, request_id: int, result: Any, watch: Optional[Stopwatch] = None) -> bytes:
-        encoded = self._encode(result)
+        encoded = self._encode(result, self._maximum)
         body = b'{"id":%d,"ok":true,"body":%b}' % (request_id, encoded)
         size = len(body)
         if size > self._maximum:
-            raise _too_large(size, self._maximum)
+            raise too_large(self._maximum)
         return prefix(size) + body
 
     def failure(
@@ -118,7 +120,7 @@ class BinaryWriter:
         self,
         codec: int,
         decode: Callable[[Any], Any],
-        encode: Callable[[Any], bytes],
+        encode: Callable[..., bytes],
         maximum: int,
         quick_decode: Optional[Callable[[Any], Any]] = None,
     ) -> None:
@@ -138,10 +140,10 @@ class BinaryWriter:
             result = exposed.call(body)
             if isinstance(result, _BINARY):
                 return self.success(request_id, result)
-            payload = self._encode(result)
+            payload = self._encode(result, self._maximum)
             size = _HEADER + len(payload)
             if size > self._maximum:
-                raise _too_large(size, self._maximum)
+                raise too_large(self._maximum)
             return _pack_head(size, self._head, request_id) + payload
         except (SystemExit, KeyboardInterrupt):
             raise
@@ -151,12 +153,12 @@ class BinaryWriter:
     def success(self, request_id: int, result: Any, watch: Optional[Stopwatch] = None) -> bytes:
         times = watch.packed() if watch else b""
         if isinstance(result, _BINARY):
-            codec, payload = _binary.RAW, bytes(result)
+            codec, payload = _binary.RAW, raw(result, self._maximum)
         else:
-            codec, payload = self._codec, self._encode(result)
+            codec, payload = self._codec, self._encode(result, self._maximum)
         size = _HEADER + len(times) + len(payload)
         if size > self._maximum:
-            raise _too_large(size, self._maximum)
+            raise too_large(self._maximum)
         flags = _binary.TIMES if times else 0
         return _pack(size, _RESPONSE, flags, codec, request_id) + times + payload
 
@@ -236,10 +238,6 @@ def binary_writers(codec: Codec, maximum: int) -> dict[int, BinaryWriter]:
 def form(codec: int, flags: int) -> int:
     """What tells the writer of a request."""
     return codec | (flags & _binary.WANTS_TIMES) << 4
-
-
-def _too_large(size: int, maximum: int) -> EncodeError:
-    return EncodeError(f"result: a frame of {size} bytes, longer than the maximum of {maximum}")
 
 
 _pack = _binary.FRAME.pack

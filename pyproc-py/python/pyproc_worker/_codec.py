@@ -1,19 +1,19 @@
 """Reads messages and bodies, and writes results: by msgspec, or else by the standard library.
 
-Both codecs give the same messages, results and errors; what a library does in its own
-way is left to the standard library's json for that one document. Integers are exact up to
-Python's limit of 4,300 digits, and NaN and infinities are refused. Results of types that only
-one library knows, such as `msgspec.Struct`, are not made the same, nor are floats as keys.
+Both codecs give the same messages, results and errors; what a library does in its own way is left
+to the standard library's json for that one document. Integers are exact up to Python's limit of
+4,300 digits, and NaN and infinities are refused.
 """
 
+import functools
 import json
 import re
+import sys
 from importlib import import_module
 from typing import Any, Callable, Optional, Protocol
 
-from pyproc_worker._convert import convert, plain
 from pyproc_worker._envelope import members
-from pyproc_worker._errors import BrokenFrame, EncodeError, InvalidRequest
+from pyproc_worker._errors import BrokenFrame, InvalidRequest
 from pyproc_worker._frames import Bytes
 from pyproc_worker._messages import (
     Ignored,
@@ -23,6 +23,7 @@ from pyproc_worker._messages import (
     message_of,
     request_of,
 )
+from pyproc_worker._plain import Json, Library, encode
 from pyproc_worker._settings import CODECS
 
 
@@ -40,8 +41,8 @@ class Codec(Protocol):
     def decode_body(self, payload: Bytes) -> Any:
         """The value that is a payload of version 2. Raises `InvalidRequest` if it is none."""
 
-    def encode(self, value: Any) -> bytes:
-        """`value` as JSON in UTF-8. Raises `EncodeError` if it cannot be carried."""
+    encode: Callable[..., bytes]
+    """A value, and how many bytes it may have, as JSON in UTF-8. See `_plain.encode`."""
 
 
 def choose_codec(name: Optional[str] = None, preferred: Optional[str] = None) -> Codec:
@@ -75,9 +76,7 @@ class StandardCodec:
     def __init__(self) -> None:
         self.quick_body = self.decode_body
         self._scan = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
-        self._write = json.JSONEncoder(
-            ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=convert
-        ).encode
+        self.encode = encoder(STANDARD)
 
     def decode(self, frame: Bytes) -> Message:
         try:
@@ -141,12 +140,6 @@ class StandardCodec:
             raise InvalidRequest("the body has a string with a lone surrogate")
         return body
 
-    def encode(self, value: Any) -> bytes:
-        try:
-            return self._write(value).encode()
-        except (TypeError, ValueError, RecursionError):
-            return encode_plain(value)
-
     def _document(self, frame: Bytes) -> Any:
         text = str(frame, "utf-8")
         document, end = self._scan(text)
@@ -155,12 +148,25 @@ class StandardCodec:
         return document
 
 
-def encode_plain(value: Any) -> bytes:
-    """Encodes slowly what a codec refused, or raises `EncodeError` with the path."""
-    try:
-        return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":")).encode()
-    except RecursionError:
-        raise EncodeError("result: nested too deeply, or contains itself") from None
+def write(value: Any) -> bytes:
+    return _dumps(value).encode()
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def encoder(library: Library) -> Callable[..., bytes]:
+    """A codec's `encode`."""
+    return functools.partial(_encode, library)
+
+
+def _encode(library: Library, value: Any, maximum: int = sys.maxsize) -> bytes:
+    return encode(library, Json, value, maximum)
+
+
+STANDARD = Library(write, write, write)
+encode_bounded = encoder(STANDARD)
+"""What the native core leaves to Python."""
 
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")

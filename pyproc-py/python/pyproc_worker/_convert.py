@@ -1,74 +1,148 @@
-"""What becomes of results that are no JSON values by themselves.
+"""What becomes of results that are no JSON values by themselves, one step at a time.
 
 ===================================  ==============================================
 a result of type                     arrives as
 ===================================  ==============================================
 subclass of str, int, float, list,   its plain value
 dict or tuple
-tuple, set, frozenset, namedtuple    array (of a set in no particular order)
-dataclass                            object of its fields
+tuple, set, frozenset, deque,        array (of a set in no particular order)
+range, namedtuple
+dataclass, attrs class               object of its fields
+pydantic model                       what its ``model_dump(by_alias=True)`` gives
+msgspec.Struct                       what msgspec writes: object or array, with its tag
 Enum                                 its value
 datetime, time                       ISO 8601 string, UTC as ``Z``: ``2026-01-02T03:04:05Z``
 date                                 ``2026-01-02``
 timedelta                            ISO 8601 duration of days and seconds: ``P1DT2.5S``
 Decimal, UUID, pathlib.Path          string
 bytes, bytearray, memoryview         base64 string
-NumPy scalar, NumPy array            number, boolean or string; nested arrays
+NumPy and pandas                     see `_arrays`
 ===================================  ==============================================
 
 Keys of objects are strings. Of other keys, integers and those types above that arrive as
-strings are written so, True, False and None as ``true``, ``false`` and ``null``.
-Integers are exact up to Python's limit of 4,300 digits. NaN and infinities are errors.
+strings are written so, True, False and None as ``true``, ``false`` and ``null``; two that become
+the same text are an error. Integers are exact up to Python's limit of 4,300 digits. NaN and
+infinities are errors.
 """
 
 from __future__ import annotations
 
 import binascii
 import enum
-import math
 import sys
-
-from pyproc_worker._errors import EncodeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import datetime
+    from collections.abc import Iterable
     from typing import Any, Callable
 
-_BINARY = (bytes, bytearray, memoryview)
+BINARY = (bytes, bytearray, memoryview)
+
 _AS_BASE: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
     int: int.__int__,
     float: float.__float__,
+    dict: lambda value: dict(value.items()),
+    list: list,
+    tuple: list,
+    set: list,
+    frozenset: list,
 }
+_LEAVES = (str, int, float, bool)
 
 
-def convert(value: Any) -> Any:
-    """One step towards JSON for a value whose type no JSON writer knows.
+class NotCarried(Exception):
+    """No writer has a form for a value; the message says why, and what helps."""
 
-    Raises `TypeError` if there is none. The result may need further steps.
+
+class TooMuch(Exception):
+    """A result has more parts than may be written."""
+
+
+def convert(value: Any, room: int = sys.maxsize) -> Any:
+    """One step towards JSON for a value whose type no writer knows. More may be needed.
+
+    Raises `NotCarried` if there is none, `TooMuch` if it has more than `room` parts, and what
+    code of the value's own type raises.
     """
+    kind = type(value)
     if isinstance(value, enum.Enum):
         return value.value
-    if hasattr(type(value), "__dataclass_fields__"):
+    if hasattr(kind, "__dataclass_fields__"):
         from dataclasses import fields  # which is loaded, as there is a dataclass
 
-        return {field.name: getattr(value, field.name) for field in fields(value)}
-    if isinstance(value, _BINARY):
-        return binascii.b2a_base64(value, newline=False).decode("ascii")
+        return _fields(value, (field.name for field in fields(value)))
+    if isinstance(value, BINARY):
+        return binascii.b2a_base64(binary(value, room), newline=False).decode("ascii")
+    if hasattr(kind, "__attrs_attrs__"):
+        return _fields(value, (field.name for field in kind.__attrs_attrs__))
+    if hasattr(kind, "__struct_fields__"):
+        return _struct(value)
+    if _is(value, "pydantic", "BaseModel"):
+        return _model(value)
+    if "numpy" in sys.modules:
+        from pyproc_worker import _arrays  # not before: most results have none
+
+        if _arrays.knows(value):
+            return _arrays.convert(value, room)
     if _is(value, "datetime", "datetime", "time"):
         return _moment(value)
     if _is(value, "datetime", "date"):
         return value.isoformat()
     if _is(value, "datetime", "timedelta"):
-        return _duration(value)
+        return duration(value.days * _DAY * 10**6 + value.seconds * 10**6 + value.microseconds, 6)
     if _is(value, "decimal", "Decimal") or _is(value, "uuid", "UUID"):
         return str(value)
     if _is(value, "pathlib", "PurePath"):
         return str(value)
-    if isinstance(value, (set, frozenset)):
+    if kind is range:
+        check(abs(value.stop - value.start) // abs(value.step), room)
         return list(value)
-    return _from_numpy_or_subclass(value)
+    if _is(value, "collections", "deque"):
+        return list(value)
+    for base, as_base in _AS_BASE.items():
+        if isinstance(value, base) and kind not in _LEAVES:
+            return as_base(value)
+    raise NotCarried(_reason(value))
+
+
+def binary(value: bytes | bytearray | memoryview, room: int) -> bytes:
+    """The bytes of a value, also where they do not lie side by side."""
+    check(value.nbytes if isinstance(value, memoryview) else len(value), room)
+    return value if isinstance(value, bytes) else bytes(value)
+
+
+def check(parts: int, room: int) -> None:
+    """Raises `TooMuch` before a conversion makes so many parts."""
+    if parts > room:
+        raise TooMuch
+
+
+def duration(count: int, decimals: int) -> str:
+    """ISO 8601 for a number of seconds, given in units of ``10**-decimals`` of one."""
+    sign, count = ("-", -count) if count < 0 else ("", count)
+    seconds, fraction = divmod(count, 10**decimals)
+    days, seconds = divmod(seconds, _DAY)
+    text = f"{sign}P{days}D" if days else f"{sign}P"
+    if seconds or fraction:
+        digits = (
+            f"{seconds}.{fraction:0{decimals}}".rstrip("0").rstrip(".") if fraction else seconds
+        )
+        return f"{text}T{digits}S"
+    return text if days else "P0D"
+
+
+_DAY = 24 * 60 * 60
+
+
+def offset_of(moment: Any) -> str:
+    """What stands behind a moment: ``Z`` for UTC, and whole minutes, as RFC 3339 wants."""
+    offset = moment.utcoffset()
+    if offset is None:
+        return ""
+    minutes = round(offset.total_seconds() / 60)
+    hours, minutes_left = divmod(abs(minutes), 60)
+    return f"{'-' if minutes < 0 else '+'}{hours:02}:{minutes_left:02}" if minutes else "Z"
 
 
 def _is(value: Any, module: str, *names: str) -> bool:
@@ -77,106 +151,59 @@ def _is(value: Any, module: str, *names: str) -> bool:
     return isinstance(value, tuple(getattr(loaded, name) for name in names)) if loaded else False
 
 
-def plain(value: Any, path: str = "result") -> Any:
-    """Builds `value` anew out of str, int, float, bool, None, list and dict only.
-
-    Raises `EncodeError` with the path of the first part that JSON cannot carry. This is far
-    slower than a codec, and is for values that one of them refused.
-    """
-    if value is None or value is True or value is False:
-        return value
-    if type(value) is str:
-        return _text(value, path)
-    if type(value) is int:
-        return _writable(value, path)
-    if type(value) is float:
-        return _finite(value, path)
-    if isinstance(value, dict):
-        return {_key(k, path): plain(v, f"{path}.{k}") for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item, f"{path}[{i}]") for i, item in enumerate(value)]
-    return plain(_converted(value, path), path)
+def _fields(value: Any, names: Iterable[str]) -> dict[str, Any]:
+    fields = {}
+    for name in names:
+        try:
+            fields[name] = getattr(value, name)
+        except AttributeError as error:
+            raise NotCarried(f"the field {name!r} of {type(value).__name__} is not set") from error
+    return fields
 
 
-def _from_numpy_or_subclass(value: Any) -> Any:
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, numpy.ndarray):
-        return value.tolist()
-    if numpy is not None and isinstance(value, numpy.generic):
-        item = value.item()
-        if type(item) is not type(value):
-            return item
-    if isinstance(value, tuple):
-        return list(value)
-    for base, as_base in _AS_BASE.items():
-        if isinstance(value, base) and type(value) not in (base, bool):
-            return as_base(value)
-    raise TypeError(f"an object of type {type(value).__name__} is not JSON")
+def _struct(value: Any) -> Any:
+    """An msgspec.Struct as msgspec writes it."""
+    import msgspec
+
+    config = value.__struct_config__
+    infos = msgspec.structs.fields(value)
+    values = _fields(value, value.__struct_fields__)
+    if config.array_like:
+        return [*([] if config.tag is None else [config.tag]), *values.values()]
+    written = {} if config.tag is None else {config.tag_field: config.tag}
+    for info in infos:
+        field = values[info.name]
+        if field is msgspec.UNSET or (config.omit_defaults and _is_default(field, info)):
+            continue
+        written[info.encode_name] = field
+    return written
 
 
-def _converted(value: Any, path: str) -> Any:
-    try:
-        return convert(value)
-    except TypeError as error:
-        raise EncodeError(f"{path}: {error}") from None
+def _is_default(value: Any, info: Any) -> bool:
+    if info.default_factory in (list, dict, set):
+        return type(value) is info.default_factory and not value
+    return value is info.default or (type(value) is type(info.default) and value == info.default)
+
+
+def _model(value: Any) -> Any:
+    """A pydantic model by its own rules; `model_construct` may have left fields out."""
+    missing = [name for name in type(value).model_fields if name not in vars(value)]
+    if missing:
+        raise NotCarried(f"the field {missing[0]!r} of {type(value).__name__} is not set")
+    return value.model_dump(by_alias=True)
 
 
 def _moment(value: Any) -> str:
-    """ISO 8601 with a ``Z`` for UTC, and with whole minutes of offset as RFC 3339 wants."""
-    offset = value.utcoffset()
     text: str = value.replace(tzinfo=None).isoformat()
-    if offset is None:
-        return text
-    minutes = round(offset.total_seconds() / 60)
-    if minutes == 0:
-        return text + "Z"
-    hours, minutes_left = divmod(abs(minutes), 60)
-    return f"{text}{'-' if minutes < 0 else '+'}{hours:02}:{minutes_left:02}"
+    return text + offset_of(value)
 
 
-def _duration(value: datetime.timedelta) -> str:
-    sign, value = ("-", -value) if value.days < 0 else ("", value)
-    text = f"{sign}P{value.days}D" if value.days else f"{sign}P"
-    if value.seconds or value.microseconds:
-        seconds = f"{value.seconds}.{value.microseconds:06}".rstrip("0").rstrip(".")
-        return f"{text}T{seconds}S"
-    return text if value.days else "P0D"
-
-
-def _key(key: Any, path: str) -> str:
-    if isinstance(key, enum.Enum):
-        key = key.value
-    if key is None or key is True or key is False:
-        return {None: "null", True: "true", False: "false"}[key]
-    if isinstance(key, (str, int, float)):
-        key = plain(key, f"{path} (a key)") if not isinstance(key, float) else repr(float(key))
-        return str(key)
-    try:
-        text = convert(key)
-    except TypeError:
-        text = None
-    if isinstance(text, (str, int)):
-        return str(text)
-    raise EncodeError(f"{path}: a key of type {type(key).__name__} is not JSON")
-
-
-def _text(value: str, path: str) -> str:
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise EncodeError(f"{path}: a string with a lone surrogate is not JSON") from None
-    return value
-
-
-def _writable(value: int, path: str) -> int:
-    try:
-        str(value)
-    except ValueError as error:  # names Python's limit and how to raise it
-        raise EncodeError(f"{path}: {error}") from None
-    return value
-
-
-def _finite(value: float, path: str) -> float:
-    if not math.isfinite(value):
-        raise EncodeError(f"{path}: {value} is not JSON") from None
-    return value
+def _reason(value: Any) -> str:
+    kind = type(value)
+    if hasattr(kind, "__await__"):
+        return f"a {kind.__name__} is not awaited: `await` it before it is returned"
+    if hasattr(kind, "__anext__"):
+        return f"an object of type {kind.__name__} is not JSON: return a list of its items"
+    if hasattr(kind, "__next__") or isinstance(value, (type({}.keys()), type({}.values()))):
+        return f"an object of type {kind.__name__} is not JSON: return `list(...)` of it"
+    return f"an object of type {kind.__name__} is not JSON"

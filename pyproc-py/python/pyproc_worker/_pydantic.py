@@ -54,7 +54,7 @@ def form(forms: Forms, hint: Any, place: str) -> Form:
 
 def _text(value: Any) -> Any:
     """What only MessagePack carries."""
-    from pyproc_worker._convert import plain
+    from pyproc_worker._plain import plain
 
     return plain(value)
 

@@ -4,11 +4,11 @@ import json
 import typing
 from typing import Any, Union
 
-from pyproc_worker._convert import plain
 from pyproc_worker._errors import EncodeError
 from pyproc_worker._forms import Form, Forms, Unsupported
 from pyproc_worker._hints import Scope
 from pyproc_worker._misfit import Misfit
+from pyproc_worker._plain import plain
 from pyproc_worker._reading import Read, own_type
 
 _KINDS = {

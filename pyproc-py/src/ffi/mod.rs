@@ -26,7 +26,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use rustix::net::RecvFlags;
 
 pub(crate) use self::peer::peer_uid;
-pub(crate) use self::room::{Room, SHORT};
+pub(crate) use self::room::{Bounded, Full, Room, SHORT};
 use crate::json::{Labels, leaf};
 
 unsafe extern "C" {
@@ -122,12 +122,20 @@ pub(crate) fn call<'py>(
     callable: &Bound<'py, PyAny>,
     argument: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let arguments = [argument.as_ptr()];
-    // SAFETY: both objects are alive during the call, and there is one argument as said. The result
+    call_with(callable, [argument])
+}
+
+/// Calls with a few arguments, without a tuple for them.
+pub(crate) fn call_with<'py, const N: usize>(
+    callable: &Bound<'py, PyAny>,
+    arguments: [&Bound<'py, PyAny>; N],
+) -> PyResult<Bound<'py, PyAny>> {
+    let arguments = arguments.map(Bound::as_ptr);
+    // SAFETY: all objects are alive during the call, and there are `N` arguments as said. The result
     // is a new reference, or null with an exception set.
     unsafe {
         let result =
-            PyObject_VectorcallDict(callable.as_ptr(), arguments.as_ptr(), 1, ptr::null_mut());
+            PyObject_VectorcallDict(callable.as_ptr(), arguments.as_ptr(), N, ptr::null_mut());
         Bound::from_owned_ptr_or_err(callable.py(), result)
     }
 }
@@ -151,7 +159,7 @@ pub(crate) enum Met<'py> {
 
 /// Appends a value that holds no others as JSON, if it is one: a str, an int of 64 bits, a finite
 /// float, a bool or None, of exactly these types.
-pub(crate) fn write_leaf(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> bool {
+pub(crate) fn write_leaf(value: &Bound<'_, PyAny>, out: &mut Bounded<'_>) -> bool {
     // SAFETY: the object is alive, and the interpreter lock is held.
     unsafe { write_leaf_at(value.as_ptr(), &mut Room::new(out)) }
 }
@@ -163,7 +171,7 @@ pub(crate) fn write_items<'py>(
     dict: &Bound<'py, PyDict>,
     position: &mut isize,
     labels: Option<&mut Labels>,
-    out: &mut Vec<u8>,
+    out: &mut Bounded<'_>,
 ) -> Met<'py> {
     // It does nothing where there is an interpreter lock.
     with_critical_section(dict, || write_locked_items(dict, position, labels, out))
@@ -174,7 +182,7 @@ fn write_locked_items<'py>(
     dict: &Bound<'py, PyDict>,
     position: &mut isize,
     mut labels: Option<&mut Labels>,
-    out: &mut Vec<u8>,
+    out: &mut Bounded<'_>,
 ) -> Met<'py> {
     let mut out = Room::new(out);
     let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
@@ -223,7 +231,7 @@ fn write_locked_items<'py>(
 pub(crate) fn write_elements<'py>(
     list: &Bound<'py, PyList>,
     position: &mut usize,
-    out: &mut Vec<u8>,
+    out: &mut Bounded<'_>,
 ) -> Met<'py> {
     let mut out = Room::new(out);
     let len = list.len();
@@ -256,7 +264,7 @@ pub(crate) fn write_elements<'py>(
 /// `value` must be an object that stays alive meanwhile, and the interpreter lock must be held. No
 /// Python code runs.
 #[inline]
-unsafe fn write_leaf_at(value: *mut PyObject, out: &mut Room<'_>) -> bool {
+unsafe fn write_leaf_at(value: *mut PyObject, out: &mut Room<'_, '_>) -> bool {
     // SAFETY: as the caller promises; each function is given an object of just the type that it
     // takes.
     unsafe {

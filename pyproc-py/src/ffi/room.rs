@@ -6,30 +6,96 @@ pub(crate) const SHORT: usize = 32;
 /// What is asked for beyond what is needed.
 const GROWTH: usize = 256;
 
-/// The end of a buffer, while pieces are appended.
-///
-/// Invariant: from `at` to `end` lies spare capacity of `out`, and all bytes from the end of `out`
-/// to `at` are initialized.
-pub(crate) struct Room<'a> {
+/// Why no more can be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// More than the limit.
+    TooLarge,
+    /// The system gives no more memory.
+    OutOfMemory,
+}
+
+/// A buffer that ends soon after a limit: what is appended beyond is lost, and `full` says so.
+pub(crate) struct Bounded<'a> {
     out: &'a mut Vec<u8>,
+    /// Bytes of the buffer, with those that were there before.
+    limit: usize,
+    full: Option<Full>,
+}
+
+impl<'a> Bounded<'a> {
+    /// `out`, to which at most about `limit` bytes are to be added.
+    pub(crate) fn new(out: &'a mut Vec<u8>, limit: usize) -> Self {
+        let limit = out.len().saturating_add(limit);
+        Self {
+            out,
+            limit,
+            full: None,
+        }
+    }
+
+    pub(crate) fn full(&self) -> Option<Full> {
+        self.full
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut u8> {
+        self.out.get_mut(at)
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.out.truncate(len);
+    }
+
+    pub(crate) fn push(&mut self, byte: u8) {
+        Room::new(self).put(byte);
+    }
+
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        Room::new(self).put_all(bytes);
+    }
+
+    /// Makes room, if there may be any.
+    fn grow(&mut self, count: usize) -> bool {
+        let wanted = count.saturating_add(GROWTH);
+        if self.out.len().saturating_add(count) > self.limit {
+            self.full.get_or_insert(Full::TooLarge);
+        } else if self.out.try_reserve(wanted).is_err() {
+            self.full.get_or_insert(Full::OutOfMemory);
+        }
+        self.full.is_none()
+    }
+}
+
+/// The end of a buffer, while pieces are appended. Pieces for which there is no room are lost.
+///
+/// Invariant: from `at` to `end` lies spare capacity of the buffer, and all bytes from its end to
+/// `at` are initialized.
+pub(crate) struct Room<'a, 'b> {
+    buffer: &'a mut Bounded<'b>,
     at: *mut u8,
     end: *mut u8,
 }
 
-impl<'a> Room<'a> {
+impl<'a, 'b> Room<'a, 'b> {
     #[inline]
-    pub(crate) fn new(out: &'a mut Vec<u8>) -> Self {
-        let spare = out.spare_capacity_mut().as_mut_ptr_range();
+    pub(crate) fn new(buffer: &'a mut Bounded<'b>) -> Self {
+        let spare = buffer.out.spare_capacity_mut().as_mut_ptr_range();
         Self {
             at: spare.start.cast(),
             end: spare.end.cast(),
-            out,
+            buffer,
         }
     }
 
     #[inline]
     pub(crate) fn put(&mut self, byte: u8) {
-        self.reserve(1);
+        if !self.reserve(1) {
+            return;
+        }
         // SAFETY: there is room for one byte.
         unsafe {
             self.at.write(byte);
@@ -59,7 +125,9 @@ impl<'a> Room<'a> {
         if bytes.len() > 2 * N {
             return self.put_all(bytes);
         }
-        self.reserve(bytes.len());
+        if !self.reserve(bytes.len()) {
+            return;
+        }
         // SAFETY: there is room for all bytes. There are from `N` to `2 * N`, so both moves stay
         // within it and leave no gap.
         unsafe {
@@ -73,7 +141,9 @@ impl<'a> Room<'a> {
     /// Appends the first `len` bytes of a block: one move, whatever the length.
     #[inline]
     pub(crate) fn put_block<const N: usize>(&mut self, block: &[u8; N], len: usize) {
-        self.reserve(N);
+        if !self.reserve(N) {
+            return;
+        }
         // SAFETY: there is room for the whole block, and no more of it is taken than was written.
         unsafe {
             self.at.cast::<[u8; N]>().write_unaligned(*block);
@@ -84,17 +154,19 @@ impl<'a> Room<'a> {
     /// The length of the buffer.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        (self.at as usize) - (self.out.as_ptr() as usize)
+        (self.at as usize) - (self.buffer.out.as_ptr() as usize)
     }
 
     /// What was appended since the buffer was `start` long.
     pub(crate) fn written_since(&mut self, start: usize) -> &[u8] {
         self.commit();
-        &self.out[start..]
+        &self.buffer.out[start..]
     }
 
     pub(crate) fn put_all(&mut self, bytes: &[u8]) {
-        self.reserve(bytes.len());
+        if !self.reserve(bytes.len()) {
+            return;
+        }
         // SAFETY: there is room for all bytes, and nobody else has that memory.
         unsafe {
             self.at
@@ -103,30 +175,30 @@ impl<'a> Room<'a> {
         }
     }
 
+    /// Whether there is room for so many bytes, which there mostly is.
     #[inline]
-    fn reserve(&mut self, count: usize) {
-        if (self.end as usize) - (self.at as usize) < count {
-            self.grow(count);
-        }
+    fn reserve(&mut self, count: usize) -> bool {
+        (self.end as usize) - (self.at as usize) >= count || self.grow(count)
     }
 
     #[cold]
-    fn grow(&mut self, count: usize) {
+    fn grow(&mut self, count: usize) -> bool {
         self.commit();
-        self.out.reserve(count + GROWTH);
-        let spare = self.out.spare_capacity_mut().as_mut_ptr_range();
+        let grown = self.buffer.grow(count);
+        let spare = self.buffer.out.spare_capacity_mut().as_mut_ptr_range();
         (self.at, self.end) = (spare.start.cast(), spare.end.cast());
+        grown
     }
 
     #[inline]
     fn commit(&mut self) {
         let len = self.len();
         // SAFETY: the bytes up to `at` are initialized, and `at` is within the capacity.
-        unsafe { self.out.set_len(len) };
+        unsafe { self.buffer.out.set_len(len) };
     }
 }
 
-impl Drop for Room<'_> {
+impl Drop for Room<'_, '_> {
     #[inline]
     fn drop(&mut self) {
         self.commit();

@@ -1,11 +1,13 @@
 //! Writes results as JSON. What has no form of its own becomes one by `_convert`, step by step;
-//! what cannot be carried is left to `_codec.encode_plain`, which says where it is.
+//! what cannot be carried is left to `_codec.encode_bounded`, which says where it is.
 
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyTuple};
 
 use super::Labels;
-use crate::ffi::{self, Met};
+use crate::ffi::{self, Bounded, Full, Met};
 use crate::lazy::Lazy;
 
 /// Levels of lists, dicts and conversions, as in the decoder.
@@ -16,23 +18,59 @@ const ROWS: usize = 4;
 
 /// The package's functions for what is not written here.
 static CONVERT: Lazy = Lazy::new("pyproc_worker._convert", "convert");
-static ENCODE_PLAIN: Lazy = Lazy::new("pyproc_worker._codec", "encode_plain");
+static ENCODE: Lazy = Lazy::new("pyproc_worker._codec", "encode_bounded");
+static TOO_LARGE: Lazy = Lazy::new("pyproc_worker._plain", "too_large");
 
-/// Appends `value` as JSON to `out`, or raises `EncodeError` and leaves `out` as it was.
-pub(crate) fn encode(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+/// Appends `value` as JSON, or raises `EncodeError`, also as soon as it is longer than `maximum`
+/// bytes, or `MemoryError`; `out` is then as it was.
+pub(crate) fn encode(value: &Bound<'_, PyAny>, maximum: usize, out: &mut Vec<u8>) -> PyResult<()> {
+    let mut out = Bounded::new(out, maximum);
     let start = out.len();
     let mut encoder = Encoder {
-        out,
+        out: &mut out,
+        maximum,
         labels: None,
         dicts: 0,
     };
-    if encoder.value(value, DEEPEST).is_ok() {
+    let written = encoder.value(value, DEEPEST);
+    if written.is_ok() && out.full().is_none() {
         return Ok(());
     }
     out.truncate(start);
-    let encoded = ENCODE_PLAIN.get(value.py())?.call1((value,))?;
-    out.extend_from_slice(encoded.cast::<PyBytes>()?.as_bytes());
-    Ok(())
+    check(value.py(), &out, maximum)?;
+    let encoded = ENCODE.get(value.py())?.call1((value, maximum))?;
+    append(
+        encoded.cast::<PyBytes>()?.as_bytes(),
+        maximum,
+        &mut out,
+        value.py(),
+    )
+}
+
+/// Appends what is written already. Raises as `encode` does.
+pub(crate) fn append(
+    bytes: &[u8],
+    maximum: usize,
+    out: &mut Bounded<'_>,
+    py: Python<'_>,
+) -> PyResult<()> {
+    out.append(bytes);
+    check(py, out, maximum)
+}
+
+/// Raises what it means that a buffer is full.
+fn check(py: Python<'_>, out: &Bounded<'_>, maximum: usize) -> PyResult<()> {
+    match out.full() {
+        None => Ok(()),
+        Some(Full::OutOfMemory) => Err(PyMemoryError::new_err("no memory for the result")),
+        Some(Full::TooLarge) => Err(too_large(py, maximum)),
+    }
+}
+
+/// The `EncodeError` of a result that does not fit into a frame.
+pub(crate) fn too_large(py: Python<'_>, maximum: usize) -> PyErr {
+    let error = TOO_LARGE.get(py).and_then(|error| error.call1((maximum,)));
+    error.map_or_else(|error| error, PyErr::from_value)
 }
 
 /// It could not be written here.
@@ -40,14 +78,15 @@ struct Refused;
 
 type Result = std::result::Result<(), Refused>;
 
-struct Encoder<'a> {
-    out: &'a mut Vec<u8>,
+struct Encoder<'a, 'b> {
+    out: &'a mut Bounded<'b>,
+    maximum: usize,
     /// Kept once there are some dicts: then they are likely rows.
     labels: Option<Labels>,
     dicts: usize,
 }
 
-impl Encoder<'_> {
+impl Encoder<'_, '_> {
     fn value(&mut self, value: &Bound<'_, PyAny>, levels: usize) -> Result {
         if ffi::write_leaf(value, self.out) {
             return Ok(());
@@ -58,16 +97,15 @@ impl Encoder<'_> {
     /// What is no leaf. `levels` more may be opened.
     fn container(&mut self, value: &Bound<'_, PyAny>, levels: usize) -> Result {
         let levels = levels.checked_sub(1).ok_or(Refused)?;
-        // Exact types are told by one comparison, all others by a call.
+        if self.out.full().is_some() {
+            return Err(Refused);
+        }
+        // Subclasses may have items of their own, in an order of their own.
         if let Ok(dict) = value.cast_exact::<PyDict>() {
             self.dict(dict, levels)
         } else if let Ok(list) = value.cast_exact::<PyList>() {
             self.list(list, levels)
-        } else if let Ok(dict) = value.cast::<PyDict>() {
-            self.dict(dict, levels)
-        } else if let Ok(list) = value.cast::<PyList>() {
-            self.list(list, levels)
-        } else if let Ok(tuple) = value.cast::<PyTuple>() {
+        } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
             self.tuple(tuple, levels)
         } else {
             self.other(value, levels)
@@ -129,12 +167,15 @@ impl Encoder<'_> {
         if value.is_exact_instance_of::<PyInt>() {
             // It is longer than 64 bits, and Python has a limit of digits.
             let text = value.str().map_err(|_| Refused)?;
-            self.out
-                .extend_from_slice(ffi::utf8(&text).ok_or(Refused)?.as_bytes());
+            self.out.append(ffi::utf8(&text).ok_or(Refused)?.as_bytes());
             return Ok(());
         }
-        let convert = CONVERT.get(value.py()).map_err(|_| Refused)?;
-        let converted = ffi::call(convert, value).map_err(|_| Refused)?;
+        let converted = self.convert(value).map_err(|_| Refused)?;
         self.value(&converted, levels)
+    }
+
+    fn convert<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let maximum = self.maximum.into_bound_py_any(value.py())?;
+        ffi::call_with(CONVERT.get(value.py())?, [value, &maximum])
     }
 }

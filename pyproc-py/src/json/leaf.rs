@@ -5,7 +5,7 @@ use pyproc_protocol::json::{self, ShortDecimal};
 use crate::ffi::{Room, SHORT};
 
 #[inline]
-pub(crate) fn text(text: &str, out: &mut Room<'_>) {
+pub(crate) fn text(text: &str, out: &mut Room<'_, '_>) {
     let bytes = text.as_bytes();
     out.put(b'"');
     if bytes.len() <= SHORT && json::is_plain(bytes) {
@@ -16,7 +16,7 @@ pub(crate) fn text(text: &str, out: &mut Room<'_>) {
     out.put(b'"');
 }
 
-fn long_text(bytes: &[u8], out: &mut Room<'_>) {
+fn long_text(bytes: &[u8], out: &mut Room<'_, '_>) {
     let mut rest = bytes;
     loop {
         let plain = json::plain(rest);
@@ -30,13 +30,13 @@ fn long_text(bytes: &[u8], out: &mut Room<'_>) {
 }
 
 #[inline]
-pub(crate) fn integer(number: i64, out: &mut Room<'_>) {
+pub(crate) fn integer(number: i64, out: &mut Room<'_, '_>) {
     out.put_short(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Only of finite numbers.
 #[inline]
-pub(crate) fn float(number: f64, out: &mut Room<'_>) {
+pub(crate) fn float(number: f64, out: &mut Room<'_, '_>) {
     let Some(short) = ShortDecimal::of(number) else {
         return out.put_short(zmij::Buffer::new().format_finite(number).as_bytes());
     };
@@ -48,16 +48,16 @@ pub(crate) fn float(number: f64, out: &mut Room<'_>) {
 }
 
 #[inline]
-pub(crate) fn boolean(value: bool, out: &mut Room<'_>) {
+pub(crate) fn boolean(value: bool, out: &mut Room<'_, '_>) {
     out.put_short(if value { b"true" } else { b"false" });
 }
 
 #[inline]
-pub(crate) fn null(out: &mut Room<'_>) {
+pub(crate) fn null(out: &mut Room<'_, '_>) {
     out.put_short(b"null");
 }
 
-fn escape(byte: u8, out: &mut Room<'_>) {
+fn escape(byte: u8, out: &mut Room<'_, '_>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     match byte {
         b'"' => out.put_short(b"\\\""),

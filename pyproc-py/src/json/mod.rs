@@ -8,6 +8,6 @@ pub(crate) mod leaf;
 mod words;
 
 pub(crate) use decode::{Decoder, Odd};
-pub(crate) use encode::encode;
+pub(crate) use encode::{append, encode, too_large};
 pub(crate) use keys::Keys;
 pub(crate) use labels::Labels;
