@@ -282,7 +282,7 @@ def test_attrs_classes_are_built_by_their_constructor(call):
     def f(points: "list[Point]"):
         return points
 
-    assert call([{"x": 1, "hidden": 2}]) == [Point(1, 2.0)]
+    assert call([{"x": 1, "_hidden": 2}]) == [Point(1, 2.0)]
     for body in ([{"x": -1}], [{"x": "1"}], [{"x": 1, "y": 2}]):
         with pytest.raises(InvalidRequest, match=r"ps?oints\[0\]"):
             call(body)

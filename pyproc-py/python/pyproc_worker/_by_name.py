@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple, Optional
 
-from pyproc_worker._classes import object_schema
+from pyproc_worker._classes import object_schema, types_of
 from pyproc_worker._forms import Form, Schema
 from pyproc_worker._misfit import Misfit, mismatch
 from pyproc_worker._reading import Read, fields_reader
@@ -13,8 +13,8 @@ class ByName(NamedTuple):
 
     forms: dict[str, Form]
     required: list[str]
-    takes_others: bool
-    """There is a ``**kwargs``."""
+    others: Optional[Form]
+    """What ``**kwargs`` takes."""
     alone: Optional[str]
     """The parameter that a body is for which is no object."""
     may_be_whole: bool
@@ -22,8 +22,8 @@ class ByName(NamedTuple):
 
     def reader(self) -> Read:
         """Makes the keyword arguments of a body."""
-        types = {name: form.type for name, form in self.forms.items()}
-        read_fields = fields_reader(types, frozenset(self.required), self.takes_others)
+        others = self.others and self.others.type
+        read_fields = fields_reader(types_of(self.forms), frozenset(self.required), others)
         alone, may_be_whole, names = self.alone, self.may_be_whole, self.forms.keys()
         read_alone = None if alone is None else self.forms[alone].reader()
         null_is_a_value = alone is not None and "null" in self.forms[alone].kinds
@@ -53,7 +53,7 @@ class ByName(NamedTuple):
 
     def schema(self) -> Schema:
         """Of the bodies that are read."""
-        by_name = object_schema(self.forms, self.required, self.takes_others)
+        by_name = object_schema(self.forms, self.required, self.others)
         named = {"anyOf": [{"required": [name]} for name in self.forms]}
         admitted = [by_name]
         null_is_a_value = False

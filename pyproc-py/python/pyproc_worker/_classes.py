@@ -17,13 +17,13 @@ from pyproc_worker._forms import (
     Forms,
     Schema,
     Unsupported,
+    anything,
     bare,
-    reader_when_needed,
     substituted,
 )
 from pyproc_worker._hints import Scope, annotations_of
 from pyproc_worker._misfit import invalid, mismatch
-from pyproc_worker._reading import Read, fields_reader, own_type
+from pyproc_worker._reading import Read, fields_reader, own_type, reader_when_needed
 from pyproc_worker._unions import choice
 
 _OBJECT = ("object",)
@@ -57,23 +57,28 @@ def of_class(forms: Forms, hint: Any, scope: Scope, place: str) -> Optional[Form
 def _built(forms: Forms, hint: Any, scope: Scope, place: str) -> tuple[Schema, Read, bool]:
     cls = typing.get_origin(hint) or hint
     hints = _constructor_hints(hint, scope)
+    field_of = _fields_of_parameters(cls)
     fields: dict[str, Form] = {}
     required = []
-    others = False
+    others: Optional[Form] = None
     for parameter in inspect.signature(cls).parameters.values():
-        name = parameter.name
+        name = field_of.get(parameter.name, parameter.name)
         if parameter.kind is Parameter.POSITIONAL_ONLY:
             raise Unsupported(f"{place}: {name!r} of {cls.__name__} is positional-only")
         if parameter.kind is Parameter.VAR_KEYWORD:
-            others = True
+            others = anything()
         elif parameter.kind is not Parameter.VAR_POSITIONAL:
-            fields[name] = forms.of(*hints[name], f"{cls.__name__}.{name}")
+            fields[name] = forms.of(*hints[parameter.name], f"{cls.__name__}.{name}")
             if parameter.default is Parameter.empty:
                 required.append(name)
-    read_fields = fields_reader(_types(fields), frozenset(required), others)
+    read_fields = fields_reader(types_of(fields), frozenset(required), others and Any)
+
+    parameter_of = {field: parameter for parameter, field in field_of.items()}
 
     def read(value: Any) -> Any:
         found = read_fields(value)
+        if parameter_of:
+            found = {parameter_of.get(name, name): item for name, item in found.items()}
         try:
             return cls(**found)
         except ValueError as error:  # a check of the class's own
@@ -86,21 +91,25 @@ def _constructor_hints(hint: Any, scope: Scope) -> dict[str, tuple[Any, Scope]]:
     """The hints of the constructor's parameters: the fields', but for one written by hand."""
     cls = typing.get_origin(hint) or hint
     of_fields = class_hints(hint, scope)
-    aliases = {
-        getattr(field, "alias", None) or field.name.lstrip("_"): field.name
-        for field in getattr(cls, "__attrs_attrs__", ())
-    }
+    field_of = _fields_of_parameters(cls)
     written = annotations_of(cls.__init__)
     own_scope = scope.of_class(cls)
     hints = {}
     for name in inspect.signature(cls).parameters:
-        field = of_fields.get(aliases.get(name, name))
+        field = of_fields.get(field_of.get(name, name))
         is_generated = field is not None and written.get(name, field[0]) in (field[2], field[0])
         if field is not None and is_generated:
             hints[name] = field[:2]
         else:
             hints[name] = (written.get(name, Any), own_scope)
     return hints
+
+
+def _fields_of_parameters(cls: Any) -> dict[str, str]:
+    """The fields of an attrs class whose parameters have names of their own: `x` for `_x`."""
+    fields = getattr(cls, "__attrs_attrs__", ())
+    names = {getattr(f, "alias", None) or f.name.lstrip("_"): f.name for f in fields}
+    return {parameter: name for parameter, name in names.items() if parameter != name}
 
 
 def class_hints(hint: Any, scope: Scope) -> dict[str, tuple[Any, Scope, Any]]:
@@ -118,9 +127,10 @@ def class_hints(hint: Any, scope: Scope) -> dict[str, tuple[Any, Scope, Any]]:
 
 
 def _evaluated(hint: Any, scope: Scope, arguments: dict[Any, Any]) -> Any:
-    if isinstance(hint, str):
+    text = getattr(hint, "__forward_arg__", hint)
+    if isinstance(text, str):
         try:
-            hint = scope.evaluate(hint)
+            hint = scope.evaluate(text)
         except Exception:  # whoever asks for its form finds out
             return hint
     return substituted(bare(hint), arguments)
@@ -144,20 +154,23 @@ def _arguments_of_bases(hint: Any) -> dict[Any, dict[Any, Any]]:
     return found
 
 
-def _types(fields: dict[str, Form]) -> dict[str, Any]:
+def types_of(fields: dict[str, Form]) -> dict[str, Any]:
+    """The types of fields, for msgspec."""
     return {name: form.type for name, form in fields.items()}
 
 
-def object_schema(fields: dict[str, Form], required: list[str], others: bool) -> Schema:
-    """Of an object with these fields."""
+def object_schema(fields: dict[str, Form], required: list[str], others: Optional[Form]) -> Schema:
+    """Of an object with these fields, and perhaps others."""
     schema: Schema = {
         "type": "object",
         "properties": {name: form.schema for name, form in fields.items()},
     }
     if required:
         schema["required"] = required
-    if not others:
+    if others is None:
         schema["additionalProperties"] = False
+    elif others.schema:
+        schema["additionalProperties"] = others.schema
     return schema
 
 
@@ -176,8 +189,8 @@ def _typed_dict(forms: Forms, hint: Any, scope: Scope) -> tuple[Schema, Read, bo
         mark = _mark(written, own_scope)
         if mark == "Required" or (name in cls.__required_keys__ and mark != "NotRequired"):
             required.append(name)
-    read = fields_reader(_types(fields), frozenset(required), others=True)
-    return object_schema(fields, required, others=True), read, False
+    read = fields_reader(types_of(fields), frozenset(required), others=Any)
+    return object_schema(fields, required, anything()), read, False
 
 
 def _mark(written: Any, scope: Scope) -> Optional[str]:

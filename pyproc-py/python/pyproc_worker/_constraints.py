@@ -4,10 +4,10 @@ import re
 from typing import Any, Callable, NamedTuple
 
 from pyproc_worker import _pydantic
-from pyproc_worker._forms import Form, Forms, Schema, Unsupported, reader_when_needed
+from pyproc_worker._forms import Form, Forms, Schema, Unsupported
 from pyproc_worker._hints import Scope
 from pyproc_worker._misfit import Misfit
-from pyproc_worker._reading import own_type
+from pyproc_worker._reading import own_type, reader_when_needed
 
 
 class Constraint(NamedTuple):

@@ -6,10 +6,10 @@ import re
 import typing
 from typing import Any, Callable, Optional
 
-from pyproc_worker._forms import Form, Forms, Schema, Unsupported, anything, reader_when_needed
+from pyproc_worker._forms import Form, Forms, Schema, Unsupported, anything
 from pyproc_worker._hints import Scope
 from pyproc_worker._misfit import Misfit, invalid
-from pyproc_worker._reading import DICT_OF_TEXTS, Read, own_type
+from pyproc_worker._reading import DICT_OF_TEXTS, Read, own_type, reader_when_needed
 
 
 def container(forms: Forms, hint: Any, scope: Scope, place: str) -> Optional[Form]:

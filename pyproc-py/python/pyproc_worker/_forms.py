@@ -9,6 +9,7 @@ import datetime
 import decimal
 import os
 import pathlib
+import re
 import sys
 import types
 import typing
@@ -17,7 +18,7 @@ from typing import Any, Callable, Optional, TypeVar, Union
 
 from pyproc_worker._hints import Scope
 from pyproc_worker._misfit import invalid, mismatch
-from pyproc_worker._reading import PLAIN, Own, Read, own_type, reader
+from pyproc_worker._reading import PLAIN, Own, Read, own_type, reader, reader_when_needed
 
 Schema = dict[str, Any]
 
@@ -44,7 +45,7 @@ class Form:
         """The types that JSON Schema has for what is admitted; an integer is no number here."""
         self.is_hashable = is_hashable
         self.is_lossy = is_lossy
-        """It takes integers for floats, so that others are to be tried first."""
+        """It makes something else of what others take as it is, and is tried after them."""
 
     @property
     def needs_msgspec(self) -> bool:
@@ -135,7 +136,8 @@ class Forms:
         def define(form: Form) -> Any:
             return _aliased(form, self.of(value, scope, place))
 
-        return self.named(("name", name, repr(value)), name, (), define)
+        key = ("name", name, repr(value))
+        return self.named(key, re.sub(r"\W+", "_", name), (), define)
 
     def _of_alias(self, hint: Any, scope: Scope, place: str) -> Form:
         """``type Name = …``, perhaps with arguments."""
@@ -222,7 +224,9 @@ def _spelled(hint: Any) -> str:
 
 
 def _text(kind: Any, **more: Any) -> Callable[[], Form]:
-    return lambda: Form(kind, {"type": "string", **more}, "string")
+    # Of `bytes | str`, a text is a str.
+    is_lossy = "contentEncoding" in more
+    return lambda: Form(kind, {"type": "string", **more}, "string", is_lossy=is_lossy)
 
 
 def _own_text(kind: Any, convert: Callable[[str], Any], **more: Any) -> Callable[[], Form]:
@@ -243,18 +247,6 @@ def _decimal() -> Form:
     return Form(kind, schema, "string", "integer", "number")
 
 
-def reader_when_needed(kind: Any) -> Read:
-    """Reads values of a type; msgspec is loaded for the first of them."""
-    made: Optional[Read] = None
-
-    def read(value: Any) -> Any:
-        nonlocal made
-        made = made or reader(kind)
-        return made(value)
-
-    return read
-
-
 def _own_bytes(kind: Any) -> Callable[[], Form]:
     from_text = reader_when_needed(bytes)
     return _text(own_type(kind.__name__, lambda v: kind(from_text(v))), contentEncoding="base64")
@@ -268,6 +260,7 @@ _LEAVES: dict[Any, Callable[[], Form]] = {
     int: lambda: Form(int, {"type": "integer"}, "integer"),
     float: lambda: Form(float, {"type": "number"}, "integer", "number", is_lossy=True),
     str: _text(str),
+    getattr(typing, "LiteralString", str): _text(str),
     bytes: _text(bytes, contentEncoding="base64"),
     bytearray: _own_bytes(bytearray),
     memoryview: _own_bytes(memoryview),

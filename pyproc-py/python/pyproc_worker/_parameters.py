@@ -93,8 +93,8 @@ def _filled(
     if body == "whole" and not takes_one:
         raise TypeError('body="whole" needs a function that one positional argument is enough for')
     fields = [p for p in parameters if p.kind not in _VARIADIC]
-    takes_others = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
-    is_only = len(fields) == 1 and not takes_others
+    others = next((forms[p.name] for p in parameters if p.kind is Parameter.VAR_KEYWORD), None)
+    is_only = len(fields) == 1 and others is None
     if takes_one and body != "fields":
         has_no_name = first.kind in (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL)
         is_request = first.name not in hinted or first.name in REQUEST
@@ -105,7 +105,7 @@ def _filled(
     by_name = ByName(
         {p.name: forms[p.name] for p in fields},
         [p.name for p in fields if _is_required(p)],
-        takes_others,
+        others,
         alone=None if body == "fields" else alone,
         may_be_whole=takes_one and form.admits_objects and body != "fields",
     )

@@ -78,9 +78,10 @@ def reader(kind: Any) -> Read:
     return lambda value: convert((value,)).value
 
 
-def fields_reader(fields: dict[str, Any], required: frozenset[str], others: bool = False) -> Read:
-    """Reads an object's fields, each of its type. With `others`, those not named pass."""
+def fields_reader(fields: dict[str, Any], required: frozenset[str], others: Any = None) -> Read:
+    """Reads an object's fields, each of its type, and perhaps others of one type."""
     read: Read | None = None
+    read_others = reader_when_needed(dict[str, others]) if others not in (None, Any) else _as_it_is
 
     def read_fields(value: Any) -> dict[str, Any]:
         nonlocal read
@@ -88,15 +89,30 @@ def fields_reader(fields: dict[str, Any], required: frozenset[str], others: bool
             raise mismatch("an object", value)
         if not required.issubset(value):
             raise missing(min(required.difference(value)))
-        if not others and not value.keys() <= fields.keys():
+        if others is None and not value.keys() <= fields.keys():
             raise unknown(next(name for name in value if name not in fields), fields)
         if read is None:  # not before: the types may be in the making
             is_plain = all(kind in PLAIN for kind in fields.values())
             read = _plain_fields_reader(fields) if is_plain else _struct_reader(fields)
         found: dict[str, Any] = read(value)
-        return {**value, **found} if others else found
+        if others is None:
+            return found
+        more = {name: item for name, item in value.items() if name not in fields}
+        return {**value, **read_others(more), **found}
 
     return read_fields
+
+
+def reader_when_needed(kind: Any) -> Read:
+    """Reads values of a type; msgspec is loaded for the first of them."""
+    made: Read | None = None
+
+    def read(value: Any) -> Any:
+        nonlocal made
+        made = made or reader(kind)
+        return made(value)
+
+    return read
 
 
 def _plain_fields_reader(fields: dict[str, Any]) -> Read:
@@ -211,7 +227,10 @@ def _joined(keys: list[Any]) -> str:
 
 _EXPECTED = re.compile(r"Expected `([^`]*)`, got `([^`]*)`$")
 _LENGTH = re.compile(r"Expected `array` of length (.*), got (\d+)$")
-_KINDS = {"array": "an array", "object": "an object", "null": "null"}
+_KINDS = {
+    "array": "an array", "object": "an object", "null": "null", "date": "a date", "time": "a time",
+    "datetime": "a datetime", "duration": "a duration", "uuid": "a UUID",
+}  # fmt: skip
 
 
 def _translated(text: str) -> Misfit:

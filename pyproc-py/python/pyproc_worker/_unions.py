@@ -88,7 +88,7 @@ def _refusal(read: Read, value: Any) -> Misfit:
 
 def _joined(misfits: list[Misfit]) -> Misfit:
     """The one that was found deepest within the value, or all of them."""
-    deepest = max(misfits, key=lambda misfit: len(misfit.path))
+    deepest = max(misfits, key=lambda misfit: (not misfit.before, len(misfit.path)))
     if deepest.path or not all(misfit.wanted for misfit in misfits):
         return deepest
     wanted = " or ".join(dict.fromkeys(misfit.wanted for misfit in misfits))
