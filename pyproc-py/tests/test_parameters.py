@@ -194,7 +194,7 @@ def test_an_integer_is_a_float_but_a_huge_one_is_refused():
         return value / 2
 
     assert call(half, {"value": 3}) == 1.5
-    assert refusal(half, {"value": 10**400}) == "field 'value' is too large for a float"
+    assert refusal(half, {"value": 10**400}).endswith(" is too large for a float")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_hints_that_fit(hint, value, wanted):
         (Literal["a", 1], True, "field 'a' must be one of 'a', 1"),
         (Tuple[int, str], [1], "field 'a' must be an array of 2 items, not of 1"),
         (List[int], [1, "x"], "field 'a[1]' must be an integer, not a string"),
-        (Set[Any], [[]], "field 'a[0]' cannot be in a set, as it is an array or an object"),
+        (Set[Any], [[]], "field 'a' must not contain arrays or objects"),
         (Dict[str, int], {"k": "x"}, "field 'a.k' must be an integer, not a string"),
         (Options, 1, "field 'a' must be an object, not an integer"),
         (type(None), 1, "field 'a' must be null, not an integer"),

@@ -381,6 +381,18 @@ def test_a_hint_that_cannot_be_evaluated_is_a_warning_once_the_worker_starts(fun
         functions["f"].call({"point": 1, "n": "1"})
 
 
+def test_sets_hold_what_can_be_in_them(call):
+    @dataclasses.dataclass(frozen=True)
+    class Frozen:
+        x: int
+
+    @expose
+    def f(a: "set[Frozen]", b: "frozenset[tuple[int, str]]" = frozenset()):
+        return a, b
+
+    assert call({"a": [{"x": 1}], "b": [[1, "a"]]}) == ({Frozen(1)}, {(1, "a")})
+
+
 def test_keys_that_become_the_same_are_refused(call):
     @expose
     def f(table: "dict[float, int]"):

@@ -14,6 +14,7 @@ from typing import (
     Annotated,
     Any,
     DefaultDict,
+    Deque,
     Dict,
     FrozenSet,
     Generic,
@@ -161,7 +162,7 @@ def keyed(of, key, value):
 
 
 def larger(inner):
-    lists = [List, Sequence]
+    lists = [List, Sequence, Deque]
     return st.one_of(
         st.tuples(st.sampled_from(lists), inner).map(
             lambda it: (it[0][it[1][0]], st.lists(it[1][1], max_size=2))

@@ -84,7 +84,7 @@ def _built(forms: Forms, hint: Any, scope: Scope, place: str) -> tuple[Schema, R
         except ValueError as error:  # a check of the class's own
             raise invalid(error) from error
 
-    return object_schema(fields, required, others), read, False
+    return object_schema(fields, required, others), read, cls.__hash__ is not None
 
 
 def _constructor_hints(hint: Any, scope: Scope) -> dict[str, tuple[Any, Scope]]:

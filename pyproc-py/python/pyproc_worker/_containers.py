@@ -57,11 +57,25 @@ def _array(origin: Any, arguments: list[Form], place: str) -> Form:
         schema["items"] = item.schema
     elif base is not list:
         schema["items"] = {"not": {"type": ["array", "object"]}}
+    if base is not list and item.kinds & {"array", "object"}:
+        base, make = list, _set_maker(make or base)
     kind = base[item.type]
     if make is not None:
         kind = own_type(origin.__name__, _then(make, kind))
-    is_hashable = base is frozenset
+    is_hashable = origin is frozenset
     return Form(kind, schema, "array", is_hashable=is_hashable, is_lossy=item.is_lossy)
+
+
+def _set_maker(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Makes a set of what may not all be hashable, as only the values tell."""
+
+    def make_set(items: Any) -> Any:
+        try:
+            return make(items)
+        except TypeError:
+            raise Misfit(" must not contain arrays or objects") from None
+
+    return make_set
 
 
 def _then(make: Callable[[Any], Any], kind: Any) -> Read:
@@ -89,7 +103,7 @@ def tuple_form(items: list[Form], least: int) -> Form:
     if items:
         schema["prefixItems"] = [item.schema for item in items]
     return Form(
-        tuple[tuple(item.type for item in items)],  # type: ignore[misc]
+        typing.Tuple[tuple(item.type for item in items)],  # noqa: UP006
         schema,
         "array",
         is_hashable=all(item.is_hashable for item in items),

@@ -155,6 +155,8 @@ def _converter(struct: Any, is_held: bool = False) -> Read:
             misfit, path = _taken_apart(error)
         except RecursionError:
             raise invalid("it is nested too deeply") from None
+        except SystemError:  # of msgspec before 0.21
+            raise Misfit(" is too large for a float") from None
         path = _with_keys(path, value, is_refused)
         raise misfit.below(_joined(path[1:] if is_held else path)) from None
 
@@ -242,8 +244,6 @@ def _translated(text: str) -> Misfit:
         return Misfit(f" must be an array of {found[1]} items, not of {found[2]}")
     if text == "Number out of range":
         return Misfit(" is too large for a float")
-    if text.startswith("Expected a hashable"):
-        return Misfit(" cannot be in a set, as it is an array or an object")
     return invalid(text)
 
 
