@@ -8,6 +8,7 @@ use pyproc_protocol::v2::Failure;
 use crate::lazy::Lazy;
 
 static STANDARD_CODEC: Lazy = Lazy::new("pyproc_worker._codec", "StandardCodec");
+static DEFERRED: Lazy = Lazy::new("pyproc_worker._deferred", "Deferred");
 static RAW: Lazy = Lazy::new("pyproc_worker._plain", "raw");
 static LOG_ERROR: Lazy = Lazy::new("pyproc_worker._log", "error");
 static LOG_DEBUG: Lazy = Lazy::new("pyproc_worker._log", "debug");
@@ -95,6 +96,24 @@ impl Package {
             traceback,
             retryable: false,
         })
+    }
+
+    /// Whether a function has returned what is to be awaited.
+    pub(crate) fn is_deferred(&self, py: Python<'_>, error: &PyErr) -> bool {
+        let deferred = DEFERRED.get(py);
+        deferred.is_ok_and(|deferred| error.is_instance(py, deferred))
+    }
+
+    /// What begins the rest of a call that raised `Deferred`. Raises any other error.
+    pub(crate) fn deferred<'py>(
+        &self,
+        py: Python<'py>,
+        error: PyErr,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if !self.is_deferred(py, &error) {
+            return Err(error);
+        }
+        error.value(py).getattr("start")
     }
 
     /// Whether an exception is the worker's own way to refuse a request.

@@ -169,7 +169,14 @@ impl<'py> Server<'_, 'py> {
             turn.roused = true;
             self.core.pulse.rouse();
         }
-        let ended = self.answer(turn, &call, form, function, &plan)?;
+        let ended = match self.answer(turn, &call, form, function, &plan) {
+            Ok(ended) => ended,
+            Err(error) => {
+                let rest = self.core.package.deferred(self.py, error)?;
+                self.begin(turn, call, form, function, rest)?;
+                return Ok(Step::Done);
+            }
+        };
         let before = mem::replace(now, ended.unwrap_or_else(Instant::now));
         self.functions.get_mut(function).quick = *now - before < self.core.limits.quick;
         Ok(Step::Done)
@@ -190,7 +197,7 @@ impl<'py> Server<'_, 'py> {
     }
 
     /// Runs a plain function and writes its answer. Returns when it ended, if that is known and nothing took long
-    /// since. Raises what ends the worker.
+    /// since. Raises what ends the worker, and `Deferred` if the call goes on on the event loop.
     fn answer(
         &mut self,
         turn: &mut Turn<'py>,
@@ -238,7 +245,7 @@ impl<'py> Server<'_, 'py> {
         let is_short = self.answers.len() - start < LARGE;
         match written {
             Ok(()) => Ok(ended.filter(|_| is_short)),
-            Err(error) if ends_worker(py, &error) => Err(error),
+            Err(error) if ends_worker(py, &error) || package.is_deferred(py, &error) => Err(error),
             Err(error) => {
                 let name = self.functions.get_mut(function).name.clone();
                 self.fail(form, call.id, &name, times, &error)?;

@@ -10,6 +10,7 @@ from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
 from pyproc_worker import _binary, _log, _msgpack
 from pyproc_worker._codec import Codec
 from pyproc_worker._convert import BINARY
+from pyproc_worker._deferred import Deferred
 from pyproc_worker._errors import WORKERS_OWN, error_document, error_parts
 from pyproc_worker._fork import Forks, leave
 from pyproc_worker._frames import prefix
@@ -19,6 +20,7 @@ from pyproc_worker._times import Stopwatch
 
 _TOO_LONG = "an error too long for a frame"
 _BINARY = BINARY
+_PASSED_ON = (SystemExit, KeyboardInterrupt, Deferred)
 _HEADER = _binary.HEADER.size
 _RESPONSE = _binary.RESPONSE
 
@@ -41,7 +43,7 @@ class Writer(Protocol):
     def answer(self, request_id: int, exposed: Callee, argument: Any) -> bytes:
         """Runs a plain function and gives its answer.
 
-        Raises nothing but `SystemExit` and `KeyboardInterrupt`.
+        Raises nothing but `SystemExit`, `KeyboardInterrupt` and `Deferred`.
         """
 
     def read(self, argument: Any) -> Any:
@@ -78,7 +80,7 @@ class JsonWriter:
             if size > self._maximum:
                 raise too_large(self._maximum)
             return prefix(size) + body
-        except (SystemExit, KeyboardInterrupt):
+        except _PASSED_ON:
             raise
         except BaseException as error:
             return self.failure(request_id, exposed.name, error)
@@ -145,7 +147,7 @@ class BinaryWriter:
             if size > self._maximum:
                 raise too_large(self._maximum)
             return _pack_head(size, self._head, request_id) + payload
-        except (SystemExit, KeyboardInterrupt):
+        except _PASSED_ON:
             raise
         except BaseException as error:
             return self.failure(request_id, exposed.name, error)
@@ -202,7 +204,7 @@ class TimedWriter(BinaryWriter):
         try:
             result = watch.run(exposed.call, self.read(argument))
             return self.success(request_id, result, watch)
-        except (SystemExit, KeyboardInterrupt):
+        except _PASSED_ON:
             raise
         except BaseException as error:
             return self.failure(request_id, exposed.name, error, watch)

@@ -37,7 +37,7 @@ class Exposed:
     """Runs the function with the body of a request; for a concurrent one, gives what to await."""
 
     concurrent: bool
-    """The function is `async def`: its calls run beside the others."""
+    """The function is `async def`: its calls run beside the others. See `_deferred`, too."""
 
     cancellable: bool
     """It takes a `cancel_event`, so it's called by `call_with_event`."""
@@ -124,7 +124,22 @@ class Exposed:
             self.call, self._pending = self._complete_and_call, (body, names)
         signature = signature_of(function)
         self.concurrent = _is_coroutine_function(function)
+        if not self.concurrent:
+            self._defer(function)
         self.cancellable = signature is not None and CANCEL_EVENT in signature.parameters
+
+    def _defer(self, function: Callable[..., Any]) -> None:
+        from pyproc_worker._deferred import deferring, wraps
+
+        if not wraps(function, _is_coroutine_function):
+            return
+        call = self.call
+
+        def found() -> None:
+            self.concurrent = True
+            self.call = deferring(call, found)  # another one: the native core then looks again
+
+        self.call = deferring(call, found)
 
     def _complete_and_call(self, body: Any) -> Any:
         self.complete()
@@ -169,7 +184,8 @@ def expose(
     request, or leaves. The function may then stop and return or raise what it likes.
 
     ``async def`` functions run concurrently, on one event loop in a thread of its own, beside the
-    plain functions. When the client cancels a request, or leaves, its task is cancelled.
+    plain functions. When the client cancels a request, or leaves, its task is cancelled. So do
+    plain wrappers of such functions from their first call on, if they return what is to be awaited.
 
     Raises `ValueError` for a name that begins with ``pyproc.``. Raises `TypeError`, with the
     reason, for what no body can fill, a hint that no JSON value fits, and generator functions. A

@@ -18,6 +18,7 @@ from pyproc_worker import _unpatched
 from pyproc_worker._answers import Callee, Runnable
 from pyproc_worker._cancel import call_with_event
 from pyproc_worker._connection import Connection, Waiting
+from pyproc_worker._deferred import Deferred
 from pyproc_worker._limits import QUICK, TURN
 from pyproc_worker._plain_calls import PlainCalls
 from pyproc_worker._registry import Exposed
@@ -38,6 +39,16 @@ class Alone(Exposed):
         self.name, self.function, self.call = exposed.name, exposed.function, exposed.call
         self.concurrent = self.quick = False
         self.cancellable = True  # so that it is no call like others
+
+
+class Awaited(Exposed):
+    """The rest of a call whose function returned what is to be awaited."""
+
+    __slots__ = ()
+
+    def __init__(self, exposed: Exposed, deferred: Deferred) -> None:
+        self.name, self.function, self.call = exposed.name, exposed.function, deferred.start
+        self.concurrent, self.cancellable, self.quick = True, False, False
 
 
 class Turns:
@@ -98,21 +109,29 @@ class Turns:
             if not exposed.quick and now > started:
                 break
             waiting = pending.popleft()
-            if exposed.cancellable:
-                if not isinstance(exposed, Alone):
-                    answers.append(self._answer_watched(connection, waiting))
-                elif answers:  # they leave first
-                    pending.appendleft(waiting)
+            try:
+                if exposed.cancellable:
+                    if not isinstance(exposed, Alone):
+                        answers.append(self._answer_watched(connection, waiting))
+                    elif answers:  # they leave first
+                        pending.appendleft(waiting)
+                    else:
+                        call = (request_id, exposed.exposed, argument, writer, context)
+                        self._submit(connection, [(call, 0)])
+                    break
+                if context is None:
+                    answers.append(writer.answer(request_id, exposed, argument))
                 else:
-                    call = (request_id, exposed.exposed, argument, writer, context)
-                    self._submit(connection, [(call, 0)])
-                break
-            if context is None:
-                answers.append(writer.answer(request_id, exposed, argument))
-            else:
-                callee = self.calls.begin(exposed, context)
-                answers.append(writer.answer(request_id, callee, argument))
+                    callee = self.calls.begin(exposed, context)
+                    answers.append(writer.answer(request_id, callee, argument))
+                    self.calls.end()
+            except Deferred as deferred:
                 self.calls.end()
+                self._deliver(connection, b"".join(answers))  # they leave first
+                answers.clear()
+                call = (request_id, Awaited(exposed, deferred), argument, writer, context)
+                self._submit(connection, [(call, 0)])
+                break
             before, now = now, clock()
             exposed.quick = now - before < QUICK
 

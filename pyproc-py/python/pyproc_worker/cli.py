@@ -3,6 +3,7 @@
 import argparse
 import importlib.machinery
 import importlib.util
+import inspect
 import json
 import os
 import sys
@@ -10,10 +11,11 @@ import traceback
 from typing import Any, Optional
 
 from pyproc_worker._codec import Codec, choose_codec
+from pyproc_worker._deferred import Deferred
 from pyproc_worker._errors import BrokenFrame
 from pyproc_worker._hints import signature_of
 from pyproc_worker._messages import Unreadable
-from pyproc_worker._registry import functions
+from pyproc_worker._registry import Exposed, functions
 from pyproc_worker._run import Runs, run_worker
 from pyproc_worker._settings import Settings
 from pyproc_worker._version import __version__
@@ -136,16 +138,28 @@ def _call(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return MISUSED
     try:
-        result = exposed.call(body)
-        if exposed.concurrent:
-            import asyncio  # only here, since it takes long to load
-
-            result = asyncio.run(result)
+        result = _result(exposed, body)
         print(codec.encode(result).decode())
     except Exception:
         traceback.print_exc()
         return FAILED
     return 0
+
+
+def _result(exposed: Exposed, body: Any) -> Any:
+    """What the function returns, or what comes of it when it is awaited."""
+    try:
+        result = exposed.call(body)
+    except Deferred as deferred:
+        result = deferred.awaitable
+    if not inspect.isawaitable(result):
+        return result
+    import asyncio  # only here, since it takes long to load
+
+    async def wait() -> Any:
+        return await result
+
+    return asyncio.run(wait())
 
 
 def _read_body(codec: Codec, options: argparse.Namespace) -> Any:
