@@ -381,6 +381,20 @@ def test_a_hint_that_cannot_be_evaluated_is_a_warning_once_the_worker_starts(fun
         functions["f"].call({"point": 1, "n": "1"})
 
 
+def test_a_replacement_that_is_refused_leaves_the_function_that_waits_for_its_hints(functions):
+    @expose
+    def f(point: "NoSuch"):  # noqa: F821
+        return point
+
+    with pytest.warns(UserWarning, match="replaced"), pytest.raises(TypeError, match="complex"):
+        expose(name="f")(hinted_complex)
+    with pytest.warns(UserWarning, match="NoSuch"):
+        assert functions["f"].call(1) == 1
+
+
+def hinted_complex(z: complex): ...
+
+
 def test_sets_hold_what_can_be_in_them(call):
     @dataclasses.dataclass(frozen=True)
     class Frozen:

@@ -71,13 +71,10 @@ class Exposed:
 
         Raises `TypeError`, and leaves that there, if no body can fill the function's parameters.
         """
-        self._pending = None
         if body != "fields" and takes_whole_body(function):
-            self.call, self.schema = function, {}
-            self.concurrent = self.cancellable = False
+            self._call_simply(function, {})
         elif body != "fields" and takes_a_dict(function):
-            self.call, self.schema = of_objects(function), {"type": "object"}
-            self.concurrent = self.cancellable = False
+            self._call_simply(of_objects(function), {"type": "object"})
         else:
             self._plan(function, body, names)
         self.function = function
@@ -96,6 +93,10 @@ class Exposed:
         from inspect import getdoc
 
         return first_line(getdoc(self.function))
+
+    def _call_simply(self, call: Call, schema: dict[str, Any]) -> None:
+        self.call, self.schema, self._pending = call, schema, None
+        self.concurrent = self.cancellable = False
 
     def _plan(
         self,
