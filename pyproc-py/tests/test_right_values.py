@@ -407,6 +407,18 @@ def test_sets_hold_what_can_be_in_them(call):
     assert call({"a": [{"x": 1}], "b": [[1, "a"]]}) == ({Frozen(1)}, {(1, "a")})
 
 
+def test_what_an_annotation_says_besides_constraints_means_nothing(call):
+    from typing import Annotated
+
+    @expose
+    def f(n: Annotated[int, {"doc": "a number"}, "a text"]):
+        return n
+
+    assert call({"n": 5}) == 5
+    with pytest.raises(InvalidRequest):
+        call({"n": "5"})
+
+
 def test_keys_that_become_the_same_are_refused(call):
     @expose
     def f(table: "dict[float, int]"):
@@ -415,6 +427,9 @@ def test_keys_that_become_the_same_are_refused(call):
     assert call({"1": 1, "2.5": 2}) == {1.0: 1, 2.5: 2}
     with pytest.raises(InvalidRequest, match="two of its keys are the same"):
         call({"1": 1, "1.0": 2})
+    for key in ("01", "1\n", "+1", "NaN"):
+        with pytest.raises(InvalidRequest, match="has the key"):
+            call({key: 1})
 
 
 def test_without_msgspec_calls_work_and_a_hint_that_needs_it_is_refused():

@@ -183,9 +183,9 @@ def _key(read: Read, name: Any) -> Any:
     if type(name) is str:
         if name in _WORDS:
             candidates.append(_WORDS[name])
-        elif re.match(_INTEGER, name):
+        elif re.fullmatch(_INTEGER, name):
             candidates.append(int(name))
-        elif re.match(_NUMBER, name):
+        elif re.fullmatch(_NUMBER, name):
             candidates.append(float(name))
     misfit = None
     for candidate in candidates:

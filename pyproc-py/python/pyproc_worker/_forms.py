@@ -92,6 +92,10 @@ class Forms:
         hint = bare(hint)
         if hint is None:
             hint = type(None)
+        if hasattr(hint, "__metadata__"):
+            from pyproc_worker._constraints import constrained
+
+            return constrained(self, hint, scope, place)
         try:
             leaf = _LEAVES.get(hint)
         except TypeError:  # what is not hashable is no hint
@@ -151,11 +155,9 @@ class Forms:
         return self.named(hint, origin.__name__, (), define)
 
     def _of_constructed(self, hint: Any, scope: Scope, place: str) -> Form:
-        from pyproc_worker import _classes, _constraints, _containers, _unions
+        from pyproc_worker import _classes, _containers, _unions
 
         origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
-        if hasattr(hint, "__metadata__"):
-            return _constraints.constrained(self, hint, scope, place)
         if origin in UNIONS:
             return _unions.union(self, arguments, scope, place)
         if origin is typing.Literal:
@@ -177,7 +179,7 @@ Define = Callable[[Form], tuple[Schema, Read, bool]]
 
 def _aliased(form: Form, of: Form) -> tuple[Schema, Read, bool]:
     form.kinds, form.is_lossy = of.kinds, of.is_lossy
-    return of.schema, of.reader(), of.is_hashable
+    return of.schema, reader_when_needed(of.type), of.is_hashable
 
 
 def bare(hint: Any) -> Any:
