@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use pyproc_protocol::Version;
@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::functions::Function;
 use crate::json::Keys;
 use crate::state::{ConcurrentCall, Core, Place};
+use crate::turn::ends_worker;
 
 /// A call for the event loop: its token, what begins it, and the body.
 pub(crate) type Prepared<'py> = (u64, Bound<'py, PyAny>, Bound<'py, PyAny>);
@@ -59,13 +60,25 @@ pub(crate) fn prepare<'py>(
     Ok((token, start, body))
 }
 
-/// Hands calls to the event loop.
+/// Hands calls to the event loop, or answers them with the reason why it has not got them. Raises what ends the worker.
 pub(crate) fn submit<'py>(
     py: Python<'py>,
     core: &Arc<Core>,
     calls: Vec<Prepared<'py>>,
 ) -> PyResult<()> {
-    event_loop(py, core)?.call_method1("submit", (calls,))?;
+    let tokens: Vec<u64> = calls.iter().map(|(token, ..)| *token).collect();
+    let submitted = event_loop(py, core).and_then(|it| it.call_method1("submit", (calls,)));
+    let Err(error) = submitted else { return Ok(()) };
+    if ends_worker(py, &error) {
+        return Err(error);
+    }
+    for token in tokens {
+        // Should the event loop run it nevertheless, its answer is dropped.
+        let call = core.lock().end_concurrent(token);
+        if let Some(call) = call {
+            write(py, core, &call, Err(error.clone_ref(py)))?;
+        }
+    }
     Ok(())
 }
 
@@ -123,8 +136,7 @@ impl Answers {
         }
         let call = token.and_then(|token| self.core.lock().end_concurrent(token));
         if let Some(error) = &error
-            && (error.is_instance_of::<PySystemExit>(py)
-                || error.is_instance_of::<PyKeyboardInterrupt>(py))
+            && ends_worker(py, error)
         {
             let error = error.clone_ref(py);
             self.core.lock().exit.get_or_insert(error);
@@ -132,7 +144,7 @@ impl Answers {
             return Ok(());
         }
         match call {
-            Some(call) => self.write(py, &call, &result, error),
+            Some(call) => write(py, &self.core, &call, error.map_or(Ok(&result), Err)),
             None => Ok(()),
         }
     }
@@ -162,59 +174,55 @@ impl Answers {
     }
 }
 
-impl Answers {
-    fn write(
-        &self,
-        py: Python<'_>,
-        call: &ConcurrentCall,
-        result: &Bound<'_, PyAny>,
-        error: Option<PyErr>,
-    ) -> PyResult<()> {
-        let core = &*self.core;
-        let details = core
-            .lock()
-            .get(call.place)
-            .is_some_and(|connection| connection.client.details);
-        let form = Form {
-            version: call.version,
-            details,
-            max_frame_size: core.max_frame_size,
+/// Leaves the answer to a call with its connection, which is yet to send it.
+fn write(
+    py: Python<'_>,
+    core: &Core,
+    call: &ConcurrentCall,
+    result: PyResult<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let details = core
+        .lock()
+        .get(call.place)
+        .is_some_and(|connection| connection.client.details);
+    let form = Form {
+        version: call.version,
+        details,
+        max_frame_size: core.max_frame_size,
+    };
+    let times = times(py, call)?;
+    let mut out = Vec::new();
+    let succeeded = result.and_then(|result| {
+        answers::success(
+            &core.package,
+            form,
+            call.id,
+            call.codec,
+            times,
+            result,
+            &mut out,
+        )
+    });
+    if let Err(error) = succeeded {
+        let failed = Failed {
+            id: call.id,
+            method: &call.method,
+            times,
         };
-        let times = times(py, call)?;
-        let mut out = Vec::new();
-        let succeeded = match error {
-            Some(error) => Err(error),
-            None => answers::success(
-                &core.package,
-                form,
-                call.id,
-                call.codec,
-                times,
-                result,
-                &mut out,
-            ),
-        };
-        if let Err(error) = succeeded {
-            let failed = Failed {
-                id: call.id,
-                method: &call.method,
-                times,
-            };
-            answers::failure(py, &core.package, form, failed, &error, &mut out)?;
-        }
-        let mut state = core.lock();
-        if let Some(connection) = state.get(call.place) {
-            connection.outgoing.append(&mut out);
-            // With its answer on its way, the next may run.
-            connection.held &= call.id != 0;
-            state.unsent.push(call.place);
-        }
-        drop(state);
-        if call.id == 0 {
-            core.wake();
-        }
-        Ok(())
+        answers::failure(py, &core.package, form, failed, &error, &mut out)?;
     }
+    let mut state = core.lock();
+    if let Some(connection) = state.get(call.place) {
+        connection.outgoing.append(&mut out);
+        // With its answer on its way, the next may run.
+        connection.held &= call.id != 0;
+        state.unsent.push(call.place);
+    }
+    drop(state);
+    if call.id == 0 {
+        core.wake();
+    }
+    Ok(())
 }
 
 /// What a `Stopwatch` packed: start and duration in nanoseconds.

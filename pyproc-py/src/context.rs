@@ -1,4 +1,4 @@
-//! What may be known of a call while it runs; see `pyproc_worker._call`.
+//! The context in which a plain function runs, and what may be known of a call meanwhile; see `pyproc_worker._call`.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,7 +15,7 @@ use crate::ffi;
 use crate::hooks::{self, Hooks};
 use crate::lazy::Lazy;
 use crate::package::partial;
-use crate::state::{Core, Place};
+use crate::state::{Core, NO_FUNCTION, Place};
 
 static RUN: Lazy = Lazy::new("pyproc_worker._call", "run");
 static RUN_ASYNC: Lazy = Lazy::new("pyproc_worker._call", "run_async");
@@ -76,46 +76,47 @@ fn packed(trace: &TraceContext) -> [u8; 25] {
     packed
 }
 
-/// A plain function, and whose call of it it is.
-#[derive(Clone, Copy)]
-pub(crate) struct Callee<'a> {
-    pub(crate) core: &'a Arc<Core>,
-    pub(crate) place: Place,
-    pub(crate) name: &'a Py<PyString>,
+/// The copy of the context in which a plain function runs. What is known of its call is left to those who ask:
+/// `Look` finds it on this thread, and `Unbuilt` wherever the function takes its context.
+pub(crate) struct OwnContext<'py> {
+    _copy: ffi::ContextCopy<'py>,
+    /// The call's context, if more is to be done for it than to stand for it.
+    entered: Option<Context<'py>>,
 }
 
-/// Runs a plain function. What is known of its call is left to those who ask: `Look` finds it on this
-/// thread, and `Unbuilt` wherever the function takes its context.
-#[inline]
-pub(crate) fn run<'py>(
-    stand_in: &mut StandIn,
-    Callee { core, place, name }: Callee<'_>,
-    known: &Known,
-    start: &Bound<'py, PyAny>,
-    body: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = start.py();
-    if known.is_nothing() {
-        stand_in.leave(py)?;
-        return ffi::call(start, body);
+impl<'py> OwnContext<'py> {
+    /// Enters the context for a call; dropping it leaves it.
+    #[inline]
+    pub(crate) fn enter(
+        py: Python<'py>,
+        stand_in: &mut StandIn,
+        core: &Arc<Core>,
+        place: Place,
+        known: &Known,
+    ) -> PyResult<Self> {
+        let entered = stand_in.begin(py, core, place, known)?;
+        let _copy = ffi::ContextCopy::enter(py)?;
+        Ok(Self { _copy, entered })
     }
-    stand_in.hooks.refresh(py)?;
-    let (enters, stands) = (stand_in.hooks.enter, stand_in.hooks.stand.is_some());
-    if !enters && known.is_worth_knowing() || stands && known.is_trace_alone() {
-        stand_in.stand_for(py, core, place, known)?;
-        return ffi::call(start, body);
+
+    /// Runs the function, once.
+    #[inline]
+    pub(crate) fn run(
+        &mut self,
+        name: &Py<PyString>,
+        start: &Bound<'py, PyAny>,
+        body: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let Some(it) = self.entered.take() else {
+            return ffi::call(start, body);
+        };
+        let parts = (start, body, name, it.headers, it.trace, it.channel);
+        RUN.get(start.py())?.call1(parts)
     }
-    stand_in.leave(py)?;
-    if !enters {
-        return ffi::call(start, body);
-    }
-    let client = core.lock().client(place);
-    let it = Context::new(py, known, &client)?;
-    let parts = (start, body, name, it.headers, it.trace, it.channel);
-    RUN.get(py)?.call1(parts)
 }
 
-/// What stands in the context variable for the call that runs, as the serving thread has it.
+/// What stands in the context variable for the call that runs, as the serving thread has it: in the context that calls
+/// get copies of.
 ///
 /// It is put there when the answers before have left: a call that comes alone need not wait for that.
 #[derive(Default)]
@@ -129,6 +130,33 @@ pub(crate) struct StandIn {
 }
 
 impl StandIn {
+    /// A call begins. Returns what `_call.run` is to enter for it, if it is to.
+    #[inline]
+    fn begin<'py>(
+        &mut self,
+        py: Python<'py>,
+        core: &Arc<Core>,
+        place: Place,
+        known: &Known,
+    ) -> PyResult<Option<Context<'py>>> {
+        if known.is_nothing() {
+            self.leave(py)?;
+            return Ok(None);
+        }
+        self.hooks.refresh(py)?;
+        let (enters, stands) = (self.hooks.enter, self.hooks.stand.is_some());
+        if !enters && known.is_worth_knowing() || stands && known.is_trace_alone() {
+            self.stand_for(py, core, place, known)?;
+            return Ok(None);
+        }
+        self.leave(py)?;
+        if !enters {
+            return Ok(None);
+        }
+        let client = core.lock().client(place);
+        Context::new(py, known, &client).map(Some)
+    }
+
     fn stand_for(
         &mut self,
         py: Python<'_>,
@@ -183,8 +211,7 @@ impl StandIn {
         }
     }
 
-    /// Whatever is there, be it what `Look` has found: its function is over.
-    pub(crate) fn forget(&mut self, py: Python<'_>) -> PyResult<()> {
+    fn forget(&mut self, py: Python<'_>) -> PyResult<()> {
         (self.there, self.is_used) = (None, false);
         if let Some(token) = self.token.take() {
             let leave = MODULE.get(py)?.getattr(intern!(py, "leave"))?;
@@ -311,13 +338,15 @@ fn look<'py>(py: Python<'py>, core: &Core) -> PyResult<Option<Bound<'py, PyAny>>
     if core.forks.has_forked() {
         return Ok(None); // the lock may be held by a thread that is not here
     }
+    let function = core.function.load(Ordering::Relaxed);
+    if function == NO_FUNCTION {
+        return Ok(None); // this is no call's own context
+    }
     let Some((known, client)) = core.lock().known_of_running() else {
         return Ok(None);
     };
-    let function = core.function.load(Ordering::Relaxed);
     let name = core.package.name_of(py, function)?;
     let call = Context::new(py, &known, &client)?.call(&name)?;
     ffi::call(SET.get(py)?, &call)?;
-    core.looked.store(true, Ordering::Relaxed);
     Ok(Some(call))
 }

@@ -13,7 +13,7 @@
 //! | `errands` | what needs the interpreter lock meanwhile |
 //! | `state` | what these threads share, behind one lock |
 //! | `connection`, `outgoing` | a client's socket and its buffers |
-//! | `context`, `hooks` | what may be known of a call, and what is done around it |
+//! | `context`, `hooks` | the context that a call runs in, what may be known of it, and what is done around it |
 //! | `reporter` | telemetry's way to a client |
 //! | `pulse` | what the watcher knows without the lock |
 //! | `hello` | what the worker says of itself |

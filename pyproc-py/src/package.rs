@@ -11,6 +11,7 @@ static STANDARD_CODEC: Lazy = Lazy::new("pyproc_worker._codec", "StandardCodec")
 static DEFERRED: Lazy = Lazy::new("pyproc_worker._deferred", "Deferred");
 static RAW: Lazy = Lazy::new("pyproc_worker._plain", "raw");
 static LOG_ERROR: Lazy = Lazy::new("pyproc_worker._log", "error");
+static LOG_STRAY: Lazy = Lazy::new("pyproc_worker._stray", "log_stray");
 static LOG_DEBUG: Lazy = Lazy::new("pyproc_worker._log", "debug");
 
 /// Objects of the package.
@@ -125,6 +126,12 @@ impl Package {
     pub(crate) fn log_failure(&self, py: Python<'_>, method: &str, error: &PyErr) -> PyResult<()> {
         let text = format!("error in {}", PyString::new(py, method).repr()?);
         LOG_ERROR.get(py)?.call1((text, exception(py, error)))?;
+        Ok(())
+    }
+
+    /// Logs an exception that came between calls.
+    pub(crate) fn log_stray(&self, py: Python<'_>, error: &PyErr) -> PyResult<()> {
+        LOG_STRAY.get(py)?.call1((exception(py, error),))?;
         Ok(())
     }
 

@@ -23,6 +23,9 @@ use crate::package::Package;
 use crate::peers::{Peers, Refused};
 use crate::pulse::Pulse;
 
+/// In place of a function's number: none runs.
+pub(crate) const NO_FUNCTION: usize = usize::MAX;
+
 /// A worker.
 pub(crate) struct Core {
     pub(crate) package: Package,
@@ -33,10 +36,8 @@ pub(crate) struct Core {
     pub(crate) forks: fork::Count,
     pub(crate) event_loop: OnceLock<Py<PyAny>>,
     serving: ThreadId,
-    /// The plain function that runs. Only the serving thread looks.
+    /// The plain function that runs, or [`NO_FUNCTION`]. Only the serving thread looks.
     pub(crate) function: AtomicUsize,
-    /// Somebody looked at its call, which is in the context variable now.
-    pub(crate) looked: AtomicBool,
     state: Mutex<State>,
     wake: UnixStream,
     woken: AtomicBool,
@@ -61,8 +62,7 @@ impl Core {
             forks: fork::count(),
             event_loop: OnceLock::new(),
             serving: thread::current().id(),
-            function: AtomicUsize::new(0),
-            looked: AtomicBool::new(false),
+            function: AtomicUsize::new(NO_FUNCTION),
             state: Mutex::new(State::new(cancelled)),
             wake,
             woken: AtomicBool::new(false),

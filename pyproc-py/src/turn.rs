@@ -11,11 +11,11 @@ use pyproc_protocol::Version;
 use pyproc_protocol::v2::Times;
 
 use crate::answers::{self, Failed};
-use crate::connection::{Call, Form, Known, Target, Waiting};
-use crate::context::{self, Callee};
+use crate::connection::{Call, Form, Target, Waiting};
+use crate::context::OwnContext;
 use crate::functions::FunctionId;
 use crate::server::Server;
-use crate::state::{Next, Place};
+use crate::state::{NO_FUNCTION, Next, Place};
 use crate::{concurrent, hello};
 
 /// Answers that are kept in memory between turns.
@@ -63,7 +63,7 @@ impl<'py> Server<'_, 'py> {
         drop(running);
         self.answers.clear();
         self.answers.shrink_to(KEPT);
-        ended?;
+        self.outlive(ended)?;
         self.submit(&mut turn)?;
         self.settle(place)
     }
@@ -71,10 +71,7 @@ impl<'py> Server<'_, 'py> {
     fn submit(&mut self, turn: &mut Turn<'py>) -> PyResult<()> {
         match mem::take(&mut turn.submitted) {
             calls if calls.is_empty() => Ok(()),
-            calls => {
-                self.stand_in.leave(self.py)?; // tasks begin with this context
-                concurrent::submit(self.py, self.core, calls)
-            }
+            calls => concurrent::submit(self.py, self.core, calls),
         }
     }
 
@@ -154,7 +151,6 @@ impl<'py> Server<'_, 'py> {
             self.fail(form, id, &name, None, &error)?;
             return Ok(Step::Done);
         };
-        self.core.function.store(function.0, Ordering::Relaxed);
         let (about, plan) = self.functions.get(self.py, function)?;
         if about.concurrent {
             self.begin(turn, call, form, function, plan)?;
@@ -169,7 +165,10 @@ impl<'py> Server<'_, 'py> {
             turn.roused = true;
             self.core.pulse.rouse();
         }
-        let ended = match self.answer(turn, &call, form, function, &plan) {
+        self.core.function.store(function.0, Ordering::Relaxed);
+        let ended = self.answer_within(turn, &call, form, function, &plan);
+        self.core.function.store(NO_FUNCTION, Ordering::Relaxed);
+        let ended = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 let rest = self.core.package.deferred(self.py, error)?;
@@ -196,10 +195,32 @@ impl<'py> Server<'_, 'py> {
         }
     }
 
-    /// Runs a plain function and writes its answer. Returns when it ended, if that is known and nothing took long
-    /// since. Raises what ends the worker, and `Deferred` if the call goes on on the event loop.
+    /// Runs a plain function and writes its answer, in a context of the call's own. Returns when the function ended, if
+    /// that is known and nothing took long since. Raises what ends the worker, and `Deferred` if the call goes on on the
+    /// event loop.
+    fn answer_within(
+        &mut self,
+        turn: &mut Turn<'py>,
+        call: &Call,
+        form: Form,
+        function: FunctionId,
+        plan: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Instant>> {
+        let (stand_in, place) = (&mut self.stand_in, turn.place);
+        match OwnContext::enter(self.py, stand_in, self.core, place, &call.known) {
+            Ok(mut context) => self.answer(&mut context, turn, call, form, function, plan),
+            Err(error) if ends_worker(self.py, &error) => Err(error),
+            Err(error) => {
+                let name = self.functions.about(function).name.clone();
+                self.fail(form, call.id, &name, None, &error)?;
+                Ok(None)
+            }
+        }
+    }
+
     fn answer(
         &mut self,
+        context: &mut OwnContext<'py>,
         turn: &mut Turn<'py>,
         call: &Call,
         form: Form,
@@ -215,14 +236,10 @@ impl<'py> Server<'_, 'py> {
                     turn.spent.push(body.clone());
                 }
                 watch = call.wants_times.then(|| self.clocks.start());
-                self.call(turn.place, &call.known, function, plan, &body)
+                self.call(context, function, plan, &body)
             });
         let ended = watch.as_ref().map(|_| Instant::now());
         let times = watch.zip(ended).map(|(watch, ended)| watch.times(ended));
-        if self.core.looked.load(Ordering::Relaxed) {
-            self.core.looked.store(false, Ordering::Relaxed);
-            self.stand_in.forget(py)?;
-        }
         if self.core.forks.has_forked() {
             return Err(package.leave(py, result.as_ref().err()));
         }
@@ -256,26 +273,20 @@ impl<'py> Server<'_, 'py> {
 
     /// Runs a plain function.
     fn call(
-        &mut self,
-        place: Place,
-        known: &Known,
+        &self,
+        context: &mut OwnContext<'py>,
         function: FunctionId,
         plan: &Bound<'py, PyAny>,
         body: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let function = self.functions.about(function);
-        let callee = Callee {
-            core: self.core,
-            place,
-            name: &function.text,
-        };
         if !function.cancellable {
-            return context::run(&mut self.stand_in, callee, known, plan, body);
+            return context.run(&function.text, plan, body);
         }
         let event = self.core.package.event(self.py)?;
         let start = self.core.package.with_event(plan.clone(), &event)?;
         self.core.lock().set_event(Arc::new(event.unbind()));
-        context::run(&mut self.stand_in, callee, known, &start, body)
+        context.run(&function.text, &start, body)
     }
 
     /// Prepares a call of an `async def` function.
@@ -309,12 +320,20 @@ impl<'py> Server<'_, 'py> {
         times: Option<Times>,
         error: &PyErr,
     ) -> PyResult<()> {
-        let package = &self.core.package;
-        let failed = Failed { id, method, times };
-        answers::failure(self.py, package, form, failed, error, &mut self.answers)
+        let (py, package) = (self.py, &self.core.package);
+        let out = &mut self.answers;
+        let failed = || Failed { id, method, times };
+        match answers::failure(py, package, form, failed(), error, out) {
+            // A signal's handler or another thread raised it meanwhile.
+            Err(stray) if !ends_worker(py, &stray) => {
+                answers::failure(py, package, form, failed(), &stray, out)
+            }
+            told => told,
+        }
     }
 }
 
-fn ends_worker(py: Python<'_>, error: &PyErr) -> bool {
+/// Whether an exception ends the worker, whoever raised it.
+pub(crate) fn ends_worker(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
 }

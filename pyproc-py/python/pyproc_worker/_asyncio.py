@@ -10,8 +10,9 @@ import functools
 from collections.abc import Awaitable, Hashable
 from typing import Any, Callable, Optional
 
-from pyproc_worker import _unpatched
+from pyproc_worker import _call, _unpatched
 from pyproc_worker._errors import Cancelled
+from pyproc_worker._stray import ends_worker, log_stray
 
 Token = Hashable
 """Whatever the owner of the event loop knows a call by."""
@@ -64,8 +65,8 @@ class EventLoopThread:
         The thread wakes up once for the whole list. After `stop` nothing is started.
         """
         with self._lock:
-            self._submitted += len(calls)
             loop = self._loop or self._begin()
+            self._submitted += len(calls)
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(self._start, calls)
 
@@ -114,8 +115,11 @@ class EventLoopThread:
             while not self._stopping:
                 try:
                     loop.run_forever()
-                except (SystemExit, KeyboardInterrupt) as error:
-                    self._answer(None, None, error)
+                except BaseException as error:
+                    if ends_worker(error):
+                        self._answer(None, None, error)
+                    else:
+                        log_stray(error)
             with contextlib.suppress(SystemExit, KeyboardInterrupt):
                 _wind_up(loop)
         finally:
@@ -127,12 +131,15 @@ class EventLoopThread:
             on_busy(self)
         for token, start, body in calls:
             try:
-                task = asyncio.ensure_future(start(body), loop=self._loop)
+                task = _call.base.copy().run(self._task_of, start, body)
             except BaseException as error:  # the body does not fit the parameters
                 self._finish(token, None, error)
             else:
                 self._tasks[token] = task
                 task.add_done_callback(functools.partial(self._on_done, token))
+
+    def _task_of(self, start: Start, body: Any) -> "asyncio.Future[Any]":
+        return asyncio.ensure_future(start(body), loop=self._loop)
 
     def _cancel(self, token: Token) -> None:
         task = self._tasks.get(token)

@@ -7,10 +7,11 @@ call is not likely to be recorded, they only note that it runs, and find it by `
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Awaitable, Mapping
     from typing import Any, Callable, Optional, Protocol
 
@@ -142,10 +143,17 @@ CURRENT: ContextVar[Call | Callable[[], Call | None] | None] = ContextVar(
 
 set_current = CURRENT.set
 
+base: contextvars.Context = copy_context()
+"""What the script had set when the worker started: calls of `async def` functions begin with it.
+
+Plain ones begin with the context of the thread that serves.
+"""
+
 look: Callable[[], Call | None] | None = None
 """A core's: finds the call of the plain function that runs on this thread.
 
-It puts it into `CURRENT`. So a call that nobody is likely to ask for costs nothing.
+It puts it into `CURRENT`, in the call's own context. So a call that nobody is likely to ask for
+costs nothing.
 """
 
 
@@ -175,19 +183,19 @@ def run(
     trace: bytes | None,
     channel: Channel | None,
 ) -> Any:
-    """`start(body)`, within a call that consists of the other arguments."""
+    """`start(body)`, within a call that consists of the other arguments.
+
+    The current context is the call's own.
+    """
     call, begin = Call(function, headers, trace, channel), enter
     set_current(call)
+    if begin is None:
+        return start(body)
+    token = begin(call)
     try:
-        if begin is None:
-            return start(body)
-        token = begin(call)
-        try:
-            return start(body)
-        finally:
-            leave(token)
+        return start(body)
     finally:
-        set_current(None)
+        leave(token)
 
 
 async def run_async(call: Call, start: Callable[[Any], Awaitable[Any]], body: Any) -> Any:

@@ -70,6 +70,7 @@ class Concurrent:
     def submit(self, connection: Connection, requests: list[tuple[Waiting, int]]) -> None:
         """Starts requests, each given with the size of its frame."""
         thread = self._begun()
+        begun: list[ConcurrentCall] = []
         calls: list[tuple[Token, Start, Any]] = []
         for waiting, size in requests:
             call = ConcurrentCall(connection, waiting, size, thread.cancel)
@@ -78,11 +79,18 @@ class Concurrent:
             except Exception as error:
                 connection.outgoing.keep(call.writer.failure(call.id, call.method, error))
             else:
+                begun.append(call)
                 connection.running.add(call)
                 connection.held = connection.held or not call.id
                 calls.append((call, call.starter(waiting[1].call), body))
-        if calls:
-            thread.submit(calls)
+        try:
+            if calls:
+                thread.submit(calls)
+        except Exception as error:  # there is no room for another thread, say
+            for call in begun:
+                connection.running.remove(call)
+                connection.held = connection.held and bool(call.id)
+                connection.outgoing.keep(call.writer.failure(call.id, call.method, error))
 
     def look_again(self, connection: Connection) -> None:
         """Lets the loop see what is left to do for a connection. From any thread."""

@@ -8,6 +8,7 @@ All that is here belongs to one thread at a time: the one that serves or, while 
 function that takes a `cancel_event`, the one that watches the sockets for it.
 """
 
+import contextlib
 import os
 import select
 import socket
@@ -24,6 +25,7 @@ from pyproc_worker._limits import BURST, FLUSH, IDLE_CHECK
 from pyproc_worker._peers import Refusals, allowed_users, user_of
 from pyproc_worker._settings import Settings
 from pyproc_worker._spin import Events, Spin
+from pyproc_worker._stray import log_stray
 from pyproc_worker._termination import Termination
 from pyproc_worker._turns import Turns
 
@@ -79,14 +81,44 @@ class Loop:
     def _serve(self) -> None:
         if self._is_orphan():
             self._drain()
-        while not self._finished():
-            self._handle(self._wait())
-            if self._concurrent.end is not None:
-                raise self._concurrent.end
-            if self._turns.run():
-                self._flush_deadline = time.monotonic() + FLUSH
+        stray: Optional[BaseException] = None
+        while True:
+            try:
+                if stray is not None:
+                    self._recover(stray)
+                    stray = None
+                if self._finished():
+                    break
+                self._step()
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                if Forks.is_child:
+                    raise
+                stray = error
         if time.monotonic() < self._flush_deadline:  # the clients do read
             self._say_goodbye()
+
+    def _step(self) -> None:
+        self._handle(self._wait())
+        if self._concurrent.end is not None:
+            raise self._concurrent.end
+        if self._turns.run():
+            self._flush_deadline = time.monotonic() + FLUSH
+
+    def _recover(self, stray: BaseException) -> None:
+        """Does anew what an exception that came from outside may have cut off."""
+        log_stray(stray)
+        cut_off, self._turns.delivering = self._turns.delivering, None
+        self._turns.ready.clear()
+        for connection in list(self._connections.values()):
+            if connection is cut_off or connection.closed:  # who knows what of it was sent
+                self._close(connection)
+                continue
+            connection.scheduled = False
+            connection.interest = 0
+            self._poll.register(connection.fd, 0)  # which it may not have been yet
+            self._settle_or_close(connection)
 
     # Sockets
 
@@ -164,6 +196,9 @@ class Loop:
                 self._settle(connection)
         except OSError:
             self._close(connection)
+        except BaseException:  # what was read may be lost
+            self._close(connection)
+            raise
 
     def _deliver(self, connection: Connection, answers: bytes) -> None:
         """Sends the answers of a turn."""
@@ -171,6 +206,7 @@ class Loop:
             leave()
         try:
             connection.outgoing.send(answers)
+            self._turns.delivering = None
         except OSError:
             return self._close(connection)
         self._settle_or_close(connection)
@@ -197,9 +233,10 @@ class Loop:
         connection.interest = interest
 
     def _close(self, connection: Connection) -> None:
-        del self._connections[connection.fd]
-        self._poll.unregister(connection.fd)
+        with contextlib.suppress(KeyError):  # unless an exception from outside came before
+            self._poll.unregister(connection.fd)
         connection.close()
+        self._connections.pop(connection.fd, None)
         if connection.owner:
             self._drain()
         if self._deaf:

@@ -24,10 +24,9 @@ class PlainCalls:
     def __init__(self) -> None:
         self._thread = threading.get_ident()
         self._running: Optional[tuple[str, Context]] = None
-        self._was_found = False
 
     def begin(self, exposed: Exposed, context: "Context") -> Callee:
-        """What to run for a function; `end` when it's over."""
+        """What to run for a function, in a context of the call's own; `end` when it's over."""
         start, name = exposed.call, exposed.name
         headers, trace, _ = context
         is_recorded = trace is not None and (trace[24] & SAMPLED or _call.enter is not None)
@@ -39,9 +38,6 @@ class PlainCalls:
     def end(self) -> None:
         """The function is over."""
         self._running = None
-        if self._was_found:
-            self._was_found = False
-            set_current(None)
 
     def find(self) -> Optional[Call]:
         """See `_call.look`."""
@@ -50,5 +46,4 @@ class PlainCalls:
         name, context = self._running
         call = Call(name, *context)
         set_current(call)
-        self._was_found = True
         return call

@@ -188,11 +188,16 @@ def expose(
     plain functions. When the client cancels a request, or leaves, its task is cancelled. So do
     plain wrappers of such functions from their first call on, if they return what is to be awaited.
 
+    On a class it exposes the public methods, as ``Class.method`` or ``name.method``: those of its
+    own and inherited ones, plain, async, class and static methods. They are called on one instance,
+    which the worker makes without arguments before it serves. If the constructor raises, the
+    worker does not start.
+
     Raises `ValueError` for a name that begins with ``pyproc.``. Raises `TypeError`, with the
-    reason, for what no body can fill, a hint that no JSON value fits, and generator functions. A
-    hint that cannot be evaluated lets any value pass, with a warning when the worker starts: until
-    then a script may define what it names. A second function of the same name replaces the first,
-    with a warning.
+    reason, for what no body can fill, a hint that no JSON value fits, generator functions, and
+    methods (expose their class). A hint that cannot be evaluated lets any value pass, with a
+    warning when the worker starts: until then a script may define what it names. A second function
+    of the same name replaces the first, with a warning.
     """
     names = _names_of(sys._getframe(1))
     if function is None:
@@ -208,25 +213,58 @@ def _names_of(frame: FrameType) -> dict[str, Any]:
 def _expose_as(
     name: str | None, body: Body | None, names: dict[str, Any], function: Function
 ) -> Function:
-    name = name or getattr(function, "__name__", None)
-    if not isinstance(name, str) or not callable(function):
+    called = function.__func__ if isinstance(function, (staticmethod, classmethod)) else function
+    name = name or getattr(called, "__name__", None)
+    if not isinstance(name, str) or not callable(called):
         raise TypeError(f"cannot expose {function!r}: it needs to be callable and to have a name")
     if body not in (None, "whole", "fields"):
         raise TypeError(f'cannot expose {name!r}: body is {body!r}; it may be "whole" or "fields"')
-    _refuse_unsupported(name, function)
     if name.startswith(RESERVED):
         raise ValueError(f"cannot expose {name!r}: names that begin with {RESERVED!r} are reserved")
-    known = functions.get(name)
-    if known is None:
-        functions[name] = Exposed(name, function, body, names)
+    if isinstance(called, type):
+        from pyproc_worker._services import expose_class  # not before: it loads what is large
+
+        expose_class(name, body, names, called)
         return function
-    if not _is_same(known.function, function):
-        warnings.warn(f"{name!r} was exposed already; it is replaced", stacklevel=3)
-    known.replace(function, body, names)
+    _refuse_method(name, called, isinstance(function, classmethod))
+    refuse_unsupported(name, called)
+    register(name, body, names, called)
     return function
 
 
-def _refuse_unsupported(name: str, function: Callable[..., Any]) -> None:
+def register(
+    name: str, body: Body | None, names: dict[str, Any], function: Callable[..., Any]
+) -> None:
+    """Enters a function. One that has its name already is replaced, with a warning."""
+    known = functions.get(name)
+    if known is None:
+        functions[name] = Exposed(name, function, body, names)
+        return
+    if not _is_same(known.function, function):
+        warnings.warn(f"{name!r} was exposed already; it is replaced", stacklevel=4)
+    known.replace(function, body, names)
+
+
+def _refuse_method(name: str, function: Callable[..., Any], is_classmethod: bool) -> None:
+    """No call brings what a method is called on."""
+    owner = getattr(function, "__qualname__", "").rpartition(".")[0]
+    if not owner or owner.endswith("<locals>"):
+        return
+    from pyproc_worker._hints import signature_of
+
+    signature = signature_of(function)
+    first = next(iter(signature.parameters), "") if signature else ""
+    if first in ("self", "cls") or is_classmethod:
+        cls = owner.rpartition(".")[2]
+        raise TypeError(
+            f"cannot expose {name!r}: it is a method of {cls}, and calls bring no {first!r}; put "
+            f"@expose on the class, which exposes its public methods as '{cls}.NAME' on one "
+            "instance, or make it a static method"
+        )
+
+
+def refuse_unsupported(name: str, function: Callable[..., Any]) -> None:
+    """Raises `TypeError` for a function that no call could reach, with the reason."""
     if takes_whole_body(function) or takes_a_dict(function):
         return
     import inspect

@@ -8,9 +8,10 @@ import gc
 import io
 import os
 import sys
+from contextvars import copy_context
 from importlib import import_module
 
-from pyproc_worker import _log, _unpatched, _wrapped
+from pyproc_worker import _call, _log, _unpatched, _wrapped
 from pyproc_worker._forwarding import Forwarding
 from pyproc_worker._listener import listening
 from pyproc_worker._registry import functions
@@ -24,10 +25,14 @@ KEPT_MEMORY = 16 * 1024 * 1024  # bytes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
     from typing import Callable
 
     Serve = Callable[[socket.socket, Settings, Termination], None]
     """A core of the worker: returns when the worker is to end, or raises what ends it."""
+
+    Core = tuple[Serve, str]
+    """A core, and how the log calls it."""
 
 
 class Runs:
@@ -55,23 +60,40 @@ def run_worker(socket_path: str | None = None, codec_type: str = "auto") -> None
     parent's main module it does nothing; as the target of such a process it serves.
 
     Raises `ValueError` without a path, for one that is too long, and for an environment
-    variable that makes no sense; `ImportError` if the native core or the JSON library that the
-    environment asks for is missing; `FileExistsError` if the path is a file that is no socket, and
-    other kinds of `OSError` if it cannot be listened at, such as when another worker does.
+    variable that makes no sense; what the constructor of an exposed class raises; `ImportError` if
+    the native core or the JSON library that the environment asks for is missing; `FileExistsError`
+    if the path is a file that is no socket, and other kinds of `OSError` if it cannot be listened
+    at, such as when another worker does.
     """
     Runs.started = True
     if not Runs.allowed or _is_loaded_by_a_child():
         return
     try:
+        with _refusing():
+            path, settings, core = _configure(socket_path, codec_type)
+        _make_instances()
         with contextlib.ExitStack() as resources:
-            try:
-                serve = _start(socket_path, codec_type, resources)
-            except (ImportError, OSError, ValueError) as error:
-                Runs.refusal = error
-                raise
+            with _refusing():
+                serve = _start(path, settings, core, resources)
             serve()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, OSError, ValueError) as error:
+        Runs.refusal = error
+        raise
+
+
+def _make_instances() -> None:
+    """Those of classes that are exposed. Raises what their constructors raise."""
+    services = sys.modules.get("pyproc_worker._services")  # which the first such class loads
+    if services is not None:
+        services.make_instances()
 
 
 def _is_loaded_by_a_child() -> bool:
@@ -82,18 +104,24 @@ def _is_loaded_by_a_child() -> bool:
     return any(getattr(each.current_process(), "_inheriting", False) for each in loaded)
 
 
-def _start(
-    socket_path: str | None, codec_type: str, resources: contextlib.ExitStack
-) -> Callable[[], None]:
-    """What serves; that which it needs is closed with `resources`."""
+def _configure(socket_path: str | None, codec_type: str) -> tuple[str, Settings, Core]:
+    """The path, the settings and the core; the output is set up."""
     path = socket_path or os.environ.get("PYPROC_SOCKET_PATH")
     if not path:
         raise ValueError("no socket path: give run_worker() one, or set PYPROC_SOCKET_PATH")
     settings = Settings.from_environment()
     wanted = os.environ.get("PYPROC_CODEC_TYPE") or codec_type
     settings.preferred_codec = codec_of_type(wanted)
-    serve, description = _choose_core(settings)
+    core = _choose_core(settings)
     _set_up_output(settings.log_level)
+    return path, settings, core
+
+
+def _start(
+    path: str, settings: Settings, core: Core, resources: contextlib.ExitStack
+) -> Callable[[], None]:
+    """What serves; that which it needs is closed with `resources`."""
+    serve, description = core
     for exposed in list(functions.values()):
         exposed.complete()
     listener = resources.enter_context(listening(path, settings.socket_mode))
@@ -103,12 +131,12 @@ def _start(
     patched_by = _unpatched.patched_by()
     beside = f", beside the greenlets of {patched_by}" if patched_by else ""
     _log.info(f"serving on {path}, core: {description}{beside}")
+    _call.base = copy_context()
     _prepare_memory()
     return functools.partial(serve, listener, settings, termination)
 
 
-def _choose_core(settings: Settings) -> tuple[Serve, str]:
-    """The core that serves, and how the log calls it."""
+def _choose_core(settings: Settings) -> Core:
     if settings.core != "python":
         try:
             core = import_module("pyproc_worker._core")
@@ -122,7 +150,7 @@ def _choose_core(settings: Settings) -> tuple[Serve, str]:
     return _python_core(settings)
 
 
-def _python_core(settings: Settings) -> tuple[Serve, str]:
+def _python_core(settings: Settings) -> Core:
     from pyproc_worker._codec import (
         choose_codec,
     )  # with the loop, what the other core need not load

@@ -12,7 +12,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Callable
+from contextvars import copy_context
+from typing import Callable, Optional
 
 from pyproc_worker import _unpatched
 from pyproc_worker._answers import Callee, Runnable
@@ -23,6 +24,7 @@ from pyproc_worker._limits import QUICK, TURN
 from pyproc_worker._plain_calls import PlainCalls
 from pyproc_worker._registry import Exposed
 from pyproc_worker._running import RunningCall
+from pyproc_worker._stray import ends_worker, log_stray
 
 
 class Alone(Exposed):
@@ -63,6 +65,8 @@ class Turns:
     ) -> None:
         self.ready: deque[Connection] = deque()
         self.calls = PlainCalls()
+        self.delivering: Optional[Connection] = None
+        """Its answers are being sent, or an exception from outside cut that off."""
         self._deliver = deliver
         self._look = look
         """Waits until something happens on the sockets, and sees to it."""
@@ -96,34 +100,37 @@ class Turns:
         answers: list[bytes] = []
         try:
             self._answer(connection, answers)
-        except BaseException:  # it ends the worker, but not before the earlier answers
-            connection.outgoing.keep(b"".join(answers))
-            raise
+        except BaseException as error:
+            if ends_worker(error):  # but not before the earlier answers
+                connection.outgoing.keep(b"".join(answers))
+                raise
+            log_stray(error)
+        self.delivering = connection
         self._deliver(connection, b"".join(answers))
 
     def _answer(self, connection: Connection, answers: list[bytes]) -> None:
         pending, clock = connection.pending, time.perf_counter
         started = now = clock()
         while pending and now - started < TURN:
-            request_id, exposed, argument, writer, context = pending[0]
+            waiting = pending[0]
+            request_id, exposed, argument, writer, context = waiting
             if not exposed.quick and now > started:
                 break
-            waiting = pending.popleft()
+            if isinstance(exposed, Alone):
+                if not answers:  # else they leave first
+                    pending.popleft()
+                    call = (request_id, exposed.exposed, argument, writer, context)
+                    self._submit(connection, [(call, 0)])
+                break
             try:
+                pending.popleft()
                 if exposed.cancellable:
-                    if not isinstance(exposed, Alone):
-                        answers.append(self._answer_watched(connection, waiting))
-                    elif answers:  # they leave first
-                        pending.appendleft(waiting)
-                    else:
-                        call = (request_id, exposed.exposed, argument, writer, context)
-                        self._submit(connection, [(call, 0)])
-                    break
-                if context is None:
-                    answers.append(writer.answer(request_id, exposed, argument))
+                    answer = self._answer_watched(connection, waiting)
+                elif context is None:
+                    answer = copy_context().run(writer.answer, request_id, exposed, argument)
                 else:
                     callee = self.calls.begin(exposed, context)
-                    answers.append(writer.answer(request_id, callee, argument))
+                    answer = copy_context().run(writer.answer, request_id, callee, argument)
                     self.calls.end()
             except Deferred as deferred:
                 self.calls.end()
@@ -131,6 +138,14 @@ class Turns:
                 answers.clear()
                 call = (request_id, Awaited(exposed, deferred), argument, writer, context)
                 self._submit(connection, [(call, 0)])
+                break
+            except BaseException as error:  # around the function: those in it have been answered
+                if ends_worker(error):
+                    raise
+                self.calls.end()
+                answer = writer.failure(request_id, exposed.name, error)
+            answers.append(answer)
+            if exposed.cancellable:
                 break
             before, now = now, clock()
             exposed.quick = now - before < QUICK
@@ -146,7 +161,7 @@ class Turns:
         connection.running.add(running)
         try:
             with self._watching():
-                return writer.answer(request_id, listening, argument)
+                return copy_context().run(writer.answer, request_id, listening, argument)
         finally:
             connection.running.remove(running)
             self.calls.end()

@@ -17,6 +17,7 @@ from pyproc_worker._hints import signature_of
 from pyproc_worker._messages import Unreadable
 from pyproc_worker._registry import Exposed, functions
 from pyproc_worker._run import Runs, run_worker
+from pyproc_worker._services import make_instances
 from pyproc_worker._settings import Settings
 from pyproc_worker._version import __version__
 
@@ -138,6 +139,7 @@ def _call(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return MISUSED
     try:
+        make_instances()
         result = _result(exposed, body)
         print(codec.encode(result).decode())
     except Exception:

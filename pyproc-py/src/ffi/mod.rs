@@ -1,15 +1,16 @@
 //! All unsafe code of this crate: what PyO3 has no safe or no fast way to for the stable ABI.
 //!
-//! Two functions are declared here that the headers of the stable ABI of Python 3.9 leave out:
-//! `PyUnicode_AsUTF8AndSize` (in the stable ABI since 3.10) and `PyObject_VectorcallDict`. CPython
-//! exports both, with these signatures, in every release from 3.9 on; nothing else loads this
-//! module.
+//! Some functions are declared here that the headers of the stable ABI of Python 3.9 leave out:
+//! `PyUnicode_AsUTF8AndSize` (in the stable ABI since 3.10), `PyObject_VectorcallDict`, and those for
+//! contexts. CPython exports them, with these signatures, in every release from 3.9 on; nothing else
+//! loads this module.
 //!
 //! Where this says that the interpreter lock is held, a free-threaded interpreter has none, and any
 //! thread may change a dict or a list meanwhile: there each element is a reference of our own, and a
 //! dict is locked while we are at it.
 #![allow(unsafe_code)]
 
+mod context;
 mod peer;
 mod room;
 
@@ -25,6 +26,7 @@ use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use rustix::net::RecvFlags;
 
+pub(crate) use self::context::ContextCopy;
 pub(crate) use self::peer::peer_uid;
 pub(crate) use self::room::{Bounded, Full, Room, SHORT};
 use crate::json::{Labels, leaf};

@@ -35,7 +35,6 @@ impl Server<'_, '_> {
             mem::take(&mut state.refused),
         );
         drop(state);
-        self.core.peers.log(self.py, &refused)?;
         for place in accepted {
             let socket = self.with(place, |connection| Arc::clone(&connection.socket));
             if let Some(socket) = socket {
@@ -48,7 +47,7 @@ impl Server<'_, '_> {
                 self.settle(place)?;
             }
         }
-        Ok(())
+        self.core.peers.log(self.py, &refused)
     }
 }
 

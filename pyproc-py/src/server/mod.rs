@@ -22,6 +22,7 @@ use rustix::event::PollFlags;
 
 pub(crate) use self::accepting::accept;
 pub(crate) use self::ending::end;
+use self::waiting::Happened;
 use crate::answers::Clocks;
 use crate::connection::Connection;
 use crate::context::StandIn;
@@ -30,6 +31,7 @@ use crate::hello;
 use crate::json::Keys;
 use crate::spin::Spin;
 use crate::state::{Core, GivenUp, Place, State};
+use crate::turn::ends_worker;
 
 const GONE: PollFlags = PollFlags::HUP.union(PollFlags::ERR).union(PollFlags::NVAL);
 
@@ -128,17 +130,32 @@ impl<'a, 'py> Server<'a, 'py> {
             self.drain()?;
         }
         while !self.is_finished() {
-            self.look_at_sockets()?;
-            self.run_functions()?;
+            let happened = self.wait(self.timeout())?;
+            let seen = self.look_at_sockets(happened);
+            self.outlive(seen)?;
+            let ran = self.run_functions();
+            self.outlive(ran)?;
         }
         Ok(())
     }
 
+    /// Goes on after what no function raised: the handler of a signal did, or another thread injected it. Raises what
+    /// ends the worker.
+    pub(crate) fn outlive(&self, done: PyResult<()>) -> PyResult<()> {
+        let Err(error) = done else { return Ok(()) };
+        if ends_worker(self.py, &error) || self.core.forks.has_forked() {
+            return Err(error);
+        }
+        self.core.wake(); // something may have been left undone
+        match self.core.package.log_stray(self.py, &error) {
+            Err(error) if ends_worker(self.py, &error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     // Sockets
 
-    fn look_at_sockets(&mut self) -> PyResult<()> {
-        let timeout = self.timeout();
-        let happened = self.wait(timeout)?;
+    fn look_at_sockets(&mut self, happened: Happened) -> PyResult<()> {
         self.py.check_signals()?;
         if happened.wake {
             self.on_wake()?;

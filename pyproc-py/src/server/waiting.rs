@@ -51,7 +51,13 @@ impl Server<'_, '_> {
                 },
             ),
         ];
-        let timeout = self.let_greenlets_run(listens, timeout)?;
+        let timeout = match self.let_greenlets_run(listens, timeout) {
+            Ok(timeout) => timeout,
+            Err(error) => {
+                self.outlive(Err(error))?;
+                Some(Duration::ZERO)
+            }
+        };
         let connections = self.connections.iter();
         let connections = connections.map(|one| PollFd::new(&*one.socket, one.interest));
         let mut fds: Vec<PollFd<'_>> = fixed.into_iter().chain(connections).collect();

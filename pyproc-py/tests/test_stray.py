@@ -1,0 +1,155 @@
+"""Exceptions that come between calls: both cores."""
+
+import signal
+import subprocess
+import time
+
+from conftest import each_version
+from wire import PATIENCE, request
+
+STRAY = """
+    import ctypes, signal, threading
+
+    class Stray(BaseException):
+        def __str__(self):
+            return "late"
+
+    def inject(thread):
+        count = ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident), ctypes.py_object(Stray)
+        )
+        print("injected into", count, file=sys.stderr)
+
+    def on_signal(number, frame):
+        raise Stray
+
+    signal.signal(signal.SIGUSR1, on_signal)
+    signal.signal(signal.SIGUSR2, lambda number, frame: sys.exit(4))
+
+    @expose
+    def inject_later(req):
+        main = threading.current_thread()
+
+        def wait():
+            with open(req["gate"]) as gate:
+                gate.read()
+            inject(main)
+
+        threading.Thread(target=wait).start()
+
+    @expose
+    def inject_into_the_event_loop(req):
+        inject(next(it for it in threading.enumerate() if it.name == "pyproc-asyncio"))
+
+    @expose
+    def arm(req):
+        signal.signal(signal.SIGALRM, on_signal)
+        signal.setitimer(signal.ITIMER_REAL, 0.000001)
+        time.sleep(60)
+
+    @expose
+    async def aecho(req):
+        return req
+"""
+
+
+def wait_for_sleep(worker):
+    """Until it waits for clients."""
+    command = ["ps", "-o", "state=", "-p", str(worker.process.pid)]
+    deadline = time.monotonic() + PATIENCE
+    while not subprocess.run(command, capture_output=True, text=True).stdout.startswith("S"):
+        assert time.monotonic() < deadline
+
+
+def test_a_signals_handler_that_raises_between_calls_ends_no_worker(start):
+    worker = start(STRAY)
+    client = worker.connect()
+    assert client.call("echo", 1)["body"] == 1
+    wait_for_sleep(worker)
+    worker.process.send_signal(signal.SIGUSR1)
+    worker.wait_for_log("Stray: late")
+    assert "raised this between calls" in worker.stderr()
+    assert client.call("echo", 2)["body"] == 2
+    assert client.call("aecho", 3)["body"] == 3
+    assert worker.connect().call("echo", 4)["body"] == 4
+
+
+def test_a_signals_handler_that_exits_between_calls_ends_the_worker(start):
+    worker = start(STRAY)
+    assert worker.connect().call("echo", 1)["body"] == 1
+    worker.process.send_signal(signal.SIGUSR2)
+    assert worker.exit_code() == 4
+
+
+def test_a_timer_that_fires_in_a_call_is_that_calls_error(start):
+    client = start(STRAY).connect()
+    answer = client.call("arm")
+    assert answer["error"].endswith("late")
+    assert client.call("echo", 1)["body"] == 1
+
+
+def test_signals_that_come_all_the_time_leave_each_request_its_one_answer(start):
+    worker = start(STRAY)
+    worker.connect().call("echo")  # it serves by now
+    for id in range(1, 200):
+        assert worker.process.poll() is None, worker.stderr()[-6000:]
+        client = worker.connect()
+        worker.process.send_signal(signal.SIGUSR1)
+        client.send(request(id, "echo", id))
+        try:
+            answer = client.receive()
+        except (EOFError, ConnectionResetError):
+            continue  # the loop in Python was reading or sending on it
+        assert answer["id"] == id
+        assert answer.get("body") == id or answer["error"].endswith("late")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.exit_code() == 0
+
+
+def test_an_exception_that_another_thread_injects_between_calls_ends_no_worker(start):
+    worker = start(STRAY)
+    client, gate = worker.connect(), worker.gate()
+    client.call("inject_later", gate.body)
+    gate.open()
+    worker.wait_for_log("injected into 1\n")
+    hit = client.call("echo", 1)  # it hits whoever runs next
+    assert hit.get("body") == 1 or hit["error"].endswith("late")
+    assert client.call("echo", 2)["body"] == 2
+    assert client.call("aecho", 3)["body"] == 3
+
+
+def test_an_exception_that_is_injected_into_the_event_loop_does_not_end_it(start):
+    worker = start(STRAY)
+    client = worker.connect()
+    assert client.call("aecho", 1)["body"] == 1
+    client.call("inject_into_the_event_loop")
+    worker.wait_for_log("injected into 1\n")
+    hit = client.call("aecho", 2)
+    assert hit.get("body") == 2 or hit["error"].endswith("late")
+    assert client.call("aecho", 3)["body"] == 3
+
+
+@each_version
+def test_async_calls_that_cannot_begin_are_answered_with_the_reason(start):
+    client = start(
+        STRAY
+        + """
+    from pyproc_worker import _unpatched
+
+    Thread = _unpatched.Thread
+
+    class NoThread(Thread):
+        def start(self):
+            raise RuntimeError("no room")
+
+    @expose
+    def allow_threads(req):
+        _unpatched.Thread = Thread if req else NoThread
+    """
+    ).connect()
+    client.call("allow_threads", False)
+    client.send(request(1, "aecho", 1), request(2, "aecho", 2), request(3, "echo", 3))
+    answers = client.receive_all(3)
+    assert [answers[id].get("error", "")[-7:] for id in (1, 2, 3)] == ["no room", "no room", ""]
+    client.call("allow_threads", True)
+    assert client.call("aecho", 4)["body"] == 4
