@@ -453,15 +453,16 @@ def test_the_hello_introduces_the_worker(start):
         "pid": worker.process.pid,
     }
     assert list(functions) == ["add", "echo", "fail", "gate", "health"]
+    by_name = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "number"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
     assert functions["add"] == {
         "name": "add",
         "doc": "Adds.",
-        "parameters": {
-            "type": "object",
-            "properties": {"a": {"type": "integer"}, "b": {"type": "number"}},
-            "required": ["a"],
-            "additionalProperties": False,
-        },
+        "parameters": {"anyOf": [by_name, {"type": "integer"}]},
         "returns": {"type": "number"},
     }
 
