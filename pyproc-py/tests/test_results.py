@@ -150,6 +150,7 @@ CARRIED = [
     (collections.deque([1, (2,)]), [1, [2]]),
     (range(3), [0, 1, 2]),
     (range(5, 0, -2), [5, 3, 1]),
+    (range(10**15, 0), []),
     (collections.defaultdict(list, a=[1]), {"a": [1]}),
     (moved(), {"b": 2, "c": 3, "a": 1}),
     (UpperDict(a=1), {"A": 1}),

@@ -96,7 +96,8 @@ def convert(value: Any, room: int = sys.maxsize) -> Any:
     if _is(value, "pathlib", "PurePath"):
         return str(value)
     if kind is range:
-        check(abs(value.stop - value.start) // abs(value.step), room)
+        if value[room:]:  # `len` fails for long ones
+            raise TooMuch
         return list(value)
     if _is(value, "collections", "deque"):
         return list(value)
@@ -125,10 +126,8 @@ def duration(count: int, decimals: int) -> str:
     days, seconds = divmod(seconds, _DAY)
     text = f"{sign}P{days}D" if days else f"{sign}P"
     if seconds or fraction:
-        digits = (
-            f"{seconds}.{fraction:0{decimals}}".rstrip("0").rstrip(".") if fraction else seconds
-        )
-        return f"{text}T{digits}S"
+        part = f".{fraction:0{decimals}}".rstrip("0") if fraction else ""
+        return f"{text}T{seconds}{part}S"
     return text if days else "P0D"
 
 
@@ -166,16 +165,14 @@ def _struct(value: Any) -> Any:
     import msgspec
 
     config = value.__struct_config__
-    infos = msgspec.structs.fields(value)
-    values = _fields(value, value.__struct_fields__)
+    fields = _fields(value, value.__struct_fields__)
     if config.array_like:
-        return [*([] if config.tag is None else [config.tag]), *values.values()]
+        return [*([] if config.tag is None else [config.tag]), *fields.values()]
     written = {} if config.tag is None else {config.tag_field: config.tag}
-    for info in infos:
-        field = values[info.name]
-        if field is msgspec.UNSET or (config.omit_defaults and _is_default(field, info)):
-            continue
-        written[info.encode_name] = field
+    infos = msgspec.structs.fields(value) if config.omit_defaults else [None] * len(fields)
+    for name, field, info in zip(value.__struct_encode_fields__, fields.values(), infos):
+        if field is not msgspec.UNSET and not (info and _is_default(field, info)):
+            written[name] = field
     return written
 
 

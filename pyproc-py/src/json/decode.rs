@@ -118,6 +118,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         while self.reader.has_more(is_first, b']')? {
             is_first = false;
             let item = self.value()?;
+            self.items.try_reserve(1).map_err(|_| Odd)?; // Python's reader raises `MemoryError`
             self.items.push(item);
         }
         self.reader.close(b']')?;
