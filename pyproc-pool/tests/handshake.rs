@@ -22,7 +22,7 @@ const REFUSED: [(&str, &str); 10] = [
     ("foreign", "announces 1213486160 bytes"),
     ("text", "cannot begin with byte 0x68"),
     ("empty", "is empty"),
-    ("request", "lacks the key `ok`"),
+    ("request", "sent a request"),
     ("refused", "I read no frames"),
 ];
 
