@@ -337,5 +337,20 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     cut(&mut text, LONGEST);
-    Printable(&text).to_string()
+    // What is escaped is longer.
+    let mut text = Printable(&text).to_string();
+    cut(&mut text, LONGEST);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_says_has_a_bounded_length_also_where_it_is_escaped() {
+        let text = chain(&io::Error::other("\u{1b}".repeat(LONGEST)));
+        assert!(text.starts_with("\\u001b") && text.ends_with("... (cut)"));
+        assert!(text.len() < LONGEST + 20, "{}", text.len());
+    }
 }

@@ -155,7 +155,7 @@ impl Groups {
         self.0.subscribe()
     }
 
-    /// Waits until all are gone that have been told to end.
+    /// Waits until all of them are gone, within a limit. For the time after [`Group::kill`] or [`Group::terminate`] of each.
     pub(crate) async fn ended(&self) {
         let _ = timeout(GRACE + TO_DIE, self.0.closed()).await;
     }

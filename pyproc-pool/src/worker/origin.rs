@@ -80,7 +80,7 @@ const MAX_BAGGAGE: usize = 8192;
 const MAX_MEMBERS: usize = 180;
 
 impl Origin {
-    pub(super) fn new(stdout: Arc<PipeReader>, stderr: Arc<PipeReader>) -> Self {
+    pub(crate) fn new(stdout: Arc<PipeReader>, stderr: Arc<PipeReader>) -> Self {
         Self {
             stdout,
             stderr,
@@ -247,6 +247,8 @@ fn decoded(value: &str) -> String {
         bytes.extend_from_slice(before.as_bytes());
         let code = after
             .get(..2)
+            // The number may not have a sign, which Rust would accept.
+            .filter(|it| it.bytes().all(|digit| digit.is_ascii_hexdigit()))
             .and_then(|it| u8::from_str_radix(it, 16).ok());
         rest = match code {
             Some(byte) => {
@@ -365,9 +367,9 @@ mod tests {
 
     #[test]
     fn baggage_is_taken_apart() {
-        let read = members("request_id=r%201, tenant = acme;p=1,broken,=x,odd=1%zz%,é=%C3%A9");
+        let read = members("request_id=r%201, tenant = acme;p=1,broken,=x,odd=1%zz%+1%,é=%C3%A9");
         let expected = serde_json::json!({
-            "request_id": "r 1", "tenant": "acme", "odd": "1%zz%", "é": "é"
+            "request_id": "r 1", "tenant": "acme", "odd": "1%zz%+1%", "é": "é"
         });
         assert_eq!(Value::Object(read), expected);
         assert!(members(&"a=b,".repeat(MAX_BAGGAGE)).is_empty());
