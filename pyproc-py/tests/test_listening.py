@@ -144,6 +144,13 @@ def test_the_sockets_mode_is_what_the_setting_says_whatever_the_umask(
     assert worker.connect().call("umask")["body"] == umask
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only the umask sets the mode")
+def test_files_that_threads_make_meanwhile_keep_their_mode(folder, monkeypatch):
+    monkeypatch.setattr(os, "umask", None)  # it would be theirs, too
+    with listening(str(folder / "s"), 0o600):
+        assert mode(folder / "s") == 0o600
+
+
 def test_nobody_can_connect_before_the_mode_is_set(folder, monkeypatch):
     path, modes = folder / "s", []
 

@@ -79,7 +79,8 @@ class Concurrent:
                 connection.outgoing.keep(call.writer.failure(call.id, call.method, error))
             else:
                 connection.running.add(call)
-                connection.held = connection.held or not call.id
+                if not call.id:  # another thread may end this: nothing else is written
+                    connection.held = True
                 calls.append((call, call.starter(waiting[1].call), body))
         if calls:
             thread.submit(calls)
