@@ -64,6 +64,8 @@ fn golden_records_fit_the_schema_and_others_do_not() {
         r#"{"type":"log","time":1,"level":20,"message":"","trace_id":"00000000000000000000000000000000"}"#,
         r#"{"type":"metrics","start":1,"metrics":[{"name":"a b","kind":"gauge","series":[]}]}"#,
         r#"{"type":"metrics","start":1,"metrics":[{"name":"a","kind":"gauge","series":[{}]}]}"#,
+        r#"{"type":"metrics","start":1,"metrics":[{"name":"a","kind":"counter","series":[{"value":-1}]}]}"#,
+        r#"{"type":"metrics","start":1,"metrics":[{"name":"a","kind":"gauge","series":[{"labels":{"worker_id":"1"},"value":1}]}]}"#,
         r#"{"type":"lost","logs":-1}"#,
     ] {
         let other: Value = serde_json::from_str(other).unwrap();
