@@ -38,7 +38,7 @@ pub(crate) struct Connection {
     output: Outbox,
     /// Why nothing more can be written.
     broken: Option<io::Error>,
-    /// How often it is read after that, at most.
+    /// Reads that are left after that.
     last_reads: u16,
     hung_up: bool,
     spin: Spin,

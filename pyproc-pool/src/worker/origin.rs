@@ -1,6 +1,6 @@
-//! Which call the lines belong to that come through the pipes of a worker from before the hello.
+//! Attributes the output of a worker from before the hello to its calls.
 //!
-//! Such a worker does not say it, but runs one call at a time: it writes a call's lines after the request was sent, and before
+//! Such a worker does not name the call, but runs one at a time: it writes a call's lines after the request was sent, and before
 //! it sends the answer. So while the worker has one call only, its output belongs to that call. Whenever the call
 //! changes, what is in the pipes is marked as output of the time before.
 
@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use crate::lines::{Context, Ids, Stream};
 
-/// The pipes of one worker, and what is known of who writes to them.
+/// The pipes of one worker, and which calls write to them.
 #[derive(Debug)]
 pub(crate) struct Origin {
     stdout: Arc<PipeReader>,
@@ -52,7 +52,7 @@ pub(super) struct Piece<'a> {
 struct State {
     /// In the order in which they were sent, which is that of the answers.
     calls: VecDeque<Arc<Calling>>,
-    /// The call that what is written now is of; `None` while there are several, or none.
+    /// The call that new output belongs to; `None` while there are several, or none.
     now: Option<Arc<Calling>>,
     stdout: Progress,
     stderr: Progress,
@@ -65,14 +65,14 @@ struct Progress {
     marks: VecDeque<Mark>,
 }
 
-/// The call that what was written up to a place is of.
+/// Output up to a position belongs to this call.
 #[derive(Debug)]
 struct Mark {
     until: u64,
     call: Option<Arc<Calling>>,
 }
 
-/// With more marks ahead, it is not kept apart any more which call something is of.
+/// With more marks, the newest output is attributed to no call.
 const MOST_MARKS: usize = 1024;
 
 /// W3C's limits of baggage.
@@ -166,7 +166,7 @@ impl Origin {
 }
 
 impl Progress {
-    /// The next `unread` bytes were written in this call, unless there is a mark already.
+    /// Attributes the next `unread` bytes to this call, unless a mark does so already.
     fn mark(&mut self, unread: u64, call: Option<&Arc<Calling>>) {
         let until = self.read + unread;
         if self.marks.back().map_or(self.read, |mark| mark.until) >= until {
@@ -208,7 +208,7 @@ pub(super) fn is_same(one: Option<&Arc<Calling>>, other: Option<&Arc<Calling>>) 
 }
 
 impl Calling {
-    /// What its lines come with.
+    /// The context of its lines.
     pub(super) fn context(&self) -> Context {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let ids = self.trace.as_ref().map(|trace| Ids {

@@ -130,7 +130,7 @@ impl Process {
         self.output.tail()
     }
 
-    /// Who says what of its output is logged.
+    /// Attributes its output to calls; `None` if the output is not logged.
     pub(super) fn origin(&self) -> Option<&Arc<Origin>> {
         self.output.origin()
     }
