@@ -67,7 +67,7 @@ def test_the_mode_alone_lets_nobody_in_and_the_log_says_so_once(start, open_fold
     worker = start(PYPROC_SOCKET_MODE="0666")
     assert Visitor(worker.path, times=50).outcome() == "closed"
     assert worker.connect().call("echo", 1) == OK_1
-    worker.wait_for_log(f"closed a connection of user {NOBODY}: PYPROC_ALLOWED_UIDS says")
+    worker.wait_for_log(f"closed a connection of user {NOBODY}")  # maybe: and so many before it
     worker.process.terminate()
     assert worker.exit_code() == 0
     assert worker.stderr().count("PYPROC_ALLOWED_UIDS") == 1
