@@ -86,7 +86,8 @@ class _EventLoop:
         # Counts also if nothing runs any more: the call that blocked the loop may just have ended.
         late = max(0.0, time.monotonic() - due)
         self._lag.observe(late)
-        # A blocked loop takes no measurements. Without those it missed, its share would shrink beside loops that run.
+        # A blocked loop takes no measurements. Without those it missed, its share would shrink
+        # beside loops that run.
         for missed in range(1, 1 + min(int(late / LOOK), MOST_MISSED)):
             self._lag.observe(late - missed * LOOK)
         running = thread.running
