@@ -23,6 +23,7 @@ KEPT_MEMORY = 16 * 1024 * 1024  # bytes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from types import TracebackType
     from typing import Callable
 
     Serve = Callable[[socket.socket, Settings, Termination], None]
@@ -56,7 +57,9 @@ def run_worker(socket_path: str | None = None, codec_type: str = "auto") -> None
     Raises `ValueError` without a path, for one that is too long, and for an environment
     variable that makes no sense; `ImportError` if the native core or the JSON library that the
     environment asks for is missing; `FileExistsError` if the path is a file that is no socket, and
-    other kinds of `OSError` if it cannot be listened at, such as when another worker does.
+    other kinds of `OSError` if it cannot be listened at, such as when another worker does. Where
+    nobody catches them the process ends with status 1 and the message, without a traceback, unless
+    `sys.excepthook` is the script's own.
     """
     Runs.started = True
     if not Runs.allowed or _is_loaded_by_a_child():
@@ -67,10 +70,21 @@ def run_worker(socket_path: str | None = None, codec_type: str = "auto") -> None
                 serve = _start(socket_path, codec_type, resources)
             except (ImportError, OSError, ValueError) as error:
                 Runs.refusal = error
+                if sys.excepthook is sys.__excepthook__:  # a hook of the script's own is left alone
+                    sys.excepthook = _show
                 raise
             serve()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What `sys.excepthook` does, but of a refusal that nobody caught it shows the message alone:
+    the setting is at fault, and no code."""
+    if error is Runs.refusal:
+        print(f"{kind.__name__}: {error}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def _is_loaded_by_a_child() -> bool:
