@@ -112,7 +112,7 @@ fn text(error: &Error) -> String {
     }
 }
 
-/// The last of it tells most.
+/// At most [`LONGEST`] bytes. The end stays, as a traceback ends with the exception.
 fn traceback(error: &Error) -> Option<&str> {
     let Error::Remote(exception) = error else {
         return None;

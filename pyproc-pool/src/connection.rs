@@ -38,7 +38,7 @@ pub(crate) struct Connection {
     output: Outbox,
     /// Why nothing more can be written.
     broken: Option<io::Error>,
-    /// How often it is read after that, at most.
+    /// Reads that are left after that.
     last_reads: u16,
     hung_up: bool,
     spin: Spin,
@@ -131,7 +131,7 @@ impl Connection {
 
     fn poll(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Poll<Closed> {
         loop {
-            if let Some(error) = self.broken.take_if(|_| self.last_reads == 0) {
+            if let Some(error) = self.count_last_read() {
                 return Poll::Ready(Closed::Failed(error));
             }
             let read = self.poll_read(cx);
@@ -189,6 +189,18 @@ impl Connection {
                 Poll::Ready(Ok(()))
             }
             Err(error) => Poll::Ready(Err(Closed::Failed(error))),
+        }
+    }
+
+    /// Counts reads once nothing can be written. Returns why the connection has ended, after too many of them.
+    fn count_last_read(&mut self) -> Option<io::Error> {
+        self.broken.as_ref()?;
+        match self.last_reads.checked_sub(1) {
+            Some(rest) => {
+                self.last_reads = rest;
+                None
+            }
+            None => self.broken.take(),
         }
     }
 
@@ -270,7 +282,6 @@ impl Connection {
     /// requests go out with the same write.
     fn poll_write(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Written {
         if self.broken.is_some() {
-            self.last_reads = self.last_reads.saturating_sub(1);
             return Written::Nothing { in_flight: 0 };
         }
         if self.output.is_empty() {

@@ -20,8 +20,8 @@ pub(crate) struct Depth {
 const HORIZON: Duration = Duration::from_millis(1);
 const SHALLOW: usize = 2;
 
-/// Where it is to be known which call the worker runs, it has a second one only if calls are so short that to wait
-/// for the next would take longer than they do.
+/// A worker whose output is attributed to its calls gets a second call ahead only if calls are shorter than the
+/// pause between two of them.
 const NEAR: Duration = Duration::from_micros(100);
 
 impl Depth {

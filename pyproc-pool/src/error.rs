@@ -258,7 +258,7 @@ impl fmt::Display for TimeoutError {
 
 impl std::error::Error for TimeoutError {}
 
-/// What a function raised.
+/// What a function raised, or why the worker refused the request. Its text says which.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RemoteException {
@@ -280,11 +280,31 @@ pub struct RemoteException {
 
 impl fmt::Display for RemoteException {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Printable(self.type_name.as_deref().unwrap_or("an error"));
         let (method, message) = (&self.method, Printable(&self.message));
+        if self.is_refusal() {
+            return write!(f, "the worker refused `{method}`: {message}");
+        }
+        let name = Printable(self.type_name.as_deref().unwrap_or("an error"));
         write!(f, "`{method}` raised {name}: {message}")
     }
 }
+
+impl RemoteException {
+    /// Whether the worker says that the function did not run.
+    fn is_refusal(&self) -> bool {
+        match self.type_name.as_deref() {
+            Some(name) => REFUSALS.contains(&name),
+            // An old worker has but these words for it.
+            None => self.message == format!("Method '{}' not found", self.method),
+        }
+    }
+}
+
+/// Types of exceptions with which a worker refuses a request: the function did not run.
+const REFUSALS: [&str; 2] = [
+    "pyproc_worker.MethodNotFound",
+    "pyproc_worker.InvalidRequest",
+];
 
 /// What a worker did that the protocol does not allow.
 #[derive(Debug, thiserror::Error)]
@@ -337,5 +357,62 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     cut(&mut text, LONGEST);
-    Printable(&text).to_string()
+    // What is escaped is longer.
+    let mut text = Printable(&text).to_string();
+    cut(&mut text, LONGEST);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_says_whether_the_function_raised_or_the_worker_refused_the_request() {
+        for (type_name, message, text) in [
+            (
+                Some("pyproc_worker.MethodNotFound"),
+                "no",
+                "the worker refused `f`: no",
+            ),
+            (
+                Some("pyproc_worker.InvalidRequest"),
+                "no",
+                "the worker refused `f`: no",
+            ),
+            (Some("KeyError"), "no", "`f` raised KeyError: no"),
+            (
+                Some("LookupError"),
+                "Method 'f' not found",
+                "`f` raised LookupError: Method 'f' not found",
+            ),
+            (
+                None,
+                "Method 'f' not found",
+                "the worker refused `f`: Method 'f' not found",
+            ),
+            (
+                None,
+                "Method 'g' not found",
+                "`f` raised an error: Method 'g' not found",
+            ),
+        ] {
+            let exception = RemoteException {
+                method: "f".into(),
+                worker: 0,
+                type_name: type_name.map(Into::into),
+                message: message.into(),
+                traceback: None,
+                retryable: false,
+            };
+            assert_eq!(exception.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_a_worker_says_has_a_bounded_length_also_where_it_is_escaped() {
+        let text = chain(&io::Error::other("\u{1b}".repeat(LONGEST)));
+        assert!(text.starts_with("\\u001b") && text.ends_with("... (cut)"));
+        assert!(text.len() < LONGEST + 20, "{}", text.len());
+    }
 }

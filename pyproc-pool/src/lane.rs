@@ -155,12 +155,18 @@ impl Lane {
     pub(crate) fn enter(&mut self, state: LaneState) -> impl Iterator<Item = Bytes> + use<> {
         self.state = state;
         self.depth = Depth::new(self.limits.max_in_flight);
+        let unanswered = self.leave_order().map(InOrder::into_payloads);
+        let unsent = mem::take(&mut self.sending).into_payloads();
+        unsent.chain(unanswered.into_iter().flatten())
+    }
+
+    /// Nothing says any more which call the worker answers next, or which one its output belongs to. Returns the
+    /// requests that it has not answered.
+    pub(crate) fn leave_order(&mut self) -> Option<InOrder> {
         if let Some(origin) = self.origin.take() {
             origin.forget_calls();
         }
-        let unsent = mem::take(&mut self.sending).into_payloads();
-        let unanswered = self.in_order.take().map(InOrder::into_payloads);
-        unsent.chain(unanswered.into_iter().flatten())
+        self.in_order.take()
     }
 
     /// The worker takes no more requests.

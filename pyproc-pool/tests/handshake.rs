@@ -22,7 +22,7 @@ const REFUSED: [(&str, &str); 10] = [
     ("foreign", "announces 1213486160 bytes"),
     ("text", "cannot begin with byte 0x68"),
     ("empty", "is empty"),
-    ("request", "lacks the key `ok`"),
+    ("request", "sent a request"),
     ("refused", "I read no frames"),
 ];
 
@@ -88,4 +88,32 @@ async fn a_worker_that_listens_and_answers_nothing_is_not_asked_for_run_worker()
         .start_timeout(Duration::from_millis(50));
     let text = failed_start(builder).await.to_string();
     assert!(text.contains("did not answer the pool's hello"), "{text}");
+}
+
+#[tokio::test]
+async fn a_script_that_ends_without_run_worker_is_asked_for_it_and_one_that_fails_is_not() {
+    for (mode, hint) in [("idle", true), ("fails", false)] {
+        let sockets = Scratch::new();
+        let text = failed_start(answering(&[mode], &sockets)).await.to_string();
+        assert!(
+            text.contains("the process ended before it answered"),
+            "{text}"
+        );
+        assert_eq!(
+            text.contains("its script calls run_worker()"),
+            hint,
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_hangs_up_on_a_pool_may_be_one_for_other_users() {
+    let sockets = Scratch::new();
+    let socket = sockets.path().join("closes.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || drop(listener.accept()));
+    let builder = Pool::builder().external_sockets([socket]);
+    let text = failed_start(builder).await.to_string();
+    assert!(text.contains("PYPROC_ALLOWED_UIDS"), "{text}");
 }

@@ -15,11 +15,10 @@ use std::{
     time::Instant,
 };
 
-use events::{Events, OUTPUT, POOL, PYTHON, listen};
+use events::{Events, InSpan, OUTPUT, POOL, PYTHON, listen};
 use pyproc_pool::{
     Error, Pool, PoolBuilder, WorkerOutput,
     observe::{CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerRecord},
-    protocol::v2::TraceContext,
 };
 use serde_json::{Value, json};
 use support::{builder, cores, echoes, ours, until};
@@ -266,21 +265,6 @@ async fn what_a_record_quotes_gives_it_no_other_place() {
     echoes(&pool).await;
 }
 
-/// Puts each call into the same span.
-#[derive(Debug)]
-struct InSpan;
-
-impl Observer for InSpan {
-    fn begin(&self, _: &CallStart<'_>, carried: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
-        carried.trace = Some(TraceContext {
-            trace_id: [0xaa; 16],
-            span_id: [8; 8],
-            flags: 1,
-        });
-        None
-    }
-}
-
 #[tokio::test]
 async fn what_a_function_of_ours_prints_or_logs_gives_it_no_other_place() {
     for core in cores() {
@@ -299,7 +283,7 @@ async fn what_a_function_of_ours_prints_or_logs_gives_it_no_other_place() {
         };
         until("all are said", || told().len() == 3).await;
         for told in told() {
-            assert_eq!(told.fields["trace_id"], "aa".repeat(16), "{core}: {told:?}");
+            assert_eq!(told.fields["trace_id"], "07".repeat(16), "{core}: {told:?}");
             assert_eq!(told.fields["span_id"], "08".repeat(8));
             assert_eq!(told.fields["function_name"], "say_of_another");
             let fields: Value = serde_json::from_str(&told.fields["fields"]).unwrap();

@@ -259,45 +259,87 @@ async fn a_stranger_that_listens_in_place_of_a_worker_gets_not_even_a_hello() {
     assert!(dir.join("worker-0.1.sock").exists());
 }
 
-/// What a worker that somebody else runs answers a stranger whom the socket's mode lets connect.
-async fn answer_to_stranger(core: &str, allowed: &str) -> Vec<u8> {
-    let parent = shared(0o777);
-    let socket = parent.path().join("worker.sock");
+/// A worker that somebody else runs.
+async fn sidecar(socket: &Path, core: &str, mode: &str, allowed: &str) -> Killed {
     let mut worker = Command::new(python());
     worker
         .arg(script("cores.py"))
         .env("PYPROC_WORKER_CORE", core)
-        .env("PYPROC_SOCKET_PATH", &socket)
-        .env("PYPROC_SOCKET_MODE", "0666")
+        .env("PYPROC_SOCKET_PATH", socket)
+        .env("PYPROC_SOCKET_MODE", mode)
         .env("PYPROC_ALLOWED_UIDS", allowed);
     if env::var_os("PYPROC_PYTHON_EXEC").is_none() {
         let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../pyproc-py/python");
         worker.env("PYTHONPATH", sources);
     }
-    let _worker = Killed(worker.stderr(Stdio::null()).spawn().unwrap());
-    until("it listens", || UnixStream::connect(&socket).is_ok()).await;
+    let worker = Killed(worker.stderr(Stdio::null()).spawn().unwrap());
+    until("it listens", || UnixStream::connect(socket).is_ok()).await;
+    worker
+}
+
+/// What a sidecar answers a stranger whom the socket's mode lets connect.
+async fn answer_to_stranger(core: &str, allowed: &str) -> Vec<u8> {
+    let parent = shared(0o777);
+    let socket = parent.path().join("worker.sock");
+    let _worker = sidecar(&socket, core, "0666", allowed).await;
     as_stranger(|| {
         let mut stream = UnixStream::connect(&socket).unwrap();
-        let mut answer = vec![0; 100];
+        let mut answer = vec![0; 500];
         let request = br#"{"id":1,"method":"health","body":null}"#;
         let frame = [&(request.len() as u32).to_be_bytes()[..], request].concat();
-        // It may have hung up by now.
-        let said = stream.write_all(&frame);
-        let size = said.and_then(|()| stream.read(&mut answer)).unwrap_or(0);
+        // It may have hung up by now, and said why.
+        let _ = stream.write_all(&frame);
+        let size = stream.read(&mut answer).unwrap();
         answer.truncate(size);
         answer
     })
 }
 
 #[tokio::test]
-async fn a_stranger_is_answered_by_a_worker_that_allows_it_and_by_no_other() {
+async fn a_stranger_is_served_by_a_worker_that_allows_it_and_by_no_other() {
     if !there_are_strangers() {
         return;
     }
     for core in cores() {
         let answer = answer_to_stranger(&core, "").await;
-        assert!(answer.is_empty(), "{core}: {answer:?}");
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.contains("may not connect"), "{core}: {text}");
         let answer = answer_to_stranger(&core, &STRANGER.to_string()).await;
-        assert!(!answer.is_empty(), "{core}");
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.contains("healthy"), "{core}: {text}");
+    }
+}
+
+/// The error of a stranger's pool.
+fn error_of_strangers_pool(socket: &Path) -> String {
+    as_stranger(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let pool = Pool::builder().external_sockets([socket]).start();
+        format!("{:?}", runtime.block_on(pool).unwrap_err())
+    })
+}
+
+#[tokio::test]
+async fn a_strangers_pool_says_which_setting_of_the_sidecar_keeps_it_out() {
+    if !there_are_strangers() {
+        return;
+    }
+    for core in cores() {
+        for (mode, setting) in [
+            (
+                "0666",
+                "the worker ended the connection: user 65534 may not connect: the worker's PYPROC_ALLOWED_UIDS",
+            ),
+            ("0600", "PYPROC_SOCKET_MODE"),
+        ] {
+            let parent = shared(0o777);
+            let socket = parent.path().join("worker.sock");
+            let _worker = sidecar(&socket, &core, mode, "").await;
+            let error = error_of_strangers_pool(&socket);
+            assert!(error.contains(setting), "{core}: {error}");
+        }
     }
 }

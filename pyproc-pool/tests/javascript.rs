@@ -9,7 +9,7 @@
 mod events;
 mod support;
 
-use std::{path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use events::{PYTHON, listen};
 use pyproc_pool::{Error, Pool, PoolBuilder};
@@ -38,6 +38,22 @@ fn javascript(sockets: &Scratch) -> Option<PoolBuilder> {
             .start_timeout(LONG)
             .request_timeout(LONG),
     )
+}
+
+#[tokio::test]
+async fn a_wrapper_may_be_between_the_pool_and_its_worker() {
+    let sockets = Scratch::new();
+    let Some(builder) = javascript(&sockets) else {
+        return;
+    };
+    let wrapper = sockets.path().join("wrapper");
+    fs::write(&wrapper, "#!/bin/sh\nnode \"$@\"\nexit $?\n").unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    let pool = builder.python_exec(wrapper).workers(1).start();
+    let pool = pool.await.unwrap();
+    // It looks once a second whether the pool is gone.
+    pool.call::<_, ()>("sleep", &1_500).await.unwrap();
+    pool.shutdown(LONG).await;
 }
 
 #[tokio::test]

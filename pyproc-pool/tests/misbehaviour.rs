@@ -122,7 +122,7 @@ async fn invalid_utf_8_is_a_protocol_error_of_this_call_only() {
         ProtocolViolation::Session(SessionError::Message(_))
     ));
     assert!(
-        chain(&violation).contains("invalid unicode"),
+        chain(&violation).contains("invalid utf-8"),
         "{}",
         chain(&violation)
     );

@@ -235,15 +235,26 @@ async fn the_error_of_a_call_that_was_given_up_reaches_nobody() {
 
 #[tokio::test]
 async fn a_neighbour_whose_deadline_passes_before_the_next_connection_was_not_run() {
+    // A busy machine may need more time until the neighbour waits again.
+    let mut timeouts = [50, 500, 5000].map(Duration::from_millis).into_iter();
+    while !is_not_run_after(timeouts.next().unwrap()).await {}
+}
+
+/// Returns whether the neighbour waited for the next connection when its deadline passed.
+async fn is_not_run_after(timeout: Duration) -> bool {
     let worker = Told::start();
     let pool = worker.pool().start().await.unwrap();
     let first = submit(&pool, 0);
-    let second = submit_within(&pool, 1, Duration::from_millis(50));
+    let second = submit_within(&pool, 1, timeout);
     worker.reads(json!(0)).await;
     let (go, on_go) = channel();
     worker.does(Act::NamelessUntil(on_go));
     assert_remote(first.await, "later");
-    assert_eq!((pool.stats().in_flight, pool.stats().queued), (0, 1));
+    let stats = pool.stats();
+    if stats.queued == 0 {
+        return false;
+    }
+    assert_eq!((stats.in_flight, stats.queued), (0, 1));
     let error = second.await.unwrap_err();
     assert_eq!((error.kind(), error.worker()), (ErrorKind::Timeout, None));
     assert!(error.is_retryable());
@@ -252,6 +263,7 @@ async fn a_neighbour_whose_deadline_passes_before_the_next_connection_was_not_ru
     worker.answers(json!(2)).await;
     assert_eq!(third.await.unwrap(), 2);
     stays(&pool).await;
+    true
 }
 
 #[tokio::test]
@@ -309,7 +321,7 @@ async fn a_worker_that_is_gone_instead_is_replaced_and_the_neighbours_go_to_the_
 #[tokio::test]
 async fn a_worker_that_accepts_no_other_connection_is_replaced() {
     let worker = Told::start();
-    let pool = worker.pool().start_timeout(Duration::from_millis(200));
+    let pool = worker.pool().start_timeout(Duration::from_secs(1));
     let pool = pool.start().await.unwrap();
     let calls = [0, 1].map(|i| submit(&pool, i));
     worker.reads(json!(0)).await;
@@ -319,10 +331,7 @@ async fn a_worker_that_accepts_no_other_connection_is_replaced() {
     assert_remote(failed.await, "later");
     until("the worker is missed", || pool.health().ready() == 0).await;
     let error = pool.health().workers[0].last_error.clone().unwrap();
-    assert!(
-        error.contains("answered on no other within 200ms"),
-        "{error}"
-    );
+    assert!(error.contains("answered on no other within 1s"), "{error}");
     go.send(()).unwrap();
     worker.answers(json!(1)).await;
     assert_eq!(served.await.unwrap(), 1);

@@ -14,32 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use events::{OUTPUT, POOL, PYTHON, fields, listen};
-use pyproc_pool::{
-    Pool, WorkerOutput,
-    observe::{CallObserver, CallStart, Carried, Observer},
-    protocol::v2::TraceContext,
-};
+use events::{InSpan, OUTPUT, POOL, PYTHON, fields, listen};
+use pyproc_pool::{Pool, WorkerOutput};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use support::{cores, odd, ours, pids, until};
 use tokio::task::JoinSet;
 use tracing::Level;
-
-/// Puts each call into the same span.
-#[derive(Debug)]
-struct InSpan;
-
-impl Observer for InSpan {
-    fn begin(&self, _: &CallStart<'_>, carried: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
-        carried.trace = Some(TraceContext {
-            trace_id: [7; 16],
-            span_id: [8; 8],
-            flags: 1,
-        });
-        None
-    }
-}
 
 #[tokio::test]
 async fn what_a_worker_prints_comes_line_by_line() {

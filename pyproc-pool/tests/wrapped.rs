@@ -158,10 +158,12 @@ async fn its_death_is_explained_and_it_is_replaced() {
         };
         let text = death.to_string();
         assert_eq!(death.pid, Some(it.pids[0]), "{text}");
-        assert!(
-            text.contains("exit status: 137 (as a shell reports signal 9)"),
-            "{text}"
+        let [python, wrapper] = it.pids;
+        assert_eq!(death.wrapper, Some(wrapper), "{text}");
+        let ends = format!(
+            "(pid {python}) died; its wrapper (pid {wrapper}) ended: exit status: 137 (as a shell reports signal 9)"
         );
+        assert!(text.contains(&ends), "{text}");
         let _: [u32; 2] = it.pool.call("pids", &()).await.unwrap();
         it.shutdown(LONG).await;
     }

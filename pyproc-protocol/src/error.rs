@@ -150,8 +150,8 @@ pub enum SessionError {
         /// The worker's choice.
         version: u32,
     },
-    /// The worker says that it could not read what this side sent.
-    #[error("the worker could not read a frame: {message}")]
+    /// The worker ends the connection: it could not read what this side sent, or serves other users.
+    #[error("the worker ended the connection: {message}")]
     Refused {
         /// The worker's words.
         message: String,

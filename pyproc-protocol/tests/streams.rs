@@ -140,6 +140,8 @@ fn answers(stream: &Stream) -> (Vec<u8>, &'static str) {
                 session.respond(version, answer, &mut out).unwrap();
             }
             Ok(Some(_)) => {}
+            // The rest of that frame will not come, which is the caller's concern.
+            Ok(None) if !input.is_empty() => return (out, "ended"),
             Ok(None) => return (out, "open"),
             Err(_) => return (out, "closed"),
         }

@@ -1,5 +1,9 @@
 //! The conformance tool: it knows each rule of the text, and finds the faults of workers that have some.
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
 
 #[path = "conformance/suite/mod.rs"]
 mod suite;
@@ -13,7 +17,7 @@ use std::{
 };
 
 use serde_json::Value;
-use suite::{Deviations, Level, Plan, Report, Target};
+use suite::{Deviations, Level, Plan, Report, Target, Trouble};
 
 const TEXT: [&str; 2] = [include_str!("../SPEC.md"), include_str!("../SPEC-V2.md")];
 
@@ -64,6 +68,8 @@ fn golden_records_fit_the_schema_and_others_do_not() {
         r#"{"type":"log","time":1,"level":20,"message":"","trace_id":"00000000000000000000000000000000"}"#,
         r#"{"type":"metrics","start":1,"metrics":[{"name":"a b","kind":"gauge","series":[]}]}"#,
         r#"{"type":"metrics","start":1,"metrics":[{"name":"a","kind":"gauge","series":[{}]}]}"#,
+        r#"{"type":"metrics","start":1,"metrics":[{"name":"a","kind":"counter","series":[{"value":-1}]}]}"#,
+        r#"{"type":"metrics","start":1,"metrics":[{"name":"a","kind":"gauge","series":[{"labels":{"worker_id":"1"},"value":1}]}]}"#,
         r#"{"type":"lost","logs":-1}"#,
     ] {
         let other: Value = serde_json::from_str(other).unwrap();
@@ -144,7 +150,94 @@ fn a_worker_that_serves_one_connection_after_the_other_conforms() {
     }
     let worker = ["faulty.js", "serves one connection after the other"];
     let (report, text) = run(&worker, &Plan::default());
-    assert_eq!(report.level(), Level::Telemetry);
+    assert_eq!(report.reached(), Some(Level::Telemetry), "{text}");
+    assert!(report.conforms(), "{text}");
+    let end = "level claimed: 3 (telemetry)\nlevel reached: 3 (telemetry)\n";
+    assert!(text.ends_with(end), "{text}");
+}
+
+#[test]
+fn a_level_is_reached_only_if_each_of_its_rules_holds() {
+    if !has_node() {
+        return;
+    }
+    let (report, text) = run(&["faulty.js", "fails always"], &Plan::default());
+    assert!(!report.conforms());
+    assert_eq!(report.reached(), None);
+    let failed = report.failed().count();
+    assert!(failed > 30, "{text}");
+    let end = format!("level claimed: 1 (calls)\nlevel 1 not reached: {failed} rules failed\n");
+    assert!(text.contains(" FAILED, ") && text.ends_with(&end), "{text}");
+
+    let (report, text) = run(&["faulty.js", "makes roots of spans"], &Plan::default());
+    assert_eq!(report.reached(), Some(Level::Version2), "{text}");
+    let end = "level claimed: 3 (telemetry)\nlevel reached: 2 (version 2)\nlevel 3 not reached: 1 rule failed\n";
+    assert!(text.ends_with(end), "{text}");
+}
+
+#[test]
+fn single_rules_say_nothing_of_the_level_reached() {
+    if !has_node() {
+        return;
+    }
+    let (report, text) = run(&["worker.js"], &plan(&["1-F1"]));
+    assert!(report.conforms() && report.reached().is_none());
+    assert!(
+        text.ends_with("1 pass\nlevel claimed: 3 (telemetry)\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_the_user_must_mend_first_is_no_verdict() {
+    let command_line = vec!["/no/such/worker".into()];
+    let trouble = not_tried(Target::Command(command_line), &Plan::default());
+    assert!(
+        trouble.starts_with("cannot start /no/such/worker: "),
+        "{trouble}"
+    );
+    let trouble = not_tried(Target::Command(vec!["Cargo.toml".into()]), &Plan::default());
+    assert!(
+        trouble.starts_with("cannot start Cargo.toml: "),
+        "{trouble}"
+    );
+    let trouble = not_tried(Target::Socket("/no/such.sock".into()), &Plan::default());
+    assert!(
+        trouble.starts_with("cannot connect to /no/such.sock: "),
+        "{trouble}"
+    );
+    if has_node() {
+        let worker = command(&["faulty.js", "lacks functions"]);
+        assert_eq!(
+            not_tried(worker, &plan(&["1-F1"])),
+            "the worker does not expose `sleep`, `report`, see pyproc-protocol/CONFORMANCE.md"
+        );
+    }
+}
+
+#[test]
+fn what_should_be_so_and_is_not_is_a_remark() {
+    if !has_node() {
+        return;
+    }
+    let remark = "other users may reach the socket file";
+    let (report, text) = run(&["faulty.js", "lets everybody in"], &plan(&["1-P2"]));
+    assert!(report.conforms() && text.contains(remark), "{text}");
+    let (report, text) = run(&["worker.js"], &plan(&["1-P2"]));
+    assert!(report.conforms() && !text.contains(remark), "{text}");
+    assert!(text.contains("      not tried: whether "), "{text}");
+}
+
+/// 1-V1 lets it.
+#[test]
+fn a_worker_may_carry_the_white_space_of_a_body() {
+    if !has_node() {
+        return;
+    }
+    let (report, text) = run(
+        &["faulty.js", "carries white space of bodies"],
+        &plan(&["1-M1"]),
+    );
     assert!(report.conforms(), "{text}");
 }
 
@@ -159,11 +252,14 @@ fn a_failure_says_what_was_sent_what_came_and_what_should_have_come() {
         r"      > 16 bytes: \x00\x00\x00\x0c\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01",
         r"      < 16 bytes: \x00\x00\x00\x0c\x09\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
         "      expected: a pong with the id 1",
-        "      came:     something else: see the last line",
+        r"      came:     16 bytes: \x00\x00\x00\x0c\x09\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
     ];
     for line in lines {
         assert!(text.contains(line), "no `{line}` in:\n{text}");
     }
+    let (_, text) = run(&["faulty.js", "fails always"], &plan(&["1-A4"]));
+    let expected = r#"      expected: {"id":1,"ok":true,"body":null}"#;
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]
@@ -173,22 +269,33 @@ fn a_level_that_is_not_claimed_is_not_reached_rather_than_failed() {
     }
     let rules = ["1-F4", "1-H3", "2-K1", "3-T1"];
     let (report, text) = run(&["faulty.js", "knows no hello"], &plan(&rules));
-    assert_eq!(report.level(), Level::Calls);
     assert!(report.conforms(), "{text}");
     for line in [
         "1-H3  not applicable",
-        "2-K1  not reached",
-        "3-T1  not reached",
+        "2-... not reached    1 of the rules of level 2 (version 2)",
+        "3-... not reached    1 of the rules of level 3 (telemetry)",
+        "level claimed: 1 (calls)",
     ] {
         assert!(text.contains(line), "no `{line}` in:\n{text}");
     }
+    assert!(!text.contains("2-K1"), "{text}");
+    let verbose = Plan {
+        verbose: true,
+        ..plan(&rules)
+    };
+    let (_, text) = run(&["faulty.js", "knows no hello"], &verbose);
+    assert!(
+        text.contains("2-K1  not reached") && !text.contains("2-..."),
+        "{text}"
+    );
     let demanding = Plan {
         demanded: Some(Level::Version2),
         ..plan(&["1-F4"])
     };
     let (report, text) = run(&["faulty.js", "knows no hello"], &demanding);
     assert!(
-        !report.conforms() && text.contains("level demanded: 2"),
+        !report.conforms()
+            && text.ends_with("level 2 was asked for, and the worker claims 1 (calls)\n"),
         "{text}"
     );
 }
@@ -224,7 +331,7 @@ fn a_worker_that_does_not_start_does_not_conform() {
     let words = ["sh", "-c", "echo no module named pyproc >&2; exit 1"]
         .map(Into::into)
         .into();
-    let (report, text) = try_it(command(words), &Plan::default());
+    let (report, text) = try_it(Target::Command(words), &Plan::default());
     assert!(!report.conforms());
     assert!(text.contains("no module named pyproc"), "{text}");
 }
@@ -260,17 +367,23 @@ fn plan(only: &[&str]) -> Plan {
     }
 }
 
-/// Tries a worker of those beside the tool: a script, and its argument.
+/// Tries a worker of those beside the tool.
 fn run(words: &[&str], plan: &Plan) -> (Report, String) {
-    let mut command_line = vec!["node".into(), script(words[0]).into()];
-    command_line.extend(words[1..].iter().map(Into::into));
-    try_it(command(command_line), plan)
+    try_it(command(words), plan)
 }
 
-fn command(words: Vec<std::ffi::OsString>) -> Target {
-    Target::Command {
-        words,
-        directory: ".".into(),
+/// A script, and its argument.
+fn command(words: &[&str]) -> Target {
+    let mut command_line = vec!["node".into(), script(words[0]).into()];
+    command_line.extend(words[1..].iter().map(Into::into));
+    Target::Command(command_line)
+}
+
+fn not_tried(target: Target, plan: &Plan) -> String {
+    match suite::run(target, plan, &mut Vec::new()) {
+        Err(Trouble::NotTried(reason)) => reason,
+        Err(Trouble::Report(error)) => panic!("{error}"),
+        Ok(_) => panic!("it was tried"),
     }
 }
 

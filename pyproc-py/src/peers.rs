@@ -5,12 +5,16 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use pyo3::prelude::*;
+use pyproc_protocol::Response;
 
 use crate::ffi;
+use crate::outgoing::Outgoing;
 
 /// The users that may connect.
 pub(crate) struct Peers {
     allowed: HashSet<u32>,
+    /// The package's `REFUSAL`.
+    reason: String,
     /// The package's `Refusals`.
     refusals: Py<PyAny>,
 }
@@ -29,6 +33,7 @@ impl Peers {
             allowed: module
                 .call_method1("allowed_users", (settings,))?
                 .extract()?,
+            reason: module.getattr("REFUSAL")?.extract()?,
             refusals: module.call_method0("Refusals")?.unbind(),
         })
     }
@@ -37,6 +42,16 @@ impl Peers {
     pub(crate) fn foreign_user(&self, client: BorrowedFd<'_>) -> io::Result<Option<u32>> {
         let uid = ffi::peer_uid(client)?;
         Ok((!self.allowed.contains(&uid)).then_some(uid))
+    }
+
+    /// Says why the connection of this user is about to be closed, if that does not block.
+    pub(crate) fn explain(&self, client: BorrowedFd<'_>, uid: u32, max_frame_size: usize) {
+        let reason = self.reason.replace("{uid}", &uid.to_string());
+        let mut outgoing = Outgoing::default();
+        // The smallest maximum has room for it.
+        let _ = Response::failure(0, reason).encode(max_frame_size, outgoing.end());
+        // The client may have left.
+        let _ = outgoing.send(client);
     }
 
     /// Logs what was refused, if anything.

@@ -28,6 +28,13 @@ def last_line(result):
     return result.stderr.strip().splitlines()[-1]
 
 
+def only_line(result):
+    """Of a worker that did not start."""
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    return line
+
+
 @each_version
 def test_sigterm_finishes_what_has_arrived(start):
     worker = start()
@@ -358,22 +365,56 @@ SERVE = "import pyproc_worker; pyproc_worker.run_worker()"
 
 def test_without_a_path_it_says_where_to_put_it():
     result = run_script(SERVE, PYPROC_SOCKET_PATH="")
-    assert result.returncode == 1
-    assert last_line(result).startswith("ValueError: no socket path")
-    assert "PYPROC_SOCKET_PATH" in last_line(result)
+    assert only_line(result).startswith("ValueError: no socket path")
+    assert "PYPROC_SOCKET_PATH" in only_line(result)
+
+
+def test_a_directory_that_does_not_exist_is_told(folder):
+    path = str(folder / "absent" / "s")
+    result = run_script(SERVE, PYPROC_SOCKET_PATH=path)
+    assert only_line(result) == (
+        f"FileNotFoundError: [Errno 2] No such file or directory: {path!r}"
+    )
+
+
+CATCHES = """
+import pyproc_worker
+try:
+    pyproc_worker.run_worker()
+except ValueError as error:
+    print(f"caught {error}")
+"""
+
+
+def test_a_script_may_catch_a_refusal_and_its_own_errors_keep_their_traceback():
+    result = run_script(CATCHES + "raise ValueError('mine')", PYPROC_SOCKET_PATH="")
+    assert result.stdout.startswith("caught no socket path")
+    assert "Traceback" in result.stderr
+    assert last_line(result) == "ValueError: mine"
+
+
+HOOKED = """
+import sys
+sys.excepthook = lambda kind, error, trace: print("the hook's", kind.__name__, trace is not None)
+"""
+
+
+def test_a_hook_of_the_scripts_own_gets_a_refusal():
+    result = run_script(HOOKED + SERVE, PYPROC_SOCKET_PATH="")
+    assert (result.returncode, result.stdout) == (1, "the hook's ValueError True\n")
 
 
 def test_a_path_that_is_too_long_is_refused_with_the_limit(folder):
     result = run_script(SERVE, PYPROC_SOCKET_PATH=str(folder / ("x" * 200)))
-    assert last_line(result).startswith("ValueError")
-    assert "limit is 10" in last_line(result)
+    assert only_line(result).startswith("ValueError")
+    assert "limit is 10" in only_line(result)
 
 
 def test_a_file_that_is_no_socket_is_not_deleted(folder):
     path = folder / "precious"
     path.write_text("data")
     result = run_script(SERVE, PYPROC_SOCKET_PATH=str(path))
-    assert last_line(result).startswith("FileExistsError")
+    assert only_line(result).startswith("FileExistsError")
     assert path.read_text() == "data"
 
 
@@ -417,5 +458,4 @@ def test_a_socket_that_another_worker_made_meanwhile_is_not_removed(start):
 )
 def test_a_variable_that_makes_no_sense_is_told(folder, name, value):
     result = run_script(SERVE, PYPROC_SOCKET_PATH=str(folder / "s"), **{name: value})
-    assert result.returncode == 1
-    assert last_line(result).startswith(f"ValueError: {name} is ")
+    assert only_line(result).startswith(f"ValueError: {name} is ")

@@ -98,6 +98,13 @@ def test_lag_is_seen_also_when_the_call_that_blocked_has_ended(start):
     taker.wait_for_metric(LAG, lambda series: sum(series["counts"][at_least:]) > 0)
 
 
+def test_a_loop_that_is_blocked_counts_for_as_long_as_it_is(start):
+    taker = Taker(start(ASYNC), "metrics")
+    taker.result("block", 0.65)  # a measurement is due each 0.1 s
+    at_least = taker_bounds(taker).index(0.1) + 1
+    taker.wait_for_metric(LAG, lambda series: sum(series["counts"][at_least:]) >= 5)
+
+
 def taker_bounds(taker):
     taker.wait_for_metric(LAG)
     return taker.metrics()[LAG][0]["bounds"]

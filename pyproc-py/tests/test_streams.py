@@ -1,6 +1,7 @@
 """Scripted streams, each of which both cores answer alike: the Rust crate reads the same file."""
 
 import json
+import socket
 import struct
 from pathlib import Path
 
@@ -113,6 +114,9 @@ def play(client: Client, stream):
     if stream["then"] == "open":
         client.send(frame({"id": LAST, "method": "echo", "body": "the end"}))
         assert received(client) == {"id": LAST, "ok": True, "body": "the end"}
+    elif stream["then"] == "ended":
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.is_at_end()
     else:
         assert messages[-1]["id"] == 0
         assert client.is_at_end()

@@ -125,7 +125,7 @@ impl Rig {
         stream
     }
 
-    /// Probes one after another until it is told to stop.
+    /// Probes one after another until it is stopped.
     fn probe_all_the_while(&self) -> Probes {
         let (address, stop) = (self.address, Arc::new(AtomicBool::new(false)));
         let stopped = Arc::clone(&stop);

@@ -3,10 +3,11 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::ArgGroup;
+use serde_json::Value;
 
 use crate::compat_test::{self, PUBLISHED};
 use crate::prerequisite::Missing;
@@ -22,7 +23,7 @@ pyproc-protocol/CONFORMANCE.md says which functions a worker under test exposes,
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = AFTER_HELP, group = ArgGroup::new("worker").args(["command", "socket"]))]
 pub(crate) struct Args {
-    /// Fail if the worker does not reach this level: 1 (calls), 2 (version 2) or 3 (telemetry).
+    /// Fail if the worker does not claim this level: 1 (calls), 2 (version 2) or 3 (telemetry).
     #[arg(long, value_name = "N", requires = "worker", value_parser = clap::value_parser!(u8).range(1..=3))]
     level: Option<u8>,
     /// Try only this rule, such as 1-F3; may be given several times.
@@ -31,6 +32,9 @@ pub(crate) struct Args {
     /// A file with rules that the worker is known to break: in each line a rule and the reason.
     #[arg(long, value_name = "FILE", requires = "worker")]
     deviations: Option<PathBuf>,
+    /// A line also for each rule of a level that the worker does not claim.
+    #[arg(long)]
+    verbose: bool,
     /// Try the worker that listens at this socket.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -59,32 +63,37 @@ impl Args {
 struct Subject {
     name: String,
     deviations: Option<PathBuf>,
-    /// The level that it must reach.
+    /// The level that it must claim.
     level: u8,
     command: Vec<OsString>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    if let Some(socket) = &args.socket {
-        let socket = std::path::absolute(socket)?;
-        return process::run(harness(args).arg("--socket").arg(socket));
+/// The exit code is the harness's, whose report is the last thing printed.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.socket.is_none() && args.command.is_empty() {
+        return try_all(args).map(|()| ExitCode::SUCCESS);
     }
-    if args.command.is_empty() {
-        return try_all(args);
-    }
-    let directory = env::current_dir().context("cannot tell the current directory")?;
-    let mut harness = harness(args);
-    harness.arg("--directory").arg(directory).arg("--");
-    process::run(harness.args(&args.command))
+    let status = harness(&build()?, args).status();
+    let status = status.context("cannot start the harness")?;
+    Ok(status
+        .code()
+        .map_or(ExitCode::FAILURE, |it| ExitCode::from(it as u8)))
 }
 
 /// Tries each worker also when one has failed, so that one run shows all.
-fn try_all(args: &Args) -> Result<()> {
+pub(crate) fn try_all(args: &Args) -> Result<()> {
+    let program = build()?;
     let python = args.python.find()?;
     let (mut failed, mut missing) = (Vec::new(), Vec::new());
     for subjects in [ours(&python), published(&python), javascript()] {
         match subjects {
-            Ok(subjects) => failed.extend(subjects.into_iter().filter_map(|it| it.fails(args))),
+            Ok(subjects) => {
+                for subject in subjects {
+                    if !subject.conforms(&program, args)? {
+                        failed.push(subject.name);
+                    }
+                }
+            }
             Err(error) if error.is::<Missing>() => missing.push(format!("{error:#}")),
             Err(error) => return Err(error),
         }
@@ -153,55 +162,93 @@ fn workers(name: &str) -> PathBuf {
 }
 
 impl Subject {
-    /// Its name, if it does not conform.
-    fn fails(self, args: &Args) -> Option<String> {
+    /// Fails if it could not be tried.
+    fn conforms(&self, program: &Path, args: &Args) -> Result<bool> {
         println!("\n{}", self.name);
-        process::run(&mut self.harness(args))
-            .err()
-            .map(|_| self.name)
+        let status = self.harness(program, args).status();
+        match status.context("cannot start the harness")?.code() {
+            Some(2) => bail!(Missing(format!("{} was not tried", self.name))),
+            code => Ok(code == Some(0)),
+        }
     }
 
-    fn harness(&self, args: &Args) -> Command {
-        let mut harness = harness(&Args {
+    fn harness(&self, program: &Path, args: &Args) -> Command {
+        let args = Args {
             level: Some(self.level),
             only: args.only.clone(),
             deviations: self.deviations.clone(),
+            verbose: args.verbose,
+            command: self.command.clone(),
             ..Args::default()
-        });
-        harness.arg("--").args(&self.command);
-        harness
+        };
+        harness(program, &args)
     }
 }
 
-fn harness(args: &Args) -> Command {
+/// The harness's executable. It is run without cargo, which would add its own lines to the report.
+fn build() -> Result<PathBuf> {
     let mut cargo = process::cargo();
-    cargo.args(["test", "--quiet", "--package", "pyproc-protocol"]);
-    cargo.args(["--test", "conformance", "--"]);
+    cargo.args([
+        "test",
+        "--no-run",
+        "--quiet",
+        "--package",
+        "pyproc-protocol",
+    ]);
+    cargo.args(["--test", "conformance"]);
+    cargo.arg("--message-format=json-render-diagnostics");
+    let messages = process::run_quietly(&mut cargo)?;
+    executable(&messages).context("cargo names no executable of the conformance harness")
+}
+
+/// What cargo built, by its messages: one in a line.
+fn executable(messages: &str) -> Option<PathBuf> {
+    let values = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut paths = values.filter_map(|it| it["executable"].as_str().map(PathBuf::from));
+    paths.next_back()
+}
+
+/// Runs where the user is, so that relative paths are the user's.
+fn harness(program: &Path, args: &Args) -> Command {
+    let mut harness = process::command(program);
+    harness.current_dir(env::current_dir().unwrap_or_else(|_| workspace::root().into()));
     if let Some(level) = args.level {
-        cargo.arg("--level").arg(level.to_string());
+        harness.arg("--level").arg(level.to_string());
     }
     for rule in &args.only {
-        cargo.args(["--only", rule]);
+        harness.args(["--only", rule]);
     }
     if let Some(file) = &args.deviations {
-        cargo.arg("--deviations").arg(absolute(file));
+        harness.arg("--deviations").arg(file);
     }
-    cargo
-}
-
-/// The harness runs in another directory.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.into())
+    if args.verbose {
+        harness.arg("--verbose");
+    }
+    match &args.socket {
+        Some(socket) => harness.arg("--socket").arg(socket),
+        None => harness.arg("--").args(&args.command),
+    };
+    harness
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn arguments(command: &Command) -> Vec<String> {
-        let all = process::arguments(command);
-        let start = all.iter().position(|it| it == "--").unwrap() + 1;
-        all[start..].into()
+    fn arguments(args: &Args) -> String {
+        process::arguments(&harness(Path::new("harness"), args)).join(" ")
+    }
+
+    #[test]
+    fn cargo_names_the_executable() {
+        let messages = r#"{"reason":"compiler-artifact","executable":null}
+{"reason":"compiler-artifact","executable":"/target/conformance-1"}
+{"reason":"build-finished","success":true}
+"#;
+        assert_eq!(executable(messages), Some("/target/conformance-1".into()));
+        assert_eq!(executable("no JSON"), None);
     }
 
     #[test]
@@ -209,11 +256,18 @@ mod tests {
         let args = Args {
             level: Some(2),
             only: vec!["1-F3".into()],
-            deviations: Some("/known".into()),
+            deviations: Some("known".into()),
+            verbose: true,
+            command: vec!["./worker".into(), "--verbose".into()],
             ..Args::default()
         };
-        let expected = ["--level", "2", "--only", "1-F3", "--deviations", "/known"];
-        assert_eq!(arguments(&harness(&args)), expected);
+        let expected = "--level 2 --only 1-F3 --deviations known --verbose -- ./worker --verbose";
+        assert_eq!(arguments(&args), expected);
+        let args = Args {
+            socket: Some("w.sock".into()),
+            ..Args::default()
+        };
+        assert_eq!(arguments(&args), "--socket w.sock");
     }
 
     #[test]
@@ -224,18 +278,9 @@ mod tests {
             level: 1,
             command: vec!["python".into(), "worker.py".into()],
         };
-        assert_eq!(
-            arguments(&subject.harness(&Args::default())),
-            [
-                "--level",
-                "1",
-                "--deviations",
-                "/known",
-                "--",
-                "python",
-                "worker.py"
-            ]
-        );
+        let harness = subject.harness(Path::new("harness"), &Args::default());
+        let expected = "--level 1 --deviations /known -- python worker.py";
+        assert_eq!(process::arguments(&harness).join(" "), expected);
     }
 
     #[test]

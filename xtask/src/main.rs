@@ -26,7 +26,7 @@ use crate::prerequisite::Missing;
 
 fn main() -> ExitCode {
     match run(&Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             exit_code(&error)
@@ -60,16 +60,17 @@ enum Command {
     Ci(ci::Args),
 }
 
-fn run(command: &Command) -> anyhow::Result<()> {
+fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(args) => demo::run(args),
         Command::Test(args) => test::run(args),
         Command::CompatTest(args) => compat_test::run(args),
-        Command::Conformance(args) => conformance::run(args),
+        Command::Conformance(args) => return conformance::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Fuzz(args) => fuzz::run(args),
         Command::Ci(args) => ci::run(args),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {

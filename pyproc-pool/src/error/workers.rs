@@ -19,6 +19,9 @@ pub struct WorkerDeath {
     pub worker: usize,
     /// Its process id; `None` for an external worker.
     pub pid: Option<u32>,
+    /// The process id of the wrapper that the pool started, such as `uv run`, if it runs Python as a child. The status
+    /// in `cause` is the wrapper's.
+    pub wrapper: Option<u32>,
     /// What ended it.
     pub cause: DeathCause,
     /// The last of what it wrote to stdout and stderr, at most 16 KiB.
@@ -51,7 +54,13 @@ impl fmt::Display for WorkerDeath {
             write!(f, " (pid {pid})")?;
         }
         match &self.cause {
-            DeathCause::Exited(status) => write!(f, " died: {}", Status(*status))?,
+            DeathCause::Exited(status) => {
+                f.write_str(" died")?;
+                if let Some(wrapper) = self.wrapper {
+                    write!(f, "; its wrapper (pid {wrapper}) ended")?;
+                }
+                write!(f, ": {}", Status(*status))?;
+            }
             DeathCause::StatusLost => write!(f, " died; {STATUS_LOST}")?,
             DeathCause::Disconnected => f.write_str(" closed its connection")?,
             DeathCause::Connection(_) => f.write_str(" lost its connection")?,
@@ -95,7 +104,7 @@ pub enum StartFailureCause {
         source: io::Error,
     },
     /// The process ended before it answered.
-    #[error("the process ended before it answered: {}", Status(*.0))]
+    #[error("the process ended before it answered: {}{}", Status(*.0), unserved(*.0))]
     Exited(ExitStatus),
     /// The process ended before it answered, and its status is not known, as with [`DeathCause::StatusLost`].
     #[error("the process ended before it answered; {STATUS_LOST}")]
@@ -111,7 +120,7 @@ pub enum StartFailureCause {
         source: Option<io::Error>,
     },
     /// Its socket could not be connected to.
-    #[error("cannot connect to {socket:?}")]
+    #[error("cannot connect to {socket:?}{}", forbidden(source))]
     Connect {
         /// The socket's path.
         socket: PathBuf,
@@ -127,11 +136,35 @@ pub enum StartFailureCause {
         uid: u32,
     },
     /// The worker closed the connection during the handshake.
-    #[error("the worker closed the connection during the handshake")]
+    #[error(
+        "the worker closed the connection during the handshake; one of another user does so \
+         unless its PYPROC_ALLOWED_UIDS names the user of this service"
+    )]
     Closed,
     /// The worker's side of the handshake makes no sense.
     #[error("the handshake failed")]
     Handshake(#[source] SessionError),
+}
+
+const LISTENS: &str = "a worker in Python listens when its script calls run_worker()";
+
+/// What a script that came to its end has left out.
+fn unserved(status: ExitStatus) -> String {
+    match status.success() {
+        true => format!("; {LISTENS}"),
+        false => String::new(),
+    }
+}
+
+/// Whose setting says who may connect.
+fn forbidden(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; a worker of another user lets this one connect if its PYPROC_SOCKET_MODE does, \
+             such as 0660 for a group, and the directory can be entered"
+        }
+        _ => "",
+    }
 }
 
 /// An exit status for people.
@@ -155,10 +188,7 @@ fn timed_out(socket: &Path, limit: Duration, listened: bool) -> String {
              it hangs, or it serves one connection at a time, as pyproc-worker 0.1 does, and another client has that"
         );
     }
-    format!(
-        "nobody listened on {socket:?} within start_timeout ({limit:?}); \
-         a worker in Python listens when its script calls run_worker()"
-    )
+    format!("nobody listened on {socket:?} within start_timeout ({limit:?}); {LISTENS}")
 }
 
 impl fmt::Display for StartFailure {

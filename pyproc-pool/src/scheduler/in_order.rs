@@ -70,7 +70,7 @@ impl Scheduler {
         match sent.pop_front() {
             Some(answered) if answered.id == id => self.recycle(answered.request.payload),
             out_of_order => {
-                let others = self.lanes[lane].in_order.take().unwrap_or_default();
+                let others = self.lanes[lane].leave_order().unwrap_or_default();
                 let payload = out_of_order.map(|it| it.request.payload.into_bytes());
                 self.spent.extend(others.into_payloads().chain(payload));
             }
@@ -154,7 +154,7 @@ impl Scheduler {
 
     /// The worker reads nothing more on this connection: what it has not begun waits again, before all others.
     fn requeue(&mut self, lane: usize, now: Instant, wakers: &mut Vec<Waker>) {
-        let unread = self.lanes[lane].in_order.take().unwrap_or_default();
+        let unread = self.lanes[lane].leave_order().unwrap_or_default();
         self.lane_down(lane);
         self.lanes[lane].forget_calls();
         for Sent {
@@ -194,7 +194,7 @@ impl Scheduler {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Poll;
+    use std::{io::pipe, task::Poll};
 
     use pyproc_protocol::{Message, Peer, v2::Codec};
 
@@ -206,6 +206,7 @@ mod tests {
             tests::{request, waker},
         },
         sending::Wire,
+        worker::Origin,
     };
 
     const LIMITS: Limits = Limits {
@@ -216,8 +217,12 @@ mod tests {
 
     /// A worker from before the hello that answers so fast that it is sent all that it may have.
     fn fast(now: Instant) -> Scheduler {
+        fast_with(Wire::default(), now)
+    }
+
+    fn fast_with(wire: Wire, now: Instant) -> Scheduler {
         let mut scheduler = Scheduler::new(1, LIMITS);
-        scheduler.lane_up(0, &Peer::Plain, Wire::default(), now);
+        scheduler.lane_up(0, &Peer::Plain, wire, now);
         for _ in 0..2 {
             let id = submit(&mut scheduler, now);
             answer(&mut scheduler, id, now);
@@ -285,6 +290,28 @@ mod tests {
         }
         assert_eq!(sent, ids[1..]);
         assert_eq!((scheduler.in_flight(), scheduler.queued()), (0, 0));
+    }
+
+    #[test]
+    fn output_of_a_worker_that_answers_out_of_order_is_attributed_to_no_call() {
+        let now = Instant::now();
+        let pipe = || Arc::new(pipe().unwrap().0);
+        let origin = Arc::new(Origin::new(pipe(), pipe()));
+        let wire = Wire {
+            origin: Some(Arc::clone(&origin)),
+            ..Wire::default()
+        };
+        let mut scheduler = fast_with(wire, now);
+        let [first, second] = [0, 1].map(|_| submit(&mut scheduler, now));
+        assert_eq!(Arc::strong_count(&origin), 2);
+        answer(&mut scheduler, second, now);
+        assert_eq!(
+            Arc::strong_count(&origin),
+            1,
+            "the first call would be taken for the second"
+        );
+        answer(&mut scheduler, first, now);
+        assert_eq!(scheduler.in_flight(), 0);
     }
 
     #[test]

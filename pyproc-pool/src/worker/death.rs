@@ -69,6 +69,7 @@ pub(super) async fn autopsy(
     WorkerDeath {
         worker: seat.worker,
         pid: process.map(Process::pid),
+        wrapper: process.and_then(Process::wrapper),
         cause,
         output,
     }

@@ -31,7 +31,7 @@ pub(super) struct Group {
     python: Arc<OnceLock<Python>>,
 }
 
-/// A group on its way from the thread that spawned it to whoever asked, who may be gone, and in use: killed on drop.
+/// Killed on drop, also if nobody takes it from the thread that spawned it.
 #[derive(Debug)]
 pub(super) struct KillOnDrop(pub(super) Group);
 
@@ -39,7 +39,7 @@ pub(super) struct KillOnDrop(pub(super) Group);
 #[derive(Debug)]
 pub(super) struct Python {
     pid: Pid,
-    /// Means this process for ever, also when it has ended and its id is another's.
+    /// Never leads to another process, also when this one has ended and its id is reused.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     handle: Option<OwnedFd>,
 }
@@ -155,7 +155,7 @@ impl Groups {
         self.0.subscribe()
     }
 
-    /// Waits until all are gone that have been told to end.
+    /// Waits until all of them are gone, within a limit. For the time after [`Group::kill`] or [`Group::terminate`] of each.
     pub(crate) async fn ended(&self) {
         let _ = timeout(GRACE + TO_DIE, self.0.closed()).await;
     }

@@ -23,7 +23,7 @@ pub(super) struct LineLog {
     worker: usize,
     stream: Stream,
     origin: Arc<Origin>,
-    /// The call that what was read last is of, and what its lines come with.
+    /// The call that wrote what was read last, and the context of its lines.
     call: Option<Arc<Calling>>,
     context: Context,
     subscriber: Subscriber,

@@ -1,6 +1,6 @@
-//! Which call the lines belong to that come through the pipes of a worker from before the hello.
+//! Attributes the output of a worker from before the hello to its calls.
 //!
-//! Such a worker does not say it, but runs one call at a time: it writes a call's lines after the request was sent, and before
+//! Such a worker does not name the call, but runs one at a time: it writes a call's lines after the request was sent, and before
 //! it sends the answer. So while the worker has one call only, its output belongs to that call. Whenever the call
 //! changes, what is in the pipes is marked as output of the time before.
 
@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use crate::lines::{Context, Ids, Stream};
 
-/// The pipes of one worker, and what is known of who writes to them.
+/// The pipes of one worker, and which calls write to them.
 #[derive(Debug)]
 pub(crate) struct Origin {
     stdout: Arc<PipeReader>,
@@ -52,7 +52,7 @@ pub(super) struct Piece<'a> {
 struct State {
     /// In the order in which they were sent, which is that of the answers.
     calls: VecDeque<Arc<Calling>>,
-    /// The call that what is written now is of; `None` while there are several, or none.
+    /// The call that new output belongs to; `None` while there are several, or none.
     now: Option<Arc<Calling>>,
     stdout: Progress,
     stderr: Progress,
@@ -65,14 +65,14 @@ struct Progress {
     marks: VecDeque<Mark>,
 }
 
-/// The call that what was written up to a place is of.
+/// Output up to a position belongs to this call.
 #[derive(Debug)]
 struct Mark {
     until: u64,
     call: Option<Arc<Calling>>,
 }
 
-/// With more marks ahead, it is not kept apart any more which call something is of.
+/// With more marks, the newest output is attributed to no call.
 const MOST_MARKS: usize = 1024;
 
 /// W3C's limits of baggage.
@@ -80,7 +80,7 @@ const MAX_BAGGAGE: usize = 8192;
 const MAX_MEMBERS: usize = 180;
 
 impl Origin {
-    pub(super) fn new(stdout: Arc<PipeReader>, stderr: Arc<PipeReader>) -> Self {
+    pub(crate) fn new(stdout: Arc<PipeReader>, stderr: Arc<PipeReader>) -> Self {
         Self {
             stdout,
             stderr,
@@ -166,7 +166,7 @@ impl Origin {
 }
 
 impl Progress {
-    /// The next `unread` bytes were written in this call, unless there is a mark already.
+    /// Attributes the next `unread` bytes to this call, unless a mark does so already.
     fn mark(&mut self, unread: u64, call: Option<&Arc<Calling>>) {
         let until = self.read + unread;
         if self.marks.back().map_or(self.read, |mark| mark.until) >= until {
@@ -208,7 +208,7 @@ pub(super) fn is_same(one: Option<&Arc<Calling>>, other: Option<&Arc<Calling>>) 
 }
 
 impl Calling {
-    /// What its lines come with.
+    /// The context of its lines.
     pub(super) fn context(&self) -> Context {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let ids = self.trace.as_ref().map(|trace| Ids {
@@ -247,6 +247,8 @@ fn decoded(value: &str) -> String {
         bytes.extend_from_slice(before.as_bytes());
         let code = after
             .get(..2)
+            // The number may not have a sign, which Rust would accept.
+            .filter(|it| it.bytes().all(|digit| digit.is_ascii_hexdigit()))
             .and_then(|it| u8::from_str_radix(it, 16).ok());
         rest = match code {
             Some(byte) => {
@@ -365,9 +367,9 @@ mod tests {
 
     #[test]
     fn baggage_is_taken_apart() {
-        let read = members("request_id=r%201, tenant = acme;p=1,broken,=x,odd=1%zz%,é=%C3%A9");
+        let read = members("request_id=r%201, tenant = acme;p=1,broken,=x,odd=1%zz%+1%,é=%C3%A9");
         let expected = serde_json::json!({
-            "request_id": "r 1", "tenant": "acme", "odd": "1%zz%", "é": "é"
+            "request_id": "r 1", "tenant": "acme", "odd": "1%zz%+1%", "é": "é"
         });
         assert_eq!(Value::Object(read), expected);
         assert!(members(&"a=b,".repeat(MAX_BAGGAGE)).is_empty());

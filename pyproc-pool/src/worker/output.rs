@@ -64,7 +64,7 @@ impl Output {
         let _ = self.end.clone().changed().await;
     }
 
-    /// Who says what is logged.
+    /// Attributes output to calls; `None` if the output is not logged.
     pub(super) fn origin(&self) -> Option<&Arc<Origin>> {
         self.origin.as_ref()
     }

@@ -97,7 +97,13 @@ impl Process {
 
     /// The worker's own process, also behind a wrapper once it has answered.
     pub(crate) fn pid(&self) -> u32 {
-        self.group.0.pid().as_raw_nonzero().get().unsigned_abs()
+        number(self.group.0.pid())
+    }
+
+    /// The process that was started, if it is not the worker's own.
+    pub(super) fn wrapper(&self) -> Option<u32> {
+        let leader = self.group.0.leader();
+        (leader != self.group.0.pid()).then(|| number(leader))
     }
 
     /// The process that listens, and has answered.
@@ -130,7 +136,7 @@ impl Process {
         self.output.tail()
     }
 
-    /// Who says what of its output is logged.
+    /// Attributes its output to calls; `None` if the output is not logged.
     pub(super) fn origin(&self) -> Option<&Arc<Origin>> {
         self.output.origin()
     }
@@ -138,6 +144,10 @@ impl Process {
     pub(super) fn output(&self) -> &Output {
         &self.output
     }
+}
+
+fn number(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().unsigned_abs()
 }
 
 /// Spawns the child, waits for its end, and then for that of all that it started.

@@ -3,34 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use pyproc_pool::{
-    Pool, WorkerOutput,
-    observe::{CallObserver, CallStart, Carried, Observer},
-    protocol::{Version, v2::TraceContext},
-};
+use pyproc_pool::{Pool, WorkerOutput, protocol::Version};
 use serde_json::{Value, json};
 use tracing::{Level, instrument::WithSubscriber};
 
 use crate::{
     candidate::Candidate,
-    events::{Events, OUTPUT, PYTHON, Told, listener},
+    events::{Events, InSpan, OUTPUT, PYTHON, Told, listener},
     support::until,
 };
-
-/// Puts each call into the same span.
-#[derive(Debug)]
-struct InSpan;
-
-impl Observer for InSpan {
-    fn begin(&self, _: &CallStart<'_>, carried: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
-        carried.trace = Some(TraceContext {
-            trace_id: [7; 16],
-            span_id: [8; 8],
-            flags: 1,
-        });
-        None
-    }
-}
 
 /// A pool of one worker whose output becomes events.
 async fn logged(worker: &Candidate) -> Result<(Pool, Events)> {

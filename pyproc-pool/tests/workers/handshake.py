@@ -1,6 +1,6 @@
 """A worker whose answer to the hello is no good, in the way that its first argument says.
 
-When the pool hangs up it ends as ours do, with exit code 0; with a second argument it ends at once.
+In the modes `idle` and `fails` it ends before it listens. When the pool hangs up it ends as ours do, with exit code 0; with a second argument it ends at once.
 """
 
 import json
@@ -11,6 +11,9 @@ import sys
 
 MODE = sys.argv[1]
 ENDS_AT_ONCE = len(sys.argv) > 2
+
+if MODE in ("idle", "fails"):  # without a socket
+    sys.exit(MODE == "fails")
 
 
 def frame(message):

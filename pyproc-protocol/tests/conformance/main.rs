@@ -4,26 +4,30 @@
 
 mod suite;
 
-use std::{env, ffi::OsString, io, path::PathBuf, process::ExitCode};
+use std::{env, ffi::OsString, io, process::ExitCode};
 
-use suite::{Deviations, Level, Plan, Target};
+use suite::{Deviations, Level, Plan, Target, Trouble};
 
-const USAGE: &str = "usage: conformance [--level N] [--only RULE] [--deviations FILE] [--directory DIR] \
+const USAGE: &str = "usage: cargo xtask conformance [--level N] [--only RULE]... [--deviations FILE] [--verbose] \
                      (--socket PATH | -- COMMAND [ARGUMENT...])";
 
 fn main() -> ExitCode {
     let (target, plan) = match arguments(env::args_os().skip(1)).and_then(checked) {
         Ok(arguments) => arguments,
         Err(message) => {
-            eprintln!("{message}\n{USAGE}");
+            eprintln!("error: {message}\n{USAGE}");
             return ExitCode::from(2);
         }
     };
     match suite::run(target, &plan, &mut io::stdout()) {
         Ok(report) if report.conforms() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("cannot write the report: {error}");
+        Err(Trouble::NotTried(reason)) => {
+            eprintln!("error: {reason}");
+            ExitCode::from(2)
+        }
+        Err(Trouble::Report(error)) => {
+            eprintln!("error: cannot write the report: {error}");
             ExitCode::FAILURE
         }
     }
@@ -31,23 +35,25 @@ fn main() -> ExitCode {
 
 fn arguments(mut words: impl Iterator<Item = OsString>) -> Result<(Target, Plan), String> {
     let mut plan = Plan::default();
-    let mut directory = PathBuf::from(".");
     while let Some(word) = words.next() {
         if word == "--" {
             let words: Vec<_> = words.collect();
             return match words.is_empty() {
-                false => Ok((Target::Command { words, directory }, plan)),
+                false => Ok((Target::Command(words), plan)),
                 true => Err("no command".into()),
             };
         }
         let flag = word.to_string_lossy().into_owned();
+        if flag == "--verbose" {
+            plan.verbose = true;
+            continue;
+        }
         let value = words
             .next()
             .ok_or_else(|| format!("no value for `{flag}`"))?;
         let text = value.to_string_lossy();
         match &*flag {
             "--socket" => return Ok((Target::Socket(value.into()), plan)),
-            "--directory" => directory = value.into(),
             "--only" => plan.only.push(text.into_owned()),
             "--level" => {
                 plan.demanded = Some(level(&text)?);

@@ -81,7 +81,8 @@ class Concurrent:
             else:
                 begun.append(call)
                 connection.running.add(call)
-                connection.held = connection.held or not call.id
+                if not call.id:  # another thread may end this: nothing else is written
+                    connection.held = True
                 calls.append((call, call.starter(waiting[1].call), body))
         try:
             if calls:

@@ -127,7 +127,9 @@ class Connection:
     @property
     def finished(self) -> bool:
         """Whether there's nothing left to do for this client."""
-        return self.ended and not (self.pending or self.running or self.outgoing)
+        # The last call may have been answered since `flush` saw it run.
+        left = self.farewell or self.pending or self.running or self.outgoing
+        return self.ended and not left
 
     def wanted_events(self) -> int:
         """What to wait for: room for answers, and more requests unless too much waits already."""

@@ -97,15 +97,29 @@ def _remove_stale(path: str) -> None:
 
 
 def _bind(listener: socket.socket, path: str, mode: int) -> None:
-    # Nothing else sets the mode of a file that `bind` makes, and a later `chmod` could be led
-    # to another file. The mask is the process's: so it's changed for this moment only.
-    mask = os.umask(0o777 & ~mode)
+    # A later `chmod` could be led to another file. The mask is the process's, whose threads may
+    # make files meanwhile: it's changed only where it would take something of the mode.
+    mask = None
+    if _umask_spares(mode):
+        os.fchmod(listener.fileno(), mode)  # on Linux, the file's is the socket's less the mask
+    else:
+        mask = os.umask(0o777 & ~mode)
     try:
         listener.bind(path)
     except OSError as error:  # which does not name the path
         raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
     finally:
-        os.umask(mask)
+        if mask is not None:
+            os.umask(mask)
+
+
+def _umask_spares(mode: int) -> bool:
+    """Whether the umask takes nothing of a mode; False where only changing it would tell."""
+    with contextlib.suppress(OSError), open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("Umask:"):
+                return not int(line.split()[1], 8) & mode
+    return False
 
 
 def _identity(path: str) -> tuple[int, int]:

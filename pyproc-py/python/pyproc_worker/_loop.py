@@ -22,7 +22,7 @@ from pyproc_worker._connection import Connection
 from pyproc_worker._fork import Forks, leave
 from pyproc_worker._intake import DRAIN, Intake
 from pyproc_worker._limits import BURST, FLUSH, IDLE_CHECK
-from pyproc_worker._peers import Refusals, allowed_users, user_of
+from pyproc_worker._peers import Refusals, allowed_users, turn_away, user_of
 from pyproc_worker._settings import Settings
 from pyproc_worker._spin import Events, Spin
 from pyproc_worker._stray import log_stray
@@ -179,7 +179,7 @@ class Loop:
         except OSError:  # it has left
             return client.close()
         if uid not in self._allowed:
-            client.close()
+            turn_away(client, uid)
             return self._refusals.add(uid)
         connection = Connection(client, self._settings.max_frame_size, self._intake.plain)
         self._connections[connection.fd] = connection

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import socket
 import struct
@@ -9,10 +11,17 @@ import sys
 import time
 
 from pyproc_worker import _log
+from pyproc_worker._frames import prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyproc_worker._settings import Settings
+
+REFUSAL = (
+    "user {uid} may not connect: the worker's PYPROC_ALLOWED_UIDS says which users may, besides "
+    "its own and root"
+)
+"""What a client of another user gets, in place of `uid` its number."""
 
 LOG_INTERVAL = 10.0  # seconds between two lines in the log
 
@@ -32,6 +41,14 @@ def user_of(client: socket.socket) -> int:
     """The user that connected."""
     (uid,) = _ANSWER.unpack(client.getsockopt(*_ASKED, _ANSWER.size))
     return int(uid)
+
+
+def turn_away(client: socket.socket, uid: int) -> None:
+    """Closes a connection of this user, and says why if that does not block."""
+    reason = json.dumps({"id": 0, "ok": False, "error": REFUSAL.format(uid=uid)}).encode()
+    with contextlib.suppress(OSError):
+        client.send(prefix(len(reason)) + reason, socket.MSG_DONTWAIT)
+    client.close()
 
 
 class Refusals:

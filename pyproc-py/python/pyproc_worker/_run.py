@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
+    from types import TracebackType
     from typing import Callable
 
     Serve = Callable[[socket.socket, Settings, Termination], None]
@@ -59,11 +60,12 @@ def run_worker(socket_path: str | None = None, codec_type: str = "auto") -> None
     (`gc.freeze`), which shortens its pauses. In a process of `multiprocessing` that loads its
     parent's main module it does nothing; as the target of such a process it serves.
 
-    Raises `ValueError` without a path, for one that is too long, and for an environment
-    variable that makes no sense; what the constructor of an exposed class raises; `ImportError` if
-    the native core or the JSON library that the environment asks for is missing; `FileExistsError`
-    if the path is a file that is no socket, and other kinds of `OSError` if it cannot be listened
-    at, such as when another worker does.
+    Raises `ValueError` without a path, for one that is too long, and for an environment variable
+    that makes no sense; what the constructor of an exposed class raises; `ImportError` if the
+    native core or the JSON library that the environment asks for is missing; `FileExistsError` if
+    the path is a file that is no socket, and other kinds of `OSError` if it cannot be listened at,
+    such as when another worker does. Where nobody catches them the process ends with status 1 and
+    the message, without a traceback, unless `sys.excepthook` is the script's own.
     """
     Runs.started = True
     if not Runs.allowed or _is_loaded_by_a_child():
@@ -86,6 +88,8 @@ def _refusing() -> Iterator[None]:
         yield
     except (ImportError, OSError, ValueError) as error:
         Runs.refusal = error
+        if sys.excepthook is sys.__excepthook__:  # a hook of the script's own is left alone
+            sys.excepthook = _show
         raise
 
 
@@ -94,6 +98,15 @@ def _make_instances() -> None:
     services = sys.modules.get("pyproc_worker._services")  # which the first such class loads
     if services is not None:
         services.make_instances()
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What `sys.excepthook` does, but of a refusal that nobody caught it shows the message alone:
+    the setting is at fault, and no code."""
+    if error is Runs.refusal:
+        print(f"{kind.__name__}: {error}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def _is_loaded_by_a_child() -> bool:

@@ -26,6 +26,9 @@ LOOK = 0.1
 FIRST_LOOK = 0.001
 """Seconds until the first one, so that a call that blocks the loop as it begins is seen."""
 
+MOST_MISSED = 1_000
+"""Measurements that count as missed for one block of the loop, at most."""
+
 
 class _GarbageCollection:
     """Measures how long collections hold up everything else."""
@@ -81,7 +84,12 @@ class _EventLoop:
 
     def _look(self, thread: EventLoopThread, due: float) -> None:
         # Counts also if nothing runs any more: the call that blocked the loop may just have ended.
-        self._lag.observe(max(0.0, time.monotonic() - due))
+        late = max(0.0, time.monotonic() - due)
+        self._lag.observe(late)
+        # A blocked loop takes no measurements. Without those it missed, its share would shrink
+        # beside loops that run.
+        for missed in range(1, 1 + min(int(late / LOOK), MOST_MISSED)):
+            self._lag.observe(late - missed * LOOK)
         running = thread.running
         self._active.set(running)
         was_busy, self._was_busy = self._was_busy, running > 0

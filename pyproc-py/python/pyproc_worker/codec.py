@@ -1,6 +1,6 @@
 """The names of the Go original's module for codecs, for scripts that were written for it.
 
-The worker does not use them: which JSON library reads and writes is told by `PYPROC_JSON`.
+The worker does not use them: `PYPROC_JSON` sets which JSON library reads and writes.
 """
 
 from __future__ import annotations

@@ -66,7 +66,11 @@ pub(crate) fn accept(core: &Core, listener: BorrowedFd<'_>) -> io::Result<()> {
 fn admit(core: &Core, socket: OwnedFd) {
     match core.peers.foreign_user(socket.as_fd()) {
         Ok(None) => {}
-        Ok(Some(uid)) => return core.lock().refused.add(uid),
+        Ok(Some(uid)) => {
+            core.peers.explain(socket.as_fd(), uid, core.max_frame_size);
+            drop(socket);
+            return core.lock().refused.add(uid);
+        }
         // It has left.
         Err(_) => return,
     }

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 /// What is handed over at a time.
 const CHUNK: usize = 16 * 1024;
 
-/// What may wait for the reader: more than most services have to say, so that a slow reader holds nobody up.
+/// What may wait for the reader: more than most services have to say, so that a slow reader blocks no other scrape.
 const CAPACITY: usize = 256 * 1024;
 
 /// How long to wait for room before the writer's patience is asked.

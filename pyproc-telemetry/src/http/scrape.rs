@@ -1,4 +1,4 @@
-//! Answers to `/metrics`, written one after another by a thread, which lasts as long as somebody waits.
+//! Answers to `/metrics`, written one after another by a thread, which ends when no scrape waits.
 
 use std::{
     collections::VecDeque,
@@ -47,6 +47,8 @@ impl Turns {
                 .spawn(move || turns.run())?;
             queue.has_thread = true;
         }
+        // While a collector blocks the thread, nothing is kept for readers that are gone.
+        queue.drop_unread();
         queue.waiting.push_back((exposition, writer));
         Ok(reader)
     }
@@ -59,25 +61,33 @@ impl Turns {
                 waiting => began.elapsed() < TURN && stalled < STALL / waiting,
             });
             // A collector's panic is its scrape's end, and no other's.
-            let _ = catch_unwind(AssertUnwindSafe(|| write(&exposition, writer)));
+            let _ = catch_unwind(AssertUnwindSafe(move || write(&exposition, writer)));
         }
     }
 
     fn next(&self) -> Option<(Exposition, Writer)> {
         let mut queue = self.lock();
-        // Who does not wait any more has no turn.
-        queue.waiting.retain(|(_, writer)| writer.is_read());
+        queue.drop_unread();
         let next = queue.waiting.pop_front();
         queue.has_thread = next.is_some();
         next
     }
 
     fn waiting(&self) -> u32 {
-        u32::try_from(self.lock().waiting.len()).unwrap_or(u32::MAX)
+        let queue = self.lock();
+        let waiting = queue.waiting.iter().filter(|(_, it)| it.is_read());
+        u32::try_from(waiting.count()).unwrap_or(u32::MAX)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// A scrape whose reader is gone has no turn.
+    fn drop_unread(&mut self) {
+        self.waiting.retain(|(_, writer)| writer.is_read());
     }
 }
 
@@ -151,7 +161,25 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_no_more_has_no_turn_and_one_that_is_not_read_holds_nobody_up() {
+    fn nothing_is_kept_for_readers_that_are_gone_while_a_collector_blocks() {
+        let turns = Turns::default();
+        let (goes_on, wait) = mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
+        let blocked = exposition(move || {
+            let _ = wait.lock().unwrap().recv();
+        });
+        let first = turns.scrape(blocked).unwrap();
+        for _ in 0..100 {
+            drop(turns.scrape(exposition(|| panic!("it has no turn"))));
+        }
+        assert!(turns.lock().waiting.len() <= 2);
+        assert!(turns.waiting() <= 1);
+        drop(goes_on);
+        assert!(is_whole(first));
+    }
+
+    #[test]
+    fn a_scrape_whose_reader_is_gone_is_not_written_and_an_unread_one_blocks_no_other() {
         let turns = Turns::default();
         let (goes_on, wait) = mpsc::channel::<()>();
         let wait = Mutex::new(wait);

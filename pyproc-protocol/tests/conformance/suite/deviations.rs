@@ -37,7 +37,7 @@ impl Deviations {
         let listed = self.0.iter().find(|(listed, _)| listed == id);
         match (verdict, listed) {
             (Verdict::Failed(_), Some((_, reason))) => Verdict::Known(reason.clone()),
-            (Verdict::Pass, Some(_)) => Verdict::NotDeviating,
+            (Verdict::Pass(_), Some(_)) => Verdict::NotDeviating,
             (verdict, _) => verdict,
         }
     }

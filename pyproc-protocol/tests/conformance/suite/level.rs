@@ -11,6 +11,10 @@ pub(crate) enum Level {
     Telemetry = 3,
 }
 
+impl Level {
+    pub(crate) const ALL: [Self; 3] = [Self::Calls, Self::Version2, Self::Telemetry];
+}
+
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self {
@@ -23,7 +27,7 @@ impl fmt::Display for Level {
 }
 
 /// What the worker claims in its answer to a hello that asks for all.
-pub(crate) fn reached(subject: &Subject) -> Outcome<Level> {
+pub(crate) fn claimed(subject: &Subject) -> Outcome<Level> {
     let mut peer = subject.connect()?;
     let id = peer.id();
     peer.send(wire::request(

@@ -1,5 +1,6 @@
 //! Plays scripted streams to a worker, and says of each rule of the specification whether the worker keeps it.
 
+mod contract;
 mod deviations;
 mod golden;
 mod hello;
@@ -44,6 +45,8 @@ pub(crate) struct Plan {
     /// Only these rules; all, if empty.
     pub(crate) only: Vec<String>,
     pub(crate) deviations: Deviations,
+    /// A line also for each rule of a level that the worker does not claim.
+    pub(crate) verbose: bool,
     /// How long to wait for what the worker must do; 20 s, if `None`.
     pub(crate) patience: Option<Duration>,
 }
@@ -63,17 +66,33 @@ impl Plan {
     }
 }
 
-/// Tries each rule and writes the verdicts as they come.
-pub(crate) fn run(target: Target, plan: &Plan, out: &mut dyn io::Write) -> io::Result<Report> {
-    let subject = Subject::new(target);
-    let mut report = Report::new(plan.demanded);
-    match level::reached(&subject) {
-        Ok(level) => report.reaches(level),
-        Err(stop) => return report.cannot_start(Verdict::from(Err(stop)), out),
+/// Why there is no report.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Whoever runs the tool has to do something first.
+    NotTried(String),
+    /// The report cannot be written.
+    Report(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Report(error)
     }
+}
+
+/// Tries each rule and writes the verdicts as they come.
+pub(crate) fn run(target: Target, plan: &Plan, out: &mut dyn io::Write) -> Result<Report, Trouble> {
+    let subject = Subject::new(target).map_err(Trouble::NotTried)?;
+    let claimed = match level::claimed(&subject) {
+        Ok(level) => level,
+        Err(stop) => return Ok(Report::cannot_start(Verdict::from(Err(stop)), out)?),
+    };
+    contract::check(&subject, claimed).map_err(Trouble::NotTried)?;
+    let mut report = Report::new(claimed, plan);
     for rule in rules::all() {
         if plan.only.is_empty() || plan.only.iter().any(|id| id == rule.id) {
-            let verdict = try_rule(&rule, &subject, plan, report.level());
+            let verdict = try_rule(&rule, &subject, plan, claimed);
             report.add(&rule, verdict, out)?;
         }
     }
@@ -81,8 +100,8 @@ pub(crate) fn run(target: Target, plan: &Plan, out: &mut dyn io::Write) -> io::R
     Ok(report)
 }
 
-fn try_rule(rule: &Rule, subject: &Subject, plan: &Plan, reached: Level) -> Verdict {
-    if rule.level > reached {
+fn try_rule(rule: &Rule, subject: &Subject, plan: &Plan, claimed: Level) -> Verdict {
+    if rule.level > claimed {
         return Verdict::NotReached;
     }
     let script = match rule.script {
@@ -94,7 +113,8 @@ fn try_rule(rule: &Rule, subject: &Subject, plan: &Plan, reached: Level) -> Verd
         false => plan.patience.unwrap_or(PATIENCE),
     });
     let outcome = script(subject).and_then(|()| survives(subject));
-    let verdict = Verdict::from(outcome);
+    let remarks = subject.take_remarks();
+    let verdict = Verdict::from(outcome.map(|()| remarks));
     if verdict.is_failure() {
         subject.restart();
     }

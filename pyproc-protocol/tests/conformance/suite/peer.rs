@@ -142,18 +142,18 @@ impl Peer {
 
     /// The next body must be this message of version 1.
     pub(crate) fn expect(&mut self, message: Value) -> Outcome {
-        let expected = message.to_string();
+        let expected = wire::written(&message);
         match self.receive(&expected)? {
             Some(Body::Json { value, .. }) if value == message => Ok(()),
             other => self.came(&expected, other),
         }
     }
 
-    /// The next body must be exactly this text.
-    pub(crate) fn exactly(&mut self, expected: &str) -> Outcome {
+    /// The next body must be exactly one of these texts.
+    pub(crate) fn either(&mut self, expected: &str, other: &str) -> Outcome {
         match self.receive(expected)? {
-            Some(Body::Json { text, .. }) if text == expected => Ok(()),
-            other => self.came(expected, other),
+            Some(Body::Json { text, .. }) if text == expected || text == other => Ok(()),
+            body => self.came(expected, body),
         }
     }
 
@@ -274,7 +274,7 @@ impl Peer {
     pub(crate) fn check(&self, holds: bool, expected: &str) -> Outcome {
         match holds {
             true => Ok(()),
-            false => self.fail(expected, "something else: see the last line"),
+            false => self.fail(expected, self.last_received()),
         }
     }
 
@@ -290,9 +290,17 @@ impl Peer {
         let came = match body {
             None => "the end of the connection",
             Some(Body::Unreadable) => "a body that is neither JSON nor of version 2",
-            Some(_) => "something else: see the last line",
+            Some(_) => self.last_received(),
         };
         self.fail(expected, came)
+    }
+
+    fn last_received(&self) -> &str {
+        let lines = self.transcript.iter().rev();
+        lines
+            .filter_map(|line| line.strip_prefix("< "))
+            .next()
+            .unwrap_or("nothing")
     }
 }
 

@@ -3,32 +3,42 @@
 use std::io::{self, Write};
 
 use super::{
-    Rule,
+    Plan, Rule,
     level::Level,
     verdict::{Failure, Verdict},
 };
 
 pub(crate) struct Report {
+    /// `None` if the worker cannot be tried.
+    claimed: Option<Level>,
     demanded: Option<Level>,
-    level: Option<Level>,
-    verdicts: Vec<(&'static str, Verdict)>,
+    /// Not if only some rules are tried: they say nothing of a level.
+    is_whole: bool,
+    verbose: bool,
+    verdicts: Vec<(Rule, Verdict)>,
 }
 
 impl Report {
-    pub(super) fn new(demanded: Option<Level>) -> Self {
+    pub(super) fn new(claimed: Level, plan: &Plan) -> Self {
         Self {
-            demanded,
-            level: None,
+            claimed: Some(claimed),
+            demanded: plan.demanded,
+            is_whole: plan.only.is_empty(),
+            verbose: plan.verbose,
             verdicts: Vec::new(),
         }
     }
 
-    pub(super) fn reaches(&mut self, level: Level) {
-        self.level = Some(level);
-    }
-
-    pub(crate) fn level(&self) -> Level {
-        self.level.unwrap_or(Level::Calls)
+    pub(super) fn cannot_start(verdict: Verdict, out: &mut dyn Write) -> io::Result<Self> {
+        writeln!(out, "The worker cannot be tried.")?;
+        write_reason(&verdict, out)?;
+        Ok(Self {
+            claimed: None,
+            demanded: None,
+            is_whole: false,
+            verbose: false,
+            verdicts: Vec::new(),
+        })
     }
 
     pub(super) fn add(
@@ -37,36 +47,90 @@ impl Report {
         verdict: Verdict,
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        writeln!(out, "{:<5} {:<14} {}", rule.id, verdict.name(), rule.text)?;
-        write_reason(&verdict, out)?;
-        self.verdicts.push((rule.id, verdict));
+        if self.verbose || !matches!(verdict, Verdict::NotReached) {
+            writeln!(out, "{:<5} {:<14} {}", rule.id, verdict.name(), rule.text)?;
+            write_reason(&verdict, out)?;
+        }
+        self.verdicts.push((*rule, verdict));
         out.flush()
     }
 
-    pub(super) fn cannot_start(
-        mut self,
-        verdict: Verdict,
-        out: &mut dyn Write,
-    ) -> io::Result<Self> {
-        writeln!(out, "The worker cannot be tried.")?;
-        write_reason(&verdict, out)?;
-        self.verdicts.push(("start", verdict));
-        Ok(self)
-    }
-
     pub(super) fn close(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Some(claimed) = self.claimed else {
+            return Ok(());
+        };
+        for level in Level::ALL.into_iter().filter(|it| *it > claimed) {
+            let count = self.of(level).count();
+            if count > 0 && !self.verbose {
+                let number = level as u8;
+                writeln!(
+                    out,
+                    "{number}-... not reached    {count} of the rules of level {level}"
+                )?;
+            }
+        }
         let counts: Vec<_> = Verdict::NAMES
             .iter()
             .map(|name| (name, self.named(name).count()))
             .filter(|(_, count)| *count > 0)
             .map(|(name, count)| format!("{count} {name}"))
             .collect();
-        let level = self.level();
-        writeln!(out, "\nlevel reached: {level}; {}", counts.join(", "))?;
-        match self.demanded.filter(|it| *it > level) {
-            Some(demanded) => writeln!(out, "level demanded: {demanded}: not reached"),
+        writeln!(out, "\n{}\nlevel claimed: {claimed}", counts.join(", "))?;
+        if self.is_whole {
+            self.write_reached(claimed, out)?;
+        }
+        match self.demanded.filter(|it| *it > claimed) {
+            Some(demanded) => writeln!(
+                out,
+                "level {} was asked for, and the worker claims {claimed}",
+                demanded as u8
+            ),
             None => Ok(()),
         }
+    }
+
+    fn write_reached(&self, claimed: Level, out: &mut dyn Write) -> io::Result<()> {
+        let reached = self.reached();
+        if let Some(reached) = reached {
+            writeln!(out, "level reached: {reached}")?;
+        }
+        let next = Level::ALL.into_iter().find(|it| Some(*it) > reached);
+        match next.filter(|it| *it <= claimed) {
+            Some(next) => writeln!(
+                out,
+                "level {} not reached: {}",
+                next as u8,
+                self.broken(next)
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// The highest level up to which each rule that was tried holds. `None` without any, or if not all rules were tried.
+    pub(crate) fn reached(&self) -> Option<Level> {
+        let claimed = self.claimed.filter(|_| self.is_whole)?;
+        let holds = |level: &Level| *level <= claimed && !self.of(*level).any(|it| it.is_broken());
+        Level::ALL.into_iter().take_while(holds).last()
+    }
+
+    fn broken(&self, level: Level) -> String {
+        let broken = self.of(level).filter(|it| it.is_broken());
+        let (known, failed): (Vec<_>, Vec<_>) =
+            broken.partition(|it| matches!(it, Verdict::Known(_)));
+        match (failed.len(), known.len()) {
+            (1, 0) => "1 rule failed".into(),
+            (failed, 0) => format!("{failed} rules failed"),
+            (0, known) => format!("{known} known failures"),
+            (failed, known) => format!("{failed} rules failed, and {known} known failures"),
+        }
+    }
+
+    fn of(&self, level: Level) -> impl Iterator<Item = &Verdict> {
+        let of_level = self
+            .verdicts
+            .iter()
+            .filter(move |(rule, _)| rule.level == level);
+        of_level.map(|(_, verdict)| verdict)
     }
 
     fn named(&self, name: &str) -> impl Iterator<Item = &Verdict> {
@@ -74,9 +138,12 @@ impl Report {
         verdicts.filter(move |it| it.name() == name)
     }
 
-    /// Whether the worker keeps each rule of its level, which is at least the one that was demanded.
+    /// Whether the worker keeps each rule of the level that it claims, which is at least the one that was demanded, other than those
+    /// that it is known to break.
     pub(crate) fn conforms(&self) -> bool {
-        let level = self.level.is_some() && self.demanded.is_none_or(|it| it <= self.level());
+        let level = self
+            .claimed
+            .is_some_and(|it| self.demanded.is_none_or(|demanded| demanded <= it));
         level && self.failed().next().is_none()
     }
 
@@ -86,7 +153,7 @@ impl Report {
             .verdicts
             .iter()
             .filter(|(_, verdict)| verdict.is_failure());
-        failed.map(|(id, _)| *id)
+        failed.map(|(rule, _)| rule.id)
     }
 }
 
@@ -99,7 +166,10 @@ fn write_reason(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
             out,
             "      listed as a known failure, but it holds: take it off the list"
         ),
-        Verdict::Pass | Verdict::NotReached => Ok(()),
+        Verdict::Pass(remarks) => remarks
+            .iter()
+            .try_for_each(|remark| writeln!(out, "      {remark}")),
+        Verdict::NotReached => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{self, Child, Command, ExitStatus, Stdio},
     rc::Rc,
@@ -22,11 +23,8 @@ use super::{
 /// How to reach the worker.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
-    /// Started in this directory, as often as the scripts need a process.
-    Command {
-        words: Vec<OsString>,
-        directory: PathBuf,
-    },
+    /// Started as often as the scripts need a process.
+    Command(Vec<OsString>),
     Socket(PathBuf),
 }
 
@@ -35,6 +33,8 @@ pub(crate) struct Subject {
     /// Serves all scripts that need no process of their own.
     shared: RefCell<Option<Process>>,
     patience: Cell<Duration>,
+    /// What a script has to say of a rule that holds.
+    remarks: RefCell<Vec<&'static str>>,
 }
 
 /// How long to wait for what a worker must do.
@@ -43,12 +43,31 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Subject {
-    pub(crate) fn new(target: Target) -> Self {
-        Self {
+    /// Fails if the command cannot be started, or nobody listens at the socket.
+    pub(crate) fn new(target: Target) -> Result<Self, String> {
+        match &target {
+            Target::Command(words) => Scratch::new()
+                .and_then(|scratch| Process::spawn(words, scratch, PATIENCE))
+                .map(drop)
+                .map_err(|error| format!("cannot start {}: {error}", words[0].display()))?,
+            Target::Socket(path) => UnixStream::connect(path)
+                .map(drop)
+                .map_err(|error| format!("cannot connect to {}: {error}", path.display()))?,
+        }
+        Ok(Self {
             target,
             shared: RefCell::new(None),
             patience: Cell::new(PATIENCE),
-        }
+            remarks: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn remark(&self, text: &'static str) {
+        self.remarks.borrow_mut().push(text);
+    }
+
+    pub(crate) fn take_remarks(&self) -> Vec<&'static str> {
+        self.remarks.take()
     }
 
     /// A new connection to a worker that other scripts use, too.
@@ -64,14 +83,14 @@ impl Subject {
 
     /// A process for a script that ends it.
     pub(crate) fn start(&self) -> Outcome<Process> {
-        let mut process = self.spawn(Scratch::new()?)?;
+        let mut process = self.spawn(scratch()?)?;
         process.listens()?;
         Ok(process)
     }
 
     /// A process whose socket's place is taken in some way when it starts.
     pub(crate) fn start_at(&self, take: impl FnOnce(&Path) -> io::Result<()>) -> Outcome<Process> {
-        let scratch = Scratch::new()?;
+        let scratch = scratch()?;
         take(&scratch.socket()).map_err(|error| Stop::failed("a file", error.to_string()))?;
         self.spawn(scratch)
     }
@@ -83,9 +102,8 @@ impl Subject {
 
     fn spawn(&self, scratch: Rc<Scratch>) -> Outcome<Process> {
         match &self.target {
-            Target::Command { words, directory } => {
-                Process::spawn(words, directory, scratch, self.patience.get())
-            }
+            Target::Command(words) => Process::spawn(words, scratch, self.patience.get())
+                .map_err(|error| Stop::failed("the worker starts", error.to_string())),
             Target::Socket(_) => not_applicable("the tool did not start this worker"),
         }
     }
@@ -120,12 +138,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    fn spawn(
-        words: &[OsString],
-        directory: &Path,
-        scratch: Rc<Scratch>,
-        patience: Duration,
-    ) -> Outcome<Self> {
+    fn spawn(words: &[OsString], scratch: Rc<Scratch>, patience: Duration) -> io::Result<Self> {
         let output = scratch.0.join(format!("output-{}", next_number()));
         let mut command = Command::new(&words[0]);
         for (name, _) in env::vars_os() {
@@ -135,24 +148,16 @@ impl Process {
         }
         command
             .args(&words[1..])
-            .current_dir(directory)
             .env("PYPROC_SOCKET_PATH", scratch.socket())
             .env("PYPROC_PARENT_PID", process::id().to_string())
             .stdin(Stdio::null());
-        let started = File::create(&output)
-            .and_then(|file| command.stdout(file.try_clone()?).stderr(file).spawn());
-        match started {
-            Ok(child) => Ok(Self {
-                child,
-                scratch,
-                output,
-                patience,
-            }),
-            Err(error) => Err(Stop::failed(
-                "the worker starts",
-                format!("{}: {error}", words[0].display()),
-            )),
-        }
+        let file = File::create(&output)?;
+        Ok(Self {
+            child: command.stdout(file.try_clone()?).stderr(file).spawn()?,
+            scratch,
+            output,
+            patience,
+        })
     }
 
     /// Waits until it accepts connections.
@@ -236,12 +241,10 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     /// The path is short enough for a socket, also on macOS.
-    fn new() -> Outcome<Rc<Self>> {
+    fn new() -> io::Result<Rc<Self>> {
         let path = PathBuf::from(format!("/tmp/ppc-{}-{}", process::id(), next_number()));
-        match fs::create_dir(&path) {
-            Ok(()) => Ok(Rc::new(Self(path))),
-            Err(error) => Err(Stop::failed("a directory", error.to_string())),
-        }
+        fs::create_dir(&path)?;
+        Ok(Rc::new(Self(path)))
     }
 
     fn socket(&self) -> PathBuf {
@@ -253,6 +256,10 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+fn scratch() -> Outcome<Rc<Scratch>> {
+    Scratch::new().map_err(|error| Stop::failed("a directory", error.to_string()))
 }
 
 fn next_number() -> u32 {

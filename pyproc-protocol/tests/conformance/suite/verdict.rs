@@ -37,7 +37,8 @@ pub(crate) fn not_applicable<T>(reason: &str) -> Outcome<T> {
 /// The verdict on one rule.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    Pass,
+    /// With what is to be said of it all the same.
+    Pass(Vec<&'static str>),
     Failed(Failure),
     /// It failed, and that was to be expected for this reason.
     Known(String),
@@ -46,7 +47,7 @@ pub(crate) enum Verdict {
     NotApplicable(String),
     /// A client cannot see it.
     NotTried(&'static str),
-    /// The rule belongs to a level that the worker does not reach.
+    /// The rule belongs to a level that the worker does not claim.
     NotReached,
 }
 
@@ -62,7 +63,7 @@ impl Verdict {
 
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Pass => "pass",
+            Self::Pass(_) => "pass",
             Self::Failed(_) | Self::NotDeviating => "FAILED",
             Self::Known(_) => "known failure",
             Self::NotApplicable(_) => "not applicable",
@@ -74,12 +75,17 @@ impl Verdict {
     pub(crate) fn is_failure(&self) -> bool {
         matches!(self, Self::Failed(_) | Self::NotDeviating)
     }
+
+    /// Whether the worker breaks the rule, also if that was to be expected.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Known(_))
+    }
 }
 
-impl From<Outcome> for Verdict {
-    fn from(outcome: Outcome) -> Self {
+impl From<Outcome<Vec<&'static str>>> for Verdict {
+    fn from(outcome: Outcome<Vec<&'static str>>) -> Self {
         match outcome {
-            Ok(()) => Self::Pass,
+            Ok(remarks) => Self::Pass(remarks),
             Err(Stop::Failed(failure)) => Self::Failed(failure),
             Err(Stop::NotApplicable(reason)) => Self::NotApplicable(reason),
         }

@@ -41,6 +41,15 @@ pub(crate) fn request(id: u64, method: &str, body: &str) -> Vec<u8> {
     ))
 }
 
+/// A message of version 1 with its keys in the order of 1-R6.
+pub(crate) fn written(message: &Value) -> String {
+    let keys = ["id", "ok", "body", "error", "headers"];
+    let parts = keys
+        .iter()
+        .filter_map(|key| Some(format!(r#""{key}":{}"#, message.get(key)?)));
+    format!("{{{}}}", parts.collect::<Vec<_>>().join(","))
+}
+
 pub(crate) fn cancellation(id: u64) -> Vec<u8> {
     frame(format!(
         r#"{{"type":"cancellation","payload":{{"id":{id},"reason":"timeout"}}}}"#

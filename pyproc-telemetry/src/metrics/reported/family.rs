@@ -274,7 +274,7 @@ mod tests {
         bytes: usize::MAX,
     };
 
-    /// What befalls a series: a process reports a value, or is forgotten.
+    /// What happens to a series: a process reports a value, or is forgotten.
     #[derive(Debug, Clone)]
     enum Step {
         Take(u64, Value),

@@ -32,7 +32,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "1-C5",
-        "A cancellation that names no request is skipped.",
+        "A cancellation that names no request is skipped; one that is none breaks the frame.",
         cancels_nothing,
     ),
     rule(
@@ -49,7 +49,13 @@ fn wrapped(subject: &Subject) -> Outcome {
             r#"{"type":"request","payload":{"id":1,"method":"echo","body":5}}"#,
             r#"{"id":"x","method":7,"payload":{"id":1,"method":"echo","body":5},"type":"request","new":null}"#,
         ],
-    )
+    )?;
+    let broken = [
+        r#"{"type":7,"payload":{"id":1,"method":"echo","body":5}}"#,
+        r#"{"type":false,"id":1,"method":"echo","body":5}"#,
+        r#"{"type":{},"id":1,"method":"echo","body":5}"#,
+    ];
+    each_breaks(subject, broken.map(frame))
 }
 
 fn unknown_type(subject: &Subject) -> Outcome {
@@ -76,7 +82,6 @@ fn unwrapped_answer(subject: &Subject) -> Outcome {
         r#"{"type":"response","payload":{"id":1,"ok":true,"body":5}}"#,
         r#"{"type":"request","payload":5}"#,
         r#"{"type":"request"}"#,
-        r#"{"type":7,"payload":{"id":1,"method":"echo","body":5}}"#,
     ];
     each_breaks(subject, broken.map(frame))
 }
@@ -133,10 +138,21 @@ fn cancels_nothing(subject: &Subject) -> Outcome {
         r#"{"type":"cancellation","payload":{"id":4711,"reason":null}}"#,
         r#"{"type":"cancellation","payload":{"id":0,"reason":{"code":7}}}"#,
         r#"{"type":"cancellation","payload":{"new":true}}"#,
+        r#"{"type":"cancellation","payload":null}"#,
+        r#"{"type":"cancellation"}"#,
     ] {
         peer.send(frame(message));
     }
-    peer.goes_on()
+    peer.goes_on()?;
+    drop(peer);
+    for payload in ["7", "[1]", r#""x""#, r#"{"id":"x"}"#] {
+        let mut peer = cancelling(subject)?;
+        peer.send(frame(format!(
+            r#"{{"type":"cancellation","payload":{payload}}}"#
+        )));
+        peer.broken()?;
+    }
+    Ok(())
 }
 
 fn half_closed(subject: &Subject) -> Outcome {
@@ -150,5 +166,14 @@ fn half_closed(subject: &Subject) -> Outcome {
         let answer = peer.json("both answers")?;
         peer.check(answer["ok"] == true, "a success")?;
     }
-    peer.end()
+    peer.end()?;
+    // Also within a frame.
+    for start in [&b"\0\0"[..], b"\0\0\0\x20{\"id\""] {
+        let mut peer = subject.connect()?;
+        peer.send([&request(1, "echo", "5"), start].concat());
+        peer.finish_sending();
+        peer.expect(json!({"id": 1, "ok": true, "body": 5}))?;
+        peer.end()?;
+    }
+    Ok(())
 }

@@ -85,7 +85,7 @@ fn once(subject: &Subject) -> Outcome {
 
 fn versions(subject: &Subject) -> Outcome {
     greeted(subject, PLAIN)?;
-    let version_2 = match level::reached(subject)? {
+    let version_2 = match level::claimed(subject)? {
         Level::Calls => None,
         _ => Some(2),
     };

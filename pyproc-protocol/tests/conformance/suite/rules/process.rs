@@ -1,4 +1,7 @@
-use std::{fs, os::unix::net::UnixListener};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+};
 
 use serde_json::json;
 
@@ -57,6 +60,11 @@ fn occupied(subject: &Subject) -> Outcome {
     let mut process = subject.start_at(|socket| UnixListener::bind(socket).map(drop))?;
     process.listens()?;
     process.connect()?.goes_on()?;
+    let mode = fs::metadata(process.socket()).map_or(0, |it| it.permissions().mode());
+    if mode & 0o077 != 0 {
+        subject.remark("what should be so is not: other users may reach the socket file, whose mode is not 0600");
+    }
+    subject.remark("not tried: whether the mode is 0600 from the first moment on, and connections of other users are closed");
 
     let mut second = subject.start_beside(&process)?;
     second.ended()?;

@@ -160,6 +160,7 @@ fn headers(subject: &Subject) -> Outcome {
         with(&many(129)),
         with(&large(65_537)),
         r#"{"id":1,"method":"echo","body":5,"headers":{"a":1}}"#.into(),
+        r#"{"id":1,"method":"echo","body":5,"headers":{"a":null}}"#.into(),
         r#"{"id":1,"method":"echo","body":5,"headers":["a"]}"#.into(),
     ];
     each_breaks(subject, broken.map(frame))

@@ -52,7 +52,7 @@ class Connection {
     if (type === null) return this.request(body, message);
     if (!isText(type)) throw new BrokenFrame("a type is a text");
     if (type === "request") this.request(body, message.payload);
-    else if (type === "cancellation") this.cancel(idOf(message.payload));
+    else if (type === "cancellation") this.cancel(idOf(message.payload ?? {}));
     else if (type === "response") throw new BrokenFrame("a worker receives no responses");
   }
 

@@ -5,7 +5,7 @@ const fs = require("node:fs");
 
 const { BinaryCall, JsonCall } = require("./calls.js");
 const { Connection } = require("./connection.js");
-const { FrameReader, KIND, binaryFrame } = require("./frames.js");
+const { FrameReader, KIND, binaryFrame, jsonFrame } = require("./frames.js");
 const { Metrics, Worker, functions } = require("./worker.js");
 
 /** Replaces a method by one that gets the old one first. */
@@ -70,6 +70,24 @@ const faults = {
   "takes the place of a live worker": () => change(Worker, "occupied", function (occupied, path) {
     fs.unlinkSync(path);
     this.server.listen(path);
+  }),
+  "lets everybody in": () => change(Worker, "start", function (start, path, parent) {
+    start(path, parent);
+    this.server.on("listening", () => fs.chmodSync(path, 0o777));
+  }),
+  "lacks functions": () => {
+    delete functions.sleep;
+    delete functions.report;
+  },
+  "fails always": () => change(Connection, "request", function (_, source, message) {
+    this.send(jsonFrame({ id: message?.id ?? 0, ok: false, error: "no" }));
+  }),
+  "carries white space of bodies": () => change(JsonCall, "success", function (success, result) {
+    const written = /"body" : (.*) } \n$/.exec(this.source)?.[1];
+    if (!written) return success(result);
+    const answer = Buffer.from(`    {"id":${this.id},"ok":true,"body":${written}}`);
+    answer.writeUInt32BE(answer.length - 4);
+    return answer;
   }),
   "runs what was cancelled": () => change(Connection, "cancel", function (cancel, id) {
     for (const call of this.outstanding.get(id) ?? []) {

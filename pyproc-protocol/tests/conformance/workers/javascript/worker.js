@@ -81,7 +81,14 @@ class Worker {
     this.server.on("error", (error) => this.occupied(path, error));
     this.server.listen(path);
     process.on("SIGTERM", () => this.end());
-    if (parent) setInterval(() => process.ppid !== Number(parent) && process.exit(), 1000).unref();
+    if (parent) this.endsWith(Number(parent));
+  }
+
+  /** Its own parent is the pool's process, or a wrapper that ends with it. */
+  endsWith(pool) {
+    const parent = process.ppid;
+    const isGone = () => process.ppid !== parent || !lives(pool);
+    setInterval(() => isGone() && process.exit(), 1000).unref();
   }
 
   /** A dead socket is replaced; a live one, and any other file, is left alone. */
@@ -107,6 +114,14 @@ class Worker {
     this.server.close();
     this.metrics.reportNow();
     for (const connection of this.connections) connection.drain();
+  }
+}
+
+function lives(pid) {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return error.code === "EPERM";
   }
 }
 
