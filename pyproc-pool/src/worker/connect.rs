@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 /// `last_error` has the reason.
 pub(super) async fn open(
     socket: &Path,
-    may_pass: fn(&io::Error) -> bool,
+    may_pass: impl Fn(&io::Error) -> bool,
     last_error: &mut Option<io::Error>,
 ) -> Result<UnixStream, Cause> {
     let mut pause = Duration::from_millis(1);

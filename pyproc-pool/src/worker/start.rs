@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf, absolute},
     pin::pin,
     process::Command,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use tokio::{net::UnixStream, time::timeout};
@@ -66,11 +69,7 @@ impl Slot {
         let spawned = process.insert(Arc::new(self.spawn(socket, sockets.clone()).await?));
         self.log(WorkerNews::Started { pid: spawned.pid() });
         self.with_worker(|it| it.processes.starting = Some(Arc::clone(spawned)));
-        let stream = tokio::select! {
-            biased;
-            opened = connect::open(socket, is_not_yet, last_error) => opened?,
-            exit = spawned.exited() => return Err(exit.into()),
-        };
+        let stream = open_while_it_lives(spawned, socket, last_error).await?;
         connect::check_peer(&stream, socket)?;
         let python = Python::at_the_other_end(&stream);
         let mut handshake = pin!(self.handshake(stream, socket, true));
@@ -171,6 +170,27 @@ impl Slot {
         let process = self.shared.workers()[self.worker].processes.starting.take();
         if let Some(process) = process {
             last_words(&self.shared, self.worker, &process).await;
+        }
+    }
+}
+
+/// Connects to a worker, and stops trying when its process has ended. A connection that the system has accepted by then
+/// counts: the worker may have said in it why it ended.
+async fn open_while_it_lives(
+    process: &Process,
+    socket: &Path,
+    last_error: &mut Option<io::Error>,
+) -> Result<UnixStream, Cause> {
+    let ended = AtomicBool::new(false);
+    let may_pass = |error: &io::Error| !ended.load(Relaxed) && is_not_yet(error);
+    let mut opened = pin!(connect::open(socket, may_pass, last_error));
+    tokio::select! {
+        biased;
+        result = &mut opened => result,
+        exit = process.exited() => {
+            ended.store(true, Relaxed);
+            // One more look at the most, as nothing may pass any more.
+            opened.await.map_err(|_| exit.into())
         }
     }
 }
