@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import struct
@@ -11,7 +10,6 @@ import sys
 import time
 
 from pyproc_worker import _log
-from pyproc_worker._frames import prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +43,10 @@ def user_of(client: socket.socket) -> int:
 
 def turn_away(client: socket.socket, uid: int) -> None:
     """Closes a connection of this user, and says why if that does not block."""
+    import json  # not before: the native core, which has its own, does without these
+
+    from pyproc_worker._frames import prefix
+
     reason = json.dumps({"id": 0, "ok": False, "error": REFUSAL.format(uid=uid)}).encode()
     with contextlib.suppress(OSError):
         client.send(prefix(len(reason)) + reason, socket.MSG_DONTWAIT)
