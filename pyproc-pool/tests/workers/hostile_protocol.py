@@ -424,7 +424,7 @@ def answers_in_json(worker):
 def unknown_codecs(worker):
     for codec in itertools.cycle([1, 2, 9, 255]):
         id, _ = worker.request()
-        worker.send(binary(RESPONSE, id, b"\x01", codec=codec))
+        worker.send(binary(RESPONSE, id, b"\xc1", codec=codec))
 
 
 @attack
