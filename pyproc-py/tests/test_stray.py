@@ -112,8 +112,11 @@ def test_an_exception_that_another_thread_injects_between_calls_ends_no_worker(s
     client.call("inject_later", gate.body)
     gate.open()
     worker.wait_for_log("injected into 1\n")
-    hit = client.call("echo", 1)  # it hits whoever runs next
-    assert hit.get("body") == 1 or hit["error"].endswith("late")
+    try:
+        hit = client.call("echo", 1)  # it hits whoever runs next
+        assert hit.get("body") == 1 or hit["error"].endswith("late")
+    except (EOFError, ConnectionResetError):
+        client = worker.connect()  # the loop in Python was reading or sending on it
     assert client.call("echo", 2)["body"] == 2
     assert client.call("aecho", 3)["body"] == 3
 
