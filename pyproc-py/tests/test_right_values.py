@@ -419,6 +419,26 @@ def test_what_an_annotation_says_besides_constraints_means_nothing(call):
         call({"n": "5"})
 
 
+def test_what_a_constraint_cannot_compare_does_not_fit(functions):
+    annotated_types = pytest.importorskip("annotated_types")
+    from decimal import Decimal
+    from typing import Annotated, Any
+
+    def alone(n):
+        return n
+
+    def first(n, k=1):
+        return n
+
+    for function in (alone, first):
+        for hint, body in ((Decimal, "NaN"), (Any, "x")):
+            functions.clear()
+            function.__annotations__ = {"n": Annotated[hint, annotated_types.Gt(1)]}
+            expose(name="f")(function)
+            with pytest.raises(InvalidRequest, match="is not valid"):
+                functions["f"].call(body)
+
+
 def test_keys_that_become_the_same_are_refused(call):
     @expose
     def f(table: "dict[float, int]"):

@@ -6,7 +6,7 @@ from typing import Any, Callable, NamedTuple
 from pyproc_worker import _pydantic
 from pyproc_worker._forms import Form, Forms, Schema, Unsupported
 from pyproc_worker._hints import Scope
-from pyproc_worker._misfit import Misfit
+from pyproc_worker._misfit import Misfit, invalid
 from pyproc_worker._reading import own_type, reader_when_needed
 
 
@@ -32,7 +32,11 @@ def constrained(forms: Forms, hint: Any, scope: Scope, place: str) -> Form:
     def read(value: Any) -> Any:
         found = read_type(value)
         for constraint in constraints:
-            if not constraint.holds(found):
+            try:
+                holds = constraint.holds(found)
+            except Exception as error:  # such as of a decimal NaN, which has no order
+                raise invalid(error) from error
+            if not holds:
                 raise Misfit(f" must be {constraint.text}, not {_short(value)}")
         return found
 
