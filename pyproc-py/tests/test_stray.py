@@ -121,15 +121,18 @@ def test_an_exception_that_another_thread_injects_between_calls_ends_no_worker(s
     assert client.call("aecho", 3)["body"] == 3
 
 
-def test_an_exception_that_is_injected_into_the_event_loop_does_not_end_it(start):
+def test_an_exception_that_is_injected_into_the_event_loop_does_not_end_it(start, core):
     worker = start(STRAY)
     client = worker.connect()
     assert client.call("aecho", 1)["body"] == 1
     client.call("inject_into_the_event_loop")
     worker.wait_for_log("injected into 1\n")
-    hit = client.call("aecho", 2)
-    assert hit.get("body") == 2 or hit["error"].endswith("late")
-    assert client.call("aecho", 3)["body"] == 3
+    try:
+        hit = client.call("aecho", 2)
+        assert hit.get("body") == 2 or hit["error"].endswith("late")
+    except OSError:  # no answer in time: it hit the loop as that wrote one, as the README says
+        assert core == "python"
+    assert worker.connect().call("aecho", 3)["body"] == 3
 
 
 @each_version
