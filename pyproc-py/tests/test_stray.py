@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 
+import pytest
 from conftest import each_version
 from wire import PATIENCE, request
 
@@ -88,7 +89,9 @@ def test_a_timer_that_fires_in_a_call_is_that_calls_error(start):
     assert client.call("echo", 1)["body"] == 1
 
 
-def test_signals_that_come_all_the_time_leave_each_request_its_one_answer(start):
+def test_signals_that_come_all_the_time_leave_each_request_its_one_answer(start, core):
+    if core == "python":
+        pytest.skip("exceptions that follow one another at once may end it, as the README says")
     worker = start(STRAY)
     worker.connect().call("echo")  # it serves by now
     for id in range(1, 200):
@@ -96,10 +99,7 @@ def test_signals_that_come_all_the_time_leave_each_request_its_one_answer(start)
         client = worker.connect()
         worker.process.send_signal(signal.SIGUSR1)
         client.send(request(id, "echo", id))
-        try:
-            answer = client.receive()
-        except (EOFError, ConnectionResetError):
-            continue  # the loop in Python was reading or sending on it
+        answer = client.receive()
         assert answer["id"] == id
         assert answer.get("body") == id or answer["error"].endswith("late")
     worker.process.send_signal(signal.SIGTERM)
