@@ -108,7 +108,7 @@ pub struct PoolConfig {
     /// `tracing` subscriber when the pool starts; not with [`WorkerOutput::Inherit`].
     pub python_logs: bool,
     /// Events a second that one worker may make, on average, of its stdout, of its stderr and of its log records,
-    /// each by its own measure; a second's worth at once. An event counts once more for each KiB that it has, so that bytes
+    /// each with its own token bucket; a second's worth at once. An event counts once more for each KiB that it has, so that bytes
     /// are bounded, too. Default 10,000, at least 1. The number of events over the rate is logged once a second, and a
     /// worker that goes on writing line by line is throttled: it gets out some 50,000 lines a second.
     pub log_rate: u32,

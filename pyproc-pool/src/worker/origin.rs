@@ -239,7 +239,7 @@ fn members(header: &str) -> Map<String, Value> {
     }
 }
 
-/// With bytes in place of what stands for them.
+/// Replaces escapes by the bytes that they encode.
 fn decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value;
