@@ -11,7 +11,7 @@ use pyproc_protocol::Headers;
 use pyproc_protocol::v2::TraceContext;
 
 use crate::connection::{Client, Known};
-use crate::ffi;
+use crate::ffi::{self, SpareContext};
 use crate::hooks::{self, Hooks};
 use crate::lazy::Lazy;
 use crate::package::partial;
@@ -79,7 +79,7 @@ fn packed(trace: &TraceContext) -> [u8; 25] {
 /// The copy of the context in which a plain function runs. What is known of its call is left to those who ask:
 /// `Look` finds it on this thread, and `Unbuilt` wherever the function takes its context.
 pub(crate) struct OwnContext<'py> {
-    _copy: ffi::ContextCopy<'py>,
+    copy: ffi::ContextCopy<'py>,
     /// The call's context, if more is to be done for it than to stand for it.
     entered: Option<Context<'py>>,
 }
@@ -89,14 +89,23 @@ impl<'py> OwnContext<'py> {
     #[inline]
     pub(crate) fn enter(
         py: Python<'py>,
+        spare: &mut SpareContext<'py>,
         stand_in: &mut StandIn,
         core: &Arc<Core>,
         place: Place,
         known: &Known,
     ) -> PyResult<Self> {
         let entered = stand_in.begin(py, core, place, known)?;
-        let _copy = ffi::ContextCopy::enter(py)?;
-        Ok(Self { _copy, entered })
+        if stand_in.there.is_some() {
+            spare.clear();
+        }
+        let copy = ffi::ContextCopy::enter(py, spare)?;
+        Ok(Self { copy, entered })
+    }
+
+    #[inline]
+    pub(crate) fn leave(self, spare: &mut SpareContext<'py>) {
+        self.copy.leave(spare);
     }
 
     /// Runs the function, once.

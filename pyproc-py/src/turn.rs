@@ -13,6 +13,7 @@ use pyproc_protocol::v2::Times;
 use crate::answers::{self, Failed};
 use crate::connection::{Call, Form, Target, Waiting};
 use crate::context::OwnContext;
+use crate::ffi::SpareContext;
 use crate::functions::FunctionId;
 use crate::server::Server;
 use crate::state::{NO_FUNCTION, Next, Place};
@@ -31,6 +32,7 @@ struct Turn<'py> {
     submitted: Vec<concurrent::Prepared<'py>>,
     is_first: bool,
     roused: bool,
+    spare: SpareContext<'py>,
     /// Large values that the functions took and returned.
     spent: Vec<Bound<'py, PyAny>>,
 }
@@ -50,6 +52,7 @@ impl<'py> Server<'_, 'py> {
             submitted: Vec::new(),
             is_first: true,
             roused: false,
+            spare: SpareContext::default(),
             spent: Vec::new(),
         };
         let ended = self.run_requests(&mut turn);
@@ -207,8 +210,19 @@ impl<'py> Server<'_, 'py> {
         plan: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Instant>> {
         let (stand_in, place) = (&mut self.stand_in, turn.place);
-        match OwnContext::enter(self.py, stand_in, self.core, place, &call.known) {
-            Ok(mut context) => self.answer(&mut context, turn, call, form, function, plan),
+        match OwnContext::enter(
+            self.py,
+            &mut turn.spare,
+            stand_in,
+            self.core,
+            place,
+            &call.known,
+        ) {
+            Ok(mut context) => {
+                let ended = self.answer(&mut context, turn, call, form, function, plan);
+                context.leave(&mut turn.spare);
+                ended
+            }
             Err(error) if ends_worker(self.py, &error) => Err(error),
             Err(error) => {
                 let name = self.functions.about(function).name.clone();

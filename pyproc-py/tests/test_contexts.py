@@ -5,7 +5,7 @@ import textwrap
 import pytest
 from conftest import each_version
 from reporting import TRACE, ask, result
-from wire import request
+from wire import request, request2
 
 VARIABLES = """
     import contextvars, dataclasses, decimal
@@ -96,13 +96,43 @@ def test_what_a_call_sets_is_not_seen_by_the_next(start, setter):
         assert client.call(seer)["body"] == UNTOUCHED, seer
 
 
+def called_together(client, methods):
+    client.send(*(request(id, method, "alice") for id, method in enumerate(methods, 1)))
+    return [answer["body"] for _, answer in sorted(client.receive_all(len(methods)).items())]
+
+
 @each_version
 def test_calls_that_came_together_have_a_context_each(start):
     client = start(VARIABLES).connect()
     methods = ["login", "whoami", "login_to_cancel", "whoami_to_cancel"] * 5
-    client.send(*(request(id, method, "alice") for id, method in enumerate(methods, 1)))
-    bodies = [answer["body"] for _, answer in sorted(client.receive_all(len(methods)).items())]
-    assert bodies == ["alice", UNTOUCHED, "alice", UNTOUCHED] * 5
+    assert called_together(client, methods) == ["alice", UNTOUCHED, "alice", UNTOUCHED] * 5
+
+
+@each_version
+def test_calls_that_came_together_have_a_context_each_though_the_script_sets_nothing(start):
+    unset = VARIABLES.replace('setting.set("of the script")', "")
+    client = start(unset).connect()
+    methods = ["whoami", "whoami", "login", "whoami", "login_as_written", "whoami"] * 5
+    nothing = [None, "unset", UNTOUCHED[2]]
+    bodies = [nothing, nothing, "alice", nothing, ["written"], nothing] * 5
+    assert called_together(client, methods) == bodies
+    client.call("login_and_fail", "alice")
+    assert client.call("whoami")["body"] == nothing
+
+
+def test_known_and_unknown_calls_that_came_together_have_a_context_each(start):
+    unset = VARIABLES.replace('setting.set("of the script")', "")
+    client = start(unset).connect(version=2)
+    calls = [(method, trace) for trace in (b"", TRACE) * 3 for method in ("login", "whoami")]
+    client.send(
+        *(
+            request2(id, client.table[method], b'"alice"', trace=trace)
+            for id, (method, trace) in enumerate(calls, 1)
+        )
+    )
+    results = {message["id"]: result(message) for message in (client.receive2() for _ in calls)}
+    expected = {"login": "alice", "whoami": [None, "unset", UNTOUCHED[2]]}
+    assert results == {id: expected[method] for id, (method, _) in enumerate(calls, 1)}
 
 
 def test_a_call_that_is_known_has_a_context_of_its_own(start):

@@ -111,6 +111,7 @@ class Turns:
     def _answer(self, connection: Connection, answers: list[bytes]) -> None:
         pending, clock = connection.pending, time.perf_counter
         started = now = clock()
+        own = copy_context()
         while pending and now - started < TURN:
             waiting = pending[0]
             request_id, exposed, argument, writer, context = waiting
@@ -127,7 +128,9 @@ class Turns:
                 if exposed.cancellable:
                     answer = self._answer_watched(connection, waiting)
                 elif context is None:
-                    answer = copy_context().run(writer.answer, request_id, exposed, argument)
+                    if own:  # something is set in it, by the last call or by the script
+                        own = copy_context()
+                    answer = own.run(writer.answer, request_id, exposed, argument)
                 else:
                     callee = self.calls.begin(exposed, context)
                     answer = copy_context().run(writer.answer, request_id, callee, argument)

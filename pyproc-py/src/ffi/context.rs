@@ -12,35 +12,76 @@ unsafe extern "C" {
     fn PyContext_Exit(context: *mut PyObject) -> c_int;
 }
 
+/// A context in which nothing is set, left over from an earlier call of the same turn. Nothing can refer to it but
+/// `ContextVar.set`, whose tokens end with what they set.
+#[derive(Default)]
+pub(crate) struct SpareContext<'py>(Option<Bound<'py, PyAny>>);
+
+impl SpareContext<'_> {
+    /// The next call begins with a new copy: something was set in the thread's own context.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.0 = None;
+    }
+}
+
 /// A copy of this thread's context, which is the current one until this is dropped: what is set in it ends with it.
-pub(crate) struct ContextCopy<'py>(Bound<'py, PyAny>);
+pub(crate) struct ContextCopy<'py> {
+    context: Bound<'py, PyAny>,
+    is_entered: bool,
+}
 
 impl<'py> ContextCopy<'py> {
-    /// Raises `MemoryError`.
+    /// Takes the spare one, which equals a copy of a context in which nothing is set. Raises `MemoryError`.
     #[inline]
-    pub(crate) fn enter(py: Python<'py>) -> PyResult<Self> {
+    pub(crate) fn enter(py: Python<'py>, spare: &mut SpareContext<'py>) -> PyResult<Self> {
         // SAFETY: this thread is attached to the interpreter, as `py` shows. The copy is a new
-        // reference, or null with an exception set; it is a context that nobody has entered.
+        // reference, or null with an exception set; it is a context that nobody has entered, as is
+        // a spare one, which has been left.
         unsafe {
-            let copy = Bound::from_owned_ptr_or_err(py, PyContext_CopyCurrent())?;
-            if PyContext_Enter(copy.as_ptr()) == 0 {
-                Ok(Self(copy))
-            } else {
-                Err(PyErr::fetch(py))
+            let context = match spare.0.take() {
+                Some(left) => left,
+                None => Bound::from_owned_ptr_or_err(py, PyContext_CopyCurrent())?,
+            };
+            if PyContext_Enter(context.as_ptr()) != 0 {
+                return Err(PyErr::fetch(py));
             }
+            let is_entered = true;
+            Ok(Self {
+                context,
+                is_entered,
+            })
         }
+    }
+
+    /// Leaves it, and keeps it for the next call if nothing is set in it.
+    #[inline]
+    pub(crate) fn leave(mut self, spare: &mut SpareContext<'py>) {
+        if self.exit() && self.context.len().is_ok_and(|variables| variables == 0) {
+            spare.0 = Some(self.context.clone());
+        }
+    }
+
+    /// Whether it could be left.
+    #[inline]
+    fn exit(&mut self) -> bool {
+        self.is_entered = false;
+        // SAFETY: it is a context, and this thread, which has entered it, is attached, as the
+        // reference cannot be sent to another one.
+        let is_left = unsafe { PyContext_Exit(self.context.as_ptr()) } == 0;
+        if !is_left {
+            // C code of the function left a context of its own entered. The next call copies that.
+            drop(PyErr::take(self.context.py()));
+        }
+        is_left
     }
 }
 
 impl Drop for ContextCopy<'_> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: it is a context, and this thread, which has entered it, is attached, as the
-        // reference cannot be sent to another one.
-        let left = unsafe { PyContext_Exit(self.0.as_ptr()) };
-        if left != 0 {
-            // C code of the function left a context of its own entered. The next call copies that.
-            drop(PyErr::take(self.0.py()));
+        if self.is_entered {
+            self.exit();
         }
     }
 }

@@ -26,7 +26,7 @@ use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use rustix::net::RecvFlags;
 
-pub(crate) use self::context::ContextCopy;
+pub(crate) use self::context::{ContextCopy, SpareContext};
 pub(crate) use self::peer::peer_uid;
 pub(crate) use self::room::{Bounded, Full, Room, SHORT};
 use crate::json::{Labels, leaf};
