@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import CORES
 from wire import PATIENCE, Client
 
 SCRIPT = '''
@@ -46,12 +47,13 @@ def script(request, folder):
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "pyproc_worker.cli", *arguments]
+    return [sys.executable, "-m", "pyproc_worker", *arguments]
 
 
-def run(*arguments, **environment):
+def run(*arguments, stdin=None, **environment):
     return subprocess.run(
         command(*arguments),
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -95,6 +97,44 @@ def test_call_shows_an_exception_and_exits_with_1(script, function, body, messag
     assert message in result.stderr
 
 
+def test_call_takes_its_body_from_a_file_or_from_stdin(script, folder):
+    body = folder / "body.json"
+    body.write_text('{"a": 41}')
+    assert run("call", script, "add", f"@{body}").stdout == "42\n"
+    assert run("call", script, "add", "-", stdin='{"a": 41}').stdout == "42\n"
+
+
+def test_call_with_a_file_that_is_not_there_exits_with_2(script):
+    result = run("call", script, "add", "@/no/such.json")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "[Errno 2] No such file or directory: '/no/such.json'\n"
+
+
+def test_call_takes_and_gives_bytes(folder):
+    path = folder / "script.py"
+    path.write_text(
+        "from pyproc_worker import expose\n"
+        "@expose\n"
+        "def turned(data: bytes) -> bytes:\n"
+        "    assert type(data) is bytes\n"
+        "    return memoryview(data)[::-1]\n"
+        "@expose\n"
+        "def size(req):\n"
+        "    return len(req)\n"
+    )
+    image = folder / "image"
+    image.write_bytes(bytes(range(256)))
+    turned = subprocess.run(
+        command("call", str(path), "turned", "--bytes", f"@{image}"),
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert (turned.stdout, turned.stderr) == (bytes(reversed(range(256))), b"")
+    assert run("call", str(path), "size", "--bytes", f"@{image}").stdout == "256\n"
+    assert run("call", str(path), "size", "--bytes", "\u00e9").stdout == "2\n"
+    assert run("call", str(path), "size", "--bytes", "-", stdin="abc").stdout == "3\n"
+
+
 def test_call_of_an_unknown_function_tells_the_known_ones(script):
     result = run("call", script, "nope", "1")
     assert (result.returncode, result.stdout) == (2, "")
@@ -108,7 +148,8 @@ def test_call_of_an_unknown_function_tells_the_known_ones(script):
 def test_call_with_bad_json_exits_with_2(script, body):
     result = run("call", script, "add", body)
     assert (result.returncode, result.stdout) == (2, "")
-    assert "the body cannot be read" in result.stderr
+    assert result.stderr.startswith("the body ")
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("form", ["run", "old", "old-option-first"])
@@ -210,6 +251,22 @@ def test_a_missing_script_is_told():
     result = run("list", "/no/such.py")
     assert result.returncode == 2
     assert "no script '/no/such.py'" in result.stderr
+
+
+def test_the_doctor_says_which_core_serves():
+    told = dict(line.split(maxsplit=1) for line in run("doctor").stdout.splitlines())
+    if "native" in CORES:
+        assert told["core"] == "native"
+    else:
+        assert told["core"].startswith("python (JSON by ")
+    result = run("doctor", PYPROC_WORKER_CORE="python", PYPROC_JSON="json")
+    assert "python (JSON by json), slower than the native one" in result.stdout
+
+
+def test_the_doctor_tells_a_bad_setting_in_one_line():
+    result = run("doctor", PYPROC_WORKER_CORE="fast")
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+    assert "PYPROC_WORKER_CORE is 'fast'" in result.stderr
 
 
 @pytest.mark.parametrize("of", [[], ["run"], ["list"], ["call"]])

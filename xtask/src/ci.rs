@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::prerequisite::Missing;
 use crate::python::PythonArg;
-use crate::{bench, compat_test, conformance, fuzz, process, test, workspace};
+use crate::{bench, compat_test, conformance, fuzz, process, quick_start, test, workspace};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -17,7 +17,7 @@ pub(crate) struct Args {
 
 type Step = (&'static str, fn(&PythonArg) -> Result<()>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("fmt", |_| fmt()),
     ("clippy", |_| clippy()),
     ("doc", |_| doc()),
@@ -29,6 +29,7 @@ const STEPS: [Step; 7] = [
     ("conformance", |python| {
         conformance::try_all(&conformance::Args::all(python))
     }),
+    ("quick-start", |_| quick_start::run(&quick_start::Args {})),
 ];
 
 /// Runs the steps up to the first failure.

@@ -14,6 +14,7 @@ mod prerequisite;
 mod process;
 mod prometheus;
 mod python;
+mod quick_start;
 mod test;
 mod venv;
 mod workspace;
@@ -56,6 +57,8 @@ enum Command {
     Bench(bench::Args),
     /// Fuzz the protocol crate.
     Fuzz(fuzz::Args),
+    /// Paste the README's quick start into an empty directory, and compare its output.
+    QuickStart(quick_start::Args),
     /// Run all that a change must pass before it is merged.
     Ci(ci::Args),
 }
@@ -68,6 +71,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Conformance(args) => return conformance::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Fuzz(args) => fuzz::run(args),
+        Command::QuickStart(args) => quick_start::run(args),
         Command::Ci(args) => ci::run(args),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -156,9 +156,11 @@ def _choose_core(settings: Settings) -> Core:
             return core.serve, f"native (JSON by {core.JSON})"
         except ImportError as error:
             if settings.core == "native":
+                from pyproc_worker import _no_core
+
                 raise ImportError(
-                    "PYPROC_WORKER_CORE is 'native', but this installation has no native core "
-                    f"that can be loaded ({error}): install a wheel for this platform, or unset it"
+                    f"PYPROC_WORKER_CORE is 'native', but {_no_core.why(error)}: see "
+                    "`pyproc-worker doctor`, or unset it"
                 ) from error
     return _python_core(settings)
 

@@ -4,24 +4,22 @@ import argparse
 import importlib.machinery
 import importlib.util
 import inspect
-import json
 import os
 import sys
 import traceback
 from typing import Any, Optional
 
-from pyproc_worker._codec import Codec, choose_codec
+from pyproc_worker._codec import choose_codec
 from pyproc_worker._deferred import Deferred
-from pyproc_worker._errors import BrokenFrame
+from pyproc_worker._doctor import examine
 from pyproc_worker._hints import signature_of
-from pyproc_worker._messages import Unreadable
 from pyproc_worker._registry import Exposed, functions
 from pyproc_worker._run import Runs, run_worker
 from pyproc_worker._services import make_instances
 from pyproc_worker._settings import Settings
 from pyproc_worker._version import __version__
 
-COMMANDS = ("run", "list", "call")
+COMMANDS = ("run", "list", "call", "doctor")
 FAILED, MISUSED = 1, 2  # exit codes
 
 
@@ -34,10 +32,11 @@ def main(arguments: Optional[list[str]] = None) -> int:
     if _is_old_form(arguments):
         arguments = ["run", *arguments]
     options = _parser().parse_args(arguments)
-    if not os.path.isfile(options.script):
-        print(f"there is no script {options.script!r}", file=sys.stderr)
-        return MISUSED
-    sys.path.insert(0, os.path.dirname(os.path.abspath(options.script)))
+    if "script" in options:
+        if not os.path.isfile(options.script):
+            print(f"there is no script {options.script!r}", file=sys.stderr)
+            return MISUSED
+        sys.path.insert(0, os.path.dirname(os.path.abspath(options.script)))
     command: int = options.command(options)
     return command
 
@@ -85,17 +84,33 @@ def _parser() -> argparse.ArgumentParser:
     call = commands.add_parser(
         "call",
         help="call one function here and now",
-        description="Imports SCRIPT (not as the main program), calls FUNCTION with JSON as a "
-        "pool would, and prints the result as JSON.",
+        description="Imports SCRIPT (not as the main program), calls FUNCTION with a body "
+        "as a pool would, and prints the result: JSON, or the bytes that the function returned.",
         epilog="Exit codes: 0 it returned; 1 it raised, and the traceback is on stderr; "
-        "2 there is no such function, or the JSON cannot be read.",
+        "2 there is no such function, or the body cannot be read.",
     )
     call.add_argument("script", metavar="SCRIPT", help="the worker script")
     call.add_argument("function", metavar="FUNCTION", help="the name of an exposed function")
-    call.add_argument(
-        "json", metavar="JSON", nargs="?", default="null", help="the body; default: null"
+    body = call.add_mutually_exclusive_group()
+    body.add_argument(
+        "json",
+        metavar="JSON",
+        nargs="?",
+        default="null",
+        help="the body, or @FILE with it, or - for stdin; default: null",
+    )
+    body.add_argument(
+        "--bytes", metavar="TEXT", help="a body of bytes: those of TEXT, or @FILE, or - for stdin"
     )
     call.set_defaults(command=_call)
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="show what this installation runs with",
+        description="Shows the interpreter, the package, and which core serves; if it is not the "
+        "native one, why, and what to do.",
+    )
+    doctor.set_defaults(command=_doctor)
     return parser
 
 
@@ -134,18 +149,44 @@ def _call(options: argparse.Namespace) -> int:
         return MISUSED
     try:
         codec = choose_codec(Settings.from_environment().codec)
-        body = _read_body(codec, options)
-    except (ImportError, ValueError) as error:
+        if options.bytes is None:
+            body = codec.decode_body(_read(options.json))
+        else:
+            body = _read(options.bytes)
+    except (ImportError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return MISUSED
     try:
         make_instances()
         result = _result(exposed, body)
-        print(codec.encode(result).decode())
+        if isinstance(result, (bytes, bytearray, memoryview)):
+            sys.stdout.buffer.write(bytes(result))
+        else:
+            print(codec.encode(result).decode())
     except Exception:
         traceback.print_exc()
         return FAILED
     return 0
+
+
+def _doctor(_options: argparse.Namespace) -> int:
+    try:
+        for name, value in examine(Settings.from_environment()):
+            print(f"{name:<14}{value}")
+    except (ImportError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return MISUSED
+    return 0
+
+
+def _read(argument: str) -> bytes:
+    """What an argument of the command line means as a body."""
+    if argument == "-":
+        return sys.stdin.buffer.read()
+    if argument.startswith("@"):
+        with open(argument[1:], "rb") as file:
+            return file.read()
+    return os.fsencode(argument)
 
 
 def _result(exposed: Exposed, body: Any) -> Any:
@@ -162,22 +203,6 @@ def _result(exposed: Exposed, body: Any) -> Any:
         return await result
 
     return asyncio.run(wait())
-
-
-def _read_body(codec: Codec, options: argparse.Namespace) -> Any:
-    """Raises `ValueError` if the body on the command line cannot be read."""
-    try:
-        json.loads(options.json)  # or it could close the request around it
-        request: Any = codec.decode(_request(options.function, options.json))
-    except (BrokenFrame, ValueError, RecursionError) as error:
-        raise ValueError(f"the body cannot be read: {error}") from None
-    if isinstance(request, Unreadable):
-        raise ValueError(f"the body cannot be read: {request.reason}")
-    return request.body
-
-
-def _request(function: str, body: str) -> bytes:
-    return f'{{"id":1,"method":{json.dumps(function)},"body":{body}}}'.encode()
 
 
 def _load_without_serving(script: str) -> None:
