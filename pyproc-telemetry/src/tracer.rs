@@ -118,7 +118,7 @@ impl trace::Tracer for Tracer {
         let Some(sdk) = self.recording() else {
             return Span::passing_on(parent);
         };
-        // The SDK takes an invalid parent for a parent, and makes a span without a trace.
+        // Samplers of the SDK follow the decision of an invalid parent.
         let orphan = parent.has_active_span() && !parent.span().span_context().is_valid();
         let span = match orphan && !parent.is_telemetry_suppressed() {
             true => sdk.build_with_context(builder, &Context::new()),

@@ -55,7 +55,7 @@ fn own(
     if parent.is_telemetry_suppressed() {
         return pass_on(above?, tracer, carried, parent);
     }
-    // The SDK takes an invalid parent for a parent, and makes a span without a trace.
+    // An invalid parent is none, as for the SDK.
     let mut record = match above.filter(|it| it.is_valid()) {
         None => next::take(tracer),
         Some(above) => {

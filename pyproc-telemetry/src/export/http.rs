@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
-    Compression as Wanted, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
+    Compression as Wanted, Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use opentelemetry_sdk::Resource;
@@ -73,7 +73,8 @@ impl Exporter for HttpExporter {
 }
 
 /// All that the crate would else read from the environment is said, so that it does not: save for headers, which
-/// the client has its own of, and compression, which cannot be said to be none.
+/// the client has its own of, and compression, which cannot be said to be none. The client tries again itself, and
+/// how large a request may be is the collector's to say.
 fn requests(
     carrier: Carrier,
     address: String,
@@ -84,15 +85,16 @@ fn requests(
         .with_http_client(carrier)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(address)
-        .with_timeout(config.timeout);
+        .with_timeout(config.timeout)
+        .with_retry_policy(RetryPolicy::disabled())
+        .with_max_request_body_size(usize::MAX);
     match config.compression == Compression::Gzip || environment_compresses() {
         true => builder.with_compression(Wanted::Gzip).build(),
         false => builder.build(),
     }
 }
 
-/// The crate would follow these variables, and fail on the value `none`. It is told gzip instead, which the client
-/// undoes if it was not meant.
+/// The crate would follow these variables. It is told gzip instead, which the client undoes if it was not meant.
 fn environment_compresses() -> bool {
     [
         opentelemetry_otlp::OTEL_EXPORTER_OTLP_COMPRESSION,

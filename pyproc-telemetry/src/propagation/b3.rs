@@ -3,7 +3,7 @@
 use opentelemetry::{
     Context,
     propagation::{Extractor, Injector, TextMapPropagator, text_map_propagator::FieldIter},
-    trace::{SpanContext, TraceState},
+    trace::{SpanContext, TraceFlags, TraceState},
 };
 
 use super::ids::{entered, remote, span_id, trace_id, trimmed, with_span};
@@ -85,14 +85,14 @@ fn parse_multi(extractor: &dyn Extractor) -> Option<SpanContext> {
 
 /// A decision that was not made is left to us, which this API can only say as not sampled.
 fn found(trace: &str, span: &str, state: Option<&str>) -> Option<SpanContext> {
-    let sampled = match state {
-        Some("1" | "d" | "true") => true,
-        Some("0" | "false") | None => false,
+    let flags = match state {
+        Some("1" | "d" | "true") => TraceFlags::SAMPLED,
+        Some("0" | "false") | None => TraceFlags::NOT_SAMPLED,
         Some(_) => return None,
     };
     let long = matches!(trace.len(), 16 | 32) && span.len() == 16;
     let (trace, span) = (trace_id(trace)?, span_id(span)?);
-    long.then(|| remote(trace, span, sampled, TraceState::default()))
+    long.then(|| remote(trace, span, flags, TraceState::default()))
 }
 
 #[cfg(test)]

@@ -30,10 +30,9 @@ pub(super) fn hex(text: &str, longest: usize) -> Option<u128> {
 pub(super) fn remote(
     trace: TraceId,
     span: SpanId,
-    sampled: bool,
+    flags: TraceFlags,
     state: TraceState,
 ) -> SpanContext {
-    let flags = TraceFlags::default().with_sampled(sampled);
     SpanContext::new(trace, span, flags, true, state)
 }
 

@@ -1,18 +1,18 @@
-//! Jaeger's own headers: the trace by its crate, baggage by us, as the crate takes it for the trace's state.
+//! Jaeger's own headers: `uber-trace-id` for the trace, `uberctx-*` for baggage.
+//!
+//! The crate for them, `opentelemetry-jaeger-propagator`, ended with OpenTelemetry 0.32.
+
+use std::borrow::Cow;
 
 use opentelemetry::{
     Context, KeyValue,
     baggage::BaggageExt,
     propagation::{Extractor, Injector, TextMapPropagator, text_map_propagator::FieldIter},
-    trace::TraceContextExt,
+    trace::{SpanContext, TraceFlags, TraceState},
 };
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::ids::trimmed;
-
-// The format is deprecated, and with it the crate; services that still send it are not gone.
-#[allow(deprecated)]
-type Crate = opentelemetry_jaeger_propagator::Propagator;
+use super::ids::{entered, hex, remote, span_id, trace_id, trimmed, with_span};
 
 const TRACE: &str = "uber-trace-id";
 const BAGGAGE: &str = "uberctx-";
@@ -20,12 +20,29 @@ const BAGGAGE: &str = "uberctx-";
 const MAX_BAGGAGE: usize = 64;
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'"').add(b',').add(b';');
 
-#[derive(Debug, Default)]
-pub(super) struct Jaeger(Crate);
+/// The two flags of Jaeger that have a meaning here. Its debug flag counts only beside the other.
+const SAMPLED: u8 = 1;
+const DEBUG: u8 = 2;
+/// Jaeger's debug flag among those of OpenTelemetry, which have no bit for it.
+const KEPT_DEBUG: TraceFlags = TraceFlags::new(4);
+
+#[derive(Debug)]
+pub(super) struct Jaeger([String; 1]);
+
+impl Default for Jaeger {
+    fn default() -> Self {
+        Self([TRACE.into()])
+    }
+}
 
 impl TextMapPropagator for Jaeger {
     fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
-        self.0.inject_context(context, injector);
+        with_span(context, injector, |span, injector| {
+            let (trace, id) = (span.trace_id(), span.span_id());
+            // The third place was the parent's.
+            let flags = written_flags(span.trace_flags());
+            injector.set(TRACE, format!("{trace}:{id}:0:{flags:x}"));
+        });
         for (name, (value, _)) in context.baggage() {
             if name
                 .as_str()
@@ -39,7 +56,7 @@ impl TextMapPropagator for Jaeger {
     }
 
     fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
-        let context = self.with_trace(context, extractor);
+        let context = entered(context, trimmed(extractor, TRACE).and_then(parse));
         let baggage: Vec<_> = extractor
             .keys()
             .into_iter()
@@ -57,36 +74,39 @@ impl TextMapPropagator for Jaeger {
     }
 
     fn fields(&self) -> FieldIter<'_> {
-        self.0.fields()
+        FieldIter::new(&self.0)
     }
 }
 
-impl Jaeger {
-    /// The crate warns of each request that lacks the header, and takes ids that are none.
-    fn with_trace(&self, context: &Context, extractor: &dyn Extractor) -> Context {
-        let Some(header) = trimmed(extractor, TRACE) else {
-            return context.clone();
-        };
-        let found = self
-            .0
-            .extract_with_context(&Context::new(), &Header(header));
-        match found.span().span_context() {
-            span if span.is_valid() => context.with_remote_span_context(span.clone()),
-            _ => context.clone(),
-        }
+/// `trace:span:parent:flags`, whose colons may be escaped.
+fn parse(text: &str) -> Option<SpanContext> {
+    let text = match text.contains(':') {
+        true => Cow::from(text),
+        false => percent_decode_str(text).decode_utf8().ok()?,
+    };
+    let mut parts = text.split(':');
+    let (trace, span) = (trace_id(parts.next()?)?, span_id(parts.next()?)?);
+    let (_parent, flags) = (parts.next()?, hex(parts.next()?, 2)?);
+    let flags = read_flags(u8::try_from(flags).ok()?);
+    match parts.next() {
+        None => Some(remote(trace, span, flags, TraceState::NONE)),
+        Some(_) => None,
     }
 }
 
-/// The one header that the crate gets to see.
-struct Header<'a>(&'a str);
-
-impl Extractor for Header<'_> {
-    fn get(&self, name: &str) -> Option<&str> {
-        (name == TRACE).then_some(self.0)
+fn read_flags(flags: u8) -> TraceFlags {
+    match (flags & SAMPLED != 0, flags & DEBUG != 0) {
+        (true, true) => TraceFlags::SAMPLED | KEPT_DEBUG,
+        (true, false) => TraceFlags::SAMPLED,
+        (false, _) => TraceFlags::NOT_SAMPLED,
     }
+}
 
-    fn keys(&self) -> Vec<&str> {
-        vec![TRACE]
+fn written_flags(flags: TraceFlags) -> u8 {
+    match (flags.is_sampled(), flags & KEPT_DEBUG == KEPT_DEBUG) {
+        (true, true) => SAMPLED | DEBUG,
+        (true, false) => SAMPLED,
+        (false, _) => 0,
     }
 }
 
@@ -106,15 +126,11 @@ fn item(name: &str, extractor: &dyn Extractor) -> Option<KeyValue> {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry::trace::SpanContext;
+    use std::collections::HashMap;
+
+    use opentelemetry::trace::TraceContextExt;
 
     use super::*;
-
-    fn parse(text: &str) -> Option<SpanContext> {
-        let context = Jaeger::default().extract(&Header(text));
-        let found = context.span().span_context().clone();
-        found.is_valid().then_some(found)
-    }
 
     #[test]
     fn ids_may_be_short_and_colons_escaped() {
@@ -125,6 +141,9 @@ mod tests {
             ),
             ("4bf92f3577b34da6:f067aa0ba902b7:0:3", true),
             ("4bf92f3577b34da6%3Af067aa0ba902b7%3A0%3A0", false),
+            ("4bf92f3577b34da6%3af067aa0ba902b7%3a0%3a1", true),
+            ("4bf92f3577b34da6:f067aa0ba902b7:ff:0b", true),
+            ("4bf92f3577b34da6:f067aa0ba902b7:0:2", false),
         ] {
             let found = parse(text).unwrap();
             assert_eq!(found.span_id().to_string(), "00f067aa0ba902b7");
@@ -143,8 +162,23 @@ mod tests {
             "1:+2:0:1",
             "1:2:0:",
             "1:2:0:100",
+            "1:2:0:+1",
+            "1:2:0:1:",
+            "%ff%3A2%3A0%3A1",
         ] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_debug_flag_travels_with_the_sampled_one() {
+        for (flags, written) in [("0", "0"), ("1", "1"), ("2", "0"), ("3", "3"), ("0f", "3")] {
+            let found = parse(&format!("1:2:0:{flags}")).unwrap();
+            let context = Context::new().with_remote_span_context(found);
+            let mut headers = HashMap::new();
+            Jaeger::default().inject_context(&context, &mut headers);
+            let expected = format!("{:032x}:{:016x}:0:{written}", 1, 2);
+            assert_eq!(headers[TRACE], expected, "{flags}");
         }
     }
 }

@@ -12,6 +12,8 @@ use super::ids::{entered, hex, remote, span_id, trace_id, trimmed, with_span};
 
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
+/// The flags that are kept.
+const KNOWN: TraceFlags = TraceFlags::SAMPLED;
 
 #[derive(Debug)]
 pub(super) struct TraceContext([String; 2]);
@@ -25,7 +27,7 @@ impl Default for TraceContext {
 impl TextMapPropagator for TraceContext {
     fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
         with_span(context, injector, |span, injector| {
-            let flags = span.trace_flags() & TraceFlags::SAMPLED;
+            let flags = span.trace_flags() & KNOWN;
             let parent = format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id());
             injector.set(PARENT, parent);
             let state = span.trace_state().header();
@@ -60,9 +62,9 @@ fn parse(parent: &str, states: &str) -> Option<SpanContext> {
     if hex(version, 2)? == 0xff || (version == "00" && more) {
         return None;
     }
-    let sampled = hex(flags, 2)? & 1 == 1;
+    let flags = TraceFlags::new(u8::try_from(hex(flags, 2)?).ok()?) & KNOWN;
     let state = TraceState::from_str(states).unwrap_or_default();
-    Some(remote(trace_id(trace)?, span_id(span)?, sampled, state))
+    Some(remote(trace_id(trace)?, span_id(span)?, flags, state))
 }
 
 #[cfg(test)]
