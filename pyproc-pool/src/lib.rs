@@ -63,41 +63,31 @@
 
 mod builder;
 mod call_log;
-mod call_table;
 mod config;
-mod connection;
-mod deadlines;
-mod depth;
+mod driver;
 mod error;
 mod events;
-mod inbox;
-mod lane;
 mod lines;
 mod lost;
-mod methods;
 #[cfg(feature = "msgpack")]
 mod msgpack;
 #[doc = include_str!("../LOGS.md")]
 pub mod logged {}
 pub mod observe;
-mod outbox;
 mod outgoing;
 mod pending;
 mod pool;
 mod printable;
 mod python_log;
-mod queue;
 mod read;
 mod records;
 mod refusals;
 mod report;
 mod request;
 mod scheduler;
-mod sending;
 mod several;
 mod shared;
 mod socket_dir;
-mod spin;
 mod status;
 mod watch;
 mod worker;

@@ -8,11 +8,11 @@ use std::{
 
 use crate::{
     Error,
-    call_table::{CallId, Outcome},
     observe::CallOutcome,
     outgoing::Outgoing,
+    scheduler::batches::{Batch, Next},
+    scheduler::call_table::{CallId, Outcome},
     scheduler::{Admission, GivenUp},
-    sending::{Batch, Next},
     shared::Shared,
     watch::{Seen, Watch},
 };

@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     CallRequest, ConfigError, Error, Health, PoolBuilder, PoolConfig, ReloadReport, ShutdownReport,
     StartFailure, Stats, WorkerHealth,
-    deadlines::Deadlines,
+    driver::deadlines::Deadlines,
     shared::{Attached, Shared},
     socket_dir::SocketDir,
     worker::{Lifecycle, Reload, Running, SHORTEST_GRACE, Slot, Source, Stop, last_words},

@@ -15,13 +15,13 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Deadline, Error, RemoteException, TimeoutError,
-    call_table::Answered,
     observe::CallOutcome,
-    outbox::LARGE,
     outgoing::{Envelope, Outgoing, Payload, TRACEPARENT_ROOM},
     pending::{DeadlinePassed, Pending, take_buffer},
     read,
     scheduler::Admission,
+    scheduler::call_table::Answered,
+    scheduler::outbox::LARGE,
     shared::Shared,
     watch::{Seen, Watch},
 };

@@ -8,9 +8,9 @@ use std::{
 use pyproc_protocol::{Headers, v2::TraceContext};
 
 use crate::{
-    call_table::Answered,
     observe::{Anatomy, CallEnd, CallObserver, CallOutcome, CallStart, Carried, Observer},
     outgoing::Trace,
+    scheduler::call_table::Answered,
 };
 
 /// A call, and its observer if there is one. That is told of the call's end also when the call is dropped.

@@ -16,9 +16,9 @@ use pyproc_protocol::{
 use super::Scheduler;
 use crate::{
     Error, ProtocolViolation,
-    call_table::{CallId, CallState},
-    methods::Target,
     outgoing::{Outgoing, Payload},
+    scheduler::call_table::{CallId, CallState},
+    scheduler::methods::Target,
 };
 
 /// What such a worker has not answered yet, the oldest first.
@@ -200,12 +200,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        outbox::Outbox,
+        scheduler::batches::Wire,
+        scheduler::outbox::Outbox,
         scheduler::{
             Admission, Limits,
             tests::{request, waker},
         },
-        sending::Wire,
         worker::Origin,
     };
 

@@ -12,7 +12,7 @@ use super::{
     tests::{peer, request, waker},
     *,
 };
-use crate::sending::Wire;
+use crate::scheduler::batches::Wire;
 
 const WORKERS: usize = 2;
 /// The lane of a worker that was replaced.

@@ -9,7 +9,7 @@ use super::{
     tests::{peer, request, waker},
     *,
 };
-use crate::{outgoing::Payload, sending::Wire};
+use crate::{outgoing::Payload, scheduler::batches::Wire};
 
 const LIMITS: Limits = Limits {
     max_in_flight: 2,

@@ -8,7 +8,7 @@ use pyproc_protocol::{
 use super::*;
 use crate::{
     outgoing::{Envelope, Payload},
-    sending::Wire,
+    scheduler::batches::Wire,
 };
 
 const LIMITS: Limits = Limits {

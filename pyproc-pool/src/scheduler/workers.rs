@@ -12,9 +12,9 @@ use pyproc_protocol::Peer;
 use super::Scheduler;
 use crate::{
     Error, StartFailure,
-    call_table::{Call, CallId, CallState},
-    lane::{LaneState, Link},
-    sending::Wire,
+    scheduler::batches::Wire,
+    scheduler::call_table::{Call, CallId, CallState},
+    scheduler::connection::{LaneState, Link},
 };
 
 impl Scheduler {
@@ -39,7 +39,7 @@ impl Scheduler {
         self.lanes[worker].drain();
     }
 
-    /// See [`Lane::has_drained`](crate::lane::Lane::has_drained).
+    /// See [`Lane::has_drained`](crate::scheduler::connection::Lane::has_drained).
     pub(crate) fn has_drained(&self, worker: usize) -> bool {
         self.lanes[worker].has_drained()
     }

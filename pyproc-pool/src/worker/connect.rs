@@ -10,7 +10,7 @@ use tokio::{
     time,
 };
 
-use crate::{PoolConfig, StartFailureCause as Cause, connection::Connection};
+use crate::{PoolConfig, StartFailureCause as Cause, driver::connection::Connection};
 
 const AGENT: &str = concat!("pyproc-pool/", env!("CARGO_PKG_VERSION"));
 

@@ -15,7 +15,7 @@ use super::{
     slot::{Before, Running, Slot, Source},
 };
 use crate::{
-    StartFailure, WorkerState, connection::Closed, events::WorkerNews, observe::WorkerEvent,
+    StartFailure, WorkerState, driver::connection::Closed, events::WorkerNews, observe::WorkerEvent,
 };
 
 /// Keeps one slot of the pool filled: starts a worker, serves calls with it, explains its end,

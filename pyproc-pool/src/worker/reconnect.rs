@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     StartFailureCause,
-    connection::{Closed, Connection},
+    driver::connection::{Closed, Connection},
     events::WorkerNews,
 };
 

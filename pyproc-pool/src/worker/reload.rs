@@ -17,7 +17,8 @@ use super::{
     slot::{Running, Seat, Slot},
 };
 use crate::{
-    DeathCause, Error, StartFailure, connection::Closed, events::WorkerNews, observe::WorkerEvent,
+    DeathCause, Error, StartFailure, driver::connection::Closed, events::WorkerNews,
+    observe::WorkerEvent,
 };
 
 /// Asks for a slot's worker to be replaced.

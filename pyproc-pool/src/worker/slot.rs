@@ -8,11 +8,11 @@ use tokio::{sync::watch, time::Instant};
 use super::Process;
 use crate::{
     StartFailure, WorkerState,
-    connection::Connection,
+    driver::connection::Connection,
     error::chain,
     events::WorkerNews,
     observe::WorkerEvent,
-    sending::Wire,
+    scheduler::batches::Wire,
     shared::{Shared, Worker},
     socket_dir::Sockets,
 };

@@ -22,7 +22,7 @@ use super::{
     slot::{Running, Slot, Source},
 };
 use crate::{
-    StartFailure, StartFailureCause as Cause, WorkerOutput, connection::Connection,
+    StartFailure, StartFailureCause as Cause, WorkerOutput, driver::connection::Connection,
     events::WorkerNews, observe::WorkerEvent, socket_dir::Sockets,
 };
 

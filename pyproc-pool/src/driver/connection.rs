@@ -21,15 +21,15 @@ use tokio::{
 use tokio_util::io::poll_read_buf;
 
 use crate::{
-    ProtocolViolation, inbox::Inbox, outbox::Outbox, scheduler::Verdict, sending::Wire,
-    shared::Shared, spin::Spin,
+    ProtocolViolation, driver::inbox::Inbox, driver::spin::Spin, scheduler::Verdict,
+    scheduler::batches::Wire, scheduler::outbox::Outbox, shared::Shared,
 };
 
 /// The connection to one worker, after the handshake.
 ///
 /// What it does costs most where it wakes somebody up, so it works in batches: one read takes all that
 /// arrived, one write all that is ready. Callers that it wakes run before it comes back; most of them then write their
-/// next requests themselves (see [`Sending`](crate::sending::Sending)), and it writes what they leave.
+/// next requests themselves (see [`Sending`](crate::scheduler::batches::Sending)), and it writes what they leave.
 #[derive(Debug)]
 pub(crate) struct Connection {
     read: OwnedReadHalf,

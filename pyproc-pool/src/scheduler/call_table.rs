@@ -2,7 +2,7 @@ use std::{task::Waker, time::Instant};
 
 use pyproc_protocol::{MAX_ID, v2::Answer};
 
-use crate::{Error, methods::Target, outgoing::Outgoing};
+use crate::{Error, outgoing::Outgoing, scheduler::methods::Target};
 
 /// Every call whose caller or whose worker still holds on to it.
 ///

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::net::unix::OwnedWriteHalf;
 
-use crate::{outbox::Outbox, worker::Origin};
+use crate::{scheduler::outbox::Outbox, worker::Origin};
 
 /// What is on its way to one worker.
 #[derive(Debug, Default)]

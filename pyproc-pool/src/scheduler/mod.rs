@@ -15,16 +15,23 @@ use pyproc_protocol::{EncodeError, v2::Answer};
 
 use crate::{
     Error, ProtocolViolation,
-    call_table::{Answered, Call, CallId, CallState, CallTable, Outcome},
-    lane::{Lane, LaneState},
-    methods::{MethodId, Methods},
-    outbox::Outbox,
     outgoing::Outgoing,
-    queue::Queue,
-    sending::{Batch, Next},
+    scheduler::batches::{Batch, Next},
+    scheduler::call_table::{Answered, Call, CallId, CallState, CallTable, Outcome},
+    scheduler::connection::{Lane, LaneState},
+    scheduler::methods::{MethodId, Methods},
+    scheduler::outbox::Outbox,
+    scheduler::queue::Queue,
 };
 
+pub(crate) mod batches;
+pub(crate) mod call_table;
+pub(crate) mod connection;
+mod depth;
 mod in_order;
+pub(crate) mod methods;
+pub(crate) mod outbox;
+mod queue;
 mod workers;
 
 pub(crate) use in_order::{InOrder, Verdict};

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use crate::call_table::CallId;
+use crate::scheduler::call_table::CallId;
 
 /// Calls that wait for a worker: those of plain functions, and those that run beside others and so may find
 /// room where the former do not. Whoever finds room, who came first goes first.

@@ -8,7 +8,7 @@ use rustix::{
 };
 use tokio::net::UnixStream;
 
-use crate::{ProtocolViolation, connection::Closed};
+use crate::{ProtocolViolation, driver::connection::Closed};
 
 /// What has arrived from a worker and not reached its callers yet.
 #[derive(Debug)]

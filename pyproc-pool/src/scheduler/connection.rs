@@ -5,12 +5,12 @@ use pyproc_protocol::{Cancellation, EncodeError, Features, Peer, Version, v2};
 
 use crate::{
     StartFailure,
-    call_table::CallId,
-    depth::Depth,
-    methods::{MethodId, MethodTable},
     outgoing::{Outgoing, Trace},
+    scheduler::batches::{Next, Sending, Wire},
+    scheduler::call_table::CallId,
+    scheduler::depth::Depth,
+    scheduler::methods::{MethodId, MethodTable},
     scheduler::{InOrder, Limits},
-    sending::{Next, Sending, Wire},
     worker::{Calling, Origin},
 };
 
