@@ -9,6 +9,7 @@ mod stop_signal;
 
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 use pyproc_pool::Pool;
 use tokio::{net::TcpListener, time::sleep};
@@ -26,7 +27,8 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let pool = args.start_pool().await?;
     // Nobody can connect before the workers are ready.
-    let listener = TcpListener::bind(&args.addr).await?;
+    let listener = TcpListener::bind(&args.addr).await;
+    let listener = listener.with_context(|| format!("cannot listen at {}", args.addr))?;
     let stop = StopSignal::install()?;
     reload::on_hangup(pool.clone(), GRACE)?;
     println!("listening on http://{}", listener.local_addr()?);

@@ -22,7 +22,12 @@ const WORKER_SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/worker.py
 #[command(about = "A census of Python's standard library by a pool of Python workers.")]
 struct Args {
     /// Run the workers with this Python, which needs the package pyproc-worker.
-    #[arg(long, value_name = "PATH", default_value = "python3")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "PYPROC_PYTHON_EXEC",
+        default_value = "python3"
+    )]
     python: PathBuf,
     /// Start this many workers [default: as many as there are cores].
     #[arg(long, value_name = "N")]

@@ -56,6 +56,40 @@ fn logging_has_the_id_of_a_request_on_the_lines_of_rust_and_python() {
 }
 
 #[test]
+fn each_example_runs_the_python_that_the_variable_names() {
+    for program in [
+        env!("CARGO_BIN_EXE_quickstart"),
+        env!("CARGO_BIN_EXE_digits"),
+        env!("CARGO_BIN_EXE_logging"),
+        env!("CARGO_BIN_EXE_observability"),
+        env!("CARGO_BIN_EXE_axum_service"),
+        env!("CARGO_BIN_EXE_demo"),
+    ] {
+        let output = Command::new(program)
+            .env("PYPROC_PYTHON_EXEC", "/no/such/python")
+            .env("ADDR", "127.0.0.1:0")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{program}: {errors}");
+        assert!(errors.contains("/no/such/python"), "{program}: {errors}");
+    }
+}
+
+#[test]
+fn the_service_listens_where_the_variable_says() {
+    let output = Command::new(env!("CARGO_BIN_EXE_axum_service"))
+        .env("ADDR", "no address")
+        .env("PYPROC_PYTHON_EXEC", python())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("no address"), "{errors}");
+}
+
+#[test]
 fn custom_transport_needs_no_python_and_ends_by_itself() {
     let output = output_of(env!("CARGO_BIN_EXE_custom_transport"));
     for line in [

@@ -25,7 +25,7 @@ const MAX_BYTES: usize = 1 << 30;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoggingConfig {
-    /// Which events are logged, such as `info` or `info,pyproc_pool=debug`. Default `info`.
+    /// Which events are logged, such as `info` or `info,pyproc::pool=debug`. Default `info`.
     pub level: Levels,
     /// How a line looks. Default [`LogFormat::Json`].
     pub format: LogFormat,

@@ -6,7 +6,7 @@ use tracing_subscriber::filter::Targets;
 
 /// Which events are logged: a level for all, and other levels for some targets.
 ///
-/// Written `info`, or `info,pyproc_pool=debug,hyper=off`. A target stands for every one that
+/// Written `info`, or `info,pyproc::pool=debug,hyper=off`. A target stands for every one that
 /// begins with it, and the longest wins. Levels are `off`, `error`, `warn`, `info`, `debug` and
 /// `trace`, in any case, and Python's `warning` and `critical`. Without a level for all, targets that are not named are off.
 ///

@@ -56,7 +56,8 @@ pub struct PoolConfig {
     /// such as a script with `uv run python "$@"`.
     pub python_exec: PathBuf,
     /// The script that exposes the functions and calls `run_worker()`. No default: either this
-    /// or `external_sockets` must be set. A relative path starts at `working_dir`.
+    /// or `external_sockets` must be set. A relative path starts at `working_dir`. `-m` with `args` such as
+    /// `["shop.worker"]` runs a module of a package.
     pub worker_script: Option<PathBuf>,
     /// Arguments of the script. Default: none. `Debug` shows their number only.
     pub args: Vec<String>,

@@ -75,6 +75,17 @@ async fn said(address: SocketAddr, text: impl Into<String>) -> String {
         .unwrap()
 }
 
+#[test]
+fn the_scrape_configuration_names_the_port_of_the_server_which_is_not_prometheus_own() {
+    let port = ServerConfig::default().address.port();
+    assert_ne!(port, 9090);
+    let scrape = include_str!("../dashboards/prometheus.yml");
+    assert!(
+        scrape.contains(&format!("[\"localhost:{port}\"]")),
+        "{scrape}"
+    );
+}
+
 #[tokio::test]
 async fn metrics_come_in_the_format_that_is_asked_for() {
     let (endpoints, _) = endpoints();

@@ -103,7 +103,7 @@ fn doc() -> Result<()> {
     )
 }
 
-const PUBLISHED: [&str; 4] = [
+pub(crate) const PUBLISHED: [&str; 4] = [
     "pyproc-protocol",
     "pyproc-pool",
     "pyproc-telemetry",

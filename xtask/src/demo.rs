@@ -19,15 +19,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let python = venv::ensure("demo", &args.python.find()?, &Requirement::ours("fast"))?;
+    let python = args.python.find()?;
+    eprintln!("1 of 2: the Python package with its native core, and an environment for it");
+    let python = venv::ensure("demo", &python, &Requirement::ours("fast"))?;
+    eprintln!("2 of 2: the demo itself, in release mode");
     process::run(&mut demo(&python, args.workers))
 }
 
 fn demo(python: &Path, workers: Option<usize>) -> Command {
     let mut cargo = process::cargo();
+    // Not `--quiet`: the first build takes minutes, and cargo says how far it is.
     cargo.args([
         "run",
-        "--quiet",
         "--release",
         "--package",
         "pyproc-examples",
@@ -51,5 +54,11 @@ mod tests {
         assert!(without.ends_with(&["--", "--python", "/venv/python"].map(String::from)));
         let with = process::arguments(&demo(Path::new("/venv/python"), Some(3)));
         assert_eq!(with[without.len()..], ["--workers", "3"]);
+    }
+
+    #[test]
+    fn what_is_built_is_shown() {
+        let demo = demo(Path::new("/venv/python"), None);
+        assert!(!process::arguments(&demo).contains(&"--quiet".to_string()));
     }
 }

@@ -8,6 +8,8 @@ mod ci;
 mod compat_test;
 mod conformance;
 mod demo;
+#[cfg(test)]
+mod documentation;
 mod fuzz;
 mod native;
 mod prerequisite;

@@ -29,7 +29,7 @@ pub(crate) fn build() -> Result<()> {
 
 fn cargo_build() -> Command {
     let mut cargo = process::cargo();
-    cargo.args(["build", "--quiet", "--package", "pyproc-py"]);
+    cargo.args(["build", "--package", "pyproc-py"]);
     cargo.args(["--profile", PROFILE]);
     cargo
 }
@@ -50,10 +50,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_built_depends_on_no_interpreter() {
+    fn what_is_built_depends_on_no_interpreter_and_is_shown() {
         let command = cargo_build();
         let mut variables = command.get_envs();
         assert!(variables.any(|(name, value)| name == "PYO3_NO_PYTHON" && value.is_some()));
-        assert!(process::arguments(&command).ends_with(&["--profile", "native"].map(String::from)));
+        let arguments = process::arguments(&command);
+        assert!(arguments.ends_with(&["--profile", "native"].map(String::from)));
+        assert!(!arguments.contains(&"--quiet".into()), "minutes of silence");
     }
 }

@@ -94,7 +94,11 @@ pub(crate) fn ensure(name: &str, python: &Python, requirement: &Requirement) -> 
     }
     let stamp = stamp(python, requirement)?;
     if !is_current(&directory, &stamp) {
-        eprintln!("Setting up {} ...", directory.display());
+        eprintln!(
+            "Setting up {}: pip installs {} ...",
+            directory.display(),
+            requirement.pip_arguments.join(" ")
+        );
         make(&directory, python, requirement)?;
         fs::write(directory.join(STAMP), stamp).context("cannot write the environment's stamp")?;
     }

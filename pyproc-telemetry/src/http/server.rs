@@ -23,8 +23,8 @@ const BACKLOG: u32 = 4096;
 /// Limits of a [`Server`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// Where to listen. Default `127.0.0.1:9090`: metrics tell strangers a lot, so other hosts are let in only when
-    /// asked for, such as with `0.0.0.0:9090`. Port 0 takes any free one.
+    /// Where to listen. Default `127.0.0.1:9464`: metrics tell strangers a lot, so other hosts are let in only when
+    /// asked for, such as with `0.0.0.0:9464`. Port 0 takes any free one.
     pub address: SocketAddr,
     /// Connections at a time that have not sent a whole request, and as many again, or 16, that are being answered. Default 256, at least 1.
     /// When there are more, the oldest gives way: so probes are answered however many others are open.
@@ -39,7 +39,7 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            address: SocketAddr::from(([127, 0, 0, 1], 9464)),
             max_connections: 256,
             request_timeout: Duration::from_secs(10),
             max_header_bytes: 16 * 1024,

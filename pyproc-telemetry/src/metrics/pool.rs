@@ -48,7 +48,6 @@ const BUCKETS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 /// | `pyproc_pool_calls_capacity` | calls that these may have at a time |
 /// | `pyproc_pool_connections` | connections to workers that are open and take calls |
 /// | `pyproc_worker_resident_memory_bytes{worker_id}`, `pyproc_worker_cpu_seconds_total{worker_id}` | of the process, on Linux |
-///
 /// | `pyproc_worker_metrics_refused_total{reason}` | series in reports of workers that were not taken: `name`, `kind`, `labels`, `value` or `limit` |
 /// | `pyproc_worker_records_lost_total{record}` | log records and spans, `log` and `span`, that workers or the pool had no room for |
 /// | those that workers report | what Python code counts, garbage collection and event loops; see the [crate](crate) |

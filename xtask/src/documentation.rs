@@ -1,0 +1,121 @@
+//! What holds of all documentation and of all manifests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::ci::PUBLISHED;
+use crate::{process, workspace};
+
+#[test]
+fn tables_have_a_header_and_rows_of_one_width() {
+    let broken: Vec<_> = files(workspace::root())
+        .iter()
+        .flat_map(|path| broken_tables(path, &fs::read_to_string(path).unwrap()))
+        .collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn a_table_without_a_header_and_one_with_a_short_row_are_found() {
+    let broken = |text| broken_tables(Path::new("page.md"), text);
+    assert!(broken("| a | b |\n| --- | --- |\n| 1 | \\| |\n").is_empty());
+    assert!(broken("```\n| no table\n```\n").is_empty());
+    assert_eq!(broken("text\n\n| 1 | 2 |\n"), ["page.md:3: | 1 | 2 |"]);
+    let short = "| a | b |\n| --- | --- |\n| 1 |\n";
+    assert_eq!(broken(short), ["page.md:3: | 1 |"]);
+}
+
+#[test]
+fn published_manifests_say_where_their_documentation_and_their_repository_are() {
+    let mut metadata = process::cargo();
+    metadata.args(["metadata", "--no-deps", "--format-version=1"]);
+    let metadata: Value =
+        serde_json::from_str(&process::run_quietly(&mut metadata).unwrap()).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let mut repositories = Vec::new();
+    for package in packages {
+        let name = package["name"].as_str().unwrap();
+        if PUBLISHED.contains(&name) {
+            let documentation = format!("https://docs.rs/{name}");
+            assert_eq!(package["documentation"], documentation.as_str());
+            assert_eq!(package["homepage"], package["repository"], "{name}");
+            repositories.push(package["repository"].as_str().unwrap());
+        }
+    }
+    assert_eq!(repositories.len(), PUBLISHED.len());
+    let repository = repositories[0];
+    assert!(repositories.iter().all(|other| *other == repository));
+    let python = workspace::python_package().join("pyproject.toml");
+    let python = fs::read_to_string(python).unwrap();
+    let (_, urls) = python.split_once("[project.urls]\n").unwrap();
+    let (urls, _) = urls.split_once("\n[").unwrap();
+    for line in urls.lines().filter(|line| line.contains(" = ")) {
+        let begin = format!(" = \"{repository}");
+        assert!(line.contains(&begin), "{line}: not in {repository}");
+    }
+}
+
+/// Pages, and sources with documentation in them.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if !name.starts_with('.') && !["target", "venv", "node_modules"].contains(&&*name) {
+                found.extend(files(&path));
+            }
+        } else if name.ends_with(".md") || name.ends_with(".rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// A place for each row that is not in a table whose header it fits.
+fn broken_tables(path: &Path, text: &str) -> Vec<String> {
+    let is_page = path.extension().is_some_and(|it| it == "md");
+    let mut broken = Vec::new();
+    let (mut table, mut is_code) = (Vec::new(), false);
+    for (index, line) in text.lines().enumerate() {
+        let line = if is_page { line } else { documentation(line) };
+        let line = line.trim();
+        is_code ^= line.starts_with("```");
+        if line.starts_with('|') && !is_code {
+            table.push(line);
+        } else {
+            table.clear();
+        }
+        let is_broken = match table[..] {
+            [] | [_] => false,
+            [header, separator] => !is_separator(separator) || cells(separator) != cells(header),
+            [header, .., row] => cells(row) != cells(header),
+        };
+        let is_alone = table.len() == 1
+            && !text.lines().nth(index + 1).is_some_and(|next| {
+                is_separator(if is_page { next } else { documentation(next) }.trim())
+            });
+        if is_broken || is_alone {
+            broken.push(format!("{}:{}: {line}", path.display(), index + 1));
+        }
+    }
+    broken
+}
+
+/// Of a line of Rust, what it adds to the documentation.
+fn documentation(line: &str) -> &str {
+    let line = line.trim_start();
+    line.strip_prefix("///")
+        .or(line.strip_prefix("//!"))
+        .unwrap_or_default()
+}
+
+fn is_separator(row: &str) -> bool {
+    row.contains("---") && row.chars().all(|it| "|-: ".contains(it))
+}
+
+fn cells(row: &str) -> usize {
+    row.replace("\\|", "").matches('|').count()
+}
