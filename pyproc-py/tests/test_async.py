@@ -491,7 +491,7 @@ def test_the_hello_says_which_functions_are_concurrent(start):
     assert "concurrent" not in functions["echo"]
 
 
-def test_times_of_async_functions_are_told(start):
+def test_times_of_async_functions_are_reported(start):
     client = start(ASYNC).connect(version=2)
     index = struct.pack(">H", client.table["fail_async"])
     client.send(

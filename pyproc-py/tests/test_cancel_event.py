@@ -143,7 +143,7 @@ def test_a_client_says_hello_while_it_runs(start):
     assert client.receive() == answer(1, False)
 
 
-def test_the_times_of_such_a_function_are_told(start):
+def test_the_times_of_such_a_function_are_reported(start):
     worker = start(CANCELLABLE)
     client = worker.connect(version=2)
     client.send(request2(1, "until_cancelled", b'"a"', times=True))

@@ -224,7 +224,7 @@ def test_functions_may_spawn_processes_that_import_the_script(serve):
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_a_bad_setting_is_told_in_one_line(script, folder, environment, message):
+def test_a_bad_setting_is_reported_in_one_line(script, folder, environment, message):
     environment = {"PYPROC_SOCKET_PATH": str(folder / "s"), **environment}
     result = run("run", script, **environment)
     assert (result.returncode, result.stdout) == (2, "")
@@ -232,7 +232,7 @@ def test_a_bad_setting_is_told_in_one_line(script, folder, environment, message)
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_bad_setting_of_call_is_told_in_one_line(script):
+def test_a_bad_setting_of_call_is_reported_in_one_line(script):
     result = run("call", script, "add", PYPROC_JSON="yaml")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "PYPROC_JSON is 'yaml'; it may be one of msgspec, json\n"
@@ -247,7 +247,7 @@ def test_an_error_of_the_script_itself_keeps_its_traceback(folder):
     assert "ValueError: mine" in result.stderr
 
 
-def test_a_missing_script_is_told():
+def test_a_missing_script_is_reported():
     result = run("list", "/no/such.py")
     assert result.returncode == 2
     assert "no script '/no/such.py'" in result.stderr

@@ -55,7 +55,7 @@ def test_without_a_native_core_the_other_serves(folder):
     assert "core: python" in result.stdout
 
 
-def test_a_native_core_that_is_wanted_and_missing_is_told(folder):
+def test_a_native_core_that_is_wanted_and_missing_is_reported(folder):
     script = WITHOUT_NATIVE + "import pyproc_worker; pyproc_worker.run_worker()\n"
     path = folder / "s"
     result = run(script, PYPROC_SOCKET_PATH=str(path), PYPROC_WORKER_CORE="native")

@@ -7,10 +7,12 @@ import textwrap
 
 import pytest
 from conftest import each_version
+from reporting import ask, result
 from wire import PATIENCE, cancellation, request
 
 WRAPPED = """
-    import asyncio, functools
+    import asyncio, contextvars, functools
+    from pyproc_worker import current_call
 
     def timed(f):
         @functools.wraps(f)
@@ -82,6 +84,21 @@ WRAPPED = """
     async def sleep(req, cancel_event=None):
         await asyncio.sleep(3600)
 
+    tenant = contextvars.ContextVar("tenant", default=None)
+
+    def for_tenant(f):
+        @functools.wraps(f)
+        def wrapper(req):
+            tenant.set(req)
+            return f(req)
+        return wrapper
+
+    @expose
+    @for_tenant
+    async def whose(req):
+        call = current_call()
+        return [tenant.get(), call and call.headers]
+
     @expose
     def forgotten(req):
         async def result(): ...
@@ -109,6 +126,19 @@ def test_such_calls_share_one_event_loop_and_run_at_once(start):
     assert len(loops) == 1
     client.send(request(5, "meet"), request(6, "meet"))
     assert {answer["body"] for answer in client.receive_all(2).values()} == {2}
+
+
+@each_version
+def test_what_the_wrapper_sets_in_the_context_is_seen_from_the_first_call_on(start):
+    client = start(WRAPPED).introduced()
+    assert [client.call("whose", name, id=ord(name))["body"][0] for name in "abc"] == list("abc")
+
+
+@pytest.mark.parametrize("version", [2], indirect=True)
+def test_the_first_such_call_is_the_current_one_still(start):
+    client = start(WRAPPED).connect()
+    for name in "ab":
+        assert result(ask(client, "whose", name, headers={"x": name})) == [name, {"x": name}]
 
 
 @each_version

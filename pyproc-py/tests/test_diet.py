@@ -75,7 +75,7 @@ def variadic(req, *rest, **others): ...
 
 
 @pytest.mark.parametrize("function", [whole, with_default, optional, keywords, variadic, returning])
-def test_simple_functions_are_told(function):
+def test_simple_functions_are_recognized(function):
     assert takes_whole_body(function)
     assert plan(function).call is function
 
@@ -85,7 +85,7 @@ def of_request(req: "dict", verbose=False): ...
 
 
 @pytest.mark.parametrize("function", [of_dict, of_request])
-def test_functions_that_take_a_dict_are_told(function):
+def test_functions_that_take_a_dict_are_recognized(function):
     assert takes_a_dict(function)
     assert plan(function).schema == {"type": "object"}
 

@@ -57,7 +57,7 @@ def test_the_frames_before_a_broken_one_are_returned():
     assert "0x5b" in str(error)
 
 
-def test_a_wrong_length_is_told_without_another_byte():
+def test_a_wrong_length_is_reported_without_another_byte():
     for length in (0, 10_001, 2**32 - 1):
         frames, error = read(length.to_bytes(4, "big"))
         assert frames == []

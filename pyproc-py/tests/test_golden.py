@@ -74,7 +74,7 @@ def test_unknown_types_are_skipped(codec, entry):
 
 @all_codecs
 @golden("broken")
-def test_broken_frames_are_told(codec, entry):
+def test_broken_frames_are_reported(codec, entry):
     with pytest.raises(BrokenFrame):
         decode(codec, content(entry))
 

@@ -52,7 +52,7 @@ def test_control_messages_are_read(entry):
 
 
 @golden(lambda kind: kind == "broken")
-def test_broken_frames_are_told(entry):
+def test_broken_frames_are_reported(entry):
     texts = {
         "truncated": "ends within",
         "kind": "kind 0x",
@@ -73,7 +73,7 @@ def test_what_only_workers_send_is_refused(entry):
         _binary.read_message(body(entry))
 
 
-def test_a_request_that_is_cut_within_its_parts_is_told():
+def test_a_request_that_is_cut_within_its_parts_is_reported():
     (full,) = (body(entry) for entry in MANIFEST if entry["file"] == "request-full.bin")
     for end in range(len(full) - len("raw")):
         with pytest.raises(BrokenFrame, match="ends within"):

@@ -369,7 +369,7 @@ def test_without_a_path_it_says_where_to_put_it():
     assert "PYPROC_SOCKET_PATH" in only_line(result)
 
 
-def test_a_directory_that_does_not_exist_is_told(folder):
+def test_a_directory_that_does_not_exist_is_reported(folder):
     path = str(folder / "absent" / "s")
     result = run_script(SERVE, PYPROC_SOCKET_PATH=path)
     assert only_line(result) == (
@@ -456,6 +456,6 @@ def test_a_socket_that_another_worker_made_meanwhile_is_not_removed(start):
         ("PYPROC_ALLOWED_UIDS", "1" * 5000),
     ],
 )
-def test_a_variable_that_makes_no_sense_is_told(folder, name, value):
+def test_a_variable_that_makes_no_sense_is_reported(folder, name, value):
     result = run_script(SERVE, PYPROC_SOCKET_PATH=str(folder / "s"), **{name: value})
     assert only_line(result).startswith(f"ValueError: {name} is ")

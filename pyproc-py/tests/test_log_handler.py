@@ -183,18 +183,18 @@ def odd(start):
     return Taker(start(LOGGING + BROKEN), "logs")
 
 
-def test_a_message_that_cannot_be_written_is_told_as_such(odd):
+def test_a_message_that_cannot_be_written_is_reported_as_such(odd):
     odd.result("say_odd", "message")
     assert the_log(odd)["message"].startswith("<Broken, whose __str__ raised RuntimeError>")
 
 
-def test_arguments_that_do_not_fit_are_told_with_the_message(odd):
+def test_arguments_that_do_not_fit_are_reported_with_the_message(odd):
     odd.result("say_odd", "arguments")
     assert the_log(odd)["message"] == "%d (cannot be formatted: TypeError)"
     assert the_log(odd)["fields"] == {"args": ["x"]}
 
 
-def test_an_exception_that_cannot_tell_itself_is_still_told(odd):
+def test_an_exception_without_a_readable_message_is_still_reported(odd):
     odd.result("say_odd", "exception")
     assert "Odd" in the_log(odd)["exception"] or "RuntimeError" in the_log(odd)["exception"]
 

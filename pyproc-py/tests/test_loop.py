@@ -240,7 +240,7 @@ ODD_ERRORS = """
         ("long", "x" * 65_536),
     ],
 )
-def test_odd_exceptions_are_told(start, codec, which, wanted):
+def test_odd_exceptions_are_reported(start, codec, which, wanted):
     client = start(ODD_ERRORS, PYPROC_JSON=codec).introduced()
     response = client.call("odd", which, id=2)
     assert response["error"] == wanted

@@ -94,13 +94,13 @@ def test_bytes_that_look_like_a_timestamp_are_carried(library):
         ({object(): 1}, "result (a key):"),
     ],
 )
-def test_what_cannot_be_carried_is_told_with_its_path(library, value, path):
+def test_what_cannot_be_carried_is_reported_with_its_path(library, value, path):
     with pytest.raises(EncodeError) as error:
         _msgpack.dumps(value)
     assert str(error.value).startswith(path)
 
 
-def test_a_value_that_contains_itself_is_told(library):
+def test_a_value_that_contains_itself_is_reported(library):
     value = []
     value.append(value)
     with pytest.raises(EncodeError, match="contains itself"):
@@ -111,12 +111,12 @@ def test_a_value_that_contains_itself_is_told(library):
     "payload",
     [b"", b"\xc1", b"\x92\x01", b"\x01\x02", b"\xa1\xff", b"\x81\x90\x01"[:2], b"\xd4\x05\x00"],
 )
-def test_what_is_no_messagepack_is_told(library, payload):
+def test_what_is_no_messagepack_is_reported(library, payload):
     with pytest.raises(InvalidRequest, match="the body"):
         _msgpack.loads(payload)
 
 
-def test_deep_nesting_is_told(library):
+def test_deep_nesting_is_reported(library):
     with pytest.raises(InvalidRequest, match="the body"):
         _msgpack.loads(b"\x91" * 100_000 + b"\x01")
 

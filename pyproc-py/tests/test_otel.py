@@ -522,7 +522,7 @@ def test_spans_that_a_client_does_not_read_are_counted(start):
     assert len(taker.of_type("span")) + lost["spans"] == 302
 
 
-def test_what_was_lost_is_told_at_the_end(start):
+def test_what_was_lost_is_reported_at_the_end(start):
     worker = start(
         SPANS
         + """

@@ -148,7 +148,7 @@ def test_nobody_waits_for_a_visitor_that_has_left_or_does_not_read():
     assert ours.fileno() == -1
 
 
-def test_the_user_at_the_other_end_is_told_by_the_system():
+def test_the_system_names_the_user_at_the_other_end():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         assert _peers.user_of(ours) == os.geteuid()

@@ -1,11 +1,16 @@
 """All writers carry the same results, refuse the same, and stop at the bound: both cores, each codec."""
 
+import array
 import collections
 import dataclasses
 import datetime as dt
+import decimal
+import ipaddress
 import json
 import sys
 import tracemalloc
+import types
+import typing
 
 import attrs
 import msgpack
@@ -90,6 +95,20 @@ class Model(pydantic.BaseModel):
     @pydantic.computed_field
     def double(self) -> int:
         return 2 * self.number
+
+
+class Outer(pydantic.BaseModel):
+    inner: typing.Any
+    url: typing.Optional[pydantic.HttpUrl] = None
+    database: typing.Optional[pydantic.PostgresDsn] = None
+
+
+class Twice(collections.UserDict):
+    def items(self):
+        return [("a", 1), ("a", 2)]
+
+    def __len__(self):
+        return 2
 
 
 @dataclasses.dataclass
@@ -198,6 +217,18 @@ CARRIED = [
     (np.timedelta64(0, "ns"), "P0D"),
     (np.timedelta64(-3, "M"), "-P3M"),
     (np.timedelta64(2, "Y"), "P2Y"),
+    (np.datetime64("0001-01-01"), "0001-01-01"),
+    (collections.UserDict(a=(1,)), {"a": [1]}),
+    (types.MappingProxyType({"b": 1, "a": 2}), {"b": 1, "a": 2}),
+    (collections.ChainMap({"a": 1}, {"a": 2}), {"a": 1}),
+    (collections.UserList([(1,)]), [[1]]),
+    ({collections.UserString("k"): collections.UserString("v")}, {"k": "v"}),
+    (array.array("d", [1, 2.5]), [1, 2.5]),
+    (array.array("B", b"ab"), [97, 98]),
+    ([ipaddress.ip_address("::1"), ipaddress.ip_network("10.0.0.0/8")], ["::1", "10.0.0.0/8"]),
+    (Outer(inner=[1], url="http://a.b/c", database="postgres://u@h/d"),
+     {"inner": [1], "url": "http://a.b/c", "database": "postgres://u@h/d"}),
+    (decimal.Decimal("1E+5"), "1E+5"),
 ]  # fmt: skip
 
 
@@ -243,6 +274,20 @@ REFUSED = [
     (lambda: [iter([1])], "result[0]: an object of type list_iterator is not JSON: return `list(...)` of it"),
     (lambda: [{}.values()], "result[0]: an object of type dict_values is not JSON: return `list(...)` of it"),
     (lambda: np.timedelta64(5), "result: a timedelta64 without a unit has no length: give it one"),
+    (lambda: {"d": decimal.Decimal("-Infinity")}, "result.d: Decimal('-Infinity') is not a finite number"),
+    (lambda: [np.datetime64("-0001-01-01")],
+     "result[0]: the date -001-01-01 is not JSON: dates have the years 0001 to 9999"),
+    (lambda: [np.datetime64("10000-01-01T00:00", "m")],
+     "result[0]: the date 10000-01-01T00:00:00 is not JSON: dates have the years 0001 to 9999"),
+    (lambda: [pd.Period("2026-01")], "result[0]: a Period is not JSON: return `str(...)` of it, or its `.start_time`"),
+    (lambda: {"i": pd.interval_range(0, 1)}, "result.i[0]: an Interval is not JSON: return its `.left` and `.right`"),
+    (lambda: np.ones(1, np.longdouble), "result[0]: a longdouble is not JSON: return `float(...)` of it"),
+    (lambda: [np.complex64(1)], "result[0]: a complex is not JSON: return its `.real` and `.imag`"),
+    (lambda: {"s": pydantic.SecretStr("x")},
+     "result.s: a SecretStr is kept secret: to send it, return its `.get_secret_value()`"),
+    (lambda: {"t": Twice()}, "result.t: an object of type Twice has a key more than once"),
+    (lambda: [Outer(inner=[{"k": Model.model_construct(when=1)}])],
+     "result[0]: the field 'inner[0].k.number' of Outer is not set"),
     (lambda: {"u": msgspec.UNSET}, "result.u: an object of type UnsetType is not JSON"),
     (lambda: [msgspec.Raw(b"1")], "result[0]: an object of type Raw is not JSON"),
     (lambda: {"k": {Half: 1}}, "result.k: a key of type type is not JSON"),
@@ -251,7 +296,9 @@ REFUSED = [
 
 @all_writers
 @pytest.mark.parametrize(("make", "message"), REFUSED, ids=[message for _, message in REFUSED])
-def test_what_cannot_be_written_is_told_with_its_path_and_what_helps(request, write, make, message):
+def test_what_cannot_be_written_is_an_error_with_its_path_and_what_helps(
+    request, write, make, message
+):
     if "messagepack" in request.node.callspec.id:
         message = message.replace("JSON", "MessagePack")
         if "a key of type" in message:
@@ -322,6 +369,8 @@ def test_keys_that_are_numbers_are_spelled_as_python_does(write):
         lambda: bytes(20_000),
         lambda: [bytes(20_000)],
         lambda: range(10**15),
+        lambda: array.array("b", bytes(20_000)),
+        lambda: types.MappingProxyType(dict.fromkeys(range(20_000))),
         lambda: np.broadcast_to(np.int8(1), (10**6, 10**6)),
         lambda: pd.Series(np.ones(20_000)),
         lambda: {1: "a" * 10_000},

@@ -229,6 +229,101 @@ def test_what_a_dataclass_checks_itself_is_an_invalid_request(call):
         call([{"low": 1, "high": 2}, {"low": 2, "high": 1}])
 
 
+CHECKED = """
+    import dataclasses, typing
+
+    class Checks:
+        def __post_init__(self):
+            raise {"v": ValueError, "t": TypeError, "a": AssertionError, "k": KeyError}[self.x](self.x)
+
+    @dataclasses.dataclass
+    class Checked(Checks):
+        x: str
+
+    class Code(str):
+        def __init__(self, text):
+            Checked(text)
+
+    class Row(typing.NamedTuple):
+        code: Code
+
+    @expose
+    def whole(req: Checked): ...
+
+    @expose
+    def within(items: typing.List[Checked]): ...
+
+    @expose
+    def either(it: typing.Union[Checked, int], n: int = 1): ...
+
+    @expose
+    def code(code: Code): ...
+
+    @expose
+    def row(row: Row): ...
+"""
+
+
+def test_what_a_constructor_checks_is_an_invalid_request_and_any_other_error_its_own(start):
+    client = start(CHECKED).introduced()
+    for name, make in {
+        "whole": lambda x: {"x": x},
+        "within": lambda x: [{"x": x}],
+        "either": lambda x: {"it": {"x": x}},
+        "code": lambda x: x,
+        "row": lambda x: [x],
+    }.items():
+        for number, kind in enumerate(("ValueError", "TypeError", "AssertionError"), 2):
+            answer = client.call(name, make(kind[0].lower()), id=number)
+            assert answer["error"].endswith(f" is not valid: {kind[0].lower()}"), (name, answer)
+            assert answer["headers"]["pyproc-error-type"] == "pyproc_worker.InvalidRequest"
+            assert f"{kind}: " in answer["headers"]["pyproc-error-traceback"]  # where it was raised
+        answer = client.call(name, make("k"), id=9)
+        assert (answer["error"], answer["headers"]["pyproc-error-type"]) == ("'k'", "KeyError")
+
+
+FLAGS = """
+    import enum, typing
+
+    class Access(enum.Flag):
+        READ = 1
+        WRITE = 2
+        BOTH = 3
+
+    class Marks(enum.IntFlag):
+        FIRST = 1
+        LAST = 8
+
+    @expose
+    def access(access: Access, table: typing.Dict[Access, int] = {}):
+        assert type(access) is Access
+        return {"it": access, "table": table}
+
+    @expose
+    def marks(marks: Marks):
+        assert type(marks) is Marks
+        return marks
+"""
+
+
+def test_flags_are_read_and_written_in_any_combination(start):
+    client = start(FLAGS).introduced()
+    for value in range(4):
+        body = {"access": value, "table": {str(value): 1}}
+        assert client.call("access", body, id=2)["body"] == {"it": value, "table": body["table"]}
+    for value in (0, 1, 8, 9):
+        assert client.call("marks", value, id=3)["body"] == value
+    for name, body in [
+        ("access", 4),
+        ("access", -1),
+        ("access", True),
+        ("marks", 2),
+        ("marks", 16),
+    ]:
+        answer = client.call(name, {name: body}, id=4)
+        assert answer["headers"]["pyproc-error-type"] == "pyproc_worker.InvalidRequest", answer
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="type statements")
 def test_type_statements_and_their_recursion(call, functions):
     run(
@@ -347,15 +442,27 @@ def test_models_of_pydantic_alone_and_within_our_containers(call, functions):
         ("Dict[Tuple[int, int], str]", "keys that no JSON object has"),
         ("Odd", "has the choice"),
         ("List[Range]", "Range"),
+        ("Empty", "Empty"),
+        ("Annotated[str, Gt(1)]", "must be more than 1, which no value of its type is"),
+        ("Annotated[Few, Gt(1)]", "must be more than 1, which no value of its type is"),
+        ("Annotated[int, Len(1)]", "must be at least 1 long, which no value of its type is"),
+        ("Annotated[str, Timezone(None)]", "must be without a time zone, which no value"),
+        ("Annotated[datetime, Timezone('UTC')]", "Timezone"),
     ],
 )
 def test_what_no_json_value_can_be_is_refused_when_exposed(functions, hint, reason):
+    pytest.importorskip("annotated_types")
     with pytest.raises(TypeError, match=r"cannot expose 'f': .*" + reason):
         run(
             f"""
             import enum
-            from typing import Callable, Dict, List, Set, Tuple
+            from annotated_types import Gt, Len, Timezone
+            from datetime import datetime
+            from typing import Annotated, Callable, Dict, List, Set, Tuple
             class Range: pass
+            class Empty(enum.Enum): pass
+            class Few(enum.IntEnum):
+                ONE = 1
             class Odd(enum.Enum):
                 ONE = object()
             @expose

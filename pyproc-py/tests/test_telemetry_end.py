@@ -106,7 +106,7 @@ def test_a_worker_that_drains_still_takes_cancellations_but_no_requests(start):
     assert worker.exit_code() == 0
 
 
-def test_a_plain_function_is_told_of_its_cancellation_though_the_worker_is_to_end(start):
+def test_a_plain_function_is_notified_of_its_cancellation_though_the_worker_is_to_end(start):
     worker = start(script(WAITING))
     client = wanting(worker)
     client.send(request2(1, "wait_for_event"))

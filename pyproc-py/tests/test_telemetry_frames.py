@@ -282,7 +282,7 @@ def test_a_process_that_a_function_forks_sends_nothing(start):
     assert client.call("echo", 1)["body"] == 1
 
 
-def test_a_function_is_told_that_its_client_is_gone_though_it_noticed_first_itself(start):
+def test_a_function_is_notified_that_its_client_is_gone_though_it_noticed_first_itself(start):
     noticing = """
         @expose
         def report_until_told(req, cancel_event):

@@ -304,7 +304,7 @@ def test_a_result_beyond_the_maximum_is_an_encode_error(start, kind):
 # Times
 
 
-def test_times_are_told_to_those_who_ask(client):
+def test_times_are_sent_to_those_who_ask(client):
     before = time.time_ns()
     answer = ask(client, "echo", b"1", times=True)
     start, duration = answer.pop("times")
@@ -368,7 +368,7 @@ def test_a_draining_worker_says_so(start):
     assert worker.exit_code() == 0
 
 
-def test_a_client_that_comes_as_the_worker_begins_to_drain_is_told_so_after_its_hello(start):
+def test_a_client_that_comes_as_the_worker_begins_to_drain_is_notified_after_its_hello(start):
     worker = start()
     pid = worker.process.pid
     os.kill(pid, signal.SIGSTOP)

@@ -10,7 +10,7 @@
         run_worker()
 
 The pool sets ``PYPROC_SOCKET_PATH`` and starts the script. How the body of a request reaches
-a function's parameters is told at :func:`expose`, what a function may return in the README
+a function's parameters is documented at :func:`expose`, what a function may return in the README
 under "Results".
 """
 

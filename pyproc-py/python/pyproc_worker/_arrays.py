@@ -52,18 +52,21 @@ def convert(value: Any, room: int) -> Any:
         return None
     if isinstance(value, pandas.DataFrame):
         raise NotCarried('a DataFrame is not JSON: return `.to_dict("records")` of it')
+    if isinstance(value, pandas.Period):
+        raise NotCarried("a Period is not JSON: return `str(...)` of it, or its `.start_time`")
+    if isinstance(value, pandas.Interval):
+        raise NotCarried("an Interval is not JSON: return its `.left` and `.right`")
     if isinstance(value, pandas.Timedelta):
         return value.to_timedelta64()
     if isinstance(value, pandas.Timestamp):
-        text = str(value.tz_localize(None).to_datetime64())
-        return _with_groups(text) + offset_of(value)
+        return _moment(numpy, value.tz_localize(None).to_datetime64()) + offset_of(value)
     check(value.size, room)
     return list(value)
 
 
 def _types(pandas: Any) -> tuple[type, ...]:
     array = pandas.api.extensions.ExtensionArray
-    scalars = (pandas.Timestamp, pandas.Timedelta)
+    scalars = (pandas.Timestamp, pandas.Timedelta, pandas.Period, pandas.Interval)
     return (pandas.DataFrame, pandas.Series, pandas.Index, array, *scalars)
 
 
@@ -87,15 +90,21 @@ def _scalar(numpy: Any, value: Any) -> Any:
         return [value[name] for name in value.dtype.names]
     item = value.item()
     if type(item) is type(value):
-        raise NotCarried(f"an object of type {type(value).__name__} is not JSON")
+        name = type(value).__name__
+        helps = "its `.real` and `.imag`" if value.dtype.kind == "c" else "`float(...)` of it"
+        raise NotCarried(f"a {name} is not JSON: return {helps}")
     return item
 
 
 def _moment(numpy: Any, value: Any) -> str:
     unit, _ = numpy.datetime_data(value.dtype)
-    if unit in ("Y", "M", "W", "D"):
-        return str(value.astype("datetime64[D]"))
-    return _with_groups(str(value.astype("datetime64[s]") if unit in ("h", "m") else value))
+    is_date = unit in ("Y", "M", "W", "D")
+    if is_date or unit in ("h", "m"):
+        value = value.astype("datetime64[D]" if is_date else "datetime64[s]")
+    text = str(value)
+    if len(text.partition("-")[0]) != 4 or text.startswith("0000"):  # also of "-001-01-01"
+        raise NotCarried(f"the date {text} is not JSON: dates have the years 0001 to 9999")
+    return text if is_date else _with_groups(text)
 
 
 def _with_groups(text: str) -> str:

@@ -39,7 +39,8 @@ class ByName(NamedTuple):
             try:
                 return {alone: read_alone(body)}
             except Misfit as misfit:
-                raise misfit if is_object else misfit.below(f".{alone}") from None
+                here = misfit if is_object else misfit.below(f".{alone}")
+                raise here from misfit.__cause__
 
         def read_named(body: Any) -> Any:
             try:

@@ -22,9 +22,15 @@ from pyproc_worker._forms import (
     substituted,
 )
 from pyproc_worker._hints import Scope, annotations_of
-from pyproc_worker._misfit import invalid, mismatch
-from pyproc_worker._reading import Read, fields_reader, own_type, reader_when_needed
-from pyproc_worker._unions import choice
+from pyproc_worker._misfit import mismatch
+from pyproc_worker._reading import (
+    Read,
+    construct,
+    fields_reader,
+    own_type,
+    reader_when_needed,
+)
+from pyproc_worker._unions import choice, flags
 
 _OBJECT = ("object",)
 
@@ -34,8 +40,8 @@ def of_class(forms: Forms, hint: Any, scope: Scope, place: str) -> Optional[Form
     cls = typing.get_origin(hint) or hint
     if not isinstance(cls, type):
         return None
-    if issubclass(cls, enum.Enum):
-        return choice(cls, place)
+    if issubclass(cls, enum.Enum) and cls.__members__:
+        return flags(cls) if issubclass(cls, enum.Flag) else choice(cls, place)
     if _pydantic.is_its(cls):
         return _pydantic.form(forms, hint, place)
     if _is_typed_dict(cls):
@@ -43,7 +49,8 @@ def of_class(forms: Forms, hint: Any, scope: Scope, place: str) -> Optional[Form
     if hasattr(cls, "__struct_fields__"):
         return _struct(forms, hint, place)
     if dataclasses.is_dataclass(cls) or hasattr(cls, "__attrs_attrs__"):
-        return forms.named(hint, cls.__name__, _OBJECT, lambda _: _built(forms, hint, scope, place))
+        define = _written if forms.of_results else _built
+        return forms.named(hint, cls.__name__, _OBJECT, lambda _: define(forms, hint, scope, place))
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         kinds = ("array",)
         return forms.named(hint, cls.__name__, kinds, lambda _: _named_tuple(forms, hint, scope))
@@ -79,12 +86,21 @@ def _built(forms: Forms, hint: Any, scope: Scope, place: str) -> tuple[Schema, R
         found = read_fields(value)
         if parameter_of:
             found = {parameter_of.get(name, name): item for name, item in found.items()}
-        try:
-            return cls(**found)
-        except ValueError as error:  # a check of the class's own
-            raise invalid(error) from error
+        return construct(cls, **found)
 
     return object_schema(fields, required, others), read, cls.__hash__ is not None
+
+
+def _written(forms: Forms, hint: Any, scope: Scope, place: str) -> tuple[Schema, Read, bool]:
+    """A result, which has all fields, and none else."""
+    cls = typing.get_origin(hint) or hint
+    hints = class_hints(hint, scope)
+    fields = {}
+    for field in getattr(cls, "__attrs_attrs__", None) or dataclasses.fields(cls):
+        value, own_scope, _ = hints.get(field.name, (Any, scope, Any))
+        fields[field.name] = forms.of(value, own_scope, f"{cls.__name__}.{field.name}")
+    read = reader_when_needed(Any)  # which nobody does
+    return object_schema(fields, list(fields), None), read, cls.__hash__ is not None
 
 
 def _constructor_hints(hint: Any, scope: Scope) -> dict[str, tuple[Any, Scope]]:
@@ -220,7 +236,7 @@ def _named_tuple(forms: Forms, hint: Any, scope: Scope) -> tuple[Schema, Read, b
         size = min(max(len(value), least), len(items))
         if size not in readers:
             readers[size] = reader_when_needed(tuple_form(items[:size], size).type)
-        return cls(*readers[size](value))
+        return construct(cls, *readers[size](value))
 
     form = tuple_form(items, least)
     return form.schema, read, form.is_hashable
@@ -238,7 +254,7 @@ def _struct(forms: Forms, hint: Any, place: str) -> Form:
         raise Unsupported(f"{place} wants {cls.__name__}: {error}") from None
     forms.definitions.update(found)
     kind = "array" if cls.__struct_config__.array_like else "object"
-    return Form(hint, schema, kind, is_hashable=cls.__struct_config__.frozen)
+    return Form(hint, schema, kind, is_hashable=cls.__struct_config__.frozen, as_written=())
 
 
 def _subclass(forms: Forms, cls: Any, base: Any, scope: Scope, place: str) -> Form:
@@ -246,9 +262,6 @@ def _subclass(forms: Forms, cls: Any, base: Any, scope: Scope, place: str) -> Fo
     read_base = reader_when_needed(base)
 
     def read(value: Any) -> Any:
-        try:
-            return cls(read_base(value))
-        except ValueError as error:
-            raise error if hasattr(error, "refusal") else invalid(error) from error
+        return construct(cls, read_base(value))
 
     return Form(own_type(cls.__name__, read), form.schema, *form.kinds, is_lossy=form.is_lossy)

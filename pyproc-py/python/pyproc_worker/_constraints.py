@@ -1,13 +1,18 @@
 """Forms of `Annotated` hints: constraints of msgspec, annotated_types and pydantic."""
 
+import decimal
 import re
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Optional
 
 from pyproc_worker import _pydantic
 from pyproc_worker._forms import Form, Forms, Schema, Unsupported
 from pyproc_worker._hints import Scope
 from pyproc_worker._misfit import Misfit, invalid
-from pyproc_worker._reading import own_type, reader_when_needed
+from pyproc_worker._reading import Read, own_type, reader_when_needed
+from pyproc_worker._texts import AWARE, NAIVE
+from pyproc_worker._unions import fits
+
+_NUMBERS = ("integer", "number")
 
 
 class Constraint(NamedTuple):
@@ -15,8 +20,12 @@ class Constraint(NamedTuple):
 
     text: str
     holds: Callable[[Any], bool]
+    kinds: Optional[frozenset[str]] = None
+    """It holds for no value that is as one of another kind is written; None if that is open."""
     keywords: dict[str, tuple[str, Any]] = {}  # noqa: RUF012
-    """Of JSON Schema, by the kind of values that they are for."""
+    """Of JSON Schema, for values that are as they are written, by their kind."""
+    of_text: Schema = {}  # noqa: RUF012
+    """What it says of the text that a value is made of."""
 
 
 def constrained(forms: Forms, hint: Any, scope: Scope, place: str) -> Form:
@@ -27,23 +36,62 @@ def constrained(forms: Forms, hint: Any, scope: Scope, place: str) -> Form:
     constraints = [c for mark in hint.__metadata__ for c in _constraints(mark, place)]
     if not constraints:
         return form
-    read_type = reader_when_needed(form.type)
+    read = _reader(reader_when_needed(form.type), constraints)
+    kinds = {kind for kind in form.kinds if all(_may_hold(c, form, kind) for c in constraints)}
+    if "enum" in form.schema:
+        schema: Schema = {"enum": [value for value in form.schema["enum"] if fits(read, value)]}
+    else:
+        schema = _with(form.schema, _stated(form, kinds, constraints))
+    if not kinds or schema == {"enum": []}:
+        wanted = " and ".join(constraint.text for constraint in constraints)
+        raise Unsupported(f"{place} must be {wanted}, which no value of its type is")
+    return Form(
+        own_type("Annotated", read),
+        schema,
+        *kinds,
+        is_hashable=form.is_hashable,
+        is_lossy=form.is_lossy,
+        as_written=form.as_written & kinds,
+    )
 
+
+def _reader(read_type: Read, constraints: list[Constraint]) -> Read:
     def read(value: Any) -> Any:
         found = read_type(value)
         for constraint in constraints:
             try:
                 holds = constraint.holds(found)
-            except Exception as error:  # such as of a decimal NaN, which has no order
+            except Exception as error:  # such as of a text, which has no order among numbers
                 raise invalid(error) from error
             if not holds:
                 raise Misfit(f" must be {constraint.text}, not {_short(value)}")
         return found
 
-    keywords = [k for constraint in constraints for k in _keywords(form, constraint)]
-    schema = _with(form.schema, keywords)
-    kind = own_type("Annotated", read)
-    return Form(kind, schema, *form.kinds, is_hashable=form.is_hashable, is_lossy=form.is_lossy)
+    return read
+
+
+def _may_hold(constraint: Constraint, form: Form, kind: str) -> bool:
+    return constraint.kinds is None or kind in constraint.kinds or kind not in form.as_written
+
+
+def _stated(form: Form, kinds: set[str], constraints: list[Constraint]) -> list[Schema]:
+    """What constraints say in JSON Schema, whose keywords pass values of other kinds.
+
+    What it has no word for stands in a comment.
+    """
+    stated: list[Schema] = []
+    if kinds != form.kinds:
+        types = sorted(kinds - {"integer"} if "number" in kinds else kinds)
+        stated.append({"type": types[0] if len(types) == 1 else types})
+    for constraint in constraints:
+        known = [kind for kind in kinds & form.as_written if kind in constraint.keywords]
+        keywords = dict(constraint.keywords[kind] for kind in known)
+        stated += [{keyword: value} for keyword, value in keywords.items()]
+        if constraint.of_text:
+            stated.append(constraint.of_text)
+        elif len(known) < len(kinds):
+            stated.append({"$comment": f"must be {constraint.text}"})
+    return stated
 
 
 def _with(schema: Schema, keywords: list[Schema]) -> Schema:
@@ -55,16 +103,6 @@ def _with(schema: Schema, keywords: list[Schema]) -> Schema:
         return {"allOf": [schema, *keywords]}
     return {**schema, **{name: value for keyword in keywords for name, value in keyword.items()}}
 
-
-def _keywords(form: Form, constraint: Constraint) -> list[Schema]:
-    """Those for all kinds of values that the form admits, as JSON Schema's keywords pass others."""
-    kinds = form.kinds if form.type not in _NOT_AS_WRITTEN else ()
-    found = dict(pair for kind, pair in constraint.keywords.items() if kind in kinds)
-    return [{keyword: value} for keyword, value in found.items()]
-
-
-_NOT_AS_WRITTEN = (bytes,)
-"""What is longer in JSON than by itself."""
 
 _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool], str]] = {
     "gt": ("more than", lambda value, bound: value > bound, "exclusiveMinimum"),
@@ -97,7 +135,10 @@ def _of_annotated_types(mark: Any, place: str) -> list[Constraint]:
         function = mark.func
         wants = name == "Predicate"
         text = getattr(function, "__name__", repr(function))
-        return [Constraint(f"what {text} admits", lambda value: bool(function(value)) is wants)]
+        text = f"what {text} {'admits' if wants else 'refuses'}"
+        return [Constraint(text, lambda value: bool(function(value)) is wants)]
+    if name == "Timezone" and mark.tz in (None, ...):
+        return [_zone(mark.tz is ...)]
     found = _of_attributes(mark)
     if not found and name != "DocInfo":
         raise Unsupported(f"{place} wants {mark!r}, which is not checked here")
@@ -106,35 +147,57 @@ def _of_annotated_types(mark: Any, place: str) -> list[Constraint]:
 
 def _of_attributes(mark: Any) -> list[Constraint]:
     found = []
-    for name, (text, holds, keyword) in _BOUNDS.items():
+    for name in _BOUNDS:
         bound = getattr(mark, name, None)
         if bound is not None:
-            is_number = isinstance(bound, (int, float))
-            keywords = dict.fromkeys(("integer", "number"), (keyword, bound)) if is_number else {}
-            found.append(Constraint(f"{text} {bound}", _bounded(holds, bound), keywords))
+            found.append(_bound(name, bound))
     for name, (text, holds, prefix) in _LENGTHS.items():
         bound = getattr(mark, name, None)
         if bound is not None:
             keywords = {kind: (prefix + end, bound) for kind, end in _COUNTED.items()}
-            found.append(Constraint(f"{text} {bound} long", _bounded(holds, bound), keywords))
+            checks = _compared(holds, bound)
+            found.append(Constraint(f"{text} {bound} long", checks, frozenset(keywords), keywords))
     pattern = getattr(mark, "pattern", None)
     if isinstance(pattern, str):
         found.append(_pattern(pattern))
     zone = getattr(mark, "tz", None)
     if isinstance(zone, bool):
-        text = "with a time zone" if zone else "without a time zone"
-        found.append(Constraint(text, lambda value: (value.tzinfo is not None) is zone))
+        found.append(_zone(zone))
     return found
 
 
-def _bounded(holds: Callable[[Any, Any], bool], bound: Any) -> Callable[[Any], bool]:
-    return lambda value: holds(value, bound)
+def _bound(name: str, bound: Any) -> Constraint:
+    text, holds, keyword = _BOUNDS[name]
+    kinds, keywords = None, {}
+    if isinstance(bound, (int, float, decimal.Decimal)):
+        number = bound
+        if isinstance(bound, decimal.Decimal):
+            number = int(bound) if bound == bound.to_integral_value() else float(bound)
+        kinds, keywords = frozenset(_NUMBERS), dict.fromkeys(_NUMBERS, (keyword, number))
+    elif isinstance(bound, str):
+        kinds = frozenset(["string"])
+    return Constraint(f"{text} {bound}", _compared(holds, bound), kinds, keywords)
+
+
+def _compared(holds: Callable[[Any, Any], bool], bound: Any) -> Callable[[Any], bool]:
+    # Python's booleans are numbers, JSON's are not.
+    return lambda value: type(value) is not bool and holds(value, bound)
 
 
 def _pattern(pattern: str) -> Constraint:
     search = re.compile(pattern).search
     keywords = {"string": ("pattern", pattern)}
-    return Constraint(f"a match of {pattern!r}", lambda value: bool(search(value)), keywords)
+    text = f"a match of {pattern!r}"
+    return Constraint(text, lambda value: bool(search(value)), frozenset(keywords), keywords)
+
+
+def _zone(is_wanted: bool) -> Constraint:
+    return Constraint(
+        "with a time zone" if is_wanted else "without a time zone",
+        lambda value: (value.tzinfo is not None) is is_wanted,
+        frozenset(),
+        of_text={"pattern": AWARE if is_wanted else NAIVE},
+    )
 
 
 def _short(value: Any) -> str:

@@ -20,7 +20,7 @@ def container(forms: Forms, hint: Any, scope: Scope, place: str) -> Optional[For
         return _tuple(hint, arguments)
     if origin in _ARRAYS:
         return _array(origin, arguments, place)
-    return _mapping(origin, arguments, place) if origin in _MAPPINGS else None
+    return _mapping(forms, origin, arguments, place) if origin in _MAPPINGS else None
 
 
 def _arguments(hint: Any) -> tuple[Any, ...]:
@@ -62,8 +62,16 @@ def _array(origin: Any, arguments: list[Form], place: str) -> Form:
     kind = base[item.type]
     if make is not None:
         kind = own_type(origin.__name__, _then(make, kind))
-    is_hashable = origin is frozenset
-    return Form(kind, schema, "array", is_hashable=is_hashable, is_lossy=item.is_lossy)
+    return Form(
+        kind,
+        schema,
+        "array",
+        is_hashable=origin is frozenset,
+        is_lossy=item.is_lossy,
+        as_written=("array",)
+        if _ARRAYS[origin][0] is list
+        else (),  # a set leaves out what is twice
+    )
 
 
 def _set_maker(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -128,7 +136,7 @@ _MADE = {tuple, *_ARRAYS, *_MAPPINGS}
 _DEFAULTS = (bool, int, float, str, list, dict, set)
 
 
-def _mapping(origin: Any, arguments: list[Form], place: str) -> Form:
+def _mapping(forms: Forms, origin: Any, arguments: list[Form], place: str) -> Form:
     if origin is collections.Counter:
         arguments = [*(arguments or [anything()]), Form(int, {"type": "integer"}, "integer")]
     key, value = arguments or [anything(), anything()]
@@ -137,7 +145,7 @@ def _mapping(origin: Any, arguments: list[Form], place: str) -> Form:
         base = typing.get_origin(value.type) or value.type
         factory = base if base in _DEFAULTS else None
         make = lambda items: collections.defaultdict(factory, items)  # noqa: E731
-    kind, names = _dict(key, value, place)
+    kind, names = _dict(forms, key, value, place)
     if make is not None:
         kind = own_type(origin.__name__, _then(make, kind))
     schema: Schema = {"type": "object"}
@@ -148,7 +156,7 @@ def _mapping(origin: Any, arguments: list[Form], place: str) -> Form:
     return Form(kind, schema, "object", is_hashable=False, is_lossy=value.is_lossy)
 
 
-def _dict(key: Form, value: Form, place: str) -> tuple[Any, Schema]:
+def _dict(forms: Forms, key: Form, value: Form, place: str) -> tuple[Any, Schema]:
     """The type of a dict, and the schema of its keys."""
     if key.type is Any and value.type is Any:
         return dict, {}
@@ -158,18 +166,19 @@ def _dict(key: Form, value: Form, place: str) -> tuple[Any, Schema]:
         return dict[key.type, value.type], {}  # type: ignore[name-defined]
     if not key.is_hashable or key.kinds <= {"array", "object"}:
         raise Unsupported(f"{place} wants keys that no JSON object has")
-    read_key = reader_when_needed(key.type)
+    names = _key_schema(key.schema, forms.definitions)
+    read_key = _key_reader(reader_when_needed(key.type), names.get("enum"))
     read_values = reader_when_needed(dict[Any, value.type])  # type: ignore[name-defined]
 
     def read(items: Any) -> Any:
         values = read_values(items)
-        keys = {name: _key(read_key, name) for name in values}
+        keys = {name: read_key(name) for name in values}
         found = {keys[name]: item for name, item in values.items()}
         if len(found) < len(values):
             raise invalid("two of its keys are the same")
         return found
 
-    return own_type("dict", read), _key_schema(key)
+    return own_type("dict", read), names
 
 
 _INTEGER = r"^(0|-?[1-9][0-9]*)$"
@@ -177,41 +186,62 @@ _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
 _WORDS = {"null": None, "true": True, "false": False}
 
 
-def _key(read: Read, name: Any) -> Any:
-    """A key: of the text itself, or of the value that the text spells."""
-    candidates = [name]
-    if type(name) is str:
-        if name in _WORDS:
-            candidates.append(_WORDS[name])
-        elif re.fullmatch(_INTEGER, name):
-            candidates.append(int(name))
-        elif re.fullmatch(_NUMBER, name):
-            candidates.append(float(name))
-    misfit = None
-    for candidate in candidates:
-        try:
-            return read(candidate)
-        except Misfit as error:
-            misfit = misfit or error
-    assert misfit is not None
-    raise Misfit(f" has the key {name!r}, which{misfit.after}")
+def _key_reader(read: Read, choices: Optional[list[str]]) -> Read:
+    """Reads a key: the text itself, or the value that the text spells."""
+
+    def read_key(name: Any) -> Any:
+        candidates = [name]
+        if type(name) is str and (choices is None or name in choices):
+            candidates += _meant(name)
+        misfit = None
+        for candidate in candidates:
+            try:
+                return read(candidate)
+            except Misfit as error:
+                misfit = misfit or error
+        assert misfit is not None
+        raise Misfit(f" has the key {name!r}, which{misfit.after}")
+
+    return read_key
 
 
-def _key_schema(key: Form) -> Schema:
-    if "enum" in key.schema:
-        return {"enum": [_spelled(value) for value in key.schema["enum"]]}
-    if key.kinds == {"string"}:
-        return key.schema
-    if "string" in key.kinds:
+def _meant(name: str) -> list[Any]:
+    """What a text spells that is no text itself."""
+    if name in _WORDS:
+        return [_WORDS[name]]
+    if re.fullmatch(_INTEGER, name):
+        return [int(name)]
+    return [float(name)] if re.fullmatch(_NUMBER, name) else []
+
+
+def _key_schema(schema: Schema, definitions: dict[str, Schema]) -> Schema:
+    """Of the texts that spell the values which `schema` admits; `{}` if these may be all texts."""
+    if "$ref" in schema:
+        return _key_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "allOf" in schema:  # what it adds is for numbers, mostly
+        return _key_schema(schema["allOf"][0], definitions)
+    if "enum" in schema:
+        return {"enum": [_spelled(value) for value in schema["enum"]]}
+    if "anyOf" in schema:
+        members = [_key_schema(member, definitions) for member in schema["anyOf"]]
+    elif schema.get("type") == "string":
+        return schema
+    else:
+        types = schema.get("type", "string")
+        members = [_SPELLINGS.get(kind, {}) for kind in ([types] if type(types) is str else types)]
+    if {} in members:
         return {}
-    spellings: dict[str, Schema] = {
-        "integer": {"pattern": _INTEGER},
-        "number": {"pattern": _NUMBER},
-        "boolean": {"enum": ["true", "false"]},
-        "null": {"enum": ["null"]},
-    }
-    schemas = [schema for kind, schema in spellings.items() if kind in key.kinds]
-    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    return members[0] if len(members) == 1 else {"anyOf": members}
+
+
+_SPELLINGS: dict[str, Schema] = {
+    "integer": {"pattern": _INTEGER},
+    "number": {"pattern": _NUMBER},
+    "boolean": {"enum": ["true", "false"]},
+    "null": {"enum": ["null"]},
+    "array": {"not": {}},
+    "object": {"not": {}},
+}
 
 
 def _spelled(value: Any) -> str:

@@ -4,9 +4,11 @@
 a result of type                     arrives as
 ===================================  ==============================================
 subclass of str, int, float, list,   its plain value
-dict or tuple
+dict or tuple; UserString
 tuple, set, frozenset, deque,        array (of a set in no particular order)
-range, namedtuple
+range, namedtuple, array.array,
+UserList
+Mapping, UserDict                    object
 dataclass, attrs class               object of its fields
 pydantic model                       what its ``model_dump(by_alias=True)`` gives
 msgspec.Struct                       what msgspec writes: object or array, with its tag
@@ -14,7 +16,8 @@ Enum                                 its value
 datetime, time                       ISO 8601 string, UTC as ``Z``: ``2026-01-02T03:04:05Z``
 date                                 ``2026-01-02``
 timedelta                            ISO 8601 duration of days and seconds: ``P1DT2.5S``
-Decimal, UUID, pathlib.Path          string
+Decimal, UUID, pathlib.Path,         string
+IP address, URL of pydantic
 bytes, bytearray, memoryview         base64 string
 NumPy and pandas                     see `_arrays`
 ===================================  ==============================================
@@ -49,6 +52,17 @@ _AS_BASE: dict[type, Callable[[Any], Any]] = {
     frozenset: list,
 }
 _LEAVES = (str, int, float, bool)
+
+_SPELLED = {
+    "decimal": ("Decimal",),
+    "uuid": ("UUID",),
+    "pathlib": ("PurePath",),
+    "collections": ("UserString",),
+    "ipaddress": ("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network"),
+    "pydantic.networks": ("_BaseUrl", "_BaseMultiHostUrl"),
+    "pydantic_core": ("Url", "MultiHostUrl"),
+}
+"""The types whose values arrive as the text that `str` makes of them, by their module."""
 
 
 class NotCarried(Exception):
@@ -91,20 +105,31 @@ def convert(value: Any, room: int = sys.maxsize) -> Any:
         return value.isoformat()
     if _is(value, "datetime", "timedelta"):
         return duration(value.days * _DAY * 10**6 + value.seconds * 10**6 + value.microseconds, 6)
-    if _is(value, "decimal", "Decimal") or _is(value, "uuid", "UUID"):
-        return str(value)
-    if _is(value, "pathlib", "PurePath"):
+    if _is(value, "decimal", "Decimal") and not value.is_finite():
+        raise NotCarried(f"{value!r} is not a finite number")
+    if any(_is(value, module, *names) for module, names in _SPELLED.items()):
         return str(value)
     if kind is range:
         if value[room:]:  # `len` fails for long ones
             raise TooMuch
         return list(value)
-    if _is(value, "collections", "deque"):
+    if _is(value, "collections", "deque", "UserList") or _is(value, "array", "array"):
+        check(len(value), room)
         return list(value)
     for base, as_base in _AS_BASE.items():
         if isinstance(value, base) and kind not in _LEAVES:
             return as_base(value)
+    if _is(value, "collections.abc", "Mapping"):
+        return _mapping(value, room)
     raise NotCarried(_reason(value))
+
+
+def _mapping(value: Any, room: int) -> dict[Any, Any]:
+    check(len(value), room)
+    made = dict(value.items())
+    if len(made) < len(value):  # as a MultiDict may
+        raise NotCarried(f"an object of type {type(value).__name__} has a key more than once")
+    return made
 
 
 def binary(value: bytes | bytearray | memoryview, room: int) -> bytes:
@@ -147,7 +172,8 @@ def offset_of(moment: Any) -> str:
 def _is(value: Any, module: str, *names: str) -> bool:
     """Whether a value is of a module's types. Nothing is, of a module that is not loaded."""
     loaded = sys.modules.get(module)
-    return isinstance(value, tuple(getattr(loaded, name) for name in names)) if loaded else False
+    # A script's own module may have such a name, or a library's version other names.
+    return loaded is not None and isinstance(value, tuple(getattr(loaded, n, ()) for n in names))
 
 
 def _fields(value: Any, names: Iterable[str]) -> dict[str, Any]:
@@ -183,11 +209,33 @@ def _is_default(value: Any, info: Any) -> bool:
 
 
 def _model(value: Any) -> Any:
-    """A pydantic model by its own rules; `model_construct` may have left fields out."""
-    missing = [name for name in type(value).model_fields if name not in vars(value)]
-    if missing:
-        raise NotCarried(f"the field {missing[0]!r} of {type(value).__name__} is not set")
+    """A pydantic model by its own rules, which leave out what `model_construct` left unset."""
+    unset = _unset(value)
+    if unset:
+        raise NotCarried(f"the field {unset[1:]!r} of {type(value).__name__} is not set")
     return value.model_dump(by_alias=True)
+
+
+def _unset(value: Any) -> str:
+    """The path to a field that is not set in a model or one within it; empty if there is none."""
+    items: Iterable[tuple[Any, Any]]
+    if isinstance(value, dict):
+        items, path = value.items(), ".{}"
+    elif isinstance(value, (list, tuple)):
+        items, path = enumerate(value), "[{}]"
+    elif _is(value, "pydantic", "BaseModel"):
+        items, path = vars(value).items(), ".{}"
+        for name in type(value).model_fields:
+            if name not in vars(value):
+                return f".{name}"
+    else:
+        return ""
+    for key, item in items:
+        if type(item) not in _LEAVES:
+            below = _unset(item)
+            if below:
+                return path.format(key) + below
+    return ""
 
 
 def _moment(value: Any) -> str:
@@ -203,4 +251,8 @@ def _reason(value: Any) -> str:
         return f"an object of type {kind.__name__} is not JSON: return a list of its items"
     if hasattr(kind, "__next__") or isinstance(value, (type({}.keys()), type({}.values()))):
         return f"an object of type {kind.__name__} is not JSON: return `list(...)` of it"
+    if kind is complex:
+        return "a complex is not JSON: return its `.real` and `.imag`"
+    if hasattr(kind, "get_secret_value"):
+        return f"a {kind.__name__} is kept secret: to send it, return its `.get_secret_value()`"
     return f"an object of type {kind.__name__} is not JSON"

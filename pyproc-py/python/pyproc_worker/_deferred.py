@@ -8,6 +8,9 @@ on the event loop, and all later ones begin there.
 from __future__ import annotations
 
 import functools
+from contextvars import copy_context
+
+from pyproc_worker._call import CURRENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +26,14 @@ class Deferred(Exception):
     def __init__(self, awaitable: Awaitable[Any]) -> None:
         super().__init__("a result that is to be awaited")
         self.awaitable = awaitable
+        self._context = copy_context()
 
-    def start(self, body: Any) -> Awaitable[Any]:
-        """Begins the rest of the call, whose body has been used already."""
-        return self.awaitable
+    async def start(self, body: Any) -> Any:
+        """The rest of the call, whose body has been used already: it sees what the wrapper set."""
+        for variable, value in self._context.items():
+            if variable is not CURRENT:  # which the event loop has set
+                variable.set(value)
+        return await self.awaitable
 
 
 def wraps(function: Any, is_coroutine_function: Callable[[Any], bool]) -> bool:

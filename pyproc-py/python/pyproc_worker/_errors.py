@@ -1,4 +1,4 @@
-"""The errors that a worker reports, and how any exception is told to a client."""
+"""The errors that a worker reports, and how it reports any exception."""
 
 from __future__ import annotations
 

@@ -14,11 +14,22 @@ import sys
 import types
 import typing
 import uuid
+from collections.abc import Iterable
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from pyproc_worker._hints import Scope
 from pyproc_worker._misfit import invalid, mismatch
 from pyproc_worker._reading import PLAIN, Own, Read, own_type, reader, reader_when_needed
+from pyproc_worker._texts import (
+    BASE64,
+    DATE,
+    DATETIME,
+    DECIMAL,
+    DURATION,
+    TIME,
+    UUID,
+    is_decimal,
+)
 
 Schema = dict[str, Any]
 
@@ -37,6 +48,7 @@ class Form:
         *kinds: str,
         is_hashable: bool = True,
         is_lossy: bool = False,
+        as_written: Optional[Iterable[str]] = None,
     ) -> None:
         self.type = kind
         """For msgspec."""
@@ -46,6 +58,8 @@ class Form:
         self.is_hashable = is_hashable
         self.is_lossy = is_lossy
         """It makes something else of what others take as it is, and is tried after them."""
+        self.as_written = self.kinds if as_written is None else frozenset(as_written)
+        """The kinds whose values keep their length and order: a date has not those of its text."""
 
     @property
     def needs_msgspec(self) -> bool:
@@ -79,7 +93,9 @@ def anything() -> Form:
 class Forms:
     """The forms of the hints of one function. The schemas of classes are among `definitions`."""
 
-    def __init__(self) -> None:
+    def __init__(self, of_results: bool = False) -> None:
+        self.of_results = of_results
+        """They are of what the function returns: their schemas describe what is written."""
         self.definitions: dict[str, Schema] = {}
         self.unresolved: list[str] = []
         """The hints that could not be evaluated, and where they stand."""
@@ -118,7 +134,8 @@ class Forms:
                 name += "_"
             read: Optional[Read] = None
             kind = own_type(name, lambda value: read(value))  # type: ignore[misc]
-            form = self._named[key] = Form(kind, {"$ref": f"#/$defs/{name}"}, *kinds)
+            reference = {"$ref": f"#/$defs/{name}"}
+            form = self._named[key] = Form(kind, reference, *kinds, as_written=())
             self.definitions[name] = {}  # the name is taken
             self.definitions[name], read, form.is_hashable = define(form)
         return form
@@ -178,7 +195,7 @@ Define = Callable[[Form], tuple[Schema, Read, bool]]
 
 
 def _aliased(form: Form, of: Form) -> tuple[Schema, Read, bool]:
-    form.kinds, form.is_lossy = of.kinds, of.is_lossy
+    form.kinds, form.is_lossy, form.as_written = of.kinds, of.is_lossy, of.as_written
     return of.schema, reader_when_needed(of.type), of.is_hashable
 
 
@@ -228,30 +245,44 @@ def _spelled(hint: Any) -> str:
 def _text(kind: Any, **more: Any) -> Callable[[], Form]:
     # Of `bytes | str`, a text is a str.
     is_lossy = "contentEncoding" in more
-    return lambda: Form(kind, {"type": "string", **more}, "string", is_lossy=is_lossy)
+    as_written = () if more else ("string",)
+    schema = {"type": "string", **more}
+    return lambda: Form(kind, schema, "string", is_lossy=is_lossy, as_written=as_written)
 
 
-def _own_text(kind: Any, convert: Callable[[str], Any], **more: Any) -> Callable[[], Form]:
+def _path(kind: Any) -> Callable[[], Form]:
     def read(value: Any) -> Any:
         if type(value) is not str:
             raise mismatch("a string", value)
-        try:
-            return convert(value)
-        except ValueError as error:
-            raise invalid(error) from None
+        return kind(value)
 
-    return _text(own_type(kind.__name__, read), **more)
+    return lambda: Form(own_type(kind.__name__, read), {"type": "string"}, "string", as_written=())
 
 
 def _decimal() -> Form:
-    schema = {"anyOf": [{"type": "string", "format": "decimal"}, {"type": "number"}]}
-    kind = own_type("Decimal", reader_when_needed(decimal.Decimal))
-    return Form(kind, schema, "string", "integer", "number")
+    schema = {
+        "anyOf": [{"type": "string", "format": "decimal", "pattern": DECIMAL}, {"type": "number"}]
+    }
+    from_finite = reader_when_needed(decimal.Decimal)
+
+    def read(value: Any) -> Any:
+        if type(value) is str and not is_decimal(value):
+            raise invalid("it is no finite decimal number")
+        found = from_finite(value)
+        if not found.is_finite():  # of a float in MessagePack
+            raise invalid("it is no finite decimal number")
+        return found
+
+    numbers = ("integer", "number")
+    return Form(own_type("Decimal", read), schema, "string", *numbers, as_written=numbers)
+
+
+_BASE64 = {"contentEncoding": "base64", "pattern": BASE64}
 
 
 def _own_bytes(kind: Any) -> Callable[[], Form]:
     from_text = reader_when_needed(bytes)
-    return _text(own_type(kind.__name__, lambda v: kind(from_text(v))), contentEncoding="base64")
+    return _text(own_type(kind.__name__, lambda value: kind(from_text(value))), **_BASE64)
 
 
 _LEAVES: dict[Any, Callable[[], Form]] = {
@@ -263,18 +294,18 @@ _LEAVES: dict[Any, Callable[[], Form]] = {
     float: lambda: Form(float, {"type": "number"}, "integer", "number", is_lossy=True),
     str: _text(str),
     getattr(typing, "LiteralString", str): _text(str),
-    bytes: _text(bytes, contentEncoding="base64"),
+    bytes: _text(bytes, **_BASE64),
     bytearray: _own_bytes(bytearray),
     memoryview: _own_bytes(memoryview),
-    datetime.datetime: _text(datetime.datetime, format="date-time"),
-    datetime.date: _text(datetime.date, format="date"),
-    datetime.time: _text(datetime.time, format="time"),
-    datetime.timedelta: _text(datetime.timedelta, format="duration"),
-    uuid.UUID: _text(uuid.UUID, format="uuid"),
+    datetime.datetime: _text(datetime.datetime, format="date-time", pattern=DATETIME),
+    datetime.date: _text(datetime.date, format="date", pattern=DATE),
+    datetime.time: _text(datetime.time, format="time", pattern=TIME),
+    datetime.timedelta: _text(datetime.timedelta, format="duration", pattern=DURATION),
+    uuid.UUID: _text(uuid.UUID, format="uuid", pattern=UUID),
     decimal.Decimal: _decimal,
-    os.PathLike: _own_text(pathlib.Path, pathlib.Path),
-    pathlib.Path: _own_text(pathlib.Path, pathlib.Path),
-    pathlib.PurePath: _own_text(pathlib.PurePath, pathlib.PurePath),
-    pathlib.PurePosixPath: _own_text(pathlib.PurePosixPath, pathlib.PurePosixPath),
-    pathlib.PosixPath: _own_text(pathlib.Path, pathlib.Path),
+    os.PathLike: _path(pathlib.Path),
+    pathlib.Path: _path(pathlib.Path),
+    pathlib.PurePath: _path(pathlib.PurePath),
+    pathlib.PurePosixPath: _path(pathlib.PurePosixPath),
+    pathlib.PosixPath: _path(pathlib.Path),
 }

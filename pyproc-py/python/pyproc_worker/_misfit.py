@@ -36,12 +36,16 @@ class Misfit(ValueError):
 
     def below(self, path: str) -> Misfit:
         """The same of a value that holds the one it was of."""
-        return Misfit(self.after, path + self.path, self.before, self.wanted)
+        lower = Misfit(self.after, path + self.path, self.before, self.wanted)
+        lower.__cause__ = self.__cause__
+        return lower
 
     def refusal(self) -> InvalidRequest:
-        """The answer to the request."""
+        """The answer to the request. What a check of the user's own raised remains its cause."""
         field = f"field '{self.path.removeprefix('.')}'" if self.path else "the body"
-        return InvalidRequest(f"{self.before}{field}{self.after}")
+        refusal = InvalidRequest(f"{self.before}{field}{self.after}")
+        refusal.__cause__ = self.__cause__
+        return refusal
 
 
 def mismatch(wanted: str, value: Any) -> Misfit:

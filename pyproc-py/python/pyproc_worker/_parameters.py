@@ -147,7 +147,7 @@ def _calling_with_whole(function: Call, form: Form) -> Call:
         try:
             argument = read(body)
         except Misfit as misfit:
-            raise misfit.refusal() from None
+            raise misfit.refusal() from misfit.__cause__
         return function(argument)
 
     return call
@@ -158,7 +158,7 @@ def _calling_by_name(function: Callable[..., Any], read: Read) -> Call:
         try:
             arguments = read(body)
         except Misfit as misfit:
-            raise misfit.refusal() from None
+            raise misfit.refusal() from misfit.__cause__
         return function(**arguments)
 
     return call

@@ -71,7 +71,7 @@ def encode(library: Library, form: type[Json], value: Any, maximum: int) -> byte
             raise TooMuch
         return written
     except (Refused, TooMuch, RecursionError) as error:
-        raise _told(error, maximum) from error.__cause__
+        raise _error_of(error, maximum) from error.__cause__
 
 
 def plain(value: Any) -> Any:
@@ -79,10 +79,10 @@ def plain(value: Any) -> Any:
     try:
         return Json(sys.maxsize, looks_closely=True).build(value)
     except (Refused, TooMuch, RecursionError) as error:
-        raise _told(error, sys.maxsize) from error.__cause__
+        raise _error_of(error, sys.maxsize) from error.__cause__
 
 
-def _told(error: Exception, maximum: int) -> EncodeError:
+def _error_of(error: Exception, maximum: int) -> EncodeError:
     if isinstance(error, Refused):
         return EncodeError(f"result{error.path}: {error.reason}")
     if isinstance(error, TooMuch):

@@ -33,7 +33,8 @@ def form(forms: Forms, hint: Any, place: str) -> Form:
     pydantic = sys.modules["pydantic"]
     try:
         adapter = pydantic.TypeAdapter(hint)
-        schema = adapter.json_schema(ref_template="#/$defs/{model}")
+        mode = "serialization" if forms.of_results else "validation"
+        schema = adapter.json_schema(ref_template="#/$defs/{model}", mode=mode)
     except Exception as error:  # of many kinds, for as many reasons
         raise Unsupported(f"{place}: pydantic refuses its hint: {error}") from None
     forms.definitions.update(schema.pop("$defs", {}))
@@ -49,7 +50,7 @@ def form(forms: Forms, hint: Any, place: str) -> Form:
         path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
         raise Misfit(f" is not valid: {first['msg']}", path)
 
-    return Form(own_type("pydantic", read), schema, *_kinds(forms, schema))
+    return Form(own_type("pydantic", read), schema, *_kinds(forms, schema), as_written=())
 
 
 def _text(value: Any) -> Any:

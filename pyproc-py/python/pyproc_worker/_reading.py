@@ -28,6 +28,17 @@ def own_type(name: str, read: Read) -> Own:
     return Own(name, (), {"read": staticmethod(read)})
 
 
+def construct(cls: Any, /, *arguments: Any, **fields: Any) -> Any:
+    """Calls a constructor, whose own checks may say that the values do not fit.
+
+    They raise what those of pydantic, attrs and msgspec do; anything else is an error of its own.
+    """
+    try:
+        return cls(*arguments, **fields)
+    except (ValueError, TypeError, AssertionError) as error:
+        raise invalid(str(error) or type(error).__name__) from error
+
+
 def _as_it_is(value: Any) -> Any:
     return value
 
@@ -123,7 +134,7 @@ def _plain_fields_reader(fields: dict[str, Any]) -> Read:
         try:
             return PLAIN[fields[name]](item)
         except Misfit as misfit:
-            raise misfit.below(f".{name}") from None
+            raise misfit.below(f".{name}") from misfit.__cause__
 
     return read
 
@@ -158,7 +169,7 @@ def _converter(struct: Any, is_held: bool = False) -> Read:
         except SystemError:  # of msgspec before 0.21
             raise Misfit(" is too large for a float") from None
         path = _with_keys(path, value, is_refused)
-        raise misfit.below(_joined(path[1:] if is_held else path)) from None
+        raise misfit.below(_joined(path[1:] if is_held else path)) from misfit.__cause__
 
     def is_refused(value: Any) -> bool:
         try:
@@ -185,7 +196,9 @@ def _taken_apart(error: Exception) -> tuple[Misfit, list[Any]]:
     keys = [int(index) if index else ... if dots else name for index, dots, name in found]
     if isinstance(cause, Misfit):
         return cause, keys
-    return _translated(before.partition(" - at `")[0] or text), keys
+    misfit = _translated(before.partition(" - at `")[0] or text)
+    misfit.__cause__ = cause
+    return misfit, keys
 
 
 def _with_keys(path: list[Any], value: Any, is_refused: Callable[[Any], bool]) -> list[Any]:

@@ -17,7 +17,7 @@ def returns_schema(function: Callable[..., Any], names: Mapping[str, Any] | None
     from pyproc_worker._hints import hints_of
 
     hints, scope = hints_of(function, names or {})
-    forms = Forms()
+    forms = Forms(of_results=True)
     try:
         form = forms.of(hints.get("return", Any), scope, "the result")
     except (TypeError, ImportError):  # it is no JSON value as it is

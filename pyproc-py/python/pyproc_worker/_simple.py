@@ -59,7 +59,7 @@ def of_objects(function: Call) -> Call:
 
 
 def simply_returned(function: object) -> dict[str, Any] | None:
-    """The schema of what a function returns, if that can be told here."""
+    """The schema of what a function returns, if that can be known here."""
     if type(function) is not FunctionType or "__wrapped__" in function.__dict__:
         return None
     hints = _hints_as_written(function)

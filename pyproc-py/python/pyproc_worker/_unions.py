@@ -1,13 +1,15 @@
 """Forms of unions, literals and enums."""
 
+import functools
 import json
+import operator
 import typing
 from typing import Any, Union
 
 from pyproc_worker._errors import EncodeError
-from pyproc_worker._forms import Form, Forms, Unsupported
+from pyproc_worker._forms import Form, Forms, Schema, Unsupported
 from pyproc_worker._hints import Scope
-from pyproc_worker._misfit import Misfit
+from pyproc_worker._misfit import Misfit, mismatch
 from pyproc_worker._plain import plain
 from pyproc_worker._reading import Read, own_type
 
@@ -31,6 +33,7 @@ def union(forms: Forms, members: tuple[Any, ...], scope: Scope, place: str) -> F
         *kinds,
         is_hashable=all(form.is_hashable for form in found),
         is_lossy=all(form.is_lossy for form in found),
+        as_written=kinds.difference(*(form.kinds - form.as_written for form in found)),
     )
 
 
@@ -86,6 +89,15 @@ def _refusal(read: Read, value: Any) -> Misfit:
     raise AssertionError("a form admits what is of none of its kinds")
 
 
+def fits(read: Read, value: Any) -> bool:
+    """Whether `read` takes a value."""
+    try:
+        read(value)
+    except Misfit:
+        return False
+    return True
+
+
 def _joined(misfits: list[Misfit]) -> Misfit:
     """The one that was found deepest within the value, or all of them."""
     deepest = max(misfits, key=lambda misfit: (not misfit.before, len(misfit.path)))
@@ -122,7 +134,34 @@ def choice(members: typing.Iterable[Any], place: str) -> Form:
     kinds = {_KINDS[type(value)] for value in values}
     if kinds & {"integer", "number"}:
         kinds |= {"integer", "number"}  # 1.0 is 1
-    return Form(own_type("Choice", read), {"enum": values}, *kinds)
+    return Form(own_type("Choice", read), {"enum": values}, *kinds, as_written=())
+
+
+def flags(cls: Any) -> Form:
+    """Any members of a `Flag` together, as the integer that they are as a result."""
+    mask = functools.reduce(operator.or_, (member.value for member in cls.__members__.values()), 0)
+
+    def read(value: Any) -> Any:
+        if type(value) is not int:
+            raise mismatch("an integer", value)
+        try:
+            if not value & ~mask:  # an IntFlag would take other bits, too
+                return cls(value)
+        except ValueError:  # a bit of a member that has several
+            pass
+        raise Misfit(f" must be a sum of the flags of {cls.__name__}, not {value}")
+
+    return Form(own_type(cls.__name__, read), _sums(cls, mask, read), "integer", as_written=())
+
+
+def _sums(cls: Any, mask: int, read: Read) -> Schema:
+    if mask <= _LONGEST_LIST:
+        return {"enum": [value for value in range(mask + 1) if fits(read, value)]}
+    comment = f"a sum of the flags of {cls.__name__}"
+    return {"type": "integer", "minimum": 0, "maximum": mask, "$comment": comment}
+
+
+_LONGEST_LIST = 63  # the sums of six flags
 
 
 def _identity(value: Any) -> Any:
