@@ -1,6 +1,7 @@
 import dataclasses
 import datetime
 import enum
+import math
 from decimal import Decimal
 from typing import Annotated, Any, Dict, List, Literal, Optional, Set, Tuple, TypedDict, Union
 
@@ -108,6 +109,7 @@ class Level(enum.IntEnum):
     [
         (int, [("Gt", 1)], {"type": "integer", "exclusiveMinimum": 1}),
         (int, [("Ge", Decimal("1.5"))], {"type": "integer", "minimum": 1.5}),
+        (float, [("Lt", math.inf)], {"type": "number", "$comment": "must be less than inf"}),
         (
             Union[int, str],
             [("Gt", 1)],
@@ -153,7 +155,7 @@ def test_flags_become_their_sums():
     few = enum.Flag("Few", {"A": 1, "B": 4})
     many = enum.Flag("Many", {f"F{i}": 2**i for i in range(8)})
     assert schema_of(few) == {"enum": [0, 1, 4, 5]}
-    comment = "a sum of the flags of Many"
+    comment = "must be a sum of the flags of Many"
     assert schema_of(many) == {"type": "integer", "minimum": 0, "maximum": 255, "$comment": comment}
 
 
@@ -206,12 +208,18 @@ def test_a_result_has_all_fields_of_attrs_and_pydantic():
         def double(self) -> int:
             return 2 * self.number
 
+    @attrs.define
+    class Empty: ...
+
     def whole() -> Whole: ...
+
+    def empty() -> Empty: ...
 
     def model() -> Model: ...
 
-    names = {"Whole": Whole, "Model": Model}
+    names = {"Whole": Whole, "Empty": Empty, "Model": Model}
     assert returns_schema(whole, names)["required"] == ["_a", "b"]
+    assert returns_schema(empty, names)["properties"] == {}
     assert sorted(returns_schema(model, names)["properties"]) == ["double", "theNumber"]
 
 

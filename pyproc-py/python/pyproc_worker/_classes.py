@@ -96,7 +96,8 @@ def _written(forms: Forms, hint: Any, scope: Scope, place: str) -> tuple[Schema,
     cls = typing.get_origin(hint) or hint
     hints = class_hints(hint, scope)
     fields = {}
-    for field in getattr(cls, "__attrs_attrs__", None) or dataclasses.fields(cls):
+    is_attrs = hasattr(cls, "__attrs_attrs__")
+    for field in cls.__attrs_attrs__ if is_attrs else dataclasses.fields(cls):
         value, own_scope, _ = hints.get(field.name, (Any, scope, Any))
         fields[field.name] = forms.of(value, own_scope, f"{cls.__name__}.{field.name}")
     read = reader_when_needed(Any)  # which nobody does

@@ -1,6 +1,7 @@
 """Forms of `Annotated` hints: constraints of msgspec, annotated_types and pydantic."""
 
 import decimal
+import math
 import re
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -168,12 +169,15 @@ def _of_attributes(mark: Any) -> list[Constraint]:
 
 def _bound(name: str, bound: Any) -> Constraint:
     text, holds, keyword = _BOUNDS[name]
-    kinds, keywords = None, {}
+    kinds: Optional[frozenset[str]] = None
+    keywords: dict[str, tuple[str, Any]] = {}
     if isinstance(bound, (int, float, decimal.Decimal)):
         number = bound
-        if isinstance(bound, decimal.Decimal):
+        if isinstance(bound, decimal.Decimal) and bound.is_finite():
             number = int(bound) if bound == bound.to_integral_value() else float(bound)
-        kinds, keywords = frozenset(_NUMBERS), dict.fromkeys(_NUMBERS, (keyword, number))
+        kinds = frozenset(_NUMBERS)
+        if math.isfinite(bound):  # what is not has no JSON
+            keywords = dict.fromkeys(_NUMBERS, (keyword, number))
     elif isinstance(bound, str):
         kinds = frozenset(["string"])
     return Constraint(f"{text} {bound}", _compared(holds, bound), kinds, keywords)

@@ -50,6 +50,7 @@ def _array(origin: Any, arguments: list[Form], place: str) -> Form:
         return Form(list, {"type": "array"}, "array", is_hashable=False)
     (item,) = arguments or [anything()]
     base, make = _ARRAYS[origin]
+    is_list = base is list
     if base is not list and not item.is_hashable:
         raise Unsupported(f"{place} wants a set of what no set can hold")
     schema: Schema = {"type": "array"}
@@ -68,9 +69,7 @@ def _array(origin: Any, arguments: list[Form], place: str) -> Form:
         "array",
         is_hashable=origin is frozenset,
         is_lossy=item.is_lossy,
-        as_written=("array",)
-        if _ARRAYS[origin][0] is list
-        else (),  # a set leaves out what is twice
+        as_written=("array",) if is_list else (),  # a set leaves out what is twice
     )
 
 

@@ -157,7 +157,7 @@ def flags(cls: Any) -> Form:
 def _sums(cls: Any, mask: int, read: Read) -> Schema:
     if mask <= _LONGEST_LIST:
         return {"enum": [value for value in range(mask + 1) if fits(read, value)]}
-    comment = f"a sum of the flags of {cls.__name__}"
+    comment = f"must be a sum of the flags of {cls.__name__}"
     return {"type": "integer", "minimum": 0, "maximum": mask, "$comment": comment}
 
 
