@@ -2,7 +2,7 @@ import logging
 
 from pyproc_worker import current_call, expose, run_worker
 
-log = logging.getLogger("shop")
+log = logging.getLogger(__name__)
 
 PRICES = {"cup": 900, "tea": 400}
 

@@ -182,6 +182,143 @@ async fn printed_json_is_taken_apart() {
 }
 
 #[tokio::test]
+async fn what_is_logged_while_the_script_is_imported_is_not_lost() {
+    for core in cores() {
+        let stream = Stream::start(&core).await;
+        let (lines, _) = stream.end().await;
+        let all: Vec<_> = lines.iter().filter(|it| it.is_about("import")).collect();
+        assert_eq!(all.len(), 2, "{all:?}");
+        let logged = the_only(&all, |line| line.message() == "import: logged");
+        assert_eq!(logged.text("level"), Some("INFO"));
+        assert_eq!(logged.text("logger"), Some("shop"));
+        let failed = the_only(&all, |line| line.message() == "import: failed");
+        assert_eq!(failed.text("level"), Some("ERROR"));
+        assert_eq!(failed.text("logger"), Some("library"));
+    }
+}
+
+#[tokio::test]
+async fn records_of_loguru_are_one_line_each_with_level_and_ids() {
+    for core in cores() {
+        let stream = Stream::start(&core).await;
+        stream.call("of_loguru", "here").await.unwrap();
+        let (lines, spans) = stream.end().await;
+
+        let all: Vec<_> = lines.iter().filter(|it| it.is_about("here")).collect();
+        for (message, level, stream) in [
+            ("here: low", "WARN", "stderr"),
+            ("here: caught", "ERROR", "stderr"),
+            ("here: caught again", "ERROR", "stdout"),
+        ] {
+            let line = the_only(&all, |line| line.message() == message);
+            assert_eq!(line.text("level"), Some(level));
+            assert_eq!(line.text("logger"), Some("__main__"));
+            assert_eq!(line.text("stream"), Some(stream));
+            assert_eq!(line.text("function"), Some("of_loguru"));
+            assert_eq!(line.ids(), spans.execute("of_loguru"));
+            if level == "ERROR" {
+                let trace = line.text("exception").unwrap();
+                assert!(trace.starts_with("Traceback"), "{trace}");
+                assert!(trace.contains("KeyError: 'here: raised'"), "{trace}");
+            }
+        }
+        // `call completed` is the fourth.
+        assert!(
+            lines.iter().all(|line| line.message() != "note"),
+            "{lines:?}"
+        );
+        let again = the_only(&all, |line| line.message() == "here: caught again");
+        assert_eq!(again.text("sku"), Some("a-1"));
+        assert_eq!(again.text("text"), None);
+    }
+}
+
+#[tokio::test]
+async fn lines_of_libraries_have_their_severity_and_ids() {
+    for core in cores() {
+        let stream = Stream::start(&core).await;
+        stream.call("of_libraries", "here").await.unwrap();
+        let (lines, spans) = stream.end().await;
+
+        let all: Vec<_> = lines.iter().filter(|it| it.is_about("here")).collect();
+        assert_eq!(all.len(), 5, "{all:#?}");
+        for (end, level) in [
+            ("here: alone", "WARN"),
+            ("here: of glog", "WARN"),
+            ("here: of onnxruntime", "ERROR"),
+            ("here: 100%", "INFO"),
+        ] {
+            let line = the_only(&all, |line| line.message() == end);
+            assert_eq!(line.text("level"), Some(level));
+            assert_eq!(line.ids(), spans.execute("of_libraries"));
+        }
+        let warning = the_only(&all, |line| line.text("logger") == Some("py.warnings"));
+        assert_eq!(warning.text("level"), Some("WARN"));
+        assert_eq!(warning.ids(), spans.execute("of_libraries"));
+        assert!(
+            warning
+                .message()
+                .contains(": UserWarning: here: old\n  warnings.warn(")
+        );
+        let alone = the_only(&all, |line| line.text("logger") == Some("alone"));
+        assert_eq!(alone.text("sku"), Some("a-1"));
+    }
+}
+
+#[tokio::test]
+async fn lines_below_python_have_their_severity_and_a_crash_is_an_error() {
+    for core in cores() {
+        let stream = Stream::start(&core).await;
+        let answer = stream.call("of_libraries_below", "here").await;
+        let error = answer.unwrap_err().to_string();
+        assert!(
+            error.contains("SIGSEGV") || error.contains("signal 11"),
+            "{error}"
+        );
+        let (lines, _) = stream.end().await;
+
+        let said: Vec<_> = lines
+            .iter()
+            .filter(|it| it.text("stream").is_some())
+            .collect();
+        for (message, level) in [
+            ("here: of glog", "WARN"),
+            ("/srv/a.py:17: UserWarning: here: old\n  f()", "WARN"),
+            ("here: 100%", "INFO"),
+            (
+                "terminate called after throwing an instance of 'here: E'\n  what():  no",
+                "ERROR",
+            ),
+            ("free(): invalid pointer", "ERROR"),
+            ("Fatal Python error: Segmentation fault", "ERROR"),
+        ] {
+            let line = the_only(&said, |line| line.message() == message);
+            assert_eq!(line.text("level"), Some(level), "{line:?}");
+        }
+        let fatal = the_only(&said, |line| line.message().starts_with("Fatal"));
+        let stack = fatal.text("exception").unwrap();
+        assert!(stack.contains("in of_libraries_below"), "{stack}");
+    }
+}
+
+#[tokio::test]
+async fn durations_have_microseconds_and_nothing_below() {
+    for core in cores() {
+        let stream = Stream::start(&core).await;
+        for _ in 0..50 {
+            stream.call("plain", "here").await.unwrap();
+        }
+        let (text, calls) = (stream.end_as_text().await, "\"duration_ms\":");
+        assert!(text.matches(calls).count() >= 50);
+        for rest in text.split(calls).skip(1) {
+            let number = rest.split([',', '}']).next().unwrap();
+            let digits = number.split_once('.').map_or("", |(_, digits)| digits);
+            assert!(digits.len() <= 3, "{number}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn lines_outside_of_calls_have_no_ids() {
     for core in cores() {
         let stream = Stream::start(&core).await;

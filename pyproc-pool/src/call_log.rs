@@ -83,7 +83,7 @@ fn say(level: Level, call: &Completed<'_>) {
         function_name = call.method,
         worker_id = call.seen.worker,
         status,
-        duration_ms = call.watch.duration(call.seen).as_secs_f64() * 1e3,
+        duration_ms = millis(call.watch.duration(call.seen)),
         error = error.map(text),
         exception = error.and_then(traceback),
         trace_id = span.map(|it| hex(&it.trace_id)),
@@ -98,6 +98,11 @@ fn status(error: &Error) -> &'static str {
         Error::Remote(_) => "error",
         other => other.kind().as_str(),
     }
+}
+
+/// To the microsecond: what lies below is noise, and so would be the digits of a product.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -131,6 +136,33 @@ impl From<LogLevel> for Option<Level> {
             LogLevel::Info => Some(Level::INFO),
             LogLevel::Debug => Some(Level::DEBUG),
             LogLevel::Trace => Some(Level::TRACE),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_no_digits_beyond_the_microsecond() {
+        for (nanos, expected) in [
+            (0, "0.0"),
+            (1_234_000, "1.234"),
+            (1_234_499, "1.234"),
+            (1_234_567, "1.235"),
+            (45_000_000, "45.0"),
+            (86_400_000_001_000, "86400000.001"),
+        ] {
+            assert_eq!(
+                format!("{:?}", millis(Duration::from_nanos(nanos))),
+                expected
+            );
+        }
+        for micros in 0..100_000 {
+            let text = millis(Duration::from_micros(micros)).to_string();
+            let digits = text.split_once('.').map_or(0, |(_, digits)| digits.len());
+            assert!(digits <= 3, "{text}");
         }
     }
 }

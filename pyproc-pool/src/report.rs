@@ -155,7 +155,7 @@ impl Reports {
             Stream::Stdout => &mut state.stdout,
             Stream::Stderr => &mut state.stderr,
         };
-        transcript.line(&record.message, Context::of(record, from.pid, foreign), now);
+        transcript.lines(&record.message, Context::of(record, from.pid, foreign), now);
     }
 
     /// Says what was lost, and what was held back for long enough. Returns when to do so again.

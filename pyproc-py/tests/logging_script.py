@@ -4,6 +4,7 @@ LOGGING = """
     import asyncio, contextvars, logging, threading
 
     log = logging.getLogger("shop.cart")
+    logging.getLogger("shop").setLevel("INFO")
 
     @expose
     def say(req):

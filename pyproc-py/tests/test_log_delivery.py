@@ -5,7 +5,7 @@ import time
 
 import pytest
 from logging_script import LOGGING, logs, the_log
-from reports import Taker
+from reports import SAMPLED, SPAN_ID, TRACE_ID, Taker
 
 
 def test_what_was_sent_is_not_on_stderr_too(start):
@@ -35,29 +35,85 @@ def test_a_handler_that_is_added_later_is_silenced_too(start):
     assert "only once" not in worker.stderr()
 
 
-def test_records_that_reach_a_silenced_handler_in_another_way_are_written(start):
-    """As with a `dictConfig` that gives loggers and the root the same console."""
+def test_loggers_that_hand_on_nothing_to_the_root_are_forwarded_too(start):
+    """As with a `dictConfig` that gives loggers and the root the same console, or one of their own."""
     worker = start(
         LOGGING
         + """
-    logging.basicConfig(level="INFO")
-    access = logging.getLogger("access")
-    access.propagate = False
-    access.addHandler(logging.getLogger().handlers[0])
+    import logging.config
+    logging.config.dictConfig({
+        "version": 1,
+        "formatters": {"short": {"format": "%(message)s"}},
+        "filters": {"user": {"()": "__main__.User"}},
+        "handlers": {
+            "console": {"class": "logging.StreamHandler", "formatter": "short"},
+            "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "level": "ERROR", "filters": ["user"]},
+        },
+        "loggers": {
+            "access": {"handlers": ["console"], "propagate": False, "level": "DEBUG"},
+            "errors": {"handlers": ["stdout", "console"], "propagate": False, "level": "DEBUG"},
+            "both": {"handlers": ["console"], "level": "INFO"},
+        },
+        "root": {"handlers": ["console"], "level": "INFO"},
+        "disable_existing_loggers": False,
+    })
 
     @expose
-    def say_both(count):
-        for number in range(count):
-            log.info("sent %d.", number)
-            access.info("written %d.", number)
+    def say_all(req):
+        logging.getLogger("access").debug("of a request", extra={"path": "/"})
+        logging.getLogger("errors").error("no", extra={"shop": "x"})
+        logging.getLogger("errors").info("to the console")
+        logging.getLogger("both").info("once")
+        log.info("sent")
+    """.replace("    import logging.config", """
+    import logging.config
+    class User(logging.Filter):
+        def filter(self, record):
+            record.user = "u-1"
+            return True
+    """, 1)
+    )
+    taker = Taker(worker, "logs")
+    taker.result("say_all", trace=SAMPLED)
+    said = [(each["logger"], each["message"], each["level"]) for each in taker.of_type("log")]
+    assert said == [
+        ("access", "of a request", 10),
+        ("errors", "no", 40),
+        ("errors", "to the console", 20),
+        ("both", "once", 20),
+        ("shop.cart", "sent", 20),
+    ]
+    for record in taker.records:
+        assert (record["trace_id"], record["span_id"]) == (TRACE_ID, SPAN_ID)
+        assert "stream" not in record
+    assert [each.get("fields") for each in taker.records[:2]] == [
+        {"path": "/"},
+        {"shop": "x", "user": "u-1"},
+    ]
+    worker.process.send_signal(signal.SIGTERM)
+    worker.exit_code()
+    assert "no\n" not in worker.stderr()
+
+
+def test_what_of_such_loggers_does_not_leave_is_written(start):
+    worker = start(
+        LOGGING
+        + """
+    from pyproc_worker import _records
+    access = logging.getLogger("access")
+    access.propagate = False
+    access.addHandler(logging.StreamHandler())
+
+    @expose
+    def say_without_room(req):
+        _records.lost.send = lambda channel, record=b"": False
+        access.warning("no room")
     """
     )
     taker = Taker(worker, "logs")
-    taker.result("say_both", 50)
-    worker.wait_for_log("written 49.")
-    assert [number for number in range(50) if f"written {number}." not in worker.stderr()] == []
-    assert "sent" not in worker.stderr()
-    assert len(logs(taker)) == 50
+    taker.result("say_without_room")
+    worker.wait_for_log("no room")
+    assert taker.records == []
 
 
 def test_a_handler_on_a_stream_of_an_earlier_client_is_silenced_too(start):
@@ -66,8 +122,7 @@ def test_a_handler_on_a_stream_of_an_earlier_client_is_silenced_too(start):
     @expose
     def say(req):
         import logging
-        logging.basicConfig(level="INFO")
-        logging.getLogger("shop.cart").info("only once")
+        logging.getLogger("shop.cart").warning("only once")
 
     @expose
     def is_forwarding(req):

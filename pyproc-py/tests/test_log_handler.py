@@ -79,13 +79,6 @@ def test_an_exception_arrives_with_its_traceback(taker):
     assert record["stack"].startswith("Stack (most recent call last):\n")
 
 
-@pytest.mark.parametrize(("level", "passes"), [("debug", False), ("info", True), ("error", True)])
-def test_the_level_is_that_of_the_environment_if_the_script_sets_none(start, level, passes):
-    taker = Taker(start(LOGGING), "logs")
-    taker.result("say", {"text": "x", "level": level})
-    assert len(logs(taker)) == passes
-
-
 @pytest.mark.parametrize(
     ("setting", "level"),
     [
@@ -233,6 +226,7 @@ def test_the_workers_own_log_waits_for_logging_to_be_loaded(monkeypatch, capsys)
 STRUCTLOG = """
     import logging, structlog
 
+    logging.getLogger("shop").setLevel("INFO")
     structlog.configure(
         processors=[structlog.stdlib.add_log_level, {last}],
         logger_factory=structlog.stdlib.LoggerFactory(),

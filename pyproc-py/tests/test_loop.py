@@ -4,6 +4,7 @@ import json
 import os
 import select
 import socket
+import sys
 
 import pytest
 from conftest import CODECS, each_version
@@ -131,6 +132,36 @@ def test_answers_of_other_connections_do_not_wait_for_a_slow_function(start):
 
 
 # Errors
+
+
+NOTES = """
+    class Odd(Exception):
+        __notes__ = property(lambda self: 1 / 0)
+
+    @expose
+    def fail_with_notes(notes):
+        if notes == "odd":
+            raise Odd("no such model")
+        error = ValueError("no such model")
+        error.__notes__ = notes  # as `add_note` does, from Python 3.11 on
+        raise error
+"""
+
+
+@each_version
+def test_the_notes_of_an_exception_are_in_its_text(start):
+    client = start(NOTES).introduced()
+    for notes, message in [
+        (["in shop 3", "see\nthe manual"], "no such model\nin shop 3\nsee\nthe manual"),
+        (["x", 3, None], "no such model\nx"),
+        ("odd", "no such model"),
+        (7, "no such model"),
+    ]:
+        answer = client.call("fail_with_notes", notes)
+        assert answer["error"] == message
+        trace = answer["headers"]["pyproc-error-traceback"]
+        if sys.version_info >= (3, 11) and isinstance(notes, list):
+            assert "no such model\n" + notes[0] in trace
 
 
 @each_version

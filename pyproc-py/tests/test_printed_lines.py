@@ -33,6 +33,40 @@ def test_a_line_that_a_call_leaves_unfinished_is_its_own(taker):
     assert (second["message"], second.get("span_id")) == ("second", None)
 
 
+WRITES = """
+    @expose
+    def write(texts):
+        for text in texts:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+"""
+
+
+def test_lines_that_are_written_at_once_are_one_record(start):
+    taker = Taker(start(WRITES), "logs")
+    taker.result("write", ["one\ntwo\n", "three\nfo", "ur\n\nfive\nsix"])
+    messages = [record["message"] for record in taker.of_type("log")]
+    assert messages == ["one\ntwo", "three", "fo", "ur\n\nfive", "six"]
+
+
+def test_refreshes_of_a_progress_bar_are_one_record(start):
+    taker = Taker(start(WRITES), "logs")
+    bar = [f"\r{percent:3}%" for percent in range(101)]
+    taker.result("write", ["before\n", *bar, "\n", "1\r", "2\r", "3\r\n", "a\r\nb\rc\n"])
+    messages = [record["message"] for record in taker.of_type("log")]
+    assert messages == ["before", "100%", "3", "a\nc"]
+
+
+def test_a_progress_bar_without_an_end_is_told_with_its_last_state(start):
+    worker = start(WRITES)
+    taker = Taker(worker, "logs")
+    taker.result("write", [f"\r{percent}%" for percent in range(100_000)])
+    assert taker.records == []
+    worker.process.send_signal(signal.SIGTERM)
+    (record,) = taker.read_to_end().of_type("log")
+    assert (record["message"], record["function"]) == ("99999%", "write")
+
+
 def test_a_line_too_long_for_a_record_goes_to_the_process_output(start):
     worker = start(LOGGING)
     taker = Taker(worker, "logs")
@@ -83,6 +117,21 @@ def test_a_long_line_counts_as_several_of_a_flood(start):
     taker.result("flood")
     assert [record["message"][0] for record in taker.of_type("log")] == ["a", "b"]
     worker.wait_for_log("\nc\n")
+
+
+def test_lines_that_are_written_at_once_count_each_of_a_flood(start):
+    worker = start(
+        WRITES
+        + """
+    import types
+    from pyproc_worker import _stdio
+    _stdio.MOST_LINES, _stdio.time = 3, types.SimpleNamespace(monotonic=lambda: 100.0)
+    """
+    )
+    taker = Taker(worker, "logs")
+    taker.result("write", ["a\nb\nc\n", "d\ne\n"])
+    assert [record["message"] for record in taker.of_type("log")] == ["a\nb\nc"]
+    worker.wait_for_log("\nd\ne\n")
 
 
 def test_the_streams_are_like_the_original_ones(start):

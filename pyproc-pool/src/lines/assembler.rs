@@ -8,6 +8,7 @@ use tracing::Level;
 use super::{
     Context,
     entry::{Entry, Read},
+    more::More,
     trace::Trace,
 };
 
@@ -36,6 +37,8 @@ struct Held {
 enum Content {
     /// Of a logging library; a trace may follow.
     Record(Entry),
+    /// Other lines may.
+    Begun(Entry, More),
     Trace(Trace),
     Both {
         record: Entry,
@@ -61,15 +64,69 @@ impl Assembler {
         now: Instant,
         mut emit: impl FnMut(Entry, Context),
     ) {
-        let same = |it: &Held| it.context.continues(&context);
-        if let Some(place) = self.open.iter().position(same) {
-            if self.open[place].take(line, now) {
-                if self.open[place].content.is_complete() {
-                    self.close(place, &mut emit);
-                }
-                return;
+        if !self.offer(line, &context, now, &mut emit) {
+            self.begin(line, context, now, &mut emit);
+        }
+    }
+
+    /// Takes lines that were written at once: plain ones after a record, a warning or an exception are more of its text.
+    pub(crate) fn lines(
+        &mut self,
+        text: &str,
+        context: Context,
+        now: Instant,
+        mut emit: impl FnMut(Entry, Context),
+    ) {
+        for (number, line) in text.split('\n').enumerate() {
+            let is_taken = self.offer(line, &context, now, &mut emit)
+                || (number > 0 && self.append(line, &context));
+            if !is_taken {
+                self.begin(line, context.clone(), now, &mut emit);
             }
-            self.close(place, &mut emit);
+        }
+    }
+
+    /// Whether the line belongs to what is held.
+    fn offer(
+        &mut self,
+        line: &str,
+        context: &Context,
+        now: Instant,
+        emit: &mut impl FnMut(Entry, Context),
+    ) -> bool {
+        let Some(place) = self.place(context) else {
+            return false;
+        };
+        let is_taken = self.open[place].take(line, now);
+        if is_taken && self.open[place].content.is_complete() {
+            self.close(place, emit);
+        }
+        is_taken
+    }
+
+    fn append(&mut self, line: &str, context: &Context) -> bool {
+        let Some(place) = self.place(context) else {
+            return false;
+        };
+        let is_plain = matches!(Entry::read(line, context.foreign), Read::Plain);
+        is_plain && !Trace::is_title(line) && self.open[place].content.append(line)
+    }
+
+    fn place(&self, context: &Context) -> Option<usize> {
+        let mut open = self.open.iter();
+        open.position(|it| it.context.continues(context))
+    }
+
+    /// The line belongs to nothing before it.
+    fn begin(
+        &mut self,
+        line: &str,
+        context: Context,
+        now: Instant,
+        emit: &mut impl FnMut(Entry, Context),
+    ) {
+        if let Some(place) = self.place(&context) {
+            self.close(place, emit);
         }
         // An empty line says nothing.
         if line.trim().is_empty() {
@@ -80,7 +137,7 @@ impl Assembler {
             Begun::Complete(entry) => return emit(entry, context),
         };
         if self.open.len() == MOST_OPEN {
-            self.tick(self.deadline().unwrap_or(now), &mut emit);
+            self.tick(self.deadline().unwrap_or(now), &mut *emit);
         }
         self.open.push(Held {
             until: now + content.patience(),
@@ -121,6 +178,7 @@ impl Held {
     fn take(&mut self, line: &str, now: Instant) -> bool {
         let is_taken = match &mut self.content {
             Content::Trace(trace) | Content::Both { trace, .. } => trace.take(line),
+            Content::Begun(entry, more) => more.take(line, entry),
             Content::Record(record) => match Trace::begin(line) {
                 Some(trace) if trace.is_of_python() => {
                     self.content = Content::Both {
@@ -143,7 +201,8 @@ impl Held {
 impl Begun {
     fn of(line: &str, context: &Context) -> Self {
         let mut record = match Entry::read(line, context.foreign) {
-            Read::Json(entry) => return Self::Complete(entry),
+            Read::Complete(entry) => return Self::Complete(entry),
+            Read::Begun(entry, more) => return Self::Held(Content::Begun(entry, more)),
             Read::Record(record) => record,
             Read::Plain => {
                 return match Trace::begin(line) {
@@ -169,21 +228,33 @@ impl Begun {
 impl Content {
     fn is_complete(&self) -> bool {
         match self {
-            Self::Record(_) => false,
+            Self::Record(_) | Self::Begun(..) => false,
             Self::Trace(trace) | Self::Both { trace, .. } => trace.is_complete(),
+        }
+    }
+
+    /// Takes a line that nothing tells from one of its own but that it was written with those before. False if these may
+    /// be lines of their own, too.
+    fn append(&mut self, line: &str) -> bool {
+        match self {
+            Self::Record(entry) | Self::Begun(entry, _) => {
+                entry.append(line);
+                true
+            }
+            Self::Trace(trace) | Self::Both { trace, .. } => trace.append(line),
         }
     }
 
     fn patience(&self) -> Duration {
         match self {
-            Self::Record(_) => QUIET,
+            Self::Record(_) | Self::Begun(..) => QUIET,
             Self::Trace(trace) | Self::Both { trace, .. } => trace.patience(),
         }
     }
 
     fn finish(self) -> Entry {
         let (record, trace, amid) = match self {
-            Self::Record(record) => return record,
+            Self::Record(record) | Self::Begun(record, _) => return record,
             Self::Trace(trace) => {
                 let record = Entry {
                     level: Level::ERROR,

@@ -2,7 +2,7 @@ use pyproc_protocol::v2::telemetry::LogRecord;
 use serde_json::{Map, Value};
 use tracing::Level;
 
-use super::{record, structured};
+use super::{LONGEST, more::More, native, record, structured};
 
 /// One thing that was printed, ready to become an event.
 #[derive(Debug, PartialEq)]
@@ -52,19 +52,37 @@ pub(crate) struct Context {
 
 /// A line that was read.
 pub(super) enum Read {
-    Json(Entry),
+    Complete(Entry),
     /// A traceback may follow that belongs to it.
     Record(Entry),
+    /// Other lines may.
+    Begun(Entry, More),
     Plain,
 }
 
 impl Entry {
-    /// Reads a line: JSON as logging libraries write it, a usual format of Python's, or plain text.
+    /// Reads a line: JSON as logging libraries write it, a usual format of Python's or of native libraries, or plain
+    /// text.
     pub(super) fn read(line: &str, foreign: bool) -> Read {
         if let Some(entry) = structured::read(line, foreign) {
-            return Read::Json(entry);
+            return Read::Complete(entry);
         }
-        record::read(line).map_or(Read::Plain, Read::Record)
+        if let Some(record) = record::read(line) {
+            return Read::Record(record);
+        }
+        if let Some(warning) = record::of_warnings(line) {
+            return Read::Begun(warning, More::Source);
+        }
+        match native::read(line) {
+            Some((entry, Some(more))) => Read::Begun(entry, more),
+            Some((entry, None)) => Read::Complete(entry),
+            None => Read::Plain,
+        }
+    }
+
+    /// Adds a line to the message.
+    pub(super) fn append(&mut self, line: &str) {
+        append(&mut self.message, line);
     }
 
     pub(crate) fn plain(message: impl Into<String>) -> Self {
@@ -80,6 +98,17 @@ impl Entry {
             fields: Map::new(),
         }
     }
+}
+
+/// Adds a line to a text, as long as that is not too long.
+pub(super) fn append(text: &mut String, line: &str) {
+    if text.len() + line.len() >= LONGEST {
+        return;
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(line);
 }
 
 impl Stream {

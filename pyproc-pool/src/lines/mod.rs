@@ -3,6 +3,8 @@
 mod assembler;
 mod entry;
 mod event;
+mod more;
+mod native;
 mod rate;
 mod record;
 mod severity;
@@ -59,6 +61,13 @@ mod tests {
             Just("goroutine 1 [running]:".into()),
             Just("thread 'main' panicked at a.rs:1:2:".into()),
             Just("stack backtrace:".into()),
+            Just("a.py:1: ResourceWarning: unclosed".into()),
+            Just(
+                "ResourceWarning: Enable tracemalloc to get the object allocation traceback".into()
+            ),
+            Just("terminate called after throwing an instance of 'E'".into()),
+            Just("  what():  no".into()),
+            Just("free(): invalid pointer".into()),
         ]
     }
 

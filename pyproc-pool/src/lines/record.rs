@@ -1,6 +1,7 @@
 //! Lines that begin as Python's logging libraries write them.
 
 use serde_json::{Map, Value, json};
+use tracing::Level;
 
 use super::{Entry, Severity};
 
@@ -15,6 +16,23 @@ pub(super) fn read(line: &str) -> Option<Entry> {
         logger: Some(logger.into()),
         fields,
         ..Entry::plain(message)
+    })
+}
+
+/// `/srv/a.py:17: UserWarning: the message`, as Python's `warnings` are shown, under the name that `logging` gives them.
+pub(super) fn of_warnings(line: &str) -> Option<Entry> {
+    const WARNING: &str = "Warning: ";
+    let end = line.find(WARNING)? + WARNING.len() - ": ".len();
+    let (place, category) = line.get(..end)?.rsplit_once(": ")?;
+    let (file, number) = place.rsplit_once(':')?;
+    let is_category = category.chars().all(|c| c.is_alphanumeric() || c == '_');
+    if file.is_empty() || !is_category || number.parse::<u32>().is_err() {
+        return None;
+    }
+    Some(Entry {
+        level: Level::WARN,
+        logger: Some("py.warnings".into()),
+        ..Entry::plain(line)
     })
 }
 
@@ -79,8 +97,6 @@ fn name(logger: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use tracing::Level;
-
     use super::*;
 
     fn parts(line: &str) -> (Level, Option<String>, String) {
@@ -104,6 +120,29 @@ mod tests {
         assert_eq!(parts(loguru), (Level::INFO, logger(), no()));
         let fields = Value::Object(read(loguru).unwrap().fields);
         assert_eq!(fields, json!({"function": "add", "line": 17}));
+    }
+
+    #[test]
+    fn a_warning_of_python_has_its_severity() {
+        for line in [
+            "/srv/a.py:17: UserWarning: no: such Warning: item",
+            "sys:1: DeprecationWarning: ",
+            "<string>:1: SyntaxWarning: invalid escape sequence '\\d'",
+        ] {
+            let entry = of_warnings(line).unwrap();
+            assert_eq!((entry.level, &*entry.message), (Level::WARN, line));
+            assert_eq!(entry.logger.as_deref(), Some("py.warnings"));
+        }
+        for line in [
+            "Warning: x",
+            "a.py:17: Warnings: x",
+            "a.py:17: a UserWarning: x",
+            "a.py: UserWarning: x",
+            ":1: UserWarning: x",
+            "17: UserWarning: x",
+        ] {
+            assert_eq!(of_warnings(line), None, "{line}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Bytes as they arrive, split into lines.
+//! Bytes as they arrive, split into lines. Of a line that was written over, as progress bars do, the last state counts.
 
 use super::{CUT, LONGEST};
 
@@ -41,6 +41,11 @@ impl Splitter {
         !self.partial.is_empty()
     }
 
+    /// Whether that line is written over again and again, so that its end alone is of interest.
+    pub(crate) fn is_refreshed(&self) -> bool {
+        self.partial.contains(&b'\r')
+    }
+
     /// Whether what arrives is left out, until the line's end.
     pub(crate) fn is_skipping(&self) -> bool {
         self.skipping
@@ -55,7 +60,18 @@ impl Splitter {
     }
 
     /// False if it was too much.
-    fn keep(&mut self, piece: &[u8]) -> bool {
+    fn keep(&mut self, mut piece: &[u8]) -> bool {
+        let text = without_returns(piece);
+        if text.is_empty() && self.partial.ends_with(b"\r") {
+            return true;
+        }
+        if let Some(start) = memchr::memrchr(b'\r', text) {
+            self.partial.clear();
+            piece = &piece[start..];
+        } else if self.partial.ends_with(b"\r") {
+            self.partial.clear();
+            self.partial.push(b'\r');
+        }
         let room = LONGEST - self.partial.len();
         self.partial
             .extend_from_slice(&piece[..piece.len().min(room)]);
@@ -63,9 +79,15 @@ impl Splitter {
     }
 }
 
+fn without_returns(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| *byte != b'\r');
+    &bytes[..end.map_or(0, |last| last + 1)]
+}
+
 fn say(bytes: &[u8], suffix: &str, line: &mut impl FnMut(&str)) {
-    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    let text = String::from_utf8_lossy(bytes);
+    let bytes = without_returns(bytes);
+    let start = memchr::memrchr(b'\r', bytes).map_or(0, |at| at + 1);
+    let text = String::from_utf8_lossy(&bytes[start..]);
     match suffix {
         "" => line(&text),
         suffix => line(&format!("{text}{suffix}")),
@@ -96,6 +118,29 @@ mod tests {
         for middle in 0..text.len() {
             assert_eq!(lines(&[&text[..middle], &text[middle..]]), expected);
         }
+    }
+
+    #[test]
+    fn refreshes_of_a_progress_bar_are_one_line_with_the_last_of_them() {
+        let text = b"before\n\r 0%\r 50%\r100%\nafter\n 0%\r 50%\r\r\r\n\r bar\r     \r\n";
+        let expected = ["before", "100%", "after", " 50%", "     "];
+        assert_eq!(lines(&[text]), expected);
+        for size in 1..text.len() {
+            let pieces: Vec<&[u8]> = text.chunks(size).collect();
+            assert_eq!(lines(&pieces), expected, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_progress_bar_takes_no_more_room_than_its_last_state() {
+        let mut splitter = Splitter::default();
+        for percent in 0..1_000_000 {
+            for piece in ["\r", "\r\r", &format!("{percent} done"), "\r"] {
+                splitter.feed(piece.as_bytes(), |line| panic!("{line}"));
+            }
+            assert!(splitter.partial.len() < 20 && !splitter.is_skipping());
+        }
+        assert!(splitter.is_refreshed());
     }
 
     #[test]

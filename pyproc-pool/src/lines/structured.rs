@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     Severity,
     entry::{Entry, Ids},
+    trace::Trace,
 };
 
 const MESSAGE: &[&str] = &["message", "msg", "event"];
@@ -30,6 +31,9 @@ pub(super) fn read(line: &str, foreign: bool) -> Option<Entry> {
         return None;
     }
     let mut fields: Map<String, Value> = serde_json::from_str(line).ok()?;
+    if let Some(entry) = of_loguru(&fields) {
+        return Some(entry);
+    }
     let message = take(&mut fields, MESSAGE, text)?;
     let is_foreign = foreign || is_of_javascript(&fields);
     let severity = take(&mut fields, LEVEL, |level| severity(level, is_foreign));
@@ -43,11 +47,49 @@ pub(super) fn read(line: &str, foreign: bool) -> Option<Entry> {
         thread: take(&mut fields, THREAD, text),
         exception,
         time: take(&mut fields, TIME, time),
-        ids: Ids {
-            trace_id: take(&mut fields, &["trace_id"], |id| hex(id, 32)),
-            span_id: take(&mut fields, &["span_id"], |id| hex(id, 16)),
-            trace_flags: take(&mut fields, &["trace_flags"], |flags| hex(flags, 2)),
-        },
+        ids: Ids::take(&mut fields),
+        fields,
+    })
+}
+
+impl Ids {
+    /// Takes those that make sense.
+    fn take(fields: &mut Map<String, Value>) -> Self {
+        Self {
+            trace_id: take(fields, &["trace_id"], |id| hex(id, 32)),
+            span_id: take(fields, &["span_id"], |id| hex(id, 16)),
+            trace_flags: take(fields, &["trace_flags"], |flags| hex(flags, 2)),
+        }
+    }
+}
+
+/// A line of loguru with `serialize=True`: the text as it would be printed, and the record.
+fn of_loguru(line: &Map<String, Value>) -> Option<Entry> {
+    let (printed, record) = (line.get("text")?.as_str()?, line.get("record")?);
+    let severity = Severity::of(record.get("level")?.get("no")?.as_u64()?);
+    let mut fields = record.get("extra")?.as_object()?.clone();
+    let file = record.get("file").and_then(|file| file.get("path"));
+    let places = [
+        ("function", record.get("function")),
+        ("file", file),
+        ("line", record.get("line")),
+    ];
+    for (name, value) in places {
+        if let Some(value) = value.filter(|_| !fields.contains_key(name)) {
+            fields.insert(name.into(), value.clone());
+        }
+    }
+    let ids = Ids::take(&mut fields);
+    let raised = record.get("exception").filter(|it| it.is_object());
+    Some(Entry {
+        level: severity.level,
+        critical: severity.critical,
+        message: text(record.get("message")?)?,
+        logger: record.get("name").and_then(text),
+        thread: record.get("thread")?.get("name").and_then(text),
+        exception: raised.map(|_| Trace::amid(printed).trim_end().into()),
+        time: time(record.get("time")?.get("timestamp")?),
+        ids,
         fields,
     })
 }
@@ -180,6 +222,30 @@ mod tests {
         // What makes no sense as an id is a field as any other.
         let rest = serde_json::json!({"user": {"id": 7}, "span_id": "0000000000000000"});
         assert_eq!(Value::Object(entry.fields), rest);
+    }
+
+    #[test]
+    fn a_line_of_loguru_is_taken_apart() {
+        let entry = read(
+            r#"{"text": "2026-11-21 12:00:00.500 | WARNING  | shop.cart:add:17 - low\nTraceback (most recent call last):\n\n> File\n\nKeyError: 1\n",
+                "record": {"elapsed": {"repr": "0:00:00", "seconds": 0.02}, "exception": {"type": "KeyError", "value": "1", "traceback": true},
+                "extra": {"left": 3, "line": "mine", "trace_id": "0af7651916cd43dd8448eb211c80319c"}, "file": {"name": "cart.py", "path": "/srv/cart.py"},
+                "function": "add", "level": {"icon": "!", "name": "WARNING", "no": 30}, "line": 17, "message": "low", "module": "cart",
+                "name": "shop.cart", "process": {"id": 1, "name": "MainProcess"}, "thread": {"id": 2, "name": "helper"},
+                "time": {"repr": "2026-11-21 12:00:00.500000+00:00", "timestamp": 1795262400.5}}}"#,
+        )
+        .unwrap();
+        assert_eq!((entry.level, &*entry.message), (Level::WARN, "low"));
+        assert_eq!(entry.logger.as_deref(), Some("shop.cart"));
+        assert_eq!(entry.thread.as_deref(), Some("helper"));
+        assert_eq!(entry.time, Some(1_795_262_400_500_000_000));
+        let trace = "Traceback (most recent call last):\n\n> File\n\nKeyError: 1";
+        assert_eq!(entry.exception.as_deref(), Some(trace));
+        assert!(entry.ids.trace_id.is_some());
+        let fields = serde_json::json!({
+            "left": 3, "function": "add", "file": "/srv/cart.py", "line": "mine"
+        });
+        assert_eq!(Value::Object(entry.fields), fields);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LONGEST, QUIET};
+use super::{QUIET, entry::append};
 
 /// A stack trace, as far as it has come.
 #[derive(Debug)]
@@ -87,6 +87,17 @@ impl Trace {
         Some((before.trim_end(), Self::begin(TITLE)?))
     }
 
+    /// The part of a text that is Python's trace, or all of it.
+    pub(super) fn amid(text: &str) -> &str {
+        let titles = [GROUP_TITLE, TITLE].into_iter();
+        let start = titles.filter_map(|title| text.find(title)).min();
+        &text[start.unwrap_or(0)..]
+    }
+
+    pub(super) fn is_title(line: &str) -> bool {
+        Stage::title(line.trim_end()).is_some()
+    }
+
     /// Whether it is Python's, which may follow the record that it belongs to.
     pub(super) fn is_of_python(&self) -> bool {
         matches!(self.stage, Stage::Title | Stage::Group)
@@ -109,12 +120,20 @@ impl Trace {
             _ => {}
         }
         // What went wrong is in the message in any case.
-        if self.text.len() + line.len() < LONGEST {
-            self.text.push('\n');
-            self.text.push_str(line);
-        }
+        append(&mut self.text, line);
         self.stage = stage;
         true
+    }
+
+    /// Takes a line of a message or note that has several, if an exception was said before it.
+    pub(super) fn append(&mut self, line: &str) -> bool {
+        let is_more = matches!(self.stage, Stage::Exception | Stage::Gap);
+        if is_more {
+            append(&mut self.message, line);
+            append(&mut self.text, line);
+            self.stage = Stage::Exception;
+        }
+        is_more
     }
 
     /// Whether no line can follow.

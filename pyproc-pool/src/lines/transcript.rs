@@ -35,6 +35,13 @@ impl Transcript {
         self.assembler.line(line, context, now, emit);
     }
 
+    /// Lines that were written at once.
+    pub(crate) fn lines(&mut self, text: &str, context: Context, now: Instant) {
+        let speaker = &self.speaker;
+        let emit = |entry, context| speaker.say(entry, context);
+        self.assembler.lines(text, context, now, emit);
+    }
+
     /// Until when something is held back.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.assembler.deadline()

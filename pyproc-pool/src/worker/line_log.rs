@@ -113,7 +113,7 @@ impl LineLog {
 
     /// When to call [`tick`](Self::tick) if nothing arrives.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let partial = self.splitter.has_partial().then(|| self.last + QUIET);
+        let partial = self.has_quiet_partial().then(|| self.last + QUIET);
         let deadlines = [
             partial,
             self.transcript.deadline(),
@@ -124,7 +124,7 @@ impl LineLog {
 
     /// Says what was held back for long enough.
     pub(super) fn tick(&mut self, now: Instant) {
-        if self.splitter.has_partial() && now >= self.last + QUIET {
+        if self.has_quiet_partial() && now >= self.last + QUIET {
             self.flush_partial(now);
         }
         self.transcript.tick(now);
@@ -138,6 +138,11 @@ impl LineLog {
         self.transcript.flush();
         let dropped = self.dropped.take_all(now);
         self.say_dropped(dropped);
+    }
+
+    /// Whether a line waits for its end that is said without it, too.
+    fn has_quiet_partial(&self) -> bool {
+        self.splitter.has_partial() && !self.splitter.is_refreshed()
     }
 
     fn flush_partial(&mut self, now: Instant) {
@@ -180,6 +185,15 @@ mod tests {
     #[test]
     fn a_line_without_an_end_is_held_up() {
         assert!(is_held_up(&mut log(10_000), &[b'x'; 4096], 4 << 20));
+    }
+
+    #[test]
+    fn a_progress_bar_is_said_at_its_end_only() {
+        let (mut log, now) = (log(10_000), Instant::now());
+        log.take(b"\r 10%", true, now);
+        assert_eq!(log.deadline(), None);
+        log.take(b"\r100%\nmore", true, now);
+        assert_eq!(log.deadline(), Some(now + QUIET));
     }
 
     #[test]

@@ -14,11 +14,14 @@ a function's parameters is documented at :func:`expose`, what a function may ret
 under "Results".
 """
 
+from pyproc_worker import _early
 from pyproc_worker._call import Call, current_call
 from pyproc_worker._errors import Cancelled, EncodeError, InvalidRequest, MethodNotFound
 from pyproc_worker._registry import expose, health
 from pyproc_worker._run import run_worker
 from pyproc_worker._version import __version__
+
+_early.begin()
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -82,12 +82,21 @@ def error_parts(error: BaseException) -> tuple[str, str, str]:
 
 
 def message_of(error: BaseException) -> str:
-    """`str(error)`, or a note in its place if that raises."""
+    """`str(error)`, or a text in its place if that raises, and the exception's notes."""
     try:
         text = error.answer() if isinstance(error, Cancelled) else str(error)
     except Exception:
         text = f"a {_type_name(error)} whose message cannot be read: its __str__ failed"
-    return _valid(text[:MESSAGE_LIMIT])
+    return _valid("\n".join([text, *_notes(error)])[:MESSAGE_LIMIT])
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What `add_note` has added."""
+    try:
+        notes = error.__notes__  # type: ignore[attr-defined]  # from Python 3.11 on
+        return [note for note in notes if isinstance(note, str)]
+    except Exception:  # most errors have none
+        return []
 
 
 def _type_name(error: BaseException) -> str:

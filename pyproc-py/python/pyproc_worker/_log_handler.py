@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 import traceback
-from typing import Any, ClassVar
+from typing import Any
 from weakref import ref
 
 from pyproc_worker import _log, _unpatched
@@ -43,18 +43,15 @@ class ForwardingHandler(logging.Handler):
         self.lock = None  # a record is made from nothing that threads share
 
     def handle(self, record: logging.LogRecord) -> bool:
-        if len(_root.handlers) != _Installed.known:
-            _silence()
         kept: Any = record
         if self.filters:
             kept = self.filter(record)
             if not kept:
                 return False
             kept = record if kept is True else kept
-        _here.sent = None
         try:
-            if self._send(kept):
-                _here.sent = ref(record)  # as the handlers to come get it
+            if not _sends(record, kept):
+                _count_lost(record)
         except Exception:
             self.handleError(record)
         return True
@@ -62,36 +59,51 @@ class ForwardingHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.handle(record)
 
-    def _send(self, record: logging.LogRecord) -> bool:
-        call = current_call()
-        channel = channel_for(LOGS, call)
-        if channel is None:
-            return False
-        line = _line(record, call)
-        if len(line) > RECORD_LIMIT:
-            line = _line(record, call, _WORST_CASE)
-        if lost.send(channel, line):
-            return True
-        if not any(record.levelno >= handler.level for handler in _Installed.silenced):
-            lost.add(channel, LOGS)  # otherwise one of these writes it
+
+def _sends(record: logging.LogRecord, kept: logging.LogRecord) -> bool:
+    """Whether the record leaves for a client, or has left; `kept` is what a filter made of it."""
+    sent = getattr(_here, "sent", None)
+    if sent is not None and sent() is record:
+        return True
+    call = current_call()
+    channel = channel_for(LOGS, call)
+    if channel is None:
         return False
+    line = _line(kept, call)
+    if len(line) > RECORD_LIMIT:
+        line = _line(kept, call, _WORST_CASE)
+    if not lost.send(channel, line):
+        return False
+    _here.sent = ref(record)  # as the handlers to come get it
+    return True
 
 
-class _Unsent:
-    """Lets those records through that did not leave otherwise."""
+def _count_lost(record: logging.LogRecord) -> None:
+    """Unless one of the root's handlers writes it, to the process's own output."""
+    channel = channel_for(LOGS, current_call())
+    writers = filter(_writes_to_output, _root.handlers)
+    if channel is not None and not any(record.levelno >= writer.level for writer in writers):
+        lost.add(channel, LOGS)
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        sent = getattr(_here, "sent", None)
-        return _Installed.handler is None or sent is None or sent() is not record
+
+def _filter(handler: logging.StreamHandler[Any], record: logging.LogRecord) -> Any:
+    """Stands in for `StreamHandler.filter`: those that write to the process's own output pass over
+    what leaves for a client, also of loggers that hand on nothing to the root."""
+    kept: Any = logging.Filterer.filter(handler, record)
+    if not kept or not _writes_to_output(handler):
+        return kept
+    try:
+        leaves = _sends(record, record if kept is True else kept)
+    except Exception:
+        handler.handleError(record)
+        leaves = False
+    return False if leaves else kept
 
 
 class _Installed:
     """What stands in the root logger now."""
 
     handler: ForwardingHandler | None = None
-    silenced: ClassVar[list[logging.Handler]] = []
-    known = 0
-    """How many handlers the root had when it was last looked at."""
 
 
 def install() -> None:
@@ -100,34 +112,19 @@ def install() -> None:
         if _Installed.handler is None:
             _log.set_up_logging(logging)
             _Installed.handler = ForwardingHandler()
-            _root.handlers.insert(0, _Installed.handler)  # before those that it silences
-    _silence()
+            _root.handlers.insert(0, _Installed.handler)  # before those that would write
+            logging.StreamHandler.filter = _filter  # type: ignore[assignment]
 
 
 def remove() -> None:
     """Leaves the root logger as it was."""
     with _lock:
         if _Installed.handler is not None:
+            del logging.StreamHandler.filter
             _root.removeHandler(_Installed.handler)
             _Installed.handler.close()
             _Installed.handler = None
-        for handler in _Installed.silenced:
-            handler.removeFilter(_unsent)
-        _Installed.silenced = []
-        _Installed.known = 0
     _log.set_up_logging(logging)  # if nothing else is left
-
-
-def _silence() -> None:
-    """The root's handlers that write to the process's own output pass over what was sent."""
-    with _lock:
-        if _Installed.handler is None:
-            return
-        handlers = list(_root.handlers)
-        _Installed.silenced = [handler for handler in handlers if _writes_to_output(handler)]
-        for handler in _Installed.silenced:
-            handler.addFilter(_unsent)
-        _Installed.known = len(handlers)
 
 
 def _writes_to_output(handler: logging.Handler) -> bool:
@@ -217,5 +214,4 @@ def _exception(record: logging.LogRecord) -> str:
 _lock = _unpatched.RLock()
 _here = threading.local()
 """The last record of this thread that was sent, which may be gone."""
-_unsent = _Unsent()
 _root = logging.getLogger()

@@ -80,5 +80,5 @@ class Worker:
 
 def make_logger() -> logging.Logger:
     """The package's logger, with a way out for what is logged before `run_worker` sets one up."""
-    _log.set_up((os.environ.get("PYPROC_LOG_LEVEL") or "INFO").upper())
+    _log.set_up((os.environ.get("PYPROC_LOG_LEVEL") or "").upper())
     return logging.getLogger(_log.NAME)

@@ -11,7 +11,7 @@ import sys
 from contextvars import copy_context
 from importlib import import_module
 
-from pyproc_worker import _call, _log, _unpatched, _wrapped
+from pyproc_worker import _call, _early, _log, _unpatched, _wrapped
 from pyproc_worker._forwarding import Forwarding
 from pyproc_worker._listener import listening
 from pyproc_worker._registry import functions
@@ -126,6 +126,7 @@ def _configure(socket_path: str | None, codec_type: str) -> tuple[str, Settings,
     wanted = os.environ.get("PYPROC_CODEC_TYPE") or codec_type
     settings.preferred_codec = codec_of_type(wanted)
     core = _choose_core(settings)
+    _early.begin(is_worker=True)
     _set_up_output(settings.log_level)
     return path, settings, core
 

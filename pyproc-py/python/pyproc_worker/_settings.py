@@ -45,9 +45,9 @@ class Settings:
     """``PYPROC_ALLOWED_UIDS``: numbers of the users that may connect besides the worker's own and
     root, separated by commas."""
 
-    log_level: str = "INFO"
+    log_level: str = ""
     """``PYPROC_LOG_LEVEL`` in upper case: a level of `logging`, or what the Rust side's log takes;
-    counts only if the script set up no logging."""
+    the root logger's, unless the script sets one."""
 
     forward_logs: bool = True
     """``PYPROC_FORWARD_LOGS``: whether clients that ask for logs get any; 0 or 1."""
@@ -69,7 +69,7 @@ class Settings:
         settings.socket_mode = _mode(environment, "PYPROC_SOCKET_MODE")
         settings.allowed_uids = _uids(environment, "PYPROC_ALLOWED_UIDS")
         settings.forward_logs = _one_of(environment, "PYPROC_FORWARD_LOGS", ("0", "1")) != "0"
-        settings.log_level = (environment.get("PYPROC_LOG_LEVEL") or "INFO").upper()
+        settings.log_level = (environment.get("PYPROC_LOG_LEVEL") or "").upper()
         return settings
 
 

@@ -1,8 +1,8 @@
-"""What functions print, line by line, with the call that it belongs to.
+"""What functions print, with the call that it belongs to.
 
-While a client takes logs, `sys.stdout` and `sys.stderr` are `ForwardedStream`s. A line leaves as a
-record of its own. One that the client does not take, or of a flood, is written where it would have
-been.
+While a client takes logs, `sys.stdout` and `sys.stderr` are `ForwardedStream`s. Lines that are
+written at once leave as one record: the client sees what belongs together. What the client does not
+take, or is of a flood, is written where it would have been.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_LINES = 10_000
 One of 1024 characters or more counts as one for each 1024 more.
 """
 
-_LONGEST = RECORD_LIMIT // 4  # characters of a line that leaves as a record
+_LONGEST = RECORD_LIMIT // 4  # characters that leave as a record
 
 
 class ForwardedStream(io.TextIOBase):
@@ -45,7 +45,7 @@ class ForwardedStream(io.TextIOBase):
         """The lines that threads have begun, by the threads' ids."""
 
     def write(self, text: str) -> int:
-        """Sends the lines that are complete, and keeps the rest for the thread's next."""
+        """Sends the lines that are complete, and keeps the rest for the thread's next write."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         thread, call = threading.get_ident(), current_call()
@@ -54,9 +54,11 @@ class ForwardedStream(io.TextIOBase):
             if begun is not None:
                 self._finish(begun)  # another call has left it behind
             begun = _Begun(call, here(call))
-        *lines, begun.text = (begun.text + text).split("\n")
-        for line in lines:
-            self._send(line, "\n", begun)
+        lines, end, begun.text = (begun.text + text).rpartition("\n")
+        if end:
+            self._send_lines(lines, begun)
+        if "\r" in begun.text:
+            begun.text = _refreshed(begun.text)
         if len(begun.text) > _LONGEST or (begun.is_elsewhere and begun.text):
             self._finish(begun)
         if begun.text or begun.is_elsewhere:
@@ -64,8 +66,11 @@ class ForwardedStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Sends the thread's line as it is, too."""
-        self._finish_of(threading.get_ident())
+        """Sends the thread's line as it is, too, unless it is refreshed as a progress bar's."""
+        thread = threading.get_ident()
+        begun = self._begun.get(thread)
+        if begun is None or "\r" not in begun.text:
+            self._finish_of(thread)
         self._original.flush()
 
     def finish(self) -> None:
@@ -86,12 +91,21 @@ class ForwardedStream(io.TextIOBase):
         if line:
             self._send(line, "", begun)
 
-    def _send(self, line: str, end: str, begun: _Begun) -> None:
-        if not begun.is_elsewhere and len(line) <= _LONGEST and _rate.allows(len(line)):
+    def _send_lines(self, lines: str, begun: _Begun) -> None:
+        if "\n" in lines and (begun.is_elsewhere or len(lines) > _LONGEST):
+            for line in lines.split("\n"):
+                self._send(line, "\n", begun)
+        else:
+            self._send(lines, "\n", begun)
+
+    def _send(self, text: str, end: str, begun: _Begun) -> None:
+        if "\r" in text:
+            text = "\n".join(map(_last_state, text.split("\n")))
+        if not begun.is_elsewhere and len(text) <= _LONGEST and _rate.allows(text):
             more = self._member + begun.place
-            if send_line(line, self._stream, INFO, more, begun.call):
+            if send_line(text, self._stream, INFO, more, begun.call):
                 return
-        self._original.write(line + end)
+        self._original.write(text + end)
         begun.is_elsewhere = not end
 
     # Of the original. The first ones `TextIOBase` would answer itself.
@@ -141,6 +155,17 @@ class _Begun:
         """Its beginning went to the original, and so does the rest."""
 
 
+def _last_state(line: str) -> str:
+    """What is left of a line that was written over, as progress bars do."""
+    return line.rstrip("\r").rpartition("\r")[2]
+
+
+def _refreshed(line: str) -> str:
+    """The same of a line that may be written over again."""
+    begin_anew = "\r" if line[-1] == "\r" else ""
+    return f"\r{_last_state(line)}{begin_anew}"
+
+
 class _Rate:
     """Counts lines by the second. Threads that count at the same time may let one more through."""
 
@@ -148,11 +173,11 @@ class _Rate:
         self._since = 0.0
         self._count = 0
 
-    def allows(self, size: int) -> bool:
+    def allows(self, text: str) -> bool:
         now = time.monotonic()
         if now - self._since >= 1.0:
             self._since, self._count = now, 0
-        self._count += 1 + size // 1024
+        self._count += 1 + text.count("\n") + len(text) // 1024
         return self._count <= MOST_LINES
 
 
@@ -164,7 +189,20 @@ def install() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and stream is getattr(sys, f"__{name}__"):
-            setattr(sys, name, ForwardedStream(stream, name))
+            forwarded = ForwardedStream(stream, name)
+            setattr(sys, name, forwarded)
+            _give_to_loguru(stream, forwarded)
+
+
+def _give_to_loguru(original: Any, forwarded: ForwardedStream) -> None:
+    """Its sinks keep the stream that they were given, before there was a client. Nothing else
+    changes them, so they are looked for where they are, if they still are there."""
+    logger = getattr(sys.modules.get("loguru"), "logger", None)
+    handlers = getattr(getattr(logger, "_core", None), "handlers", None)
+    for handler in dict(handlers).values() if isinstance(handlers, dict) else ():
+        sink = getattr(handler, "_sink", None)
+        if getattr(sink, "_stream", None) is original:
+            sink._stream = forwarded
 
 
 def finish() -> None:

@@ -9,6 +9,7 @@ import sys
 import traceback
 from typing import Any, Optional
 
+from pyproc_worker import _early
 from pyproc_worker._codec import choose_codec
 from pyproc_worker._deferred import Deferred
 from pyproc_worker._doctor import examine
@@ -119,6 +120,7 @@ def _run(options: argparse.Namespace) -> int:
         os.environ["PYPROC_SOCKET_PATH"] = options.socket_path
     if options.log_level:
         os.environ["PYPROC_LOG_LEVEL"] = options.log_level
+    _early.begin(is_worker=True)
     sys.argv = [options.script]
     try:
         _load(options.script, "__main__")

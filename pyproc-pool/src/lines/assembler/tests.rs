@@ -283,6 +283,117 @@ fn a_line_that_names_an_error_is_a_line() {
     assert_eq!(entries[3], Entry::plain("ok"));
 }
 
+/// What comes of lines that were written at once.
+fn written(texts: &[&str]) -> Vec<Entry> {
+    let (mut assembler, mut entries) = (Assembler::default(), Vec::new());
+    let now = Instant::now();
+    let mut emit = |entry, _| entries.push(entry);
+    for text in texts {
+        assembler.lines(text, Context::default(), now, &mut emit);
+    }
+    assembler.flush(emit);
+    entries
+}
+
+#[test]
+fn a_message_of_several_lines_is_one_entry_if_it_was_written_at_once() {
+    let record = "2026-11-21 12:00:00.124 | ERROR    | __main__:f:7 - boom\nand more";
+    let trace = "Traceback (most recent call last):
+
+  File \"a.py\", line 9, in <module>
+    if __name__ == \"__main__\": run_worker()
+
+ValueError: bad
+
+value
+a note
+of two lines
+
+
+The above exception was the direct cause of the following exception:
+
+
+Traceback (most recent call last):
+
+> File \"a.py\", line 6, in f
+    raise KeyError
+
+KeyError: \"x\"
+a note";
+    let entries = written(&[&format!("{record}\n{trace}"), "after", "a\nb"]);
+    let parts: Vec<_> = entries.iter().map(parts).collect();
+    let logger = Some("__main__");
+    let boom = (Level::ERROR, logger, "boom\nand more", Some(trace));
+    assert_eq!(parts[0], boom);
+    assert_eq!(entries[1..], ["after", "a", "b"].map(Entry::plain));
+}
+
+#[test]
+fn a_printed_exception_of_several_lines_is_one_entry() {
+    let title = "Traceback (most recent call last):";
+    let frame = "  File \"a.py\", line 1, in <module>\n    f()";
+    let error = "ValueError: bad\nvalue";
+    let whole = [title, frame, error].join("\n");
+    // `traceback` prints it part by part.
+    let entries = written(&[title, frame, error, "after"]);
+    let expected = traceback("ValueError: bad\nvalue", &whole);
+    assert_eq!(entries, [expected, Entry::plain("after")]);
+}
+
+#[test]
+fn lines_that_are_written_at_once_are_entries_of_their_own_if_they_begin_any() {
+    let records = "WARNING:shop:one\nWARNING:shop:two\n{\"message\": \"three\"}\nfour";
+    let messages: Vec<_> = written(&[records])
+        .into_iter()
+        .map(|it| it.message)
+        .collect();
+    assert_eq!(messages, ["one", "two", "three", "four"]);
+    let twice = format!("{SIMPLE}\n\n{SIMPLE}\nTypeError: alone\nplain");
+    assert_eq!(written(&[&twice]).len(), 2);
+    assert_eq!(written(&["TypeError: alone\nplain"]).len(), 2);
+}
+
+#[test]
+fn a_warning_of_python_is_one_entry_with_its_source() {
+    let warning = "/srv/a.py:3: UserWarning: old\n  warnings.warn(\"old\")";
+    let resource = "/srv/a.py:5: ResourceWarning: unclosed file
+  f()
+Object allocated at (most recent call last):
+  File \"/srv/a.py\", lineno 4
+    open(\"x\")";
+    let untraced = "sys:1: ResourceWarning: unclosed file
+ResourceWarning: Enable tracemalloc to get the object allocation traceback";
+    let entries = entries(&[warning, resource, untraced, "after"].join("\n"));
+    let parts: Vec<_> = entries.iter().map(parts).collect();
+    let warned = |text| (Level::WARN, Some("py.warnings"), text, None);
+    assert_eq!(
+        parts[..3],
+        [warned(warning), warned(resource), warned(untraced)]
+    );
+    assert_eq!(entries[3..], [Entry::plain("after")]);
+}
+
+#[test]
+fn what_native_code_says_of_its_end_is_one_entry() {
+    let terminate = "terminate called after throwing an instance of 'std::runtime_error'
+  what():  no model";
+    let fatal = "F0101 12:00:00.000000 123 model.cc:17] Check failed: n > 0
+*** Check failure stack trace: ***
+    @     0x7f0000000000  google::LogMessage::Fail()
+    @              (nil)  (unknown)";
+    let entries = entries(&format!("{terminate}\n{fatal}\nafter"));
+    let parts: Vec<_> = entries.iter().map(parts).collect();
+    let stack = fatal.split_once('\n').unwrap().1;
+    assert_eq!(
+        parts,
+        [
+            (Level::ERROR, None, terminate, None),
+            (Level::ERROR, None, "Check failed: n > 0", Some(stack)),
+            (Level::INFO, None, "after", None),
+        ]
+    );
+}
+
 #[test]
 fn empty_lines_say_nothing() {
     assert_eq!(entries("\n  \n"), []);
