@@ -14,16 +14,12 @@ const CLONE: &str = "pyproc=$PWD\n";
 
 /// Where the programs are, and how they reach their registries. All else of the environment might help, and a reader
 /// does not have it.
-const KEPT: [&str; 8] = [
-    "PATH",
-    "HOME",
-    "CARGO_HOME",
-    "RUSTUP_HOME",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "SSL_CERT_FILE",
-    "PIP_INDEX_URL",
-];
+fn is_kept(name: &str) -> bool {
+    let is_of = |prefix: &&str| name.starts_with(*prefix);
+    let of_the_system = ["PATH", "HOME", "REQUESTS_CA_BUNDLE"].contains(&name);
+    let of_a_tool = ["CARGO_HOME", "CARGO_NET_", "PIP_", "RUSTUP_", "SSL_CERT_"];
+    of_the_system || of_a_tool.iter().any(is_of) || name.to_lowercase().ends_with("_proxy")
+}
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {}
@@ -74,12 +70,12 @@ fn with_clone(block: &str) -> Result<String> {
 
 /// Runs commands as in a shell in which nothing is set, and returns what they wrote to stdout.
 fn paste(commands: &str, directory: &Path) -> Result<String> {
-    let set = |name: &&'static str| Some((*name, env::var_os(name)?));
+    let kept = env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_kept));
     let output = Command::new("sh")
         .args(["-e", "-c", commands])
         .current_dir(directory)
         .env_clear()
-        .envs(KEPT.iter().filter_map(set))
+        .envs(kept)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -125,8 +121,7 @@ mod tests {
         let printed = paste("env | cut -d= -f1", workspace::root()).unwrap();
         let of_the_shell = ["PWD", "OLDPWD", "SHLVL", "_"];
         for name in printed.lines() {
-            let is_known = KEPT.contains(&name) || of_the_shell.contains(&name);
-            assert!(is_known, "{name}");
+            assert!(is_kept(name) || of_the_shell.contains(&name), "{name}");
         }
     }
 
