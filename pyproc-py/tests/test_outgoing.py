@@ -38,6 +38,9 @@ def test_what_is_offered_between_two_looks_is_not_forgotten(outgoing):
         def acquire(self, blocking=True):
             return self.inner.acquire(blocking)
 
+        def locked(self):
+            return self.inner.locked()
+
         def release(self):
             if self.is_first:
                 self.is_first = False

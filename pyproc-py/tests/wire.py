@@ -78,7 +78,11 @@ class Client:
         self.version = version
         self.table = {}
         if version == 2:
-            known = self.say_hello(versions=[1, 2], **in_hello)["body"]
+            try:
+                known = self.say_hello(versions=[1, 2], **in_hello)["body"]
+            except BaseException:
+                self.close()
+                raise
             assert known["version"] == 2
             self.table = {f["name"]: index for index, f in enumerate(known["functions"])}
 

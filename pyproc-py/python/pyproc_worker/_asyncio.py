@@ -7,6 +7,7 @@ Both cores of the worker use this.
 import asyncio
 import contextlib
 import functools
+from collections import deque
 from collections.abc import Awaitable, Hashable
 from typing import Any, Callable, Optional
 
@@ -29,10 +30,11 @@ on_busy: Optional[Callable[["EventLoopThread"], None]] = None
 class EventLoopThread:
     """Runs any number of calls at once; the thread begins with the first of them.
 
-    `answer` is called on the thread, exactly once for each call, with the result or the
-    exception. With `SystemExit` or `KeyboardInterrupt` the worker is to end; they come with the
-    token None if they are not of a call, but of a task that one left behind.
-    `flush` is called after each batch of answers, so that they can leave together.
+    `answer` is called on the thread for each call, with the result or the exception: once, or
+    again before the next `flush` if an exception from outside cut it off. With `SystemExit` or
+    `KeyboardInterrupt` the worker is to end; they come with the token None if they are not of a
+    call, but of a task that one left behind. `flush` is called after each batch of answers, so that
+    they can leave together, and may be cut off and called again as well.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class EventLoopThread:
         self._failure: Optional[Exception] = None
         self._stopping = False
         self._submitted = 0  # changes under the lock
+        self._unstarted: deque[tuple[Token, Start, Any]] = deque()
         # The rest belongs to the thread.
         self._answered = 0
         self._tasks: dict[Token, asyncio.Future[Any]] = {}
@@ -67,8 +70,9 @@ class EventLoopThread:
         with self._lock:
             loop = self._loop or self._begin()
             self._submitted += len(calls)
+        self._unstarted.extend(calls)
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(self._start, calls)
+            loop.call_soon_threadsafe(self._start)
 
     def cancel(self, token: Token) -> None:
         """Cancels a call's task, if it is still running. From any thread."""
@@ -111,9 +115,12 @@ class EventLoopThread:
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
+        if loop.get_exception_handler() is None:
+            loop.set_exception_handler(self._on_error)
         try:
             while not self._stopping:
                 try:
+                    self._catch_up(loop)
                     loop.run_forever()
                 except BaseException as error:
                     if ends_worker(error):
@@ -126,17 +133,33 @@ class EventLoopThread:
             asyncio.set_event_loop(None)
             loop.close()
 
-    def _start(self, calls: list[tuple[Token, Start, Any]]) -> None:
-        if on_busy is not None and not self._tasks:
+    def _on_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback failed, which may be one of ours that an exception from outside cut off."""
+        loop.default_exception_handler(context)
+        self._catch_up(loop)
+
+    def _catch_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Does what an exception from outside may have cut off."""
+        loop.call_soon(self._start)
+        for token, task in list(self._tasks.items()):
+            if task.done():
+                loop.call_soon(self._try_again, token, task)
+        loop.call_soon(self._flush_now)
+
+    def _start(self) -> None:
+        if on_busy is not None and self._unstarted and not self._tasks:
             on_busy(self)
-        for token, start, body in calls:
+        while self._unstarted:
+            token = None
             try:
+                token, start, body = self._unstarted.popleft()
                 task = _call.base.copy().run(self._task_of, start, body)
-            except BaseException as error:  # the body does not fit the parameters
-                self._finish(token, None, error)
-            else:
                 self._tasks[token] = task
                 task.add_done_callback(functools.partial(self._on_done, token))
+            except BaseException as error:  # the body does not fit the parameters
+                if token is None:
+                    raise
+                self._finish(token, None, error)
 
     def _task_of(self, start: Start, body: Any) -> "asyncio.Future[Any]":
         return asyncio.ensure_future(start(body), loop=self._loop)
@@ -147,10 +170,16 @@ class EventLoopThread:
             self._cancelled.add(token)
             task.cancel()
 
+    def _try_again(self, token: Token, task: "asyncio.Future[Any]") -> None:
+        try:
+            self._on_done(token, task)
+        finally:
+            self._tasks.pop(token, None)
+
     def _on_done(self, token: Token, task: "asyncio.Future[Any]") -> None:
-        del self._tasks[token]
+        if self._tasks.get(token) is not task:  # it has been answered
+            return
         by_client = token in self._cancelled
-        self._cancelled.discard(token)
         try:
             error = task.exception()
         except asyncio.CancelledError as cancellation:
@@ -160,13 +189,13 @@ class EventLoopThread:
         self._finish(token, None if error else task.result(), error)
 
     def _finish(self, token: Token, result: Any, error: Optional[BaseException]) -> None:
-        try:
-            self._answer(token, result, error)
-        finally:
-            self._answered += 1
+        self._answer(token, result, error)
         if not self._flush_is_due:
-            self._flush_is_due = True
             asyncio.get_running_loop().call_soon(self._flush_now)
+            self._flush_is_due = True
+        self._answered += 1
+        self._cancelled.discard(token)
+        self._tasks.pop(token, None)  # last: until then it may be done again
 
     def _flush_now(self) -> None:
         self._flush_is_due = False

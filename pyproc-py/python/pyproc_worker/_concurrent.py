@@ -1,10 +1,10 @@
 """Runs `async def` functions beside the plain ones, and sends their answers."""
 
-import contextlib
 import functools
 import select
 import threading
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from pyproc_worker._call import Call, run_async
@@ -60,7 +60,9 @@ class Concurrent:
         """The `SystemExit` or `KeyboardInterrupt` with which the worker is to end."""
         self._wake = wake
         self._thread: Optional[EventLoopThread] = None
-        self._answered: dict[Connection, list[tuple[ConcurrentCall, bytes]]] = {}
+        self._answered: dict[Connection, dict[ConcurrentCall, bytes]] = {}
+        self._sending: Optional[Connection] = None
+        """Its answers are being sent, or an exception from outside cut that off."""
 
     @property
     def running(self) -> bool:
@@ -121,22 +123,37 @@ class Concurrent:
             self._flush()  # the answers before
             self.end = self.end or error
             return self._wake()
-        self._answered.setdefault(call.connection, []).append((call, _written(call, result, error)))
+        self._answered.setdefault(call.connection, {})[call] = _written(call, result, error)
 
     def _flush(self) -> None:
-        answered, self._answered = self._answered, {}
-        for connection, answers in answered.items():
-            with contextlib.suppress(OSError):  # the client is gone, which the loop sees too
-                connection.outgoing.send(b"".join(frame for _, frame in answers))
-            resumes = False
-            for call, _ in answers:
-                connection.running.remove(call)
-                resumes = resumes or not call.id
-            if resumes:  # with its answer on its way, the next may run
-                connection.held = False
-            is_watched = connection.interest == select.POLLIN and not connection.refuses
-            if connection.outgoing or resumes or not is_watched:
-                self.look_again(connection)
+        """It goes on where an exception from outside cut it off."""
+        while self._answered:
+            connection, answers = next(iter(self._answered.items()))
+            is_lost = self._sending is connection
+            self._sending = connection
+            try:
+                if is_lost:
+                    connection.outgoing.cut_off()
+                else:
+                    connection.outgoing.send(b"".join(answers.values()))
+            except OSError:
+                is_lost = True
+            self._have_left(connection, answers, is_lost)
+            del self._answered[connection]
+            self._sending = None
+
+    def _have_left(
+        self, connection: Connection, calls: Iterable[ConcurrentCall], is_lost: bool
+    ) -> None:
+        resumes = False
+        for call in calls:
+            connection.running.remove(call)
+            resumes = resumes or not call.id
+        if resumes:  # with its answer on its way, the next may run
+            connection.held = False
+        is_watched = connection.interest == select.POLLIN and not connection.refuses
+        if connection.outgoing or resumes or is_lost or not is_watched:
+            self.look_again(connection)
 
 
 def _written(call: ConcurrentCall, result: Any, error: Optional[BaseException]) -> bytes:

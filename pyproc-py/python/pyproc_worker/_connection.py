@@ -45,6 +45,7 @@ class Connection:
         "running",
         "scheduled",
         "table",
+        "uncertain",
         "version",
         "writer",
     )
@@ -87,6 +88,9 @@ class Connection:
         """It has its place among those whose requests are to be run."""
         self.interest = 0
         """The events that are waited for."""
+        self.uncertain = False
+        """The loop does what can't be finished where an exception from outside cuts it off: the
+        connection is closed then."""
 
     def read(self) -> list[Bytes]:
         """The bodies of the frames that have arrived. Raises `OSError` if the client is gone."""

@@ -13,7 +13,7 @@ import os
 import select
 import socket
 import time
-from typing import Optional
+from typing import Callable, Optional
 
 from pyproc_worker import _call, _channel, _log, _unpatched
 from pyproc_worker._codec import Codec
@@ -25,7 +25,7 @@ from pyproc_worker._limits import BURST, FLUSH, IDLE_CHECK
 from pyproc_worker._peers import Refusals, allowed_users, turn_away, user_of
 from pyproc_worker._settings import Settings
 from pyproc_worker._spin import Events, Spin
-from pyproc_worker._stray import log_stray
+from pyproc_worker._stray import ends_worker, log_stray
 from pyproc_worker._termination import Termination
 from pyproc_worker._turns import Turns
 
@@ -44,13 +44,17 @@ class Loop:
         self._termination = termination
         self._concurrent = Concurrent(termination.wake)
         self._intake = Intake(codec, settings.max_frame_size, self._concurrent)
-        self._turns = Turns(self._deliver, self._watch, termination.wake, self._concurrent.submit)
+        self._turns = Turns(
+            self._settle_or_close, self._watch, termination.wake, self._concurrent.submit
+        )
         self._allowed = allowed_users(settings)
         self._refusals = Refusals()
         self._connections: dict[int, Connection] = {}
         self._draining = False
         self._deaf = False
         self._flush_deadline = 0.0
+        self._stray: Optional[BaseException] = None
+        """It came from outside, and may have cut off anything."""
         self._ran = False  # something could be cancelled when a worker that drains looked last
         self._poll = _unpatched.poll()
         self._poll.register(listener, select.POLLIN)
@@ -64,7 +68,8 @@ class Loop:
         Forks.in_child.append(self._disown)
         _call.look = self._turns.calls.find
         try:
-            self._serve()
+            # Two, as another may come while the first is dealt with.
+            self._until_done(lambda: self._until_done(self._serve))
         except BaseException as error:
             if Forks.is_child:
                 leave(error)
@@ -78,24 +83,24 @@ class Loop:
                 connection.close()
             self._concurrent.stop()
 
-    def _serve(self) -> None:
-        if self._is_orphan():
-            self._drain()
-        stray: Optional[BaseException] = None
+    def _until_done(self, serve: Callable[[], None]) -> None:
+        """Serves again after exceptions that came from outside."""
         while True:
             try:
-                if stray is not None:
-                    self._recover(stray)
-                    stray = None
-                if self._finished():
-                    break
-                self._step()
-            except (SystemExit, KeyboardInterrupt):
-                raise
+                return serve()
             except BaseException as error:
-                if Forks.is_child:
+                if Forks.is_child or ends_worker(error):
                     raise
-                stray = error
+                self._stray = error
+
+    def _serve(self) -> None:
+        if self._stray is not None:
+            self._recover(self._stray)
+            self._stray = None
+        if self._is_orphan():
+            self._drain()
+        while not self._finished():
+            self._step()
         if time.monotonic() < self._flush_deadline:  # the clients do read
             self._say_goodbye()
 
@@ -107,18 +112,23 @@ class Loop:
             self._flush_deadline = time.monotonic() + FLUSH
 
     def _recover(self, stray: BaseException) -> None:
-        """Does anew what an exception that came from outside may have cut off."""
+        """Does anew what an exception that came from outside may have cut off.
+
+        Another one may cut this off, which is then done anew.
+        """
         log_stray(stray)
-        cut_off, self._turns.delivering = self._turns.delivering, None
+        self._turns.finish(stray)
         self._turns.ready.clear()
         for connection in list(self._connections.values()):
-            if connection is cut_off or connection.closed:  # who knows what of it was sent
+            if connection.uncertain or connection.closed:
                 self._close(connection)
                 continue
             connection.scheduled = False
             connection.interest = 0
             self._poll.register(connection.fd, 0)  # which it may not have been yet
             self._settle_or_close(connection)
+        if self._draining:
+            self._refuse_more()
 
     # Sockets
 
@@ -189,27 +199,15 @@ class Loop:
     def _serve_connection(self, connection: Connection, event: int) -> None:
         try:
             if event & select.POLLIN:
+                connection.uncertain = True
                 self._intake.receive(connection)
+                connection.uncertain = False
             if event & _GONE:
                 self._close(connection)
             else:
                 self._settle(connection)
         except OSError:
             self._close(connection)
-        except BaseException:  # what was read may be lost
-            self._close(connection)
-            raise
-
-    def _deliver(self, connection: Connection, answers: bytes) -> None:
-        """Sends the answers of a turn."""
-        if Forks.is_child:
-            leave()
-        try:
-            connection.outgoing.send(answers)
-            self._turns.delivering = None
-        except OSError:
-            return self._close(connection)
-        self._settle_or_close(connection)
 
     def _settle_or_close(self, connection: Connection) -> None:
         try:
@@ -236,11 +234,11 @@ class Loop:
         with contextlib.suppress(KeyError):  # unless an exception from outside came before
             self._poll.unregister(connection.fd)
         connection.close()
-        self._connections.pop(connection.fd, None)
         if connection.owner:
             self._drain()
         if self._deaf:
             self._listen(True)
+        self._connections.pop(connection.fd, None)  # last, as `_recover` looks there
 
     def _listen(self, wanted: bool) -> None:
         self._deaf = not wanted
@@ -253,10 +251,16 @@ class Loop:
         if self._draining:
             return
         self._draining = True
+        self._refuse_more()
+
+    def _refuse_more(self) -> None:
+        """May be done again: a client does not mind a second drain."""
         self._flush_deadline = time.monotonic() + FLUSH
         self._listen(False)
         _channel.drain()
         for connection in list(self._connections.values()):
+            if connection.closed:
+                continue
             self._serve_connection(connection, 0 if connection.ended else select.POLLIN)
             connection.refuses = True  # before another thread can send the drain
             if connection.version == 2 and not connection.closed:

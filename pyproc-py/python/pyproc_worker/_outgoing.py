@@ -21,6 +21,7 @@ class Outgoing:
         self._lock = _unpatched.Lock()
         self._waiting = bytearray()
         self._offered = bytearray()  # what is done with it at once needs no lock
+        self._sending = False  # also where an exception from outside cut that off
         self._closed = False
 
     def __len__(self) -> int:
@@ -58,10 +59,14 @@ class Outgoing:
     def flush(self) -> None:
         """Sends what waits, as far as the client takes it. Raises `OSError` if it is gone."""
         with self._lock:
-            if self._waiting:
+            if self._waiting or self._sending:
                 self._flush()
         if self._offered:
             self._send_offered()
+
+    def cut_off(self) -> None:
+        """Nobody knows how much was sent: all that follows raises `OSError`."""
+        self._sending = True
 
     def finish_before(self, deadline: float) -> None:
         """Waits for the client to take all, until `deadline` of the monotonic clock.
@@ -71,6 +76,7 @@ class Outgoing:
         with self._lock, contextlib.suppress(OSError):
             self._take_offered()
             self._closed = True
+            self._begin()
             self._socket.settimeout(max(0.0, deadline - time.monotonic()))
             self._socket.sendall(self._waiting)
 
@@ -93,9 +99,11 @@ class Outgoing:
         if self._waiting:
             self._waiting += frames
             return self._flush()
+        self._begin()
         sent = self._try_to_send(frames)
         if sent < len(frames):
             self._waiting += memoryview(frames)[sent:]
+        self._sending = False
 
     def _take_offered(self) -> None:
         taken = self._offered[:]
@@ -104,17 +112,23 @@ class Outgoing:
 
     def _send_offered(self) -> None:
         """Sends what was offered, unless somebody else has the lock, who does it then."""
-        while self._offered and not self._closed and self._lock.acquire(blocking=False):
+        while self._offered and not self._closed and not self._lock.locked():
             try:
-                self._take_offered()
-                self._flush()
+                with self._lock:  # which no exception from outside leaves locked
+                    self._take_offered()
+                    self._flush()
             except OSError:  # the client is gone, which the loop sees too
                 return
-            finally:
-                self._lock.release()
 
     def _flush(self) -> None:
+        self._begin()
         del self._waiting[: self._try_to_send(self._waiting)]
+        self._sending = False
+
+    def _begin(self) -> None:
+        if self._sending:
+            raise ConnectionAbortedError("an exception came while frames were sent")
+        self._sending = True
 
     def _try_to_send(self, data: Bytes) -> int:
         try:

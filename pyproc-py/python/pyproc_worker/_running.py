@@ -61,14 +61,16 @@ class Running:
             newest = self._calls.get(call.id)
             if newest is None:  # in a forked process: what runs is the parent's
                 return
-            self._size -= call.size
             if newest is not call:
-                after = next(one for one in self._of(call.id) if one.before is call)
+                after = next((one for one in self._of(call.id) if one.before is call), None)
+                if after is None:  # an exception from outside came when it had been removed
+                    return
                 after.before = call.before
             elif call.before is not None:
                 self._calls[call.id] = call.before
             else:
                 del self._calls[call.id]
+            self._size -= call.size
 
     def cancel(self, request_id: int) -> None:
         """Cancels what runs of the requests with this id."""

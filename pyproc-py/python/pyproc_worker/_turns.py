@@ -11,20 +11,20 @@ import functools
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from contextvars import copy_context
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
-from pyproc_worker import _unpatched
 from pyproc_worker._answers import Callee, Runnable
 from pyproc_worker._cancel import call_with_event
 from pyproc_worker._connection import Connection, Waiting
 from pyproc_worker._deferred import Deferred
+from pyproc_worker._fork import Forks, leave
 from pyproc_worker._limits import QUICK, TURN
 from pyproc_worker._plain_calls import PlainCalls
 from pyproc_worker._registry import Exposed
 from pyproc_worker._running import RunningCall
-from pyproc_worker._stray import ends_worker, log_stray
+from pyproc_worker._stray import ends_worker
+from pyproc_worker._watch import Watch
 
 
 class Alone(Exposed):
@@ -58,20 +58,20 @@ class Turns:
 
     def __init__(
         self,
-        deliver: Callable[[Connection, bytes], None],
+        settle: Callable[[Connection], None],
         look: Callable[[], None],
         wake: Callable[[], None],
         submit: Callable[[Connection, list[tuple[Waiting, int]]], None],
     ) -> None:
         self.ready: deque[Connection] = deque()
         self.calls = PlainCalls()
-        self.delivering: Optional[Connection] = None
-        """Its answers are being sent, or an exception from outside cut that off."""
-        self._deliver = deliver
-        self._look = look
-        """Waits until something happens on the sockets, and sees to it."""
-        self._wake = wake
-        """Ends such a wait."""
+        self._turn: Optional[tuple[Connection, list[Any]]] = None
+        """Whose requests run, and their answers. The last may be a request, which runs."""
+        self._watched: Optional[tuple[Watch, Connection, RunningCall]] = None
+        """The function that can be cancelled while it runs."""
+        self._settle = settle
+        """Sees to a connection whose answers have left."""
+        self._look, self._wake = look, wake  # see `Watch`
         self._submit = submit
         """Starts requests of `async def` functions."""
 
@@ -97,18 +97,46 @@ class Turns:
 
     def _take_turn(self, connection: Connection) -> None:
         """Runs requests of a connection for about `TURN` seconds, then sends their answers."""
-        answers: list[bytes] = []
+        answers: list[Any] = []
+        self._turn = connection, answers
         try:
             self._answer(connection, answers)
-        except BaseException as error:
-            if ends_worker(error):  # but not before the earlier answers
-                connection.outgoing.keep(b"".join(answers))
-                raise
-            log_stray(error)
-        self.delivering = connection
-        self._deliver(connection, b"".join(answers))
+        except (SystemExit, KeyboardInterrupt):  # but not before the earlier answers
+            connection.outgoing.keep(b"".join(it for it in answers if isinstance(it, bytes)))
+            raise
+        self._send(connection, answers)
 
-    def _answer(self, connection: Connection, answers: list[bytes]) -> None:
+    def finish(self, stray: BaseException) -> None:
+        """Finishes what an exception from outside cut off. It may be cut off, and called again."""
+        self._stop_watching()
+        self.calls.end()
+        if self._turn is None:
+            return
+        connection, answers = self._turn
+        if answers and not isinstance(answers[-1], bytes):
+            waiting = request_id, exposed, _, writer, _ = answers[-1]
+            if connection.pending and connection.pending[0] is waiting:  # it has not run
+                answers.pop()
+            else:
+                answers[-1] = writer.failure(request_id, exposed.name, stray)
+        if not connection.uncertain:
+            self._send(connection, answers)
+        self._turn = None
+
+    def _send(self, connection: Connection, answers: list[bytes]) -> None:
+        connection.uncertain = True
+        self._deliver(connection, answers)
+        self._turn = None
+        connection.uncertain = False
+        self._settle(connection)
+
+    def _deliver(self, connection: Connection, answers: list[bytes]) -> None:
+        if Forks.is_child:
+            leave()
+        with contextlib.suppress(OSError):  # of a client that is gone, which `settle` sees
+            connection.outgoing.send(b"".join(answers))
+
+    def _answer(self, connection: Connection, answers: list[Any]) -> None:
         pending, clock = connection.pending, time.perf_counter
         started = now = clock()
         own = copy_context()
@@ -119,10 +147,13 @@ class Turns:
                 break
             if isinstance(exposed, Alone):
                 if not answers:  # else they leave first
+                    connection.uncertain = True
                     pending.popleft()
                     call = (request_id, exposed.exposed, argument, writer, context)
                     self._submit(connection, [(call, 0)])
+                    connection.uncertain = False
                 break
+            answers.append(waiting)
             try:
                 pending.popleft()
                 if exposed.cancellable:
@@ -137,17 +168,20 @@ class Turns:
                     self.calls.end()
             except Deferred as deferred:
                 self.calls.end()
-                self._deliver(connection, b"".join(answers))  # they leave first
+                connection.uncertain = True
+                answers.pop()
+                self._deliver(connection, answers)  # they leave first
                 answers.clear()
                 call = (request_id, Awaited(exposed, deferred), argument, writer, context)
                 self._submit(connection, [(call, 0)])
+                connection.uncertain = False
                 break
             except BaseException as error:  # around the function: those in it have been answered
                 if ends_worker(error):
                     raise
                 self.calls.end()
                 answer = writer.failure(request_id, exposed.name, error)
-            answers.append(answer)
+            answers[-1] = answer
             if exposed.cancellable:
                 break
             before, now = now, clock()
@@ -161,28 +195,19 @@ class Turns:
         call = functools.partial(call_with_event, callee.call, event=event)
         listening = Runnable(callee.name, call)
         running = RunningCall(request_id, event)
-        connection.running.add(running)
+        watch = Watch(self._look, self._wake)
+        self._watched = watch, connection, running
         try:
-            with self._watching():
-                return copy_context().run(writer.answer, request_id, listening, argument)
+            connection.running.add(running)
+            watch.start()
+            return copy_context().run(writer.answer, request_id, listening, argument)
         finally:
-            connection.running.remove(running)
+            self._stop_watching()
             self.calls.end()
 
-    @contextlib.contextmanager
-    def _watching(self) -> Iterator[None]:
-        """Lets another thread look at the sockets meanwhile; this one does not touch them."""
-        is_over = False
-
-        def watch() -> None:
-            while not is_over:
-                self._look()
-
-        thread = _unpatched.Thread(watch, "pyproc-watch")
-        thread.start()
-        try:
-            yield
-        finally:
-            is_over = True
-            self._wake()
-            thread.join()
+    def _stop_watching(self) -> None:
+        if self._watched is not None:
+            watch, connection, running = self._watched
+            watch.stop()
+            connection.running.remove(running)
+            self._watched = None
