@@ -75,5 +75,17 @@ async def slow_bytes(req):
     return memoryview(b"ab" * req)
 
 
+@expose
+def keys(req):
+    """In the order in which they came."""
+    return list(req)
+
+
+@expose
+def with_keys(req):
+    """An object with these keys."""
+    return {key: 1 for key in req}
+
+
 if __name__ == "__main__":
     run_worker()
