@@ -1,6 +1,8 @@
 //! Frames on their way to a client.
 
+use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::os::fd::AsFd;
 
 use rustix::net::{SendFlags, send};
@@ -20,11 +22,13 @@ const FLAGS: SendFlags = SendFlags::DONTWAIT;
 pub(crate) struct Outgoing {
     bytes: Vec<u8>,
     sent: usize,
+    /// What follows, where `bytes` found no memory for it.
+    later: VecDeque<Vec<u8>>,
 }
 
 impl Outgoing {
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len() - self.sent
+        self.bytes.len() - self.sent + self.later.iter().map(Vec::len).sum::<usize>()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -33,23 +37,32 @@ impl Outgoing {
 
     /// Where frames are appended.
     pub(crate) fn end(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
+        self.later.back_mut().unwrap_or(&mut self.bytes)
     }
 
-    /// Takes over `frames`, which are empty afterwards, without a copy if nothing waits.
+    /// Takes over `frames`, which are empty afterwards, without a copy if nothing waits or memory is short.
     pub(crate) fn append(&mut self, frames: &mut Vec<u8>) {
         if self.is_empty() {
             self.bytes.clear();
             self.sent = 0;
-            std::mem::swap(&mut self.bytes, frames);
+            mem::swap(&mut self.bytes, frames);
+        } else if self.end().try_reserve(frames.len()).is_ok() {
+            self.end().append(frames);
         } else {
-            self.bytes.append(frames);
+            self.later.push_back(mem::take(frames));
         }
     }
 
     /// Sends as much as the client takes.
     pub(crate) fn send(&mut self, socket: impl AsFd) -> io::Result<()> {
-        while !self.is_empty() {
+        loop {
+            if self.sent == self.bytes.len() {
+                self.sent = 0;
+                match self.later.pop_front() {
+                    Some(next) => self.bytes = next,
+                    None => break,
+                }
+            }
             match send(socket.as_fd(), &self.bytes[self.sent..], FLAGS) {
                 Ok(count) => self.sent += count,
                 Err(rustix::io::Errno::INTR) => {}
@@ -76,5 +89,6 @@ impl Outgoing {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT);
         self.sent = 0;
+        self.later.clear();
     }
 }

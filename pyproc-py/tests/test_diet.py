@@ -1,6 +1,10 @@
 """What a small worker does without, so that many of them fit into memory."""
 
 import functools
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from pyproc_worker._parameters import plan
@@ -25,6 +29,28 @@ def test_a_small_worker_loads_no_large_module(start, core):
     ).introduced()
     unwanted = LARGE if core == "python" else LARGE_FOR_THE_NATIVE_CORE
     assert unwanted.isdisjoint(client.call("loaded", id=2)["body"])
+
+
+# Above a bare interpreter. Pages of files count once for all workers, so they are left out.
+MIB = {"native": 4, "python": 7}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="its interpreter takes 1 MiB more")
+def test_a_small_worker_takes_little_memory(start, core):
+    worker = start()
+    client = worker.introduced()
+    for id in range(2, 100):
+        assert client.call("echo", {"a": id}, id=id)["ok"]
+    bare = [sys.executable, "-c", "print(open('/proc/self/status').read())"]
+    without = anonymous(subprocess.run(bare, capture_output=True, text=True, check=True).stdout)
+    with_us = anonymous(Path(f"/proc/{worker.process.pid}/status").read_text())
+    assert with_us - without <= MIB[core] * 1024
+
+
+def anonymous(status):
+    """KiB of memory that a process shares with no other."""
+    return int(re.search(r"RssAnon:\s+(\d+) kB", status).group(1))
 
 
 def test_what_needs_large_modules_loads_them(start, core):

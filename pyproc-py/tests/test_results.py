@@ -25,7 +25,7 @@ from pyproc_worker import EncodeError, _msgpack
 from pyproc_worker._codec import choose_codec
 from pyproc_worker._plain import MessagePack, encode
 from test_codecs import CONVERSIONS, REFUSALS, values
-from wire import MESSAGEPACK, RESPONSE, request2
+from wire import MESSAGEPACK, RESPONSE, request, request2
 
 try:
     from pyproc_worker import _core
@@ -526,6 +526,37 @@ def test_a_failed_allocation_is_a_memory_error_of_its_call(start, codec):
     client.send(request2(2, client.table["large"], payload, code))
     assert client.receive2()["type"] == "MemoryError"
     assert client.call("echo", 1, id=3)["body"] == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS bounds memory on Linux only")
+@pytest.mark.parametrize("version", [2], indirect=True)
+def test_an_answer_that_finds_no_memory_behind_one_that_waits_leaves_all_the_same(start, core):
+    if core == "python":
+        pytest.skip("its lack of memory there is Python's own")
+    client = start(
+        """
+        import resource
+
+        text = "a" * 40_000_000
+
+        @expose
+        def limit(req):
+            with open("/proc/self/statm") as statm:
+                used = int(statm.read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (used + 100_000_000, -1))
+
+        @expose
+        async def large(size):
+            return text[:size]
+        """,
+        PYPROC_MAX_FRAME_SIZE="1000000000",
+    ).connect()
+    assert client.call("large", 1)["body"] == "a"
+    assert client.call("limit")["ok"]
+    client.send(request(2, "large", 40_000_000), request(3, "large", 39_999_999))
+    answers = client.receive_all(2)  # the first waits while the second is made
+    assert [len(answers[id]["body"]) for id in (2, 3)] == [40_000_000, 39_999_999]
+    assert client.call("echo", 1, id=4)["body"] == 1
 
 
 @pytest.mark.parametrize("version", [2], indirect=True)
