@@ -19,7 +19,7 @@ STRAY = """
         count = ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident), ctypes.py_object(Stray)
         )
-        sys.stderr.write(f"injected into {count}\n")  # at once, beside lines of other threads
+        sys.stderr.write(f"injected into {count}\\n")  # at once, beside lines of other threads
 
     def on_signal(number, frame):
         raise Stray
