@@ -31,6 +31,8 @@ FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 class NativeCore(BuildHookInterface):
+    _noted: Path | None = None
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         wanted = os.environ.get("PYPROC_BUILD_CORE", "")
         if wanted not in ("", "native", "python"):
@@ -40,10 +42,8 @@ class NativeCore(BuildHookInterface):
         )
         if why_not and wanted == "native":
             self.app.abort(f"PYPROC_BUILD_CORE is 'native', but {why_not}")
-        self._temporary = Path(tempfile.mkdtemp())
         if why_not:
-            content, name = self._temporary / WHY_NOT, WHY_NOT
-            content.write_text(f"{why_not}\n", encoding="utf-8")
+            content, name = self._note(why_not), WHY_NOT
         else:
             content, name = self._build(), core_name()
         if version == "editable":
@@ -55,7 +55,14 @@ class NativeCore(BuildHookInterface):
             build_data["tag"] = wheel_tag()
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        shutil.rmtree(self._temporary)
+        if self._noted is not None:
+            self._noted.unlink()
+
+    def _note(self, why_not: str) -> Path:
+        with tempfile.NamedTemporaryFile("w", delete=False, encoding="utf-8") as file:
+            file.write(f"{why_not}\n")
+        self._noted = Path(file.name)
+        return self._noted
 
     def _build(self) -> Path:
         cargo = [
