@@ -137,6 +137,7 @@ def test_a_function_that_computes_sees_its_cancellation(start, folder, library):
 
 
 def test_a_function_that_waits_sees_its_cancellation(start, folder):
+    pytest.importorskip("gevent", "26.8", reason="older ones wake no waiter from another thread")
     client = start_patched(start, folder, "gevent").connect()
     client.send(request(1, "wait", str(folder / "runs")))
     there(folder / "runs")
