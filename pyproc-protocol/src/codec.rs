@@ -13,6 +13,8 @@
 //! # Ok::<(), pyproc_protocol::codec::CodecError>(())
 //! ```
 
+use std::{error::Error, fmt, io};
+
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
@@ -29,22 +31,64 @@ pub struct MessageCodec {
     scratch: Vec<u8>,
 }
 
-/// Why a stream of messages ended.
-#[derive(Debug, thiserror::Error)]
+/// Why a stream of messages ended. The text names the cause; `source()` is what lies below that.
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum CodecError {
     /// The connection failed.
-    #[error("the connection failed")]
-    Io(#[from] std::io::Error),
+    Io(io::Error),
     /// The peer sent bytes that are no frames.
-    #[error("the peer sent bytes that are no frames")]
-    Frame(#[from] FrameError),
+    Frame(FrameError),
     /// The peer sent a frame that is no message.
-    #[error("the peer sent a frame that is no message")]
-    Message(#[from] MessageError),
+    Message(MessageError),
     /// This side was asked to send a message that it must not send.
-    #[error("the message cannot be sent")]
-    Encode(#[from] EncodeError),
+    Encode(EncodeError),
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "the connection failed: {error}"),
+            Self::Frame(error) => write!(f, "the peer sent bytes that are no frames: {error}"),
+            Self::Message(error) => write!(f, "the peer sent a frame that is no message: {error}"),
+            Self::Encode(error) => write!(f, "the message cannot be sent: {error}"),
+        }
+    }
+}
+
+impl Error for CodecError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(error) => error.source(),
+            Self::Frame(error) => error.source(),
+            Self::Message(error) => error.source(),
+            Self::Encode(error) => error.source(),
+        }
+    }
+}
+
+impl From<io::Error> for CodecError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<FrameError> for CodecError {
+    fn from(error: FrameError) -> Self {
+        Self::Frame(error)
+    }
+}
+
+impl From<MessageError> for CodecError {
+    fn from(error: MessageError) -> Self {
+        Self::Message(error)
+    }
+}
+
+impl From<EncodeError> for CodecError {
+    fn from(error: EncodeError) -> Self {
+        Self::Encode(error)
+    }
 }
 
 impl MessageCodec {

@@ -1,3 +1,6 @@
+//! Each error's text names its cause, and the cause of that. `source()` is what lies below these, which is nothing:
+//! hence `r#source`, which thiserror takes for no source.
+
 use crate::{MAX_FUNCTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_ID, v2};
 
 /// Bytes that cannot be cut into frames. The connection is of no use afterwards.
@@ -36,12 +39,12 @@ pub enum MessageError {
         first: u8,
     },
     /// The body is no JSON object of the expected shape.
-    #[error("the frame of {len} bytes is no valid message")]
+    #[error("the frame of {len} bytes is no valid message: {source}")]
     Json {
         /// Size of the body in bytes.
         len: usize,
         /// What is wrong, with line and column.
-        source: serde_json::Error,
+        r#source: serde_json::Error,
     },
     /// A key without which the message means nothing.
     #[error("the message lacks the key `{key}`")]
@@ -80,8 +83,8 @@ pub enum MessageError {
 #[non_exhaustive]
 pub enum EncodeError {
     /// The value cannot be written as JSON.
-    #[error("the value cannot be written as JSON")]
-    Json(#[source] serde_json::Error),
+    #[error("the value cannot be written as JSON: {0}")]
+    Json(serde_json::Error),
     /// The value cannot be written as MessagePack.
     #[error("the value cannot be written as MessagePack: {0}")]
     MessagePack(String),
@@ -117,14 +120,14 @@ pub enum EncodeError {
 #[non_exhaustive]
 pub enum SessionError {
     /// The bytes are no frames.
-    #[error("the peer sent bytes that are no frames")]
-    Frame(#[from] FrameError),
+    #[error("the peer sent bytes that are no frames: {0}")]
+    Frame(FrameError),
     /// The frame is no message.
-    #[error("the peer sent a frame that is no message")]
-    Message(#[from] MessageError),
+    #[error("the peer sent a frame that is no message: {0}")]
+    Message(MessageError),
     /// The frame is no message of version 2.
-    #[error("the peer sent a frame that is no message of version 2")]
-    Binary(#[from] v2::DecodeError),
+    #[error("the peer sent a frame that is no message of version 2: {0}")]
+    Binary(v2::DecodeError),
     /// A message that this side never receives, or not at this time.
     #[error("the peer sent a {got} where only a {expected} makes sense")]
     Unexpected {
@@ -142,8 +145,8 @@ pub enum SessionError {
         expected: u64,
     },
     /// The hello, or its answer, has a body that makes no sense.
-    #[error("the peer's hello makes no sense")]
-    HelloBody(#[source] serde_json::Error),
+    #[error("the peer's hello makes no sense: {0}")]
+    HelloBody(serde_json::Error),
     /// The worker chose a version that was not offered.
     #[error("the worker chose version {version} of the protocol, which was not offered")]
     Version {
@@ -158,15 +161,20 @@ pub enum SessionError {
     },
 }
 
-impl SessionError {
-    /// The error and all that caused it, for the other end to read.
-    pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            text = format!("{text}: {cause}");
-            source = cause.source();
-        }
-        text
+impl From<FrameError> for SessionError {
+    fn from(error: FrameError) -> Self {
+        Self::Frame(error)
+    }
+}
+
+impl From<MessageError> for SessionError {
+    fn from(error: MessageError) -> Self {
+        Self::Message(error)
+    }
+}
+
+impl From<v2::DecodeError> for SessionError {
+    fn from(error: v2::DecodeError) -> Self {
+        Self::Binary(error)
     }
 }

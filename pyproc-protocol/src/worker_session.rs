@@ -73,7 +73,7 @@ impl WorkerSession {
         out: &mut Vec<u8>,
     ) -> Result<Option<WorkerEvent>, SessionError> {
         self.next_event(input, out).inspect_err(|error| {
-            let farewell = Response::failure(0, error.chain());
+            let farewell = Response::failure(0, error.to_string());
             // Only a maximum frame size of a few dozen bytes is too small for it.
             let _ = farewell.encode(self.max_frame_size, out);
         })

@@ -163,7 +163,7 @@ fn the_size_of_headers_is_bounded_in_both_directions() {
 }
 
 #[test]
-fn a_value_without_json_form_is_an_error_that_keeps_its_source() {
+fn a_value_without_json_form_is_an_error_that_keeps_its_cause() {
     let odd = std::collections::BTreeMap::from([((1, 2), 3)]);
     let error = encode_json(&odd, 1000, &mut Vec::new()).unwrap_err();
     let EncodeError::Json(source) = error else {

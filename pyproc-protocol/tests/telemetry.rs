@@ -128,14 +128,14 @@ fn a_record_too_large_for_a_frame_is_refused_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_is_wrong_with_a_record_is_told_by_the_error_and_its_source() {
+fn what_is_wrong_with_a_record_is_in_the_text_of_the_error() {
     let error = Record::read_line(br#"{"type":"lost","logs":-1}"#).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the telemetry record of 25 bytes cannot be read"
+    let text = error.to_string();
+    assert!(
+        text.starts_with("the telemetry record of 25 bytes cannot be read: invalid value"),
+        "{text}"
     );
-    let source = error.source().unwrap().to_string();
-    assert!(source.contains("`-1`"), "{source}");
+    assert!(error.source().is_none());
 }
 
 #[test]

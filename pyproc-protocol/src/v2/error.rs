@@ -37,12 +37,12 @@ pub enum DecodeError {
         flags: u8,
     },
     /// A text that is not UTF-8.
-    #[error("the {part} is not UTF-8")]
+    #[error("the {part} is not UTF-8: {source}")]
     Utf8 {
         /// Which text.
         part: &'static str,
         /// Where it goes wrong.
-        source: std::str::Utf8Error,
+        r#source: std::str::Utf8Error,
     },
     /// A request whose id no answer could carry.
     #[error("a request cannot have id {id}; ids go from 1 to {MAX_ID}")]

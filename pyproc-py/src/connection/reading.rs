@@ -1,6 +1,5 @@
 //! Bytes become requests.
 
-use std::error::Error;
 use std::io;
 
 use bytes::Bytes;
@@ -60,7 +59,7 @@ impl Connection {
         while let Some(frame) = self
             .decoder
             .decode(&mut self.input)
-            .map_err(|error| Broken::of(&self.at_its_offset(error)))?
+            .map_err(|error| Broken(self.at_its_offset(error).to_string()))?
         {
             if self.version == Version::V2 && is_binary(&frame) {
                 self.take_binary(frame, cancellations)?;
@@ -87,7 +86,7 @@ impl Connection {
         frame: Bytes,
         cancellations: &mut Cancellations<'_>,
     ) -> Result<(), Broken> {
-        let message = v2::Message::of_frame(frame).map_err(|error| Broken::of(&error))?;
+        let message = v2::Message::of_frame(frame).map_err(|error| Broken(error.to_string()))?;
         match message {
             v2::Message::Request(request) => {
                 let call = self.call(Version::V2, request);
@@ -110,7 +109,7 @@ impl Connection {
         frame: &Bytes,
         cancellations: &mut Cancellations<'_>,
     ) -> Result<(), Broken> {
-        let message = Message::of_client(frame).map_err(|error| Broken::of(&error))?;
+        let message = Message::of_client(frame).map_err(|error| Broken(error.to_string()))?;
         match message {
             Message::Request(request) if request.method == HELLO_METHOD => {
                 if self.greeted {
@@ -232,16 +231,6 @@ impl Connection {
 struct Broken(String);
 
 impl Broken {
-    fn of(error: &dyn Error) -> Self {
-        let mut reason = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            reason = format!("{reason}: {cause}");
-            source = cause.source();
-        }
-        Self(reason)
-    }
-
     fn unexpected(got: &str) -> Self {
         Self(format!("expected a request, got a {got}"))
     }

@@ -73,12 +73,12 @@ pub struct LostRecord {
 #[non_exhaustive]
 pub enum RecordError {
     /// The line is no JSON object of the expected shape.
-    #[error("the telemetry record of {len} bytes cannot be read")]
+    #[error("the telemetry record of {len} bytes cannot be read: {source}")]
     Json {
         /// The line's size in bytes.
         len: usize,
         /// What is wrong, with the column.
-        source: serde_json::Error,
+        r#source: serde_json::Error,
     },
 }
 
