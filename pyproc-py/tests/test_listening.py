@@ -54,6 +54,26 @@ def test_the_command_says_in_one_line_that_a_worker_is_there_already(start, fold
     assert worker.connect().call("echo", 1) == OK_1
 
 
+@pytest.mark.parametrize(
+    ("code", "warns"),
+    [
+        ("", True),
+        ("pyproc_worker.expose(name='f')(lambda req: req)", False),
+        ("pyproc_worker.expose(name='health')(lambda req: req)", False),
+    ],
+)
+def test_a_worker_that_exposes_nothing_warns_of_that(folder, code, warns):
+    path = folder / "s"
+    script = f"import pyproc_worker\n{code}\npyproc_worker.run_worker()"
+    with subprocess.Popen(**command(path, "-c", script), stderr=subprocess.PIPE) as worker:
+        line = worker.stderr.readline()
+        while "serving on" not in line:
+            line = worker.stderr.readline()
+        worker.terminate()
+        rest = worker.stderr.read()
+    assert ("WARNING" in rest and "the script exposes no function" in rest) is warns
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue looks like no listener")
 def test_a_listener_that_is_too_busy_to_accept_is_not_taken_for_dead(folder):
     path = folder / "s"

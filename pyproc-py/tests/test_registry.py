@@ -19,7 +19,25 @@ def test_a_function_is_returned_unchanged(functions):
 
     assert expose(double) is double
     assert expose(name="twice")(double) is double
-    assert functions["double"].call(2) == functions["twice"].call(2) == 4
+    assert expose("again")(double) is double
+    for name in ("double", "twice", "again"):
+        assert functions[name].call(2) == 4
+
+
+def test_a_name_may_come_without_its_keyword(functions):
+    @expose("many", body="fields")
+    def several(a: int = 1):
+        return a
+
+    @expose("Kept")
+    class Named:
+        def f(self, req):
+            return req
+
+    assert functions["many"].call({"a": 2}) == 2
+    assert "Kept.f" in functions
+    with pytest.raises(TypeError, match="'one'.*'other'"):
+        expose("one", name="other")
 
 
 def test_a_second_function_replaces_the_first_with_a_warning(functions):

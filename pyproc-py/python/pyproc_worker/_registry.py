@@ -156,14 +156,19 @@ if TYPE_CHECKING:
     def expose(function: Function) -> Function: ...
     @overload
     def expose(
+        function: str, *, body: Body | None = None
+    ) -> Callable[[Function], Function]: ...
+    @overload
+    def expose(
         *, name: str | None = None, body: Body | None = None
     ) -> Callable[[Function], Function]: ...
 
 
 def expose(
-    function: Function | None = None, *, name: str | None = None, body: Body | None = None
+    function: Function | str | None = None, *, name: str | None = None, body: Body | None = None
 ) -> Function | Callable[[Function], Function]:
-    """Lets clients call a function; use as ``@expose`` or ``@expose(name="other")``.
+    """Lets clients call a function; use as ``@expose``, ``@expose("other")`` or
+    ``@expose(name="other")``.
 
     The function is returned unchanged. How the request's body reaches its parameters:
 
@@ -200,6 +205,10 @@ def expose(
     of the same name replaces the first, with a warning.
     """
     names = _names_of(sys._getframe(1))
+    if isinstance(function, str):
+        if name is not None:
+            raise TypeError(f"cannot expose {function!r}: it has the name {name!r}, too")
+        function, name = None, function
     if function is None:
         return functools.partial(_expose_as, name, body, names)
     return _expose_as(name, body, names, function)

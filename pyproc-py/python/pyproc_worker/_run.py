@@ -14,7 +14,7 @@ from importlib import import_module
 from pyproc_worker import _call, _early, _log, _unpatched, _wrapped
 from pyproc_worker._forwarding import Forwarding
 from pyproc_worker._listener import listening
-from pyproc_worker._registry import functions
+from pyproc_worker._registry import functions, health
 from pyproc_worker._settings import Settings, codec_of_type
 from pyproc_worker._termination import Termination
 
@@ -145,6 +145,8 @@ def _start(
     patched_by = _unpatched.patched_by()
     beside = f", beside the greenlets of {patched_by}" if patched_by else ""
     _log.info(f"serving on {path}, core: {description}{beside}")
+    if all(each.function is health for each in functions.values()):
+        _log.warning("the script exposes no function: put @expose above what is to be called")
     _call.base = copy_context()
     _prepare_memory()
     return functools.partial(serve, listener, settings, termination)
