@@ -4,12 +4,8 @@ use axum::{
     http::{HeaderName, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
-use pyproc_pool::{Error, RemoteException};
+use pyproc_pool::{Error, ErrorKind, RemoteException};
 use serde_json::json;
-
-/// What a function raises to say that its caller is at fault. The worker does so by itself
-/// when the input does not fit the function's type hints.
-const INVALID_REQUEST: &str = "pyproc_worker.InvalidRequest";
 
 const RETRY_AFTER_ONE_SECOND: [(HeaderName, &str); 1] = [(RETRY_AFTER, "1")];
 
@@ -55,8 +51,9 @@ impl From<Error> for Failure {
 
 impl Failure {
     fn raised(exception: RemoteException) -> Self {
-        let status = match exception.type_name.as_deref() {
-            Some(INVALID_REQUEST) => StatusCode::UNPROCESSABLE_ENTITY,
+        let status = match exception.kind() {
+            // The input does not fit the function's type hints, or the function says that its caller is at fault.
+            ErrorKind::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
             _ => {
                 eprintln!("{exception}");
                 eprintln!("{}", exception.traceback.as_deref().unwrap_or_default());
@@ -76,7 +73,7 @@ impl Failure {
         let (status, message) = match &error {
             Error::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, error.to_string()),
             Error::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-            Error::NoWorkers(_) | Error::ShutDown => {
+            Error::NoWorkers(_) | Error::ShutDown | Error::RuntimeEnded => {
                 (StatusCode::SERVICE_UNAVAILABLE, "no worker is left".into())
             }
             Error::WorkerDied(_) | Error::Protocol { .. } => (
@@ -87,7 +84,7 @@ impl Failure {
         };
         let (kind, retryable) = (error.kind().to_string(), error.is_retryable());
         if !retryable {
-            eprintln!("{:#}", anyhow::Error::from(error));
+            eprintln!("{error}");
         }
         Self {
             status,

@@ -1,9 +1,12 @@
-use std::sync::Arc;
+//! Each error's text names its cause in one line, and its `Debug` is that text, as a `main` that returns it prints it so.
+//! `source()` is what lies below, which is nothing.
+
+use std::{fmt, sync::Arc};
 
 use tracing_subscriber::util::TryInitError;
 
 /// A setting that makes no sense.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("bad setting `{field}`: {reason}")]
 #[non_exhaustive]
 pub struct ConfigError {
@@ -23,7 +26,7 @@ impl ConfigError {
 }
 
 /// Why logging could not be set up. Nothing was changed.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum InitError {
     /// A setting is wrong.
@@ -32,13 +35,57 @@ pub enum InitError {
     /// The program has a global `tracing` subscriber already, from an earlier `init` or of
     /// its own. Add [`LoggingBuilder::layer`](crate::LoggingBuilder::layer) to that one instead.
     #[error(
-        "a global tracing subscriber is set already; call init once, or add a layer to that one"
+        "a global tracing subscriber is set already ({0}); call init once, or add a layer to that one"
     )]
-    AlreadySet(#[source] Arc<TryInitError>),
+    AlreadySet(Arc<TryInitError>),
     /// The output is closed, or cannot be opened a second time.
-    #[error("the output cannot be opened")]
-    Output(#[source] Arc<std::io::Error>),
+    #[error("the output cannot be opened: {0}")]
+    Output(Arc<std::io::Error>),
     /// The system gave no thread for the writer.
-    #[error("the thread that writes the log could not be started")]
-    Thread(#[source] Arc<std::io::Error>),
+    #[error("the thread that writes the log could not be started: {0}")]
+    Thread(Arc<std::io::Error>),
+}
+
+/// `Debug` is the text.
+macro_rules! debug_as_text {
+    ($($error:ty),*) => {
+        $(impl fmt::Debug for $error {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        })*
+    };
+}
+
+debug_as_text!(ConfigError, InitError);
+
+#[cfg(test)]
+mod tests {
+    use std::{error::Error, io};
+
+    use super::*;
+
+    #[test]
+    fn each_error_names_its_cause_once_also_where_a_main_returns_it() {
+        let closed = || Arc::new(io::Error::from_raw_os_error(9));
+        let errors: [(Box<dyn Error>, &str); 3] = [
+            (
+                ConfigError::new("output", "loud is no output").into(),
+                "bad setting `output`: loud is no output",
+            ),
+            (
+                InitError::Output(closed()).into(),
+                "the output cannot be opened: Bad file descriptor (os error 9)",
+            ),
+            (
+                InitError::Thread(closed()).into(),
+                "the thread that writes the log could not be started: Bad file descriptor (os error 9)",
+            ),
+        ];
+        for (error, expected) in errors {
+            assert_eq!(error.to_string(), expected);
+            assert_eq!(format!("{error:?}"), expected);
+            assert!(error.source().is_none(), "{error}");
+        }
+    }
 }

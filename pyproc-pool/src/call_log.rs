@@ -6,7 +6,6 @@ use tracing::Level;
 
 use crate::{
     Error, LogLevel, PoolConfig,
-    error::chain,
     events::event_at,
     lines::LONGEST,
     observe::CallOutcome,
@@ -62,7 +61,10 @@ impl CallLog {
 
 /// Calls are refused by the thousand when the pool is full, which has an event of its own.
 fn is_alarming(error: &Error) -> bool {
-    !matches!(error, Error::Overloaded { .. } | Error::ShutDown)
+    !matches!(
+        error,
+        Error::Overloaded { .. } | Error::ShutDown | Error::RuntimeEnded
+    )
 }
 
 #[cold]
@@ -84,7 +86,8 @@ fn say(level: Level, call: &Completed<'_>) {
         worker_id = call.seen.worker,
         status,
         duration_ms = millis(call.watch.duration(call.seen)),
-        error = error.map(text),
+        kind = error.map(|error| error.kind().as_str()),
+        error = error.map(Error::without_bodies),
         exception = error.and_then(traceback),
         trace_id = span.map(|it| hex(&it.trace_id)),
         span_id = span.map(|it| hex(&it.span_id)),
@@ -107,14 +110,6 @@ fn millis(duration: Duration) -> f64 {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What readers of bodies say may quote them.
-fn text(error: &Error) -> String {
-    match error {
-        Error::Encode { .. } | Error::Decode { .. } => error.to_string(),
-        other => chain(other),
-    }
 }
 
 /// At most [`LONGEST`] bytes. The end stays, as a traceback ends with the exception.

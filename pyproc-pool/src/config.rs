@@ -8,6 +8,7 @@ use crate::ConfigError;
 
 mod debug;
 mod env;
+pub(crate) mod unknown;
 
 const MAX_WORKERS: usize = 1024;
 

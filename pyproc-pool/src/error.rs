@@ -1,13 +1,23 @@
+//! Why calls and starts fail.
+//!
+//! Each error's text names its cause, and the cause of that, in one line; what a worker printed last may follow.
+//! `source()` is what lies below these: nothing, hence `r#source`, which thiserror takes for no source.
+
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use pyproc_protocol::{EncodeError, SessionError, v2::Codec};
+use rustix::io::Errno;
 
-pub use self::workers::{DeathCause, StartFailure, StartFailureCause, WorkerDeath};
+pub use self::{
+    remote::RemoteException,
+    workers::{DeathCause, StartFailure, StartFailureCause, WorkerDeath},
+};
 use crate::{
     lines::{LONGEST, cut},
     printable::Printable,
 };
 
+mod remote;
 mod workers;
 
 /// Why a call, or the start of a pool, failed.
@@ -15,8 +25,9 @@ mod workers;
 /// [`kind`](Self::kind) is for telling failures apart in code and in metrics,
 /// [`is_retryable`](Self::is_retryable) for deciding what to do next.
 ///
-/// Its `Debug` is the text with all causes, so that a `main` that returns it, or an `unwrap`, says
-/// what went wrong.
+/// Its text names its cause, and the cause of that; `source()` is what lies below these, so that a report which
+/// follows sources says nothing twice. Its `Debug` is the kind and that text, so that a `main` that returns it, or an
+/// `unwrap`, says what went wrong.
 #[derive(thiserror::Error)]
 pub enum Error {
     /// The call's deadline passed before its answer came.
@@ -40,21 +51,24 @@ pub enum Error {
     #[error(transparent)]
     WorkerDied(Arc<WorkerDeath>),
     /// No worker is left that could take the call. The function did not run.
-    #[error("no worker is left, and starting one failed too often")]
-    NoWorkers(#[source] Arc<StartFailure>),
+    #[error("no worker is left, and starting one failed too often: {0}")]
+    NoWorkers(Arc<StartFailure>),
     /// A worker did not start.
     #[error(transparent)]
     StartFailed(Arc<StartFailure>),
     /// The pool did not start, as the system gave it no thread.
-    #[error("the system gives the pool no thread")]
-    NoThread(#[source] io::Error),
+    #[error("the system gives the pool no thread: {0}")]
+    NoThread(io::Error),
+    /// The pool did not start, as the service, or the whole system, has as many files open as it may.
+    #[error("the system gives the pool no file descriptor: {0}; {MORE_FILES}")]
+    NoDescriptor(io::Error),
     /// The worker broke the protocol while it had the call.
-    #[error("worker {worker} broke the protocol")]
+    #[error("worker {worker} broke the protocol: {}", Quoting(source))]
     Protocol {
         /// The worker's slot.
         worker: usize,
         /// What it did.
-        source: Arc<ProtocolViolation>,
+        r#source: Arc<ProtocolViolation>,
     },
     /// The function raised an exception, or the worker refused the request.
     #[error("{0}")]
@@ -62,25 +76,31 @@ pub enum Error {
     /// The pool is shutting down or is shut down.
     #[error("the pool is shut down")]
     ShutDown,
+    /// The tokio runtime in which the pool was started has ended, and the workers with it.
+    #[error(
+        "the tokio runtime in which the pool was started has ended, and its workers with it; \
+         start the pool in one that lives as long as the pool is used"
+    )]
+    RuntimeEnded,
     /// The input, or its headers, cannot be sent. The function did not run.
-    #[error("the input of `{method}` cannot be sent{}", at(path))]
+    #[error("{}: {}", unsendable(method, path), Quoting(source))]
     Encode {
         /// The function's name.
         method: String,
         /// Where in the input, such as `items[3].name`; empty when it is not about one field.
         path: String,
         /// What is wrong.
-        source: EncodeError,
+        r#source: EncodeError,
     },
     /// The function returned something else than the caller's type.
-    #[error("the result of `{method}` is not what the caller expects{}", at(path))]
+    #[error("{}: {}", unexpected(method, path), Quoting(source))]
     Decode {
         /// The function's name.
         method: String,
         /// Where in the result, such as `items[3].name`; empty when it is not about one field.
         path: String,
         /// What is wrong.
-        source: DecodeError,
+        r#source: DecodeError,
     },
     /// A setting is wrong.
     #[error(transparent)]
@@ -96,7 +116,7 @@ pub enum DecodeError {
     Json(serde_json::Error),
     /// It is MessagePack, but not of the expected type.
     #[cfg(feature = "msgpack")]
-    #[error(transparent)]
+    #[error("{0}")]
     MessagePack(rmp_serde::decode::Error),
     /// It is in an encoding that was not asked for.
     #[error("it is {}", encoding(.codec))]
@@ -128,10 +148,16 @@ pub enum ErrorKind {
     WorkerUnavailable,
     /// A worker, or the pool itself, did not start.
     StartFailed,
+    /// A worker was not ready within `start_timeout`.
+    StartTimeout,
     /// The worker broke the protocol.
     Protocol,
     /// The function raised.
-    Remote,
+    FunctionError,
+    /// The input does not fit the function: the worker, or the function itself, says that the caller is at fault.
+    InvalidRequest,
+    /// The worker has no function of that name.
+    NotFound,
     /// The pool is shut down.
     ShutDown,
     /// The input cannot be sent.
@@ -150,8 +176,11 @@ impl ErrorKind {
             Self::Overloaded => "overloaded",
             Self::WorkerUnavailable => "worker_unavailable",
             Self::StartFailed => "start_failed",
+            Self::StartTimeout => "start_timeout",
             Self::Protocol => "protocol",
-            Self::Remote => "remote",
+            Self::FunctionError => "function_error",
+            Self::InvalidRequest => "invalid_request",
+            Self::NotFound => "not_found",
             Self::ShutDown => "shut_down",
             Self::Encode => "encode",
             Self::Decode => "decode",
@@ -168,7 +197,7 @@ impl fmt::Display for ErrorKind {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind(), chain(self))
+        write!(f, "{}: {}", self.kind(), bounded(self))
     }
 }
 
@@ -179,10 +208,11 @@ impl Error {
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::Overloaded { .. } => ErrorKind::Overloaded,
             Self::WorkerDied(_) | Self::NoWorkers(_) => ErrorKind::WorkerUnavailable,
-            Self::StartFailed(_) | Self::NoThread(_) => ErrorKind::StartFailed,
+            Self::StartFailed(failure) => failure.kind(),
+            Self::NoThread(_) | Self::NoDescriptor(_) => ErrorKind::StartFailed,
             Self::Protocol { .. } => ErrorKind::Protocol,
-            Self::Remote(_) => ErrorKind::Remote,
-            Self::ShutDown => ErrorKind::ShutDown,
+            Self::Remote(exception) => exception.kind(),
+            Self::ShutDown | Self::RuntimeEnded => ErrorKind::ShutDown,
             Self::Encode { .. } => ErrorKind::Encode,
             Self::Decode { .. } => ErrorKind::Decode,
             Self::Config(_) => ErrorKind::Config,
@@ -212,6 +242,15 @@ impl Error {
             _ => false,
         }
     }
+
+    /// The text without the words of readers and writers of bodies, who quote them.
+    pub(crate) fn without_bodies(&self) -> String {
+        match self {
+            Self::Encode { method, path, .. } => unsendable(method, path),
+            Self::Decode { method, path, .. } => unexpected(method, path),
+            other => bounded(other),
+        }
+    }
 }
 
 /// A deadline passed.
@@ -238,6 +277,19 @@ pub enum Deadline {
     Call,
 }
 
+impl TimeoutError {
+    /// One of a call that waited for a worker for the pool's `request_timeout`, such as for tests of code that handles
+    /// errors. The other fields can be set.
+    pub fn new(method: impl Into<String>, limit: Duration) -> Self {
+        Self {
+            method: method.into(),
+            limit,
+            deadline: Deadline::Pool,
+            worker: None,
+        }
+    }
+}
+
 impl fmt::Display for TimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let setting = match self.deadline {
@@ -258,54 +310,6 @@ impl fmt::Display for TimeoutError {
 
 impl std::error::Error for TimeoutError {}
 
-/// What a function raised, or why the worker refused the request. Its text says which.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RemoteException {
-    /// The function's name.
-    pub method: String,
-    /// The worker's slot.
-    pub worker: usize,
-    /// Qualified name of the exception's type, such as `KeyError`; `None` from an old worker,
-    /// which does not say.
-    pub type_name: Option<String>,
-    /// The exception's text.
-    pub message: String,
-    /// The formatted traceback; `None` from an old worker.
-    pub traceback: Option<String>,
-    /// The worker says that the same call may succeed when it is made again. Whether the function has run in part,
-    /// it does not say.
-    pub retryable: bool,
-}
-
-impl fmt::Display for RemoteException {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (method, message) = (&self.method, Printable(&self.message));
-        if self.is_refusal() {
-            return write!(f, "the worker refused `{method}`: {message}");
-        }
-        let name = Printable(self.type_name.as_deref().unwrap_or("an error"));
-        write!(f, "`{method}` raised {name}: {message}")
-    }
-}
-
-impl RemoteException {
-    /// Whether the worker says that the function did not run.
-    fn is_refusal(&self) -> bool {
-        match self.type_name.as_deref() {
-            Some(name) => REFUSALS.contains(&name),
-            // An old worker has but these words for it.
-            None => self.message == format!("Method '{}' not found", self.method),
-        }
-    }
-}
-
-/// Types of exceptions with which a worker refuses a request: the function did not run.
-const REFUSALS: [&str; 2] = [
-    "pyproc_worker.MethodNotFound",
-    "pyproc_worker.InvalidRequest",
-];
-
 /// What a worker did that the protocol does not allow.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -321,8 +325,8 @@ pub enum ProtocolViolation {
     },
 }
 
-/// A setting that makes no sense.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// A setting that makes no sense. Its `Debug` is its text, as that is what a `main` that returns it prints.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("bad setting `{field}`: {reason}")]
 #[non_exhaustive]
 pub struct ConfigError {
@@ -341,6 +345,30 @@ impl ConfigError {
     }
 }
 
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What helps where the system gives no file descriptor.
+const MORE_FILES: &str = "close what is open, or raise the limit of open files (ulimit -n)";
+
+/// Whether the service, or the whole system, has as many files open as it may.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
+}
+
+fn unsendable(method: &str, path: &str) -> String {
+    format!("the input of `{method}` cannot be sent{}", at(path))
+}
+
+fn unexpected(method: &str, path: &str) -> String {
+    let at = at(path);
+    format!("the result of `{method}` is not what the caller expects{at}")
+}
+
 fn at(path: &str) -> String {
     match path {
         "" => String::new(),
@@ -348,14 +376,9 @@ fn at(path: &str) -> String {
     }
 }
 
-/// An error and all that caused it, which may quote a worker, as one text of bounded length.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+/// What may quote a worker, as a text of bounded length.
+pub(crate) fn bounded(error: &dyn fmt::Display) -> String {
     let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
     cut(&mut text, LONGEST);
     // What is escaped is longer.
     let mut text = Printable(&text).to_string();
@@ -363,55 +386,22 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A cause that may quote a worker, in a text of ours.
+struct Quoting<'a, E>(&'a E);
+
+impl<E: fmt::Display> fmt::Display for Quoting<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&bounded(self.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_text_says_whether_the_function_raised_or_the_worker_refused_the_request() {
-        for (type_name, message, text) in [
-            (
-                Some("pyproc_worker.MethodNotFound"),
-                "no",
-                "the worker refused `f`: no",
-            ),
-            (
-                Some("pyproc_worker.InvalidRequest"),
-                "no",
-                "the worker refused `f`: no",
-            ),
-            (Some("KeyError"), "no", "`f` raised KeyError: no"),
-            (
-                Some("LookupError"),
-                "Method 'f' not found",
-                "`f` raised LookupError: Method 'f' not found",
-            ),
-            (
-                None,
-                "Method 'f' not found",
-                "the worker refused `f`: Method 'f' not found",
-            ),
-            (
-                None,
-                "Method 'g' not found",
-                "`f` raised an error: Method 'g' not found",
-            ),
-        ] {
-            let exception = RemoteException {
-                method: "f".into(),
-                worker: 0,
-                type_name: type_name.map(Into::into),
-                message: message.into(),
-                traceback: None,
-                retryable: false,
-            };
-            assert_eq!(exception.to_string(), text);
-        }
-    }
-
-    #[test]
     fn what_a_worker_says_has_a_bounded_length_also_where_it_is_escaped() {
-        let text = chain(&io::Error::other("\u{1b}".repeat(LONGEST)));
+        let text = bounded(&io::Error::other("\u{1b}".repeat(LONGEST)));
         assert!(text.starts_with("\\u001b") && text.ends_with("... (cut)"));
         assert!(text.len() < LONGEST + 20, "{}", text.len());
     }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing::{Dispatch, dispatcher, subscriber::NoSubscriber};
 
-use crate::{Error, StartFailure, error::chain, refusals::Refused};
+use crate::{Error, StartFailure, error::bounded, refusals::Refused};
 
 /// An event whose level is known only at run time: each level is a callsite of its own.
 macro_rules! event_at {
@@ -88,12 +88,16 @@ pub(crate) fn worker(worker_id: usize, news: WorkerNews<'_>) {
             tracing::debug!(target: "pyproc::pool", worker_id, "worker connected again");
         }
         WorkerNews::Died(error) => {
-            let (kind, error) = (error.kind().as_str(), chain(error));
-            tracing::warn!(target: "pyproc::pool", worker_id, reason = kind, error, "worker died");
+            let reason = match error {
+                Error::WorkerDied(death) => death.cause.to_string(),
+                other => other.kind().to_string(),
+            };
+            let error = bounded(error);
+            tracing::warn!(target: "pyproc::pool", worker_id, reason, error, "worker died");
         }
         WorkerNews::NotStarted(failure) => {
-            let error = chain(failure);
-            tracing::warn!(target: "pyproc::pool", worker_id, error, "worker did not start");
+            let (reason, error) = (failure.kind().as_str(), bounded(failure));
+            tracing::warn!(target: "pyproc::pool", worker_id, reason, error, "worker did not start");
         }
         WorkerNews::GivenUp => {
             tracing::error!(target: "pyproc::pool", worker_id, "worker given up after too many failed starts");
@@ -108,6 +112,11 @@ pub(crate) fn worker(worker_id: usize, news: WorkerNews<'_>) {
             tracing::error!(target: "pyproc::pool", worker_id, pid, "a killed process does not end");
         }
     }
+}
+
+/// A variable of the environment that begins as ours do; with the name that may have been meant.
+pub(crate) fn unknown_variable(variable: &str, nearest: Option<&str>) {
+    tracing::warn!(target: "pyproc::pool", variable, nearest, "unknown environment variable");
 }
 
 pub(crate) fn queue_full(refused: Refused) {

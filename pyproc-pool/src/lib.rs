@@ -71,6 +71,7 @@ mod lines;
 mod lost;
 #[cfg(feature = "msgpack")]
 mod msgpack;
+mod nearest;
 #[doc = include_str!("../LOGS.md")]
 pub mod logged {}
 pub mod observe;

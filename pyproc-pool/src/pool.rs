@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     CallRequest, ConfigError, Error, Health, PoolBuilder, PoolConfig, ReloadReport, ShutdownReport,
     StartFailure, Stats, WorkerHealth,
+    config::unknown,
     driver::deadlines::Deadlines,
     shared::{Attached, Shared},
     socket_dir::SocketDir,
@@ -83,7 +84,8 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::Config`] when a setting makes no sense, [`Error::StartFailed`] when a worker does not
-    /// start; the others are killed then. [`Error::NoThread`] when the system has no thread for the pool.
+    /// start; the others are killed then. [`Error::NoThread`] and [`Error::NoDescriptor`] when the system has no thread
+    /// or file descriptor for the pool.
     ///
     /// # Cancellation safety
     ///
@@ -96,6 +98,9 @@ impl Pool {
         config.validate()?;
         let (sources, socket_dir) = sources(&config)?;
         let shared = Arc::new(Shared::new(config, attached, sources.len()));
+        if shared.subscriber.is_there() {
+            shared.subscriber.with_guarded(unknown::warn_once);
+        }
         let deadlines = Deadlines::watch(Arc::clone(&shared)).map_err(Error::NoThread)?;
         let (stop, on_stop) = watch::channel(Stop::No);
         let (mut starts, mut reloads) = (Vec::new(), Vec::new());
@@ -151,7 +156,8 @@ impl Pool {
     /// - [`Error::Overloaded`] at once when `max_queue` calls wait already;
     /// - [`Error::WorkerDied`] and [`Error::Protocol`] when that befell the worker that had the call, as soon as its
     ///   end is explained: at once when the process ended, after about a second when it only hung up;
-    /// - [`Error::NoWorkers`] when none is left, [`Error::ShutDown`] after a shutdown;
+    /// - [`Error::NoWorkers`] when none is left, [`Error::ShutDown`] after a shutdown, [`Error::RuntimeEnded`] when the
+    ///   runtime in which the pool was started is gone;
     /// - [`Error::Remote`] when the function raised, or does not exist;
     /// - [`Error::Encode`] and [`Error::Decode`] when input or result do not fit.
     ///
@@ -280,7 +286,7 @@ impl Pool {
     /// # Errors
     ///
     /// - [`Error::StartFailed`] when a new worker does not start; the old one goes on, and so do those after it.
-    /// - [`Error::ShutDown`] when the pool is shut down meanwhile.
+    /// - [`Error::ShutDown`] when the pool is shut down meanwhile, [`Error::RuntimeEnded`] when its runtime is gone.
     /// - [`Error::Config`] when the workers are external, and so not the pool's to start.
     ///
     /// A call that an old worker has not finished within `grace` fails with [`Error::WorkerDied`], whose cause is
@@ -301,8 +307,8 @@ impl Pool {
             let turn = Arc::clone(&handle.reload_turn).lock_owned().await;
             let reload = Reload::new(grace, done, turn);
             let asked = slot.send(reload).await;
-            asked.map_err(|_| Error::ShutDown)?;
-            let replaced = on_done.await.map_err(|_| Error::ShutDown)?;
+            asked.map_err(|_| handle.end())?;
+            let replaced = on_done.await.map_err(|_| handle.end())?;
             killed += usize::from(replaced.map_err(Error::StartFailed)?);
         }
         Ok(ReloadReport { killed })
@@ -347,6 +353,11 @@ impl Handle {
         drop(scheduler);
         wakers.into_iter().for_each(Waker::wake);
         unanswered
+    }
+
+    /// Why no task answers any more.
+    fn end(&self) -> Error {
+        self.shared.scheduler().end()
     }
 
     fn remove_sockets(&self) {

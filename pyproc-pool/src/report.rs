@@ -8,7 +8,7 @@ use pyproc_protocol::{
 };
 
 use crate::{
-    error::chain,
+    error::bounded,
     events::Subscriber,
     lines::{Context, LONGEST, Rate, Stream, Transcript, cut},
     lost::Lost,
@@ -92,7 +92,7 @@ impl Reports {
                 }
                 // Of a later release.
                 Ok(None) => {}
-                Err(error) => state.lost.unreadable.add(1, || chain(&error)),
+                Err(error) => state.lost.unreadable.add(1, || bounded(&error)),
             }
         }
         if inbound.is_last {

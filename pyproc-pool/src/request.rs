@@ -14,7 +14,7 @@ use pyproc_protocol::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Deadline, Error, RemoteException, TimeoutError,
+    Deadline, Error, ErrorKind, RemoteException, TimeoutError,
     observe::CallOutcome,
     outgoing::{Envelope, Outgoing, Payload, TRACEPARENT_ROOM},
     pending::{DeadlinePassed, Pending, take_buffer},
@@ -163,7 +163,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
             Ok(outcome) => outcome.and_then(|answered| {
                 seen = watch.see(&answered);
                 let worker_lists_none = answered.worker_lists_none;
-                let result = result(method, answered)?;
+                let result = result(shared, method, answered)?;
                 if worker_lists_none && !watch.confirmed {
                     watch.confirmed = shared.scheduler().confirm(method);
                 }
@@ -291,24 +291,26 @@ fn timed_out(
     })
 }
 
-fn result(method: &str, answered: Answered) -> Result<Body, Error> {
+fn result(shared: &Shared, method: &str, answered: Answered) -> Result<Body, Error> {
     let worker = answered.worker;
     answered
         .answer
         .result
-        .map_err(|failure| remote(method, worker, *failure))
+        .map_err(|failure| Error::Remote(remote(shared, method, worker, *failure)))
 }
 
-fn remote(method: &str, worker: usize, failure: Failure) -> Error {
+#[cold]
+fn remote(shared: &Shared, method: &str, worker: usize, failure: Failure) -> RemoteException {
     let said = |text: String| Some(text).filter(|text| !text.is_empty());
-    Error::Remote(RemoteException {
-        method: method.into(),
-        worker,
-        type_name: said(failure.type_name),
-        message: failure.message,
-        traceback: said(failure.traceback),
-        retryable: failure.retryable,
-    })
+    let mut exception = RemoteException::new(method, failure.type_name, failure.message);
+    exception.worker = worker;
+    exception.type_name = exception.type_name.and_then(said);
+    exception.traceback = said(failure.traceback);
+    exception.retryable = failure.retryable;
+    match exception.kind() {
+        ErrorKind::NotFound => exception.with_functions(shared.scheduler().functions_of(worker)),
+        _ => exception,
+    }
 }
 
 #[cold]

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    fmt::Display,
     fs::{self, DirBuilder, File},
     io,
     os::unix::fs::DirBuilderExt,
@@ -13,7 +14,7 @@ use std::{
 use rustix::fs::CWD;
 
 use self::{opened::OpenedDir, sweep::sweep};
-use crate::ConfigError;
+use crate::{ConfigError, Error, error::is_out_of_descriptors};
 
 mod opened;
 mod sweep;
@@ -50,29 +51,34 @@ const LONGEST_NAME: &str = "/worker-1023.99999999.sock";
 
 impl SocketDir {
     /// Makes a new directory in `parent`, or where the system keeps such things.
-    pub(crate) fn create(parent: Option<&Path>) -> Result<Self, ConfigError> {
+    pub(crate) fn create(parent: Option<&Path>) -> Result<Self, Error> {
         let Some(parent) = parent else {
             return Self::create_in(&runtime_dir()).or_else(|_| Self::create_in(&env::temp_dir()));
         };
         Self::create_in(parent)
     }
 
-    fn create_in(parent: &Path) -> Result<Self, ConfigError> {
-        let error =
-            |reason: String| ConfigError::new("socket_dir", format!("{parent:?}: {reason}"));
+    fn create_in(parent: &Path) -> Result<Self, Error> {
+        let bad = |reason: &dyn Display| {
+            ConfigError::new("socket_dir", format!("{parent:?}: {reason}")).into()
+        };
+        let failed = |error: io::Error| match is_out_of_descriptors(&error) {
+            true => Error::NoDescriptor(error),
+            false => bad(&error),
+        };
         // Workers may run in another directory.
-        let parent = absolute(parent).map_err(|source| error(source.to_string()))?;
+        let parent = absolute(parent).map_err(failed)?;
         sweep(&parent);
         let name = format!("{PREFIX}{}-{:08x}", process::id(), fastrand::u32(..));
         let path = parent.join(name);
         let length = path.as_os_str().len() + LONGEST_NAME.len();
         if length > MAX_SOCKET_PATH {
-            return Err(error(format!(
+            return Err(bad(&format_args!(
                 "a socket in it would have a path of {length} bytes, and not every system \
                  allows more than {MAX_SOCKET_PATH}; choose a shorter one"
             )));
         }
-        make(path).map_err(|source| error(source.to_string()))
+        make(path).map_err(failed)
     }
 
     pub(crate) fn sockets(&self) -> &Sockets {

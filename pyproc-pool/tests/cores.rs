@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::{error::Error as _, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use bytes::Bytes;
 use pyproc_pool::{Error, Pool};
@@ -162,10 +162,10 @@ async fn a_result_in_another_encoding_than_asked_for_says_how_to_ask() {
         let error = pool.request_bytes("echo", Bytes::from_static(b"x"));
         let error = error.call::<Value>().await.unwrap_err();
         assert!(matches!(error, Error::Decode { .. }), "{name}: {error:?}");
-        let hint = error.source().unwrap().to_string();
+        let hint = error.to_string();
         assert!(hint.contains("call_bytes"), "{hint}");
         let error = pool.request("echo", &1).call_bytes().await.unwrap_err();
-        let hint = error.source().unwrap().to_string();
+        let hint = error.to_string();
         assert!(hint.contains("`call`"), "{hint}");
     }
 }

@@ -297,7 +297,7 @@ async fn results_that_nobody_can_read_are_errors_of_their_calls_only() {
     for (attack, kind) in [
         ("unknown_codecs", ErrorKind::Decode),
         ("results_that_are_no_json", ErrorKind::Decode),
-        ("errors_as_large_as_a_frame", ErrorKind::Remote),
+        ("errors_as_large_as_a_frame", ErrorKind::FunctionError),
     ] {
         let before = resident();
         let attacked = Attacked::by(attack).await;
@@ -311,7 +311,7 @@ async fn results_that_nobody_can_read_are_errors_of_their_calls_only() {
 #[tokio::test]
 async fn what_it_says_of_its_errors_is_logged_in_bounded_length() {
     for (attack, kind) in [
-        ("errors_as_large_as_a_frame", ErrorKind::Remote),
+        ("errors_as_large_as_a_frame", ErrorKind::FunctionError),
         ("a_long_farewell", ErrorKind::Protocol),
     ] {
         let (events, _guard) = listen(Level::INFO);

@@ -190,7 +190,7 @@ async fn the_life_of_a_worker_is_said_from_its_start_to_its_end() {
     assert_eq!(events.messages(POOL), expected);
     let died = &events.of(POOL)[2];
     assert_eq!(died.level, Level::WARN);
-    assert_eq!(died.fields["reason"], "worker_unavailable");
+    assert_eq!(died.fields["reason"], "exit status: 3");
     let error = &died.fields["error"];
     assert!(error.contains("exit status: 3"), "{error}");
     assert_eq!(events.of(POOL)[4].fields["restarts"], "1");

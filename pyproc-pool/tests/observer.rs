@@ -218,7 +218,7 @@ async fn the_end_of_every_call_is_told_exactly_once_whatever_becomes_of_it() {
     assert!(pool.call::<_, u8>("echo", &"text").await.is_err());
     let told = notes();
     assert!(told[0].starts_with("echo: success, listed: true, worker: Some(0), times: None"));
-    assert!(told[1].starts_with("fail: remote"), "{told:?}");
+    assert!(told[1].starts_with("fail: function_error"), "{told:?}");
     assert!(told[2].starts_with("echo: decode"), "{told:?}");
     assert_eq!(told.len(), 3);
 

@@ -385,7 +385,7 @@ async fn a_process_that_ends_instead_is_explained_and_the_neighbours_go_to_the_n
     let second = pool.call::<_, u32>("pid", &());
     let (first, second) = tokio::join!(first, second);
     let first = first.unwrap_err();
-    assert_eq!(first.kind(), ErrorKind::Remote, "{first:?}");
+    assert_eq!(first.kind(), ErrorKind::FunctionError, "{first:?}");
     assert!(!before.contains(&second.unwrap()));
     let health = &pool.health().workers[0];
     let error = health.last_error.clone().unwrap();
@@ -404,7 +404,7 @@ async fn a_reload_replaces_a_worker_whose_connection_is_of_no_more_use() {
     let second = pool.call::<_, u32>("pid", &());
     let outcomes = async { tokio::join!(first, second) };
     let (report, (first, second)) = tokio::join!(pool.reload(LONG), outcomes);
-    assert_eq!(first.unwrap_err().kind(), ErrorKind::Remote);
+    assert_eq!(first.unwrap_err().kind(), ErrorKind::FunctionError);
     assert!(!before.contains(&second.unwrap()));
     assert_eq!((report.unwrap().killed, pool.stats().restarts), (0, 1));
     assert!(pool.health().workers[0].last_error.is_none());
@@ -427,7 +427,7 @@ async fn a_worker_that_was_replaced_leaves_its_neighbours_to_the_next() {
     until("another is ready", || pids(&pool) != before).await;
     fs::write(&gate, "").unwrap();
     assert_eq!(held.await.unwrap().unwrap(), "seen");
-    assert_eq!(odd.await.unwrap_err().kind(), ErrorKind::Remote);
+    assert_eq!(odd.await.unwrap_err().kind(), ErrorKind::FunctionError);
     assert_eq!(reload.await.unwrap().unwrap().killed, 0);
     assert!(pool.health().workers[0].last_error.is_none());
     assert_eq!(

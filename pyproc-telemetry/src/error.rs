@@ -1,11 +1,14 @@
-use std::{fmt, io, time::Duration};
+//! Each error's text names its cause in one line, and its `Debug` is that text, as a `main` that returns it prints it so.
+//! `source()` is what lies below, which is nothing.
+
+use std::{fmt, io, path::Path, time::Duration};
 
 use crate::ExportStats;
 
 /// A setting is wrong. Whoever configured the service can put it right.
 ///
 /// The reason never repeats a secret: header values and the user part of an endpoint are left out.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
 #[non_exhaustive]
 pub struct ConfigError {
@@ -25,18 +28,18 @@ impl ConfigError {
 }
 
 /// Why a [`Provider`](crate::Provider) could not start.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The system gave no thread for the exporter.
-    #[error("the thread of the exporter could not be started")]
-    Thread(#[source] io::Error),
+    #[error("the thread of the exporter could not be started: {0}")]
+    Thread(io::Error),
     /// What an `https` collector needs could not be set up.
-    #[error("TLS for the collector could not be set up")]
-    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("TLS for the collector could not be set up: {}", chain(&**.0))]
+    Tls(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Why spans or metrics did not reach their destination.
@@ -75,7 +78,7 @@ impl fmt::Display for ExportError {
 impl std::error::Error for ExportError {}
 
 /// A flush or a shutdown that did not bring every span to its destination.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlushError {
     /// Spans that were waiting and did not arrive, or of which it is not known. After a flush that ran out of
@@ -92,20 +95,37 @@ pub struct FlushError {
 impl fmt::Display for FlushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} spans were not exported", self.spans)?;
-        match self.timed_out {
-            Some(limit) => write!(f, " within {limit:?}"),
+        if let Some(limit) = self.timed_out {
+            write!(f, " within {limit:?}")?;
+        }
+        match &self.source {
+            Some(error) => write!(f, ": {error}"),
             None => Ok(()),
         }
     }
 }
 
-impl std::error::Error for FlushError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|error| error as _)
-    }
+impl std::error::Error for FlushError {}
+
+/// `Debug` is the text.
+macro_rules! debug_as_text {
+    ($($error:ty),*) => {
+        $(impl fmt::Debug for $error {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        })*
+    };
 }
 
-/// An error and all that caused it, in one line of text.
+debug_as_text!(ConfigError, StartError, FlushError);
+
+/// The error of a file with the file's name, which the system does not say.
+pub(crate) fn naming(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// A foreign error and all that caused it, in one line of text.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -114,4 +134,54 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    fn no_file() -> io::Error {
+        io::Error::from_raw_os_error(2)
+    }
+
+    #[test]
+    fn each_error_names_its_cause_once_also_where_a_main_returns_it() {
+        let flush = FlushError {
+            spans: 3,
+            timed_out: Some(Duration::from_secs(5)),
+            source: Some(ExportError::unreachable("no answer in time")),
+            stats: Box::default(),
+        };
+        let foreign = io::Error::other(StartError::Thread(no_file()));
+        let errors: [(Box<dyn Error>, &str); 5] = [
+            (
+                ConfigError::new("sampling_rate", "2 is not between 0 and 1").into(),
+                "sampling_rate: 2 is not between 0 and 1",
+            ),
+            (
+                StartError::Thread(no_file()).into(),
+                "the thread of the exporter could not be started: No such file or directory (os error 2)",
+            ),
+            (
+                StartError::Tls(naming(Path::new("/ca.pem"), &no_file()).into()).into(),
+                "TLS for the collector could not be set up: /ca.pem: No such file or directory (os error 2)",
+            ),
+            (
+                StartError::Tls(foreign.into()).into(),
+                "TLS for the collector could not be set up: the thread of the exporter could not be started: \
+                 No such file or directory (os error 2)",
+            ),
+            (
+                flush.into(),
+                "3 spans were not exported within 5s: no answer in time",
+            ),
+        ];
+        for (error, expected) in errors {
+            assert_eq!(error.to_string(), expected);
+            assert_eq!(format!("{error:?}"), expected);
+            assert!(error.source().is_none(), "{error}");
+        }
+    }
 }

@@ -121,15 +121,22 @@ fn a_collector_that_nobody_vouches_for_is_not() {
 #[test]
 fn a_file_without_certificates_is_an_error_at_the_start() {
     let collector = Collector::start("broken");
-    std::fs::write(&collector.certificate, "nothing").unwrap();
-    let started = Provider::builder()
-        .enabled(true)
-        .otlp(OtlpConfig {
-            certificate: Some(collector.certificate.clone()),
+    let reason = |certificate: std::path::PathBuf| {
+        let otlp = OtlpConfig {
+            certificate: Some(certificate),
             ..collector.otlp()
-        })
-        .start();
-    assert!(matches!(started, Err(pyproc_telemetry::StartError::Tls(_))));
+        };
+        let started = Provider::builder().enabled(true).otlp(otlp).start();
+        let Err(error @ pyproc_telemetry::StartError::Tls(_)) = started else {
+            panic!("{started:?}");
+        };
+        error.to_string()
+    };
+    std::fs::write(&collector.certificate, "nothing").unwrap();
+    let text = reason(collector.certificate.clone());
+    assert!(text.ends_with("holds no certificate"), "{text}");
+    let text = reason("/no/such.pem".into());
+    assert!(text.contains("/no/such.pem: No such file"), "{text}");
 }
 
 #[cfg(feature = "grpc")]

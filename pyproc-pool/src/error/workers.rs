@@ -9,7 +9,8 @@ use std::{
 
 use pyproc_protocol::SessionError;
 
-use crate::printable::Printable;
+use super::{MORE_FILES, is_out_of_descriptors};
+use crate::{ErrorKind, printable::Printable};
 
 /// How a worker ended.
 #[derive(Debug)]
@@ -47,6 +48,32 @@ pub enum DeathCause {
     Replaced,
 }
 
+impl WorkerDeath {
+    /// One of which only this is known, such as for tests of code that handles errors. The other fields can be set.
+    pub fn new(worker: usize, cause: DeathCause) -> Self {
+        Self {
+            worker,
+            pid: None,
+            wrapper: None,
+            cause,
+            output: String::new(),
+        }
+    }
+}
+
+/// In a few words, such as `exit status: 3` or `signal: 9 (SIGKILL)`.
+impl fmt::Display for DeathCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(status) => Status(*status).fmt(f),
+            Self::StatusLost => f.write_str("unknown exit status"),
+            Self::Disconnected => f.write_str("connection closed"),
+            Self::Connection(error) => write!(f, "connection lost: {error}"),
+            Self::Replaced => f.write_str("replaced"),
+        }
+    }
+}
+
 impl fmt::Display for WorkerDeath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "worker {}", self.worker)?;
@@ -63,7 +90,7 @@ impl fmt::Display for WorkerDeath {
             }
             DeathCause::StatusLost => write!(f, " died; {STATUS_LOST}")?,
             DeathCause::Disconnected => f.write_str(" closed its connection")?,
-            DeathCause::Connection(_) => f.write_str(" lost its connection")?,
+            DeathCause::Connection(error) => write!(f, " lost its connection: {error}")?,
             DeathCause::Replaced => f.write_str(" was replaced and did not finish in time")?,
         }
         write_output(f, &self.output)
@@ -73,7 +100,7 @@ impl fmt::Display for WorkerDeath {
 impl std::error::Error for WorkerDeath {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.cause {
-            DeathCause::Connection(error) => Some(error),
+            DeathCause::Connection(error) => error.source(),
             _ => None,
         }
     }
@@ -96,36 +123,51 @@ pub struct StartFailure {
 #[non_exhaustive]
 pub enum StartFailureCause {
     /// The interpreter could not be run.
-    #[error("cannot run {program:?}; check python_exec and working_dir")]
+    #[error("cannot run {program:?}: {source}{}", unrunnable(source))]
     Spawn {
         /// What was to be run.
         program: PathBuf,
         /// What the system says.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The process ended before it answered.
-    #[error("the process ended before it answered: {}{}", Status(*.0), unserved(*.0))]
+    #[error("the process ended before it answered: {}", Status(*.0))]
     Exited(ExitStatus),
+    /// The script came to its end, without an error, before anything listened on the worker's socket.
+    #[error(
+        "the script came to its end without serving: it never calls run_worker(), or only under a condition that does \
+         not hold"
+    )]
+    NeverServed,
+    /// The interpreter has no package `pyproc_worker`.
+    #[error(
+        "{python:?} has no package pyproc_worker; install it there: {} -m pip install pyproc-worker",
+        Quoted(python)
+    )]
+    NoPackage {
+        /// The interpreter that ran the script, or the wrapper that ran that.
+        python: PathBuf,
+    },
     /// The process ended before it answered, and its status is not known, as with [`DeathCause::StatusLost`].
     #[error("the process ended before it answered; {STATUS_LOST}")]
     StatusLost,
     /// It did not answer within `start_timeout`.
-    #[error("{}", timed_out(socket, *limit, source.is_none()))]
+    #[error("{}", timed_out(socket, *limit, source.as_ref()))]
     Timeout {
         /// The socket's path.
         socket: PathBuf,
         /// The setting.
         limit: Duration,
         /// Why the last attempt to connect failed; `None` when it succeeded, and the worker did not answer the hello.
-        source: Option<io::Error>,
+        r#source: Option<io::Error>,
     },
     /// Its socket could not be connected to.
-    #[error("cannot connect to {socket:?}{}", forbidden(source))]
+    #[error("cannot connect to {socket:?}: {source}{}", unreachable(source))]
     Connect {
         /// The socket's path.
         socket: PathBuf,
         /// What the system says.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Another user listens on the socket.
     #[error("{socket:?} belongs to user {uid}, not to this service's user")]
@@ -142,28 +184,49 @@ pub enum StartFailureCause {
     )]
     Closed,
     /// The worker's side of the handshake makes no sense.
-    #[error("the handshake failed")]
-    Handshake(#[source] SessionError),
+    #[error("the handshake failed: {0}")]
+    Handshake(SessionError),
 }
 
-const LISTENS: &str = "a worker in Python listens when its script calls run_worker()";
-
-/// What a script that came to its end has left out.
-fn unserved(status: ExitStatus) -> String {
-    match status.success() {
-        true => format!("; {LISTENS}"),
-        false => String::new(),
+/// What helps where a program cannot be run.
+fn unrunnable(error: &io::Error) -> String {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    match error.kind() {
+        NotFound | NotADirectory | PermissionDenied => "; check python_exec and working_dir".into(),
+        _ => more_files(error),
     }
 }
 
-/// Whose setting says who may connect.
-fn forbidden(error: &io::Error) -> &'static str {
+/// What helps where a socket cannot be connected to.
+fn unreachable(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             "; a worker of another user lets this one connect if its PYPROC_SOCKET_MODE does, \
              such as 0660 for a group, and the directory can be entered"
+                .into()
         }
-        _ => "",
+        _ => more_files(error),
+    }
+}
+
+fn more_files(error: &io::Error) -> String {
+    match is_out_of_descriptors(error) {
+        true => format!("; {MORE_FILES}"),
+        false => String::new(),
+    }
+}
+
+/// A path as a shell reads it.
+struct Quoted<'a>(&'a Path);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.0.to_string_lossy();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._+-~".contains(c);
+        match path.chars().all(is_plain) {
+            true => f.write_str(&path),
+            false => write!(f, "'{}'", path.replace('\'', r"'\''")),
+        }
     }
 }
 
@@ -181,20 +244,43 @@ impl fmt::Display for Status {
     }
 }
 
-fn timed_out(socket: &Path, limit: Duration, listened: bool) -> String {
-    if listened {
+fn timed_out(socket: &Path, limit: Duration, last_error: Option<&io::Error>) -> String {
+    let Some(error) = last_error else {
         return format!(
             "the worker listened on {socket:?}, but did not answer the pool's hello within start_timeout ({limit:?}): \
              it hangs, or it serves one connection at a time, as pyproc-worker 0.1 does, and another client has that"
         );
-    }
-    format!("nobody listened on {socket:?} within start_timeout ({limit:?}); {LISTENS}")
+    };
+    format!(
+        "nothing listened on {socket:?} within start_timeout ({limit:?}): {error}; raise start_timeout if the worker \
+         takes longer to import its modules or to load a model"
+    )
 }
 
 impl fmt::Display for StartFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "worker {} did not start: {}", self.worker, self.cause)?;
         write_output(f, &self.output)
+    }
+}
+
+impl StartFailure {
+    /// One of a worker that printed nothing, such as for tests of code that handles errors. The other fields can be set.
+    pub fn new(worker: usize, cause: StartFailureCause) -> Self {
+        Self {
+            worker,
+            cause,
+            output: String::new(),
+        }
+    }
+
+    /// [`StartTimeout`](ErrorKind::StartTimeout) if the worker was not ready in time, else
+    /// [`StartFailed`](ErrorKind::StartFailed).
+    pub fn kind(&self) -> ErrorKind {
+        match self.cause {
+            StartFailureCause::Timeout { .. } => ErrorKind::StartTimeout,
+            _ => ErrorKind::StartFailed,
+        }
     }
 }
 

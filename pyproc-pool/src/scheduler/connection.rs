@@ -4,7 +4,7 @@ use bytes::Bytes;
 use pyproc_protocol::{Cancellation, EncodeError, Features, Peer, Version, v2};
 
 use crate::{
-    StartFailure,
+    Error, StartFailure,
     outgoing::{Outgoing, Trace},
     scheduler::batches::{Next, Sending, Wire},
     scheduler::call_table::CallId,
@@ -36,8 +36,27 @@ pub(crate) enum LaneState {
     /// No worker at present; one is on its way.
     Down,
     Up(Link),
-    /// No worker any more: the pool stops, or the last failure was one too many.
-    Gone(Option<Arc<StartFailure>>),
+    /// No worker any more.
+    Gone(Gone),
+}
+
+/// Why no worker will come any more.
+#[derive(Debug, Clone)]
+pub(crate) enum Gone {
+    ShutDown,
+    /// The last failure was one too many.
+    NotStarted(Arc<StartFailure>),
+    RuntimeEnded,
+}
+
+impl From<Gone> for Error {
+    fn from(gone: Gone) -> Self {
+        match gone {
+            Gone::ShutDown => Self::ShutDown,
+            Gone::NotStarted(failure) => Self::NoWorkers(failure),
+            Gone::RuntimeEnded => Self::RuntimeEnded,
+        }
+    }
 }
 
 /// What was agreed with a worker.
@@ -109,6 +128,14 @@ impl Lane {
     /// Whether its worker listed functions when it was greeted; those of version 1 may not.
     pub(crate) fn lists_functions(&self) -> bool {
         matches!(&self.state, LaneState::Up(link) if link.lists_functions)
+    }
+
+    /// The functions that its worker listed.
+    pub(crate) fn functions(&self) -> &[MethodId] {
+        match &self.state {
+            LaneState::Up(link) => link.methods.listed(),
+            _ => &[],
+        }
     }
 
     /// What is to be compared when a worker is chosen for a call: a plain one waits for other plain ones

@@ -1,4 +1,4 @@
-use std::{cell::Cell, collections::HashMap};
+use std::{cell::Cell, collections::HashMap, sync::Arc};
 
 use pyproc_protocol::{FunctionInfo, Peer, Version};
 
@@ -20,7 +20,7 @@ pub(crate) struct MethodId(u32);
 
 #[derive(Debug)]
 struct Method {
-    name: Box<str>,
+    name: Arc<str>,
     /// A worker has listed it or answered it with success, so that it is no name that a caller made up.
     confirmed: bool,
     concurrent: bool,
@@ -34,9 +34,13 @@ pub(crate) enum Target {
     Other(Box<str>),
 }
 
-/// What a worker calls the functions, by their numbers in the pool.
+/// The functions of a worker.
 #[derive(Debug, Default)]
-pub(crate) struct MethodTable(Vec<Option<u16>>);
+pub(crate) struct MethodTable {
+    /// What the worker calls them, by their numbers in the pool.
+    places: Vec<Option<u16>>,
+    listed: Vec<MethodId>,
+}
 
 /// Workers may list other functions after each restart; those beyond this number go by name.
 const MOST_LISTED: usize = 1 << 16;
@@ -58,6 +62,7 @@ impl Methods {
             let Some(id) = self.enter(function) else {
                 continue;
             };
+            table.listed.push(id);
             if peer.version() >= Version::V2 {
                 table.set(id, place);
             }
@@ -144,6 +149,10 @@ impl Methods {
         id.is_some_and(|id| self.known[id.0 as usize].confirmed)
     }
 
+    pub(crate) fn name(&self, id: MethodId) -> Arc<str> {
+        Arc::clone(&self.known[id.0 as usize].name)
+    }
+
     /// Whether its calls run beside other calls.
     pub(crate) fn is_concurrent(&self, id: Option<MethodId>) -> bool {
         id.is_some_and(|id| self.known[id.0 as usize].concurrent)
@@ -153,15 +162,20 @@ impl Methods {
 impl MethodTable {
     fn set(&mut self, id: MethodId, place: usize) {
         let id = id.0 as usize;
-        if self.0.len() <= id {
-            self.0.resize(id + 1, None);
+        if self.places.len() <= id {
+            self.places.resize(id + 1, None);
         }
-        self.0[id] = u16::try_from(place).ok();
+        self.places[id] = u16::try_from(place).ok();
     }
 
     /// The function's place in the table of the worker.
     pub(crate) fn index(&self, id: Option<MethodId>) -> Option<u16> {
-        self.0.get(id?.0 as usize).copied().flatten()
+        self.places.get(id?.0 as usize).copied().flatten()
+    }
+
+    /// What the worker listed, in its order.
+    pub(crate) fn listed(&self) -> &[MethodId] {
+        &self.listed
     }
 }
 

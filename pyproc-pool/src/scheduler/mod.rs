@@ -18,7 +18,7 @@ use crate::{
     outgoing::Outgoing,
     scheduler::batches::{Batch, Next},
     scheduler::call_table::{Answered, Call, CallId, CallState, CallTable, Outcome},
-    scheduler::connection::{Lane, LaneState},
+    scheduler::connection::{Gone, Lane, LaneState},
     scheduler::methods::{MethodId, Methods},
     scheduler::outbox::Outbox,
     scheduler::queue::Queue,
@@ -546,17 +546,29 @@ impl Scheduler {
 
     /// Why no worker will ever be ready, if so.
     fn all_gone(&self) -> Option<Error> {
-        let mut last = None;
+        let mut why = &Gone::ShutDown;
         for lane in &self.lanes[..self.workers()] {
-            match lane.state() {
-                LaneState::Gone(failure) => last = failure.as_ref().or(last),
+            match (lane.state(), why) {
+                (LaneState::Gone(Gone::ShutDown), _) => {}
+                // One that was given up before then does not matter any more.
+                (LaneState::Gone(Gone::NotStarted(_)), Gone::RuntimeEnded) => {}
+                (LaneState::Gone(other), _) => why = other,
                 _ => return None,
             }
         }
-        Some(match last {
-            Some(failure) => Error::NoWorkers(Arc::clone(failure)),
-            None => Error::ShutDown,
-        })
+        Some(why.clone().into())
+    }
+
+    /// Why the pool does nothing any more.
+    pub(crate) fn end(&self) -> Error {
+        let gone = self.all_gone().filter(|_| self.open);
+        gone.unwrap_or(Error::ShutDown)
+    }
+
+    /// The functions of the slot's worker, if it said which it has.
+    pub(crate) fn functions_of(&self, worker: usize) -> Vec<Arc<str>> {
+        let ids = self.lanes[worker].functions().iter();
+        ids.map(|id| self.methods.name(*id)).collect()
     }
 
     pub(crate) fn in_flight(&self) -> usize {

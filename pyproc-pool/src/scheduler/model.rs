@@ -327,7 +327,7 @@ impl Model {
         if self.lanes[slot].is_some() {
             return;
         }
-        self.scheduler.lane_gone(slot, None);
+        self.scheduler.lane_gone(slot, Gone::ShutDown);
         self.gone[slot] = true;
         if self.gone.iter().all(|gone| *gone) {
             self.fail_what_waits();

@@ -64,7 +64,7 @@ fn assert_outlives(scheduler: &mut Scheduler, end: End) {
 fn what_waits_outlives_the_lock_however_it_ends() {
     let ends: [End; 3] = [
         |it| up(it, 1, Wire::default()), // which takes no bytes
-        |it| drop(it.lane_gone(0, None)),
+        |it| drop(it.lane_gone(0, Gone::ShutDown)),
         |it| drop(it.cut_off()),
     ];
     for end in ends {
@@ -76,7 +76,7 @@ fn what_waits_outlives_the_lock_however_it_ends() {
 fn what_is_unwritten_outlives_the_lock_however_its_worker_ends() {
     let ends: [End; 4] = [
         |it| it.lane_down(0),
-        |it| drop(it.lane_gone(0, None)),
+        |it| drop(it.lane_gone(0, Gone::ShutDown)),
         |it| drop(it.cut_off()),
         |it| up(it, 2, Wire::default()),
     ];

@@ -235,9 +235,9 @@ fn calls_beyond_capacity_and_queue_are_refused_and_counted() {
 fn what_waits_fails_with_the_last_worker() {
     let mut scheduler = Scheduler::new(2, LIMITS);
     let id = submit(&mut scheduler).unwrap();
-    scheduler.lane_gone(0, None);
+    scheduler.lane_gone(0, Gone::ShutDown);
     assert!(outcome(&mut scheduler, id).is_pending());
-    scheduler.lane_gone(1, None);
+    scheduler.lane_gone(1, Gone::ShutDown);
     let outcome = outcome(&mut scheduler, id);
     assert!(matches!(outcome, Poll::Ready(Err(Error::ShutDown))));
     assert!(matches!(submit(&mut scheduler), Err(Error::ShutDown)));

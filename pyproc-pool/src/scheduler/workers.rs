@@ -2,7 +2,6 @@
 
 use std::{
     mem,
-    sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
@@ -11,10 +10,10 @@ use pyproc_protocol::Peer;
 
 use super::Scheduler;
 use crate::{
-    Error, StartFailure,
+    Error,
     scheduler::batches::Wire,
     scheduler::call_table::{Call, CallId, CallState},
-    scheduler::connection::{LaneState, Link},
+    scheduler::connection::{Gone, LaneState, Link},
 };
 
 impl Scheduler {
@@ -69,18 +68,14 @@ impl Scheduler {
     }
 
     /// No worker will take this place again. When it was the last, all that waits fails.
-    pub(crate) fn lane_gone(
-        &mut self,
-        worker: usize,
-        failure: Option<Arc<StartFailure>>,
-    ) -> Vec<Waker> {
+    pub(crate) fn lane_gone(&mut self, worker: usize, gone: Gone) -> Vec<Waker> {
         let was_gone = matches!(self.lanes[worker].state(), LaneState::Gone(_));
-        if was_gone && failure.is_none() {
+        if was_gone && matches!(gone, Gone::ShutDown) {
             return Vec::new();
         }
-        let unsent = self.lanes[worker].enter(LaneState::Gone(failure));
+        let unsent = self.lanes[worker].enter(LaneState::Gone(gone.clone()));
         self.spent.extend(unsent);
-        let mut wakers = self.fail_lane(worker, || Error::ShutDown);
+        let mut wakers = self.fail_lane(worker, || gone.clone().into());
         while let Some(error) = self.all_gone() {
             let Some(id) = self.queue.pop(true, true) else {
                 break;

@@ -15,7 +15,8 @@ use super::{
     slot::{Before, Running, Slot, Source},
 };
 use crate::{
-    StartFailure, WorkerState, driver::connection::Closed, events::WorkerNews, observe::WorkerEvent,
+    StartFailure, WorkerState, driver::connection::Closed, events::WorkerNews,
+    observe::WorkerEvent, scheduler::connection::Gone,
 };
 
 /// Keeps one slot of the pool filled: starts a worker, serves calls with it, explains its end,
@@ -242,7 +243,7 @@ impl Lifecycle {
 
     fn give_up(&mut self, failure: Arc<StartFailure>) {
         self.slot.log(WorkerNews::GivenUp);
-        self.slot.leave(Some(Arc::clone(&failure)));
+        self.slot.leave(Gone::NotStarted(Arc::clone(&failure)));
         self.answer(Err(failure));
     }
 
@@ -266,7 +267,7 @@ impl Lifecycle {
 /// worker that nobody looks after.
 impl Drop for Lifecycle {
     fn drop(&mut self) {
-        self.slot.leave(None);
+        self.slot.leave(self.slot.why_dropped());
     }
 }
 

@@ -6,6 +6,7 @@ mod farewell;
 mod flood;
 mod fork_exec;
 mod group;
+mod interpreter;
 mod lifecycle;
 mod line_log;
 mod origin;

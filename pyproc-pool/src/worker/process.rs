@@ -55,6 +55,16 @@ impl From<Exit> for StartFailureCause {
     }
 }
 
+impl Exit {
+    /// Of a process on whose socket nothing ever listened.
+    pub(super) fn without_serving(self) -> StartFailureCause {
+        match self {
+            Self::Known(status) if status.success() => StartFailureCause::NeverServed,
+            other => other.into(),
+        }
+    }
+}
+
 impl Process {
     /// Starts `command` as the leader of a process group of its own, so that neither a Ctrl-C
     /// at the service's terminal nor a left-over child escapes the pool.

@@ -191,7 +191,7 @@ impl Drop for Replaced {
         self.slot.with_worker(|it| it.processes.leaving = None);
         let mut scheduler = self.slot.shared.scheduler();
         scheduler.lane_down(self.seat.lane);
-        let wakers = scheduler.fail_lane(self.seat.lane, || Error::ShutDown);
+        let wakers = scheduler.fail_lane(self.seat.lane, || self.slot.why_dropped().into());
         drop(scheduler);
         wakers.into_iter().for_each(Waker::wake);
     }

@@ -7,12 +7,13 @@ use tokio::{sync::watch, time::Instant};
 
 use super::Process;
 use crate::{
-    StartFailure, WorkerState,
+    WorkerState,
     driver::connection::Connection,
-    error::chain,
+    error::bounded,
     events::WorkerNews,
     observe::WorkerEvent,
     scheduler::batches::Wire,
+    scheduler::connection::Gone,
     shared::{Shared, Worker},
     socket_dir::Sockets,
 };
@@ -178,14 +179,14 @@ impl Slot {
     }
 
     /// The slot stays empty.
-    pub(super) fn leave(&self, failure: Option<Arc<StartFailure>>) {
+    pub(super) fn leave(&self, gone: Gone) {
         self.vacate();
         let worker = self.worker;
         let before = std::mem::replace(
             &mut self.shared.workers()[worker].state,
             WorkerState::Stopped,
         );
-        let wakers = self.shared.scheduler().lane_gone(worker, failure);
+        let wakers = self.shared.scheduler().lane_gone(worker, gone);
         wakers.into_iter().for_each(Waker::wake);
         if before != WorkerState::Stopped {
             self.log(WorkerNews::Stopped);
@@ -209,12 +210,22 @@ impl Slot {
         matches!(*self.stop.borrow(), Stop::Within(_))
     }
 
+    /// Why a task of the slot is dropped before its end.
+    pub(super) fn why_dropped(&self) -> Gone {
+        // The pool's last handle takes the tasks along.
+        let is_wanted = self.stops() || self.stop.has_changed().is_err();
+        match is_wanted || std::thread::panicking() {
+            true => Gone::ShutDown,
+            false => Gone::RuntimeEnded,
+        }
+    }
+
     pub(super) fn set_state(&self, state: WorkerState) {
         self.with_worker(|it| it.state = state);
     }
 
-    pub(super) fn note_failure(&self, error: &(dyn std::error::Error + 'static)) {
-        let error = chain(error);
+    pub(super) fn note_failure(&self, error: &dyn std::fmt::Display) {
+        let error = bounded(error);
         self.with_worker(|it| it.last_error = Some(error));
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    path::{Path, PathBuf, absolute},
+    path::{Path, PathBuf},
     pin::pin,
     process::Command,
     sync::{
@@ -18,6 +18,7 @@ use super::{
     connect::{self, is_not_yet},
     death::{self, LAST_WORDS, last_words},
     group::Python,
+    interpreter,
     sink::Destination,
     slot::{Running, Slot, Source},
 };
@@ -101,7 +102,7 @@ impl Slot {
 
     async fn spawn(&self, socket: &Path, sockets: Sockets) -> Result<Process, Cause> {
         let config = &self.shared.config;
-        let mut command = Command::new(program(&config.python_exec));
+        let mut command = Command::new(interpreter::program(&config.python_exec));
         command
             .args(&config.worker_script)
             .args(&config.args)
@@ -151,10 +152,17 @@ impl Slot {
             last_words(&self.shared, self.worker, process).await;
         }
         self.with_worker(|it| it.processes.starting = None);
+        let output = process.map_or_else(String::new, |it| it.tail().text());
+        if let Cause::Exited(_) = cause
+            && interpreter::lacks_package(&output)
+        {
+            let python = interpreter::that_runs(&self.shared.config);
+            cause = Cause::NoPackage { python };
+        }
         let failure = StartFailure {
             worker: self.worker,
             cause,
-            output: process.map_or_else(String::new, |it| it.tail().text()),
+            output,
         };
         self.note_failure(&failure);
         self.log(WorkerNews::NotStarted(&failure));
@@ -190,16 +198,7 @@ async fn open_while_it_lives(
         exit = process.exited() => {
             ended.store(true, Relaxed);
             // One more look at the most, as nothing may pass any more.
-            opened.await.map_err(|_| exit.into())
+            opened.await.map_err(|_| exit.without_serving())
         }
-    }
-}
-
-/// A path is taken from the service's directory, whatever the worker's is; a plain name is looked
-/// up in `PATH`.
-fn program(python: &Path) -> PathBuf {
-    match python.components().count() {
-        1 => python.into(),
-        _ => absolute(python).unwrap_or_else(|_| python.into()),
     }
 }

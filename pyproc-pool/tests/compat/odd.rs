@@ -21,12 +21,12 @@ const NEIGHBOURS: usize = 26;
 
 pub(crate) async fn results(worker: Candidate) -> Result<()> {
     let odd = [
-        ("no JSON", ErrorKind::Remote),
-        ("circular", ErrorKind::Remote),
-        ("a key that is no text", ErrorKind::Remote),
-        ("bytes", ErrorKind::Remote),
-        ("nested", ErrorKind::Remote),
-        ("a huge number", ErrorKind::Remote),
+        ("no JSON", ErrorKind::FunctionError),
+        ("circular", ErrorKind::FunctionError),
+        ("a key that is no text", ErrorKind::FunctionError),
+        ("bytes", ErrorKind::FunctionError),
+        ("nested", ErrorKind::FunctionError),
+        ("a huge number", ErrorKind::FunctionError),
         ("NaN", ErrorKind::Protocol),
         ("a lone surrogate", ErrorKind::Decode),
         ("too large", ErrorKind::Protocol),
@@ -36,7 +36,7 @@ pub(crate) async fn results(worker: Candidate) -> Result<()> {
         // Later ones refuse what the pool cannot read, and write bytes as base64.
         let expected = match worker.is_original() {
             true => Some(of_the_first_release),
-            false => (odd != "bytes").then_some(ErrorKind::Remote),
+            false => (odd != "bytes").then_some(ErrorKind::FunctionError),
         };
         let kind = outcome.as_ref().err().map(Error::kind);
         ensure!(kind == expected, "{odd}: {outcome:?}");

@@ -5,8 +5,6 @@ use std::borrow::Cow;
 use opentelemetry::{KeyValue, trace::Status};
 use pyproc_pool::{Error, observe::CallOutcome};
 
-use crate::error::chain;
-
 /// Spans wait in memory, and a worker may say as much as fits into a frame.
 const MAX_MESSAGE: usize = 4 * 1024;
 const MAX_STACK: usize = 16 * 1024;
@@ -42,7 +40,7 @@ impl Failure {
             CallOutcome::Error(Error::Remote(exception)) => Some(Self {
                 name: match &exception.type_name {
                     Some(name) => clipped(name, MAX_MESSAGE).to_owned().into(),
-                    None => "remote".into(),
+                    None => exception.kind().as_str().into(),
                 },
                 message: clipped(&exception.message, MAX_MESSAGE).to_owned(),
                 stack: exception
@@ -53,7 +51,7 @@ impl Failure {
             }),
             CallOutcome::Error(error) => Some(Self {
                 name: error.kind().as_str().into(),
-                message: clipped(&chain(*error), MAX_MESSAGE).to_owned(),
+                message: clipped(&error.to_string(), MAX_MESSAGE).to_owned(),
                 stack: None,
                 is_remote: false,
             }),

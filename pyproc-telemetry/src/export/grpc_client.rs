@@ -120,9 +120,12 @@ fn target(endpoint: &Endpoint, config: &OtlpConfig) -> Result<Target, StartError
 fn secured(target: Target, config: &OtlpConfig) -> Result<Target, StartError> {
     use tonic::transport::{Certificate, ClientTlsConfig};
 
+    use crate::error::naming;
+
     let tls = match &config.certificate {
         Some(path) => {
-            let pem = std::fs::read(path).map_err(|error| StartError::Tls(error.into()))?;
+            let pem = std::fs::read(path)
+                .map_err(|error| StartError::Tls(naming(path, &error).into()))?;
             ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))
         }
         None => ClientTlsConfig::new().with_native_roots(),

@@ -9,7 +9,7 @@ use rustls::{
 };
 
 use super::Plain;
-use crate::StartError;
+use crate::{StartError, error::naming};
 
 pub(super) type Stream = StreamOwned<ClientConnection, Plain>;
 
@@ -48,7 +48,8 @@ type Roots = Result<RootCertStore, Box<dyn std::error::Error + Send + Sync>>;
 
 fn from_file(path: &Path) -> Roots {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path)? {
+    let pem = std::fs::read(path).map_err(|error| naming(path, &error))?;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         roots.add(certificate?)?;
     }
     if roots.is_empty() {
