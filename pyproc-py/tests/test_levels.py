@@ -65,8 +65,8 @@ def test_the_script_and_modules_beside_it_are_at_info_and_all_else_at_warning(st
         ("helper", "called"),
         ("tools.wrench", "called"),
     ]
-    assert {name: levels(taker, name) for name in OTHERS} == dict.fromkeys(OTHERS, [30])
-    assert {name: levels(taker, name) for name in OWN} == dict.fromkeys(OWN, [20, 30])
+    assert {name: levels(taker, name) for name in OTHERS} == {name: [30] for name in OTHERS}
+    assert {name: levels(taker, name) for name in OWN} == {name: [20, 30] for name in OWN}
     assert taker.result("root_level") == 30
 
 

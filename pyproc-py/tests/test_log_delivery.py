@@ -65,13 +65,17 @@ def test_loggers_that_hand_on_nothing_to_the_root_are_forwarded_too(start):
         logging.getLogger("errors").info("to the console")
         logging.getLogger("both").info("once")
         log.info("sent")
-    """.replace("    import logging.config", """
+    """.replace(
+            "    import logging.config",
+            """
     import logging.config
     class User(logging.Filter):
         def filter(self, record):
             record.user = "u-1"
             return True
-    """, 1)
+    """,
+            1,
+        )
     )
     taker = Taker(worker, "logs")
     taker.result("say_all", trace=SAMPLED)

@@ -6,7 +6,7 @@ import time
 import types
 
 import pytest
-from logging_script import LOGGING, logs, the_log
+from logging_script import LOGGING, the_log
 from pyproc_worker import _log
 from reports import SAMPLED, SPAN_ID, TRACE_ID, Taker
 

@@ -42,7 +42,9 @@ def test_each_record_is_one_line_of_its_call(start, set_up):
         assert "ZeroDivisionError: division by zero" in failed["message"]
 
 
-def test_sinks_that_are_added_later_are_forwarded_too_and_after_the_client_they_go_to_the_output(start):
+def test_sinks_that_are_added_later_are_forwarded_too_and_after_the_client_they_go_to_the_output(
+    start,
+):
     worker = start(LOGURU.format(set_up=""))
     plain, taker = Taker(worker), Taker(worker, "logs")
     taker.result("add")

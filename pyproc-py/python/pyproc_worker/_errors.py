@@ -93,7 +93,7 @@ def message_of(error: BaseException) -> str:
 def _notes(error: BaseException) -> list[str]:
     """What `add_note` has added."""
     try:
-        notes = error.__notes__  # type: ignore[attr-defined]  # from Python 3.11 on
+        notes: Any = error.__notes__  # from Python 3.11 on
         return [note for note in notes if isinstance(note, str)]
     except Exception:  # most errors have none
         return []

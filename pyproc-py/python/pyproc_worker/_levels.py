@@ -1,7 +1,7 @@
 """Which records `logging` makes where nobody has set a level.
 
-The root logger keeps Python's own level, WARNING: at INFO, libraries draw progress bars and log each
-request. The script, and the modules beside it, are at INFO all the same.
+The root logger keeps Python's own level, WARNING: at INFO, libraries draw progress bars and log
+each request. The script, and the modules beside it, are at INFO all the same.
 """
 
 from __future__ import annotations

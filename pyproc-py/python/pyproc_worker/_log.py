@@ -72,7 +72,8 @@ def prepare(logging: Any) -> None:
         _levels.set_default(logging, _SetUp.root_level)
     last = logging.lastResort
     if last is not None and last is getattr(logging, "_defaultLastResort", None):
-        logging.lastResort = type(last)(LEVELS["NOTSET"])
+        to_stderr: Any = type(last)
+        logging.lastResort = to_stderr(LEVELS["NOTSET"])
         logging.lastResort.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
 
 

@@ -200,7 +200,7 @@ def _give_to_loguru(original: Any, forwarded: ForwardedStream) -> None:
     logger = getattr(sys.modules.get("loguru"), "logger", None)
     handlers = getattr(getattr(logger, "_core", None), "handlers", None)
     for handler in dict(handlers).values() if isinstance(handlers, dict) else ():
-        sink = getattr(handler, "_sink", None)
+        sink: Any = getattr(handler, "_sink", None)
         if getattr(sink, "_stream", None) is original:
             sink._stream = forwarded
 
