@@ -11,6 +11,8 @@ use std::{
     process::{Command, Output},
 };
 
+use serde_json::Value;
+
 fn python() -> OsString {
     env::var_os("PYPROC_PYTHON_EXEC").unwrap_or_else(|| "python3".into())
 }
@@ -53,19 +55,21 @@ fn two_traces_go_from_rust_into_python_and_are_shown() {
         assert!(said.lines().any(|it| it == line), "no {line:?} in\n{said}");
     }
     let shown = String::from_utf8(output.stdout).unwrap();
-    for span in [
+    // Nobody reads it on a terminal.
+    let spans: Vec<Value> = shown
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for name in [
         "process_request",
         "pyproc.pool.call",
         "pyproc.worker.execute",
         "load prices",
     ] {
-        let blocks = shown.lines().filter(|it| it.starts_with(span));
-        assert_eq!(blocks.count(), 2, "{span} in\n{shown}");
+        let of_name = spans.iter().filter(|it| it["span_name"] == name);
+        assert_eq!(of_name.count(), 2, "{name} in\n{shown}");
     }
-    let mut traces: Vec<_> = shown
-        .lines()
-        .filter_map(|it| it.strip_prefix("  trace  "))
-        .collect();
+    let mut traces: Vec<_> = spans.iter().map(|it| it["trace_id"].as_str()).collect();
     traces.sort_unstable();
     traces.dedup();
     assert_eq!(traces.len(), 2, "{shown}");

@@ -106,6 +106,12 @@ impl LoggingBuilder {
         self
     }
 
+    /// One field of every line, such as `version`.
+    pub fn field(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.config.fields.insert(name.into(), value.into());
+        self
+    }
+
     /// Names of fields whose value is replaced by `[redacted]`.
     pub fn redact<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.config.redact = names.into_iter().map(Into::into).collect();

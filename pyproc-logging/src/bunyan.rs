@@ -20,6 +20,7 @@ use tracing_bunyan_formatter::{BunyanFormattingLayer, JsonStorageLayer};
 use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Layered, registry::LookupSpan};
 
 use crate::{
+    LoggingConfig,
     clock::Clock,
     filter::SharedLevels,
     origin::{self, FIELDS, PLACE, TIME},
@@ -29,21 +30,42 @@ use crate::{
 };
 
 /// What the format itself writes; the rules for fields don't apply to it.
-const CORE: [&str; 7] = ["v", "name", "msg", "level", "hostname", "pid", "time"];
+pub(crate) const CORE: [&str; 7] = ["v", "name", "msg", "level", "hostname", "pid", "time"];
 
 pub(crate) type BunyanLayer<S> = Layered<BunyanFormattingLayer<RuledWriter>, JsonStorageLayer, S>;
 
-pub(crate) fn layer<S>(
+/// How lines look.
+#[derive(Debug, Clone)]
+pub(crate) struct Look {
     name: String,
     rules: Rules,
-    levels: SharedLevels,
-    writer: Arc<Writer>,
-) -> BunyanLayer<S>
+    /// The fields of every line.
+    fields: Vec<(String, Box<RawValue>)>,
+}
+
+impl Look {
+    pub(crate) fn new(config: &LoggingConfig, rules: Rules) -> Self {
+        let fields = config.fields.iter().filter_map(|(name, value)| {
+            let value = rules.cut(value);
+            // A text can be written.
+            let value = raw(rules.shown(name, Value::Text(&value))).ok()?;
+            Some((name.clone(), value))
+        });
+        Self {
+            name: config.name.clone().unwrap_or_else(program_name),
+            fields: fields.collect(),
+            rules,
+        }
+    }
+}
+
+pub(crate) fn layer<S>(look: Look, levels: SharedLevels, writer: Arc<Writer>) -> BunyanLayer<S>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
+    let name = look.name.clone();
     let writer = RuledWriter {
-        rules,
+        look,
         levels,
         writer,
     };
@@ -51,7 +73,7 @@ where
 }
 
 /// The `name` of lines, if it is not set.
-pub(crate) fn program_name() -> String {
+fn program_name() -> String {
     let path = env::args_os().next().unwrap_or_default();
     let name = Path::new(&path)
         .file_name()
@@ -60,10 +82,10 @@ pub(crate) fn program_name() -> String {
 }
 
 /// The line about dropped lines.
-pub(crate) fn notice(name: &str, dropped: u64, out: &mut Vec<u8>) {
-    let line = json!({
+pub(crate) fn notice(look: &Look, dropped: u64, out: &mut Vec<u8>) {
+    let mut line = json!({
         "v": 0,
-        "name": name,
+        "name": look.name,
         "msg": crate::setup::DROPPED,
         "level": 40,
         "hostname": rustix::system::uname().nodename().to_string_lossy(),
@@ -71,6 +93,9 @@ pub(crate) fn notice(name: &str, dropped: u64, out: &mut Vec<u8>) {
         "time": rfc3339(SystemTime::now()),
         "dropped_lines": dropped,
     });
+    for (name, value) in &look.fields {
+        line[name] = serde_json::from_str(value.get()).unwrap_or_default();
+    }
     out.extend_from_slice(line.to_string().as_bytes());
     out.push(b'\n');
 }
@@ -79,7 +104,7 @@ pub(crate) fn notice(name: &str, dropped: u64, out: &mut Vec<u8>) {
 /// the rules to them.
 #[derive(Debug)]
 pub(crate) struct RuledWriter {
-    rules: Rules,
+    look: Look,
     levels: SharedLevels,
     writer: Arc<Writer>,
 }
@@ -116,11 +141,13 @@ pub(crate) struct LineOf<'a> {
 impl Write for LineOf<'_> {
     /// The formatter writes each line with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let Some(RuledWriter { rules, writer, .. }) = self.to else {
+        let Some(RuledWriter { look, writer, .. }) = self.to else {
             return Ok(line.len());
         };
-        if self.handed_on || rules.any() || line.len() > rules.max_value_bytes {
-            writer.write(&escaped(&rewritten(rules, self.handed_on, line)?));
+        let rules = &look.rules;
+        let is_plain = !rules.any() && look.fields.is_empty();
+        if self.handed_on || !is_plain || line.len() > rules.max_value_bytes {
+            writer.write(&escaped(&rewritten(look, self.handed_on, line)?));
         } else {
             writer.write(&escaped(line));
         }
@@ -142,7 +169,8 @@ fn escaped(line: &[u8]) -> Vec<u8> {
 }
 
 /// The line with the rules applied, and with what a record of another process says of itself.
-fn rewritten(rules: &Rules, handed_on: bool, line: &[u8]) -> serde_json::Result<Vec<u8>> {
+fn rewritten(look: &Look, handed_on: bool, line: &[u8]) -> serde_json::Result<Vec<u8>> {
+    let rules = &look.rules;
     let Members(members) = serde_json::from_slice(line)?;
     let mut pairs = Pairs(Vec::with_capacity(members.len()));
     let mut fields = None;
@@ -158,6 +186,9 @@ fn rewritten(rules: &Rules, handed_on: bool, line: &[u8]) -> serde_json::Result<
     }
     if let Some(fields) = fields {
         pairs.spread(&fields, rules)?;
+    }
+    for (name, value) in &look.fields {
+        pairs.set(name, value);
     }
     let mut line = Vec::new();
     let in_order = pairs.0.iter().map(|(name, value)| (name, value));
@@ -208,6 +239,17 @@ impl Pairs<'_> {
             self.add(name, value?);
         }
         Ok(())
+    }
+
+    /// A field of every line, whose name is its own: another one of the same name gets a number.
+    fn set(&mut self, name: &str, value: &RawValue) {
+        self.0
+            .retain(|(known, said)| known != name || said.get() != value.get());
+        while let Some(place) = self.0.iter().position(|(known, _)| known == name) {
+            let is_taken = |key: &str| self.0.iter().any(|(known, _)| known == key);
+            self.0[place].0 = next_free(name, is_taken);
+        }
+        self.0.push((name.to_owned(), Cow::Owned(value.to_owned())));
     }
 
     /// Under a name that nobody has.

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -54,6 +54,10 @@ pub struct LoggingConfig {
     /// Longest value of a field, and longest message, in bytes before escaping. Default 64 KiB, from 64 bytes to
     /// 16 MiB. What is longer is cut and ends in `…[cut]`.
     pub max_value_bytes: usize,
+    /// Fields of every line, such as `pod_name` or `version`. Default: none. Their names are theirs alone: a field of an event with such
+    /// a name gets a number. Keys that a line has itself are refused. Which variables set them is listed in the crate
+    /// [`pyproc_fields`].
+    pub fields: BTreeMap<String, String>,
     /// Names of fields whose value is replaced by `[redacted]`, in any case (of ASCII letters). Default: none. The
     /// message itself is never looked at, so secrets don't belong there.
     pub redact: Vec<String>,
@@ -78,6 +82,17 @@ pub enum LogFormat {
     Bunyan,
     /// For people, coloured on a terminal.
     Text,
+}
+
+impl LogFormat {
+    /// Whether lines of this format have the key, beyond those that no field may have in any format.
+    fn has_key(self, name: &str) -> bool {
+        match self {
+            Self::Json | Self::Text => false,
+            #[cfg(feature = "bunyan")]
+            Self::Bunyan => crate::bunyan::CORE.contains(&name),
+        }
+    }
 }
 
 /// Where lines go.
@@ -120,6 +135,7 @@ impl Default for LoggingConfig {
             queue_bytes: 16 << 20,
             flush_timeout: Duration::from_secs(5),
             max_value_bytes: 64 << 10,
+            fields: BTreeMap::new(),
             redact: Vec::new(),
             travelling: vec!["request_id".into()],
         }
@@ -142,7 +158,7 @@ impl LoggingConfig {
 
     /// Reads settings from the environment: `PYPROC_LOG_` and the field's name in capitals, such as
     /// `PYPROC_LOG_LEVEL=info,hyper=off`, `PYPROC_LOG_FORMAT=text` or
-    /// `PYPROC_LOG_REDACT=password,token`. What is not set, or empty, has its default.
+    /// `PYPROC_LOG_REDACT=password,token`; and what Kubernetes says of the pod. What is not set, or empty, has its default.
     ///
     /// # Errors
     ///
@@ -163,6 +179,14 @@ impl LoggingConfig {
         in_range("queue_lines", self.queue_lines, 0, MAX_LINES)?;
         in_range("queue_bytes", self.queue_bytes, 4096, MAX_BYTES)?;
         in_range("max_value_bytes", self.max_value_bytes, 64, 16 << 20)?;
+        for name in self.fields.keys() {
+            let invalid = |reason| ConfigError::new("fields", reason);
+            pyproc_fields::check_name(name).map_err(invalid)?;
+            if self.format.has_key(name) {
+                let reason = format!("`{name}` is a key of bunyan's own; choose another name");
+                return Err(invalid(reason));
+            }
+        }
         if self.redact.iter().any(String::is_empty) {
             return Err(ConfigError::new("redact", "a field has no name"));
         }
@@ -197,6 +221,7 @@ mod tests {
             format: LogFormat::Text,
             name: Some("n".into()),
             flush_timeout: Duration::from_millis(20),
+            fields: [("pod_name".into(), "shop-1".into())].into(),
             redact: vec!["password".into()],
             travelling: Vec::new(),
             ..LoggingConfig::default()
@@ -222,6 +247,10 @@ mod tests {
             (r#"{"queue_bytes": 10}"#, "queue_bytes"),
             (r#"{"flush_timeout": 5}"#, "flush_timeout"),
             (r#"{"max_value_bytes": 1}"#, "max_value_bytes"),
+            (r#"{"fields": {"level": "x"}}"#, "fields"),
+            (r#"{"fields": {"": "x"}}"#, "fields"),
+            (r#"{"fields": {"a\nb": "x"}}"#, "fields"),
+            (r#"{"fields": {"a": 3}}"#, "fields.a"),
             (r#"{"redact": [""]}"#, "redact"),
             (r#"{"travelling": [""]}"#, "travelling"),
             (r#"{"travelling": ["user id"]}"#, "travelling"),

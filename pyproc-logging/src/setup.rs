@@ -71,7 +71,7 @@ where
     let color = color::wanted(config.color, destination.is_terminal, |name| {
         env::var_os(name)
     });
-    let kind = Kind::new(&config, color);
+    let kind = Kind::new(&config, color, &rules);
     let limits = Limits {
         lines: config.queue_lines,
         bytes: config.queue_bytes,
@@ -115,37 +115,34 @@ impl Destination {
 
 /// The format, with what it needs.
 enum Kind {
-    Lines(Style),
+    Lines(Look),
     #[cfg(feature = "bunyan")]
-    Bunyan {
-        name: String,
-    },
+    Bunyan(bunyan::Look),
 }
 
 impl Kind {
-    fn new(config: &LoggingConfig, color: bool) -> Self {
+    fn new(config: &LoggingConfig, color: bool, rules: &Rules) -> Self {
+        let lines = |style| Self::Lines(Look::new(style, config, rules.clone()));
         match config.format {
-            LogFormat::Json => Self::Lines(Style::Json),
-            LogFormat::Text => Self::Lines(Style::Text { color }),
+            LogFormat::Json => lines(Style::Json),
+            LogFormat::Text => lines(Style::Text { color }),
             #[cfg(feature = "bunyan")]
-            LogFormat::Bunyan => Self::Bunyan {
-                name: config.name.clone().unwrap_or_else(bunyan::program_name),
-            },
+            LogFormat::Bunyan => Self::Bunyan(bunyan::Look::new(config, rules.clone())),
         }
     }
 
     fn notice(&self) -> Notice {
         match self {
-            Self::Lines(style) => {
-                let style = *style;
+            Self::Lines(look) => {
+                let look = look.clone();
                 Box::new(move |dropped, out| {
-                    render::write_notice(style, SystemTime::now(), DROPPED, dropped, out);
+                    render::write_notice(&look, SystemTime::now(), DROPPED, dropped, out);
                 })
             }
             #[cfg(feature = "bunyan")]
-            Self::Bunyan { name } => {
-                let name = name.clone();
-                Box::new(move |dropped, out| bunyan::notice(&name, dropped, out))
+            Self::Bunyan(look) => {
+                let look = look.clone();
+                Box::new(move |dropped, out| bunyan::notice(&look, dropped, out))
             }
         }
     }
@@ -163,21 +160,16 @@ impl Kind {
     {
         let base = home
             .clone()
-            .and_then(Travelling::new(config.travelling.clone(), rules.clone()));
+            .and_then(Travelling::new(config.travelling.clone(), rules));
         match self {
-            Self::Lines(style) => {
-                let look = Look {
-                    style,
-                    target: config.target && style == Style::Json,
-                    rules,
-                };
+            Self::Lines(look) => {
                 let ids = config.trace_enabled.then(|| IdSource(home));
                 let lines = LineLayer::new(look, ids, writer);
                 base.and_then(lines).with_filter(levels).boxed()
             }
             #[cfg(feature = "bunyan")]
-            Self::Bunyan { name } => {
-                let lines = bunyan::layer(name, rules, levels.clone(), writer);
+            Self::Bunyan(look) => {
+                let lines = bunyan::layer(look, levels.clone(), writer);
                 base.and_then(lines).with_filter(levels).boxed()
             }
         }

@@ -1,4 +1,9 @@
-use std::{fmt, io::Write, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write},
+    sync::Arc,
+    time::Duration,
+};
 
 use opentelemetry_sdk::trace::SpanExporter;
 
@@ -11,10 +16,11 @@ use crate::{
         http::HttpExporter,
         queue::{Queue, QueueConfig},
         sdk::SdkExporter,
-        stdout::StdoutExporter,
+        stdout::{Form, StdoutExporter},
     },
     pipeline::{Nowhere, Pipeline},
     provider::resource,
+    warnings::{Warning, Warnings},
 };
 
 /// Sets up a [`Provider`] step by step. Most methods set the field of [`Config`] of the same
@@ -131,13 +137,19 @@ impl ProviderBuilder {
         self
     }
 
+    /// One field of every log line, such as `version`, that is an attribute of the service, too.
+    pub fn field(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.config.fields.insert(name.into(), value.into());
+        self
+    }
+
     /// How long a shutdown may wait.
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.config.shutdown_timeout = timeout;
         self
     }
 
-    /// Writes the blocks of the exporter `stdout` there, and chooses that exporter. A
+    /// Writes the blocks of the exporter `stdout` there, as for a terminal, and chooses that exporter. A
     /// writer that blocks delays no span, but makes the queue fill up.
     pub fn writer(mut self, writer: impl Write + Send + 'static) -> Self {
         self.config.exporter_type = ExporterType::Stdout;
@@ -174,10 +186,10 @@ impl ProviderBuilder {
             destination,
         } = self;
         config.validate()?;
-        let mut warnings = Vec::new();
+        let warnings = Arc::default();
         let pipeline = match config.enabled {
             true => {
-                let sink = sink(&config, destination, &mut warnings)?;
+                let sink = sink(&config, destination, &warnings)?;
                 Some(Pipeline::new(&config, sink))
             }
             false => None,
@@ -210,44 +222,62 @@ impl fmt::Debug for Destination {
 fn sink(
     config: &Config,
     destination: Destination,
-    warnings: &mut Vec<String>,
+    warnings: &Arc<Warnings>,
 ) -> Result<Arc<dyn Sink>, StartError> {
     match (destination, config.exporter_type) {
         (Destination::Memory(spans), _) => Ok(Arc::new(spans)),
         (Destination::Custom(start), _) => start(config),
-        (Destination::Writer(writer), _) => text(config, writer),
-        (Destination::OfConfig, ExporterType::Stdout) => text(config, Box::new(std::io::stdout())),
+        (Destination::Writer(writer), _) => text(config, writer, Form::Blocks),
+        (Destination::OfConfig, ExporterType::Stdout) => {
+            let stdout = io::stdout();
+            let form = match stdout.is_terminal() {
+                true => Form::Blocks,
+                false => Form::Lines,
+            };
+            text(config, Box::new(stdout), form)
+        }
         (Destination::OfConfig, ExporterType::None) => Ok(Arc::new(Nowhere)),
         (Destination::OfConfig, ExporterType::Otlp | ExporterType::Jaeger) => {
             let invalid = |reason| ConfigError::new("otlp.endpoint", reason);
             let (endpoint, warning) = Endpoint::of(config).map_err(invalid)?;
-            warnings.extend(warning);
-            otlp(config, endpoint)
+            warnings.set(warning.into_iter().collect());
+            otlp(config, endpoint, warnings)
         }
     }
 }
 
 /// Each span at once, as a person waits for it.
-fn text(config: &Config, writer: Box<dyn Write + Send>) -> Result<Arc<dyn Sink>, StartError> {
+fn text(
+    config: &Config,
+    writer: Box<dyn Write + Send>,
+    form: Form,
+) -> Result<Arc<dyn Sink>, StartError> {
     let queue = QueueConfig {
         delay: Duration::ZERO,
         ..queue_config(config)
     };
-    start_queue(StdoutExporter::new(writer, &config.service_name), queue)
+    start_queue(
+        StdoutExporter::new(writer, &config.service_name, form),
+        queue,
+    )
 }
 
-fn otlp(config: &Config, endpoint: Endpoint) -> Result<Arc<dyn Sink>, StartError> {
+fn otlp(
+    config: &Config,
+    endpoint: Endpoint,
+    warnings: &Arc<Warnings>,
+) -> Result<Arc<dyn Sink>, StartError> {
     let (queue, resource) = (queue_config(config), resource(config));
     match config.otlp.protocol {
         OtlpProtocol::HttpProtobuf => {
             let exporter = HttpExporter::new(endpoint, &config.otlp, resource)?;
-            start_queue(exporter, queue)
+            start_queue(Warning::new(exporter, warnings), queue)
         }
         #[cfg(feature = "grpc")]
         OtlpProtocol::Grpc => {
             let exporter =
                 crate::export::grpc::GrpcExporter::new(endpoint, &config.otlp, resource)?;
-            start_queue(exporter, queue)
+            start_queue(Warning::new(exporter, warnings), queue)
         }
         #[cfg(not(feature = "grpc"))]
         OtlpProtocol::Grpc => {

@@ -75,6 +75,10 @@ pub struct Config {
     /// Attributes of the service itself, such as `deployment.environment.name`. Default: none. A
     /// `service.name` here is overridden by `service_name`.
     pub resource_attributes: BTreeMap<String, String>,
+    /// Fields of every log line that are attributes of the service, too, such as `pod_name` or `version`: under these names and, where they have
+    /// one, under that of OpenTelemetry's conventions, unless `resource_attributes` has that. Default: none. Which variables set them is
+    /// listed in the crate [`pyproc_fields`].
+    pub fields: BTreeMap<String, String>,
     /// How long a shutdown may wait for the collector. Default 5 s.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
@@ -95,6 +99,7 @@ impl Default for Config {
             batch: BatchConfig::default(),
             span_limits: SpanLimits::default(),
             resource_attributes: BTreeMap::new(),
+            fields: BTreeMap::new(),
             shutdown_timeout: Duration::from_secs(5),
         }
     }
@@ -153,6 +158,9 @@ impl Config {
         }
         check("service_name", service_name(&self.service_name))?;
         check("sampling_rate", rate(self.sampling_rate))?;
+        for name in self.fields.keys() {
+            check("fields", pyproc_fields::check_name(name))?;
+        }
         if let Some(tail) = &self.tail_sampling {
             check("tail_sampling.max_subtrees", positive(tail.max_subtrees))?;
         }

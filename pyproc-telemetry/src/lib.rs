@@ -16,6 +16,7 @@ mod sampler;
 mod tail;
 mod tracer;
 mod waiting;
+mod warnings;
 
 pub use bridge::{PoolBuilderExt, Telemetry};
 pub use builder::ProviderBuilder;

@@ -11,6 +11,7 @@ use crate::{
     pipeline::{Pipeline, Processor},
     sampler::Head,
     waiting::on_thread,
+    warnings::Warnings,
 };
 
 /// Makes tracers, and owns what exports their spans.
@@ -39,7 +40,7 @@ pub struct Provider {
     /// None: not enabled.
     running: Option<Running>,
     propagator: Propagator,
-    warnings: Vec<String>,
+    warnings: Arc<Warnings>,
     shutdown_timeout: Duration,
 }
 
@@ -76,6 +77,7 @@ impl Provider {
 
     /// A tracer for the library or part of the service of this name.
     pub fn tracer(&self, name: impl Into<std::borrow::Cow<'static, str>>) -> Tracer {
+        self.warnings.say();
         let tracer = match &self.running {
             Some(running) => running.tracer(name),
             None => Tracer::disabled(),
@@ -93,9 +95,10 @@ impl Provider {
         self.running.is_some()
     }
 
-    /// What was odd about the settings and was put right. Also logged at the start.
+    /// What was odd about the settings and was put right. Also logged: at the start or, if the log is set up later, with the first
+    /// tracer, batch, flush or shutdown after that.
     pub fn warnings(&self) -> &[String] {
-        &self.warnings
+        self.warnings.texts()
     }
 
     /// What became of the spans so far.
@@ -131,6 +134,7 @@ impl Provider {
     ///
     /// The spans are exported also when nobody waits for it.
     pub async fn flush(&self, limit: Duration) -> Result<(), FlushError> {
+        self.warnings.say();
         match &self.running {
             Some(running) => on_thread(&running.pipeline, limit, Pipeline::flush).await,
             None => Ok(()),
@@ -143,6 +147,7 @@ impl Provider {
     ///
     /// Those of [`flush`](Self::flush).
     pub fn flush_blocking(&self, limit: Duration) -> Result<(), FlushError> {
+        self.warnings.say();
         match &self.running {
             Some(running) => running.pipeline.flush(limit),
             None => Ok(()),
@@ -160,6 +165,7 @@ impl Provider {
     ///
     /// Once polled, it goes on also when nobody waits for it.
     pub async fn shutdown(mut self) -> Result<ExportStats, FlushError> {
+        self.warnings.say();
         let limit = self.shutdown_timeout;
         match self.running.take() {
             Some(running) => on_thread(&running.pipeline, limit, Pipeline::close).await,
@@ -177,6 +183,7 @@ impl Provider {
     }
 
     fn close(&mut self) -> Result<ExportStats, FlushError> {
+        self.warnings.say();
         match self.running.take() {
             Some(running) => running.pipeline.close(self.shutdown_timeout),
             None => Ok(ExportStats::default()),
@@ -186,11 +193,8 @@ impl Provider {
     pub(crate) fn assemble(
         config: &Config,
         pipeline: Option<Pipeline>,
-        warnings: Vec<String>,
+        warnings: Arc<Warnings>,
     ) -> Self {
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
         let running = pipeline.map(Arc::new).map(|pipeline| Running {
             sdk: sdk_provider(config, Arc::clone(&pipeline)),
             pipeline,
@@ -250,8 +254,14 @@ fn sdk_provider(config: &Config, pipeline: Arc<Pipeline>) -> SdkTracerProvider {
 
 /// Built from nothing, as the SDK's own detectors read the environment.
 pub(crate) fn resource(config: &Config) -> Resource {
+    let fields = config.fields.iter().flat_map(|(name, value)| {
+        let names = [Some(name.as_str()), pyproc_fields::attribute_name(name)];
+        let names = names.into_iter().flatten();
+        names.map(|name| KeyValue::new(name.to_owned(), value.clone()))
+    });
     let given = config.resource_attributes.iter();
     Resource::builder_empty()
+        .with_attributes(fields)
         .with_attributes(given.map(|(name, value)| KeyValue::new(name.clone(), value.clone())))
         .with_attributes([
             KeyValue::new("service.name", config.service_name.clone()),

@@ -40,6 +40,9 @@ fn a_trace_arrives_with_all_that_was_recorded() {
     let collector = Collector::start();
     let provider = to(&collector)
         .resource_attribute("deployment.environment.name", "test")
+        .field("pod_name", "shop-1")
+        .field("version", "1.4.2")
+        .resource_attribute("service.version", "1.4")
         .header("X-Api-Key", "s3cret")
         .start()
         .unwrap();
@@ -90,6 +93,14 @@ fn a_trace_arrives_with_all_that_was_recorded() {
     let about = &resource.resource.as_ref().unwrap().attributes;
     assert_eq!(text(about, "service.name").unwrap(), "shop");
     assert_eq!(text(about, "deployment.environment.name").unwrap(), "test");
+    for (name, value) in [
+        ("pod_name", "shop-1"),
+        ("k8s.pod.name", "shop-1"),
+        ("version", "1.4.2"),
+        ("service.version", "1.4"),
+    ] {
+        assert_eq!(text(about, name).unwrap(), value, "{name}");
+    }
     let scope = resource.scope_spans[0].scope.as_ref().unwrap();
     assert_eq!(scope.name, "shop-api");
 

@@ -76,6 +76,7 @@ async fn exported(
     let provider = Provider::builder()
         .service_name("shop")
         .enabled(true)
+        .field("pod_name", "shop-1")
         .endpoint(collector.endpoint())
         .shutdown_timeout(LONG);
     let provider = change(provider).start().unwrap();
@@ -202,6 +203,7 @@ async fn a_worker_with_a_resource_of_its_own_keeps_it() {
         let attributes = &theirs.unwrap().resource.as_ref().unwrap().attributes;
         assert_eq!(text(attributes, "service.name").unwrap(), expected);
         assert_eq!(text(attributes, "host").unwrap(), "a");
+        assert_eq!(text(attributes, "k8s.pod.name").unwrap(), "shop-1");
         assert_eq!(text(attributes, "telemetry.sdk.language"), None);
     }
 }

@@ -103,7 +103,8 @@ fn doc() -> Result<()> {
     )
 }
 
-pub(crate) const PUBLISHED: [&str; 4] = [
+pub(crate) const PUBLISHED: [&str; 5] = [
+    "pyproc-fields",
     "pyproc-protocol",
     "pyproc-pool",
     "pyproc-telemetry",

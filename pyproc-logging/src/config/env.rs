@@ -42,6 +42,9 @@ impl LoggingConfig {
             &mut self.max_value_bytes,
             number,
         )?;
+        let fields = pyproc_fields::from_env(&env.0)
+            .map_err(|error| ConfigError::new(error.variable, error.reason))?;
+        self.fields.extend(fields);
         env.set("PYPROC_LOG_REDACT", &mut self.redact, list)?;
         env.set("PYPROC_LOG_TRAVELLING", &mut self.travelling, list)
     }
@@ -133,6 +136,8 @@ mod tests {
             ("PYPROC_LOG_QUEUE_BYTES", "8192"),
             ("PYPROC_LOG_FLUSH_TIMEOUT", "250ms"),
             ("PYPROC_LOG_MAX_VALUE_BYTES", "100"),
+            ("PYPROC_LOG_FIELDS", "version=1.4.2"),
+            ("POD_NAME", "shop-1"),
             ("PYPROC_LOG_REDACT", "password, token"),
             ("PYPROC_LOG_TRAVELLING", "request_id, tenant"),
         ]);
@@ -148,6 +153,9 @@ mod tests {
             queue_bytes: 8192,
             flush_timeout: Duration::from_millis(250),
             max_value_bytes: 100,
+            fields: [("pod_name", "shop-1"), ("version", "1.4.2")]
+                .map(|(name, value)| (name.into(), value.into()))
+                .into(),
             redact: vec!["password".into(), "token".into()],
             travelling: vec!["request_id".into(), "tenant".into()],
         };
@@ -173,6 +181,8 @@ mod tests {
             ("PYPROC_LOG_QUEUE_BYTES", "1"),
             ("PYPROC_LOG_FLUSH_TIMEOUT", "5"),
             ("PYPROC_LOG_MAX_VALUE_BYTES", "-1"),
+            ("PYPROC_LOG_FIELDS", "version"),
+            ("PYPROC_LOG_FIELDS", "level=x"),
             ("PYPROC_LOG_REDACT", "password,,token"),
             ("PYPROC_LOG_TRAVELLING", "a;b"),
         ] {

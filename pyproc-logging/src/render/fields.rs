@@ -9,7 +9,7 @@ use super::{Style, Value};
 pub(crate) struct Entry {
     /// The place of the field among those that its span declares.
     pub(crate) place: usize,
-    name: &'static str,
+    name: Cow<'static, str>,
     text: Vec<u8>,
     /// Where in `text` the value begins.
     value: usize,
@@ -17,17 +17,29 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn new(field: &Field, value: Value<'_>, style: Style) -> Self {
-        let name = name_of(field);
+        Self {
+            place: field.index(),
+            ..Self::of_every_line(name_of(field).into(), value, style)
+        }
+    }
+
+    /// A field that no span declares.
+    pub(crate) fn of_every_line(name: Cow<'static, str>, value: Value<'_>, style: Style) -> Self {
         let mut text = Vec::with_capacity(64);
-        style.key(name, &mut text);
+        style.key(&name, &mut text);
         let start = text.len();
         style.value(value, &mut text);
         Self {
-            place: field.index(),
+            place: 0,
             name,
             text,
             value: start,
         }
+    }
+
+    /// The name and the value, as they stand on a line.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
     }
 }
 
@@ -97,18 +109,18 @@ impl Fields {
     }
 
     pub(crate) fn add_entry(&mut self, entry: &Entry) {
-        if self.claim(entry.name) {
+        if self.claim(&entry.name) {
             let start = self.bytes.len() + entry.value;
             self.bytes.extend_from_slice(&entry.text);
             self.written.push(Written {
-                name: entry.name.into(),
+                name: entry.name.clone(),
                 value: start..self.bytes.len(),
             });
         } else {
             let start = self.aside_bytes.len();
             self.aside_bytes
                 .extend_from_slice(&entry.text[entry.value..]);
-            self.put_aside(entry.name.into(), start);
+            self.put_aside(entry.name.clone(), start);
         }
     }
 

@@ -4,18 +4,18 @@ use std::time::SystemTime;
 
 use tracing::Level;
 
-use super::{Quotes, Style, Value, escape};
+use super::{Look, Quotes, Style, Value, escape};
 use crate::clock::Clock;
 
 /// Writes the line about dropped lines, which no event stands behind.
 pub(crate) fn write_notice(
-    style: Style,
+    look: &Look,
     time: SystemTime,
     text: &str,
     dropped: u64,
     out: &mut Vec<u8>,
 ) {
-    let level = Level::WARN;
+    let (level, style) = (Level::WARN, look.style);
     let mut clock = Clock::default();
     match style {
         Style::Json => {
@@ -34,6 +34,9 @@ pub(crate) fn write_notice(
             );
             style.message(Value::Text(text), out);
         }
+    }
+    for field in &*look.fields {
+        out.extend_from_slice(field.text());
     }
     style.key("dropped_lines", out);
     style.value(Value::Unsigned(dropped), out);

@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use tracing::{Metadata, field::Field};
 
@@ -9,6 +9,7 @@ use super::{
     spread,
 };
 use crate::{
+    LoggingConfig,
     clock::Clock,
     ids::Ids,
     origin::{FIELDS, Origin, PLACE},
@@ -25,6 +26,8 @@ pub(crate) struct Look {
     /// Whether JSON lines name the target.
     pub(crate) target: bool,
     pub(crate) rules: Rules,
+    /// The fields of every line.
+    pub(crate) fields: Arc<[Entry]>,
 }
 
 /// The keys that JSON lines give a meaning.
@@ -59,6 +62,9 @@ impl Line {
     ) {
         self.message.clear();
         self.fields.clear(look.reserved());
+        look.fields
+            .iter()
+            .for_each(|field| self.fields.add_entry(field));
         let mut event = Event {
             look,
             origin,
@@ -157,6 +163,21 @@ impl Line {
 }
 
 impl Look {
+    pub(crate) fn new(style: Style, config: &LoggingConfig, rules: Rules) -> Self {
+        let fields = config.fields.iter().map(|(name, value)| {
+            // It lives as long as the log, which is as long as the program.
+            let name: &'static str = name.clone().leak();
+            let value = rules.cut(value);
+            Entry::of_every_line(name.into(), rules.shown(name, Value::Text(&value)), style)
+        });
+        Self {
+            style,
+            target: config.target && style == Style::Json,
+            fields: fields.collect(),
+            rules,
+        }
+    }
+
     fn reserved(&self) -> &'static [&'static str] {
         if self.target {
             RESERVED_WITH_TARGET

@@ -47,7 +47,8 @@ impl WorkerResources {
     }
 }
 
-/// With this service's name, unless the worker has another: Python's SDK makes one up.
+/// With this service's name, unless the worker has another (Python's SDK makes one up), and with what else is known of where it
+/// runs, such as its pod: a worker is where the service is.
 fn completed(given: Attributes, pid: Option<u32>, own: &Resource) -> Resource {
     let mut attributes = key_values(given);
     let made_up = |it: &KeyValue| {
@@ -57,6 +58,13 @@ fn completed(given: Attributes, pid: Option<u32>, own: &Resource) -> Resource {
     let has = |name: &str| attributes.iter().any(|it| it.key.as_str() == name);
     let service = own.get(&SERVICE.into()).filter(|_| !has(SERVICE));
     let pid = pid.filter(|_| !has(PID));
+    let is_place = |name: &str| !name.starts_with("service.") && !name.starts_with("telemetry.");
+    let places: Vec<_> = own
+        .iter()
+        .filter(|(name, _)| is_place(name.as_str()) && !has(name.as_str()))
+        .map(|(name, value)| KeyValue::new(name.clone(), value.clone()))
+        .collect();
+    attributes.extend(places);
     attributes.extend(service.map(|name| KeyValue::new(SERVICE, name)));
     attributes.extend(pid.map(|pid| KeyValue::new(PID, i64::from(pid))));
     Resource::builder_empty()

@@ -5,7 +5,7 @@ use serde::Deserialize;
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ExporterType {
-    /// One readable block of text for each span on stdout, for development. Also called
+    /// For development: one readable block of text for each span on stdout, or a line of JSON if that is no terminal. Also called
     /// `console`.
     #[serde(alias = "console")]
     Stdout,

@@ -46,6 +46,9 @@ impl Config {
                 _ => drop(self.resource_attributes.insert(name, value)),
             }
         }
+        let fields = pyproc_fields::from_env(|name| env.get(name))
+            .map_err(|error| ConfigError::new(error.variable, error.reason))?;
+        self.fields.extend(fields);
         for variable in ["OTEL_SERVICE_NAME", "PYPROC_TELEMETRY_SERVICE_NAME"] {
             env.set(variable, &mut self.service_name, |text| {
                 service_name(text).map(|()| text.to_owned())

@@ -1,4 +1,6 @@
-//! Spans for people, one block each.
+//! Spans on the standard output: for people a block each, and for what else reads it a line of JSON each.
+
+mod line;
 
 use std::{
     fmt::{self, Write as _},
@@ -18,13 +20,24 @@ use crate::{ExportError, error::chain};
 pub(crate) struct StdoutExporter<W> {
     writer: W,
     service_name: String,
+    form: Form,
+}
+
+/// What a span looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// On a terminal.
+    Blocks,
+    /// Elsewhere: a log in JSON on the same stream can be read with it.
+    Lines,
 }
 
 impl<W: Write + Send> StdoutExporter<W> {
-    pub(crate) fn new(writer: W, service_name: &str) -> Self {
+    pub(crate) fn new(writer: W, service_name: &str, form: Form) -> Self {
         Self {
             writer,
             service_name: service_name.to_owned(),
+            form,
         }
     }
 }
@@ -34,7 +47,10 @@ impl<W: Write + Send> Exporter for StdoutExporter<W> {
         let mut text = String::new();
         for Ended { span, .. } in &batch {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{}", Block(span, &self.service_name));
+            let _ = match self.form {
+                Form::Blocks => writeln!(text, "{}", Block(span, &self.service_name)),
+                Form::Lines => writeln!(text, "{}", line::json(span, &self.service_name)),
+            };
         }
         let written = self
             .writer

@@ -31,6 +31,32 @@ fn the_four_variables_of_the_guide_are_enough() {
 }
 
 #[test]
+fn the_fields_of_log_lines_are_those_of_the_service_too() {
+    let config = applied(&[
+        ("PYPROC_LOG_FIELDS", "version=1.4.2,namespace=mine"),
+        ("POD_NAME", "shop-1"),
+        ("POD_NAMESPACE", "prod"),
+    ]);
+    let fields = [
+        ("namespace", "mine"),
+        ("pod_name", "shop-1"),
+        ("version", "1.4.2"),
+    ];
+    let expected = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(config.fields, expected.into());
+    for (name, value) in [
+        ("PYPROC_LOG_FIELDS", "version"),
+        ("PYPROC_LOG_FIELDS", "msg=x"),
+    ] {
+        let error = over(Config::default(), &[(name, value)]).unwrap_err();
+        assert_eq!(error.field, name);
+    }
+    let mut config = Config::default();
+    config.fields.insert("time".into(), "x".into());
+    assert_eq!(config.validate().unwrap_err().field, "fields");
+}
+
+#[test]
 fn precedence_from_low_to_high() {
     type Shown = fn(&Config) -> String;
     type Case = (Shown, &'static [(&'static str, &'static str, &'static str)]);
