@@ -34,14 +34,7 @@ class NativeCore(BuildHookInterface):
     _noted: Path | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        wanted = os.environ.get("PYPROC_BUILD_CORE", "")
-        if wanted not in ("", "native", "python"):
-            self.app.abort(f"PYPROC_BUILD_CORE is {wanted!r}; it may be native or python")
-        why_not = (
-            "PYPROC_BUILD_CORE was 'python'" if wanted == "python" else obstacle(Path(self.root))
-        )
-        if why_not and wanted == "native":
-            self.app.abort(f"PYPROC_BUILD_CORE is 'native', but {why_not}")
+        why_not = self._why_not()
         if why_not:
             content, name = self._note(why_not), WHY_NOT
         else:
@@ -57,6 +50,18 @@ class NativeCore(BuildHookInterface):
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         if self._noted is not None:
             self._noted.unlink()
+
+    def _why_not(self) -> str:
+        """Why there is to be no native core; empty if there is."""
+        wanted = os.environ.get("PYPROC_BUILD_CORE", "")
+        if wanted not in ("", "native", "python"):
+            self.app.abort(f"PYPROC_BUILD_CORE is {wanted!r}; it may be native or python")
+        if wanted == "python":
+            return "PYPROC_BUILD_CORE was 'python'"
+        why_not = obstacle(Path(self.root))
+        if why_not and wanted == "native":
+            self.app.abort(f"PYPROC_BUILD_CORE is 'native', but {why_not}")
+        return why_not
 
     def _note(self, why_not: str) -> Path:
         with tempfile.NamedTemporaryFile("w", delete=False, encoding="utf-8") as file:
@@ -82,7 +87,7 @@ class NativeCore(BuildHookInterface):
     def _fail(self, reason: str) -> None:
         self.app.abort(
             f"The native core could not be built: {reason}.\n"
-            "To install without it, several times slower: set PYPROC_BUILD_CORE=python."
+            "To install the slower loop in Python without it: set PYPROC_BUILD_CORE=python."
         )
 
 
