@@ -90,6 +90,7 @@ mod several;
 mod shared;
 mod socket_dir;
 mod status;
+mod transport;
 mod watch;
 mod worker;
 

@@ -34,6 +34,15 @@ pub(crate) struct Trace {
     pub(crate) caller_span_id: Option<[u8; 8]>,
 }
 
+/// What is known of a call where the lines are read that its worker prints.
+#[derive(Debug)]
+pub(crate) struct Calling {
+    pub(crate) function: String,
+    pub(crate) trace: Option<TraceContext>,
+    /// The header of this name.
+    pub(crate) baggage: Option<String>,
+}
+
 impl Trace {
     /// The span above that of the execution, if it is known.
     pub(crate) fn above_execution(self) -> TraceContext {
@@ -74,6 +83,15 @@ impl Envelope {
         let fits = self.headers.len() < MAX_HEADERS && size + TRACEPARENT_ROOM <= MAX_HEADER_BYTES;
         if fits && !self.headers.contains_key(TRACEPARENT) {
             self.headers.insert(TRACEPARENT.into(), trace.to_string());
+        }
+    }
+
+    /// What its worker's lines are attributed to.
+    pub(crate) fn calling(&self, function: &str) -> Calling {
+        Calling {
+            function: function.into(),
+            trace: self.trace.map(Trace::above_execution),
+            baggage: self.headers.get("baggage").cloned(),
         }
     }
 

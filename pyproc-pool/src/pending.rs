@@ -10,9 +10,7 @@ use crate::{
     Error,
     observe::CallOutcome,
     outgoing::Outgoing,
-    scheduler::batches::{Batch, Next},
-    scheduler::call_table::{CallId, Outcome},
-    scheduler::{Admission, GivenUp},
+    scheduler::{Admission, CallId, GivenUp, Next, Outcome},
     shared::Shared,
     watch::{Seen, Watch},
 };
@@ -51,12 +49,15 @@ impl<'a> Pending<'a> {
             Instant::now()
         };
         let mut request = Some(request);
-        let mut scheduler = shared.lock();
-        let number = scheduler.find(method);
-        watch.confirmed = scheduler.is_confirmed(number);
-        let submitted = scheduler.submit((method, number), &mut request, admission, waker, now);
+        let mut scheduler = shared.driver.lock();
+        let number = scheduler.methods().find(method);
+        watch.confirmed = scheduler.methods().is_confirmed(number);
+        let submitted = scheduler.submit((method, number), &mut request, admission, waker, now)?;
+        let way = match &submitted.next {
+            Next::Write(batch) => scheduler.way_of(batch),
+            _ => None,
+        };
         drop(scheduler);
-        let submitted = submitted?;
         let pending = Self {
             shared,
             id: submitted.id,
@@ -64,16 +65,16 @@ impl<'a> Pending<'a> {
             over: false,
             watch,
         };
-        if submitted.is_urgent {
-            shared.earlier_deadline.notify_one();
-        }
         if let Some(buffer) = submitted.buffer {
             give_buffer(buffer);
         }
         match submitted.next {
             Next::Settled => {}
             Next::Wake(connection) => connection.wake(),
-            Next::Write(batch) => write(shared, batch),
+            Next::Write(batch) => {
+                shared.driver.write(batch, way);
+                shared.meanwhile();
+            }
         }
         Ok(pending)
     }
@@ -87,7 +88,7 @@ impl<'a> Pending<'a> {
         let mut is_first = true;
         let outcome = poll_fn(|cx| match mem::take(&mut is_first) {
             true => Poll::Pending,
-            false => self.shared.lock().poll_outcome(self.id, cx),
+            false => self.shared.driver.lock().poll_outcome(self.id, cx),
         });
         if let Some(outcome) = outcome.await {
             self.over = true;
@@ -96,19 +97,13 @@ impl<'a> Pending<'a> {
         match self.give_up("timeout") {
             GivenUp::Answered(outcome) => Ok(outcome),
             GivenUp::OnWorker(worker) => Err(DeadlinePassed(Some(worker))),
-            GivenUp::Queued(_) => Err(DeadlinePassed(None)),
+            GivenUp::Queued => Err(DeadlinePassed(None)),
         }
     }
 
     fn give_up(&mut self, reason: &str) -> GivenUp {
         self.over = true;
-        let mut wakers = Vec::new();
-        let given_up = self
-            .shared
-            .scheduler()
-            .give_up(self.id, reason, &mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
-        given_up
+        self.shared.driver.lock().give_up(self.id, reason)
     }
 }
 
@@ -128,13 +123,6 @@ impl Drop for Pending<'_> {
         self.shared
             .finish(self.method, self.watch, seen, CallOutcome::Abandoned);
     }
-}
-
-fn write(shared: &Shared, mut batch: Batch) {
-    batch.write();
-    let rest = shared.scheduler().on_written(batch);
-    rest.into_iter().for_each(Waker::wake);
-    shared.meanwhile();
 }
 
 thread_local! {

@@ -3,7 +3,6 @@ use std::{
     future::poll_fn,
     path::PathBuf,
     sync::{Arc, PoisonError, Weak},
-    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -19,7 +18,7 @@ use crate::{
     CallRequest, ConfigError, Error, Health, PoolBuilder, PoolConfig, ReloadReport, ShutdownReport,
     StartFailure, Stats, WorkerHealth,
     config::unknown,
-    driver::deadlines::Deadlines,
+    driver::Deadlines,
     shared::{Attached, Shared},
     socket_dir::SocketDir,
     worker::{Lifecycle, Reload, Running, SHORTEST_GRACE, Slot, Source, Stop, last_words},
@@ -225,7 +224,7 @@ impl Pool {
     /// How the workers are, at this moment.
     pub fn health(&self) -> Health {
         let workers = self.handle.shared.workers();
-        let scheduler = self.handle.shared.scheduler();
+        let scheduler = self.handle.shared.driver.lock();
         let health = |(worker, it): (usize, &crate::shared::Worker)| WorkerHealth {
             worker,
             state: it.state,
@@ -248,7 +247,7 @@ impl Pool {
             .iter()
             .map(|it| it.restarts)
             .sum();
-        let scheduler = self.handle.shared.scheduler();
+        let scheduler = self.handle.shared.driver.lock();
         let counters = scheduler.counters();
         Stats {
             in_flight: scheduler.in_flight(),
@@ -325,8 +324,8 @@ impl Pool {
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let begin = Instant::now();
         let shared = &self.handle.shared;
-        shared.scheduler().close();
-        let drained = poll_fn(|cx| shared.scheduler().poll_drained(cx));
+        shared.driver.lock().refuse_calls();
+        let drained = poll_fn(|cx| shared.driver.lock().poll_drained(cx));
         let _ = timeout(deadline, drained).await;
         let cut_off = self.handle.cut_off();
 
@@ -347,17 +346,15 @@ impl Pool {
 impl Handle {
     /// Fails what has no outcome yet, and counts it.
     fn cut_off(&self) -> usize {
-        let mut scheduler = self.shared.scheduler();
+        let mut scheduler = self.shared.driver.lock();
         let unanswered = scheduler.unanswered();
-        let wakers = scheduler.cut_off();
-        drop(scheduler);
-        wakers.into_iter().for_each(Waker::wake);
+        scheduler.cut_off();
         unanswered
     }
 
     /// Why no task answers any more.
     fn end(&self) -> Error {
-        self.shared.scheduler().end()
+        self.shared.driver.lock().end()
     }
 
     fn remove_sockets(&self) {

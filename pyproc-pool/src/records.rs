@@ -31,7 +31,7 @@ struct Queue {
 
 #[derive(Debug)]
 struct Waiting {
-    /// By lane, as the scheduler has them: of each slot's worker, and last of one that was replaced.
+    /// By lane: of each slot's worker, and last of one that was replaced.
     lanes: Vec<Inbound>,
     /// What others had sent before they were gone.
     late: Vec<Inbound>,
@@ -106,9 +106,13 @@ impl Records {
         self.queue.lock().begin(next);
     }
 
-    /// The worker was replaced, and what it reports comes from this lane from now on.
-    pub(crate) fn replaced(&self, worker: usize, lane: usize) {
-        self.queue.lock().lanes.swap(worker, lane);
+    /// The worker was replaced. Returns the lane that what it reports comes from, from now on: the last one, so there is one
+    /// such worker at a time.
+    pub(crate) fn replaced(&self, worker: usize) -> usize {
+        let mut waiting = self.queue.lock();
+        let last = waiting.lanes.len() - 1;
+        waiting.lanes.swap(worker, last);
+        last
     }
 
     /// Takes frames, and the number of those that were too long to be read. Never waits: what there is no room for is dropped

@@ -19,9 +19,7 @@ use crate::{
     outgoing::{Envelope, Outgoing, Payload, TRACEPARENT_ROOM},
     pending::{DeadlinePassed, Pending, take_buffer},
     read,
-    scheduler::Admission,
-    scheduler::call_table::Answered,
-    scheduler::outbox::LARGE,
+    scheduler::{Admission, Answered, LARGE},
     shared::Shared,
     watch::{Seen, Watch},
 };
@@ -165,7 +163,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
                 let worker_lists_none = answered.worker_lists_none;
                 let result = result(shared, method, answered)?;
                 if worker_lists_none && !watch.confirmed {
-                    watch.confirmed = shared.scheduler().confirm(method);
+                    watch.confirmed = shared.driver.lock().methods().confirm(method);
                 }
                 read(method, result)
             }),
@@ -199,8 +197,9 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
                 Pending::submit(shared, method, request, admission, waker, watch)
             }
             Err(error) => {
-                let scheduler = shared.scheduler();
-                watch.confirmed = scheduler.is_confirmed(scheduler.find(method));
+                let mut scheduler = shared.driver.lock();
+                let number = scheduler.methods().find(method);
+                watch.confirmed = scheduler.methods().is_confirmed(number);
                 Err(error)
             }
         };
@@ -308,7 +307,7 @@ fn remote(shared: &Shared, method: &str, worker: usize, failure: Failure) -> Rem
     exception.traceback = said(failure.traceback);
     exception.retryable = failure.retryable;
     match exception.kind() {
-        ErrorKind::NotFound => exception.with_functions(shared.scheduler().functions_of(worker)),
+        ErrorKind::NotFound => exception.with_functions(shared.driver.lock().functions_of(worker)),
         _ => exception,
     }
 }

@@ -1,23 +1,21 @@
 use std::{
     fmt, mem,
-    ops::{Deref, DerefMut},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
-use bytes::Bytes;
 use pyproc_protocol::{Features, Headers};
 
 use crate::{
     Error, PoolConfig, WorkerOutput, WorkerState,
     call_log::{CallLog, Completed},
+    driver::Driver,
     events::{self, Subscriber, WorkerNews},
     observe::{CallOutcome, Observer, Wants, WorkerEvent},
-    outgoing::discard,
     records::Records,
     refusals::{Refusals, Refused},
     report::Reports,
-    scheduler::{Limits, Scheduler},
+    scheduler::Limits,
     several::together,
     watch::{Seen, Watch},
     worker::{Groups, Process},
@@ -34,9 +32,7 @@ pub(crate) struct Shared {
     pub(crate) call_log: CallLog,
     pub(crate) subscriber: Subscriber,
     refusals: Mutex<Refusals>,
-    scheduler: Mutex<Scheduler>,
-    /// A call with an earlier deadline than all others was submitted, or refusals are to be said later.
-    pub(crate) earlier_deadline: Condvar,
+    pub(crate) driver: Driver,
     workers: Mutex<Vec<Worker>>,
     pub(crate) groups: Groups,
 }
@@ -134,8 +130,7 @@ impl Shared {
             subscriber,
             refusals: Mutex::default(),
             config,
-            scheduler: Mutex::new(Scheduler::new(workers, limits)),
-            earlier_deadline: Condvar::new(),
+            driver: Driver::new(workers, limits),
             workers: Mutex::new((0..workers).map(unborn).collect()),
             groups: Groups::new(),
         }
@@ -197,11 +192,8 @@ impl Shared {
         match refused {
             Some(refused) => events::queue_full(refused),
             None if others_wait => {}
-            None => {
-                // Whoever keeps deadlines says it later: it has seen this one, or it waits by now.
-                drop(self.scheduler());
-                self.earlier_deadline.notify_one();
-            }
+            // Whoever keeps deadlines says it later.
+            None => self.driver.look_again(),
         }
     }
 
@@ -217,89 +209,9 @@ impl Shared {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Held for moments only, and never across an await.
-    #[inline]
-    pub(crate) fn scheduler(&self) -> Locked<'_> {
-        Locked {
-            scheduler: self.lock(),
-            spent: Spent(None),
-        }
-    }
-
-    /// The same for what each call does, and for who only looks: no payload is done with there, and the look for one takes time.
-    #[inline]
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Scheduler> {
-        self.scheduler
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for `limit`, or without end, but no longer than until an earlier deadline comes.
-    pub(crate) fn wait_for_deadline<'a>(
-        &'a self,
-        scheduler: MutexGuard<'a, Scheduler>,
-        limit: Option<Duration>,
-    ) -> MutexGuard<'a, Scheduler> {
-        match limit {
-            None => self
-                .earlier_deadline
-                .wait(scheduler)
-                .unwrap_or_else(PoisonError::into_inner),
-            Some(limit) => {
-                let waited = self.earlier_deadline.wait_timeout(scheduler, limit);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-        }
-    }
-
     /// Not on the path of a call. Take it before the scheduler's lock, if both.
     pub(crate) fn workers(&self) -> MutexGuard<'_, Vec<Worker>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The scheduler, locked. When it has been unlocked, payloads that it is done with are dropped: whoever owns one may ask
-/// the pool something then.
-pub(crate) struct Locked<'a> {
-    // Fields are dropped in this order.
-    scheduler: MutexGuard<'a, Scheduler>,
-    spent: Spent,
-}
-
-/// Payloads that nobody needs any more: mostly none, which takes no time.
-struct Spent(Option<Box<[Bytes]>>);
-
-impl Drop for Spent {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(payloads) = self.0.take() {
-            payloads.into_iter().for_each(discard);
-        }
-    }
-}
-
-impl Deref for Locked<'_> {
-    type Target = Scheduler;
-
-    #[inline]
-    fn deref(&self) -> &Scheduler {
-        &self.scheduler
-    }
-}
-
-impl DerefMut for Locked<'_> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut Scheduler {
-        &mut self.scheduler
-    }
-}
-
-impl Drop for Locked<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.scheduler.has_spent() {
-            self.spent.0 = Some(self.scheduler.take_spent());
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use pyproc_protocol::{Headers, v2::TraceContext};
 use crate::{
     observe::{Anatomy, CallEnd, CallObserver, CallOutcome, CallStart, Carried, Observer},
     outgoing::Trace,
-    scheduler::call_table::Answered,
+    scheduler::Answered,
 };
 
 /// A call, and its observer if there is one. That is told of the call's end also when the call is dropped.

@@ -1,7 +1,6 @@
 use std::{
     future::poll_fn,
     io, mem,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
     thread,
@@ -10,30 +9,30 @@ use std::{
 
 use bytes::BytesMut;
 use pyproc_protocol::{Peer, Session};
-use rustix::net::{Shutdown, shutdown};
-use tokio::{
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    runtime::{Handle, RuntimeFlavor},
-};
-use tokio_util::io::poll_read_buf;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
+use super::{Driving, Outlet, inbox::Inbox, spin::Spin};
 use crate::{
-    ProtocolViolation, driver::inbox::Inbox, driver::spin::Spin, scheduler::Verdict,
-    scheduler::batches::Wire, scheduler::outbox::Outbox, shared::Shared,
+    ProtocolViolation,
+    scheduler::{ConnectionId, NextWrite, Outbox, Verdict, Way},
+    shared::Shared,
+    transport::{ReadHalf, Transport, WriteHalf},
+    worker::Origin,
 };
 
 /// The connection to one worker, after the handshake.
 ///
 /// What it does costs most where it wakes somebody up, so it works in batches: one read takes all that
 /// arrived, one write all that is ready. Callers that it wakes run before it comes back; most of them then write their
-/// next requests themselves (see [`Sending`](crate::scheduler::batches::Sending)), and it writes what they leave.
+/// next requests themselves, and it writes what they leave.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    read: OwnedReadHalf,
-    write: Arc<OwnedWriteHalf>,
+    /// Names no connection before the worker gets calls.
+    id: ConnectionId,
+    read: ReadHalf,
+    write: Arc<WriteHalf>,
+    is_on_this_host: bool,
+    max_frame_size: usize,
     inbox: Inbox,
     output: Outbox,
     /// Why nothing more can be written.
@@ -72,6 +71,8 @@ enum Written {
     Nothing {
         in_flight: usize,
     },
+    /// Nothing, and there will be no more.
+    Drained,
 }
 
 /// Where callers run on several threads, an answer to so many calls is looked for a moment before sleeping: there, to
@@ -81,12 +82,14 @@ const MOMENT: Duration = Duration::from_micros(20);
 
 impl Connection {
     pub(crate) fn new(
-        stream: UnixStream,
+        transport: Transport,
         session: Session,
         input: BytesMut,
         spin: Duration,
     ) -> Self {
-        let (read, write) = stream.into_split();
+        let is_on_this_host = transport.is_on_this_host();
+        let max_frame_size = transport.max_frame_size();
+        let (read, write) = transport.split();
         let several_threads = Handle::try_current()
             .is_ok_and(|it| it.runtime_flavor() != RuntimeFlavor::CurrentThread);
         let (spin, busy) = match spin.is_zero() && several_threads {
@@ -94,8 +97,11 @@ impl Connection {
             false => (spin, 1),
         };
         Self {
+            id: ConnectionId::default(),
             read,
             write: Arc::new(write),
+            is_on_this_host,
+            max_frame_size,
             inbox: Inbox::new(session, input),
             output: Outbox::default(),
             broken: None,
@@ -111,25 +117,49 @@ impl Connection {
         self.inbox.peer()
     }
 
-    /// What the worker says is its process id.
+    /// What the worker says is its process id, if that is one of this host.
     pub(crate) fn peer_pid(&self) -> Option<u32> {
         match self.peer() {
-            Peer::Introduced(info) if info.pid != 0 => Some(info.pid),
+            Peer::Introduced(info) if info.pid != 0 && self.is_on_this_host => Some(info.pid),
             _ => None,
         }
     }
 
-    /// Carries requests and answers until the connection ends.
-    pub(crate) async fn run(&mut self, shared: &Shared, worker: usize) -> Closed {
+    /// What the scheduler calls it.
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// From now on the worker gets the slot's calls.
+    pub(crate) fn open(
+        &mut self,
+        scheduler: &mut Driving<'_>,
+        slot: usize,
+        origin: Option<Arc<Origin>>,
+    ) {
+        let way = Way {
+            max_frame_size: self.max_frame_size,
+            spins: self.busy == 1 && !self.spin.is_off(),
+            attributes: origin.is_some(),
+        };
+        let outlet = Outlet {
+            write: Arc::downgrade(&self.write),
+            origin: origin.filter(|_| *self.peer() == Peer::Plain),
+        };
+        self.id = scheduler.up(slot, self.peer(), way, outlet);
+    }
+
+    /// Carries requests and answers until the connection ends. What the worker reports goes to this lane of records.
+    pub(crate) async fn run(&mut self, shared: &Shared, lane: usize) -> Closed {
         if self.hung_up {
             return Closed::MustReconnect;
         }
-        let closed = poll_fn(|cx| self.poll(shared, worker, cx)).await;
+        let closed = poll_fn(|cx| self.poll(shared, lane, cx)).await;
         self.wakers.drain(..).for_each(Waker::wake);
         closed
     }
 
-    fn poll(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Poll<Closed> {
+    fn poll(&mut self, shared: &Shared, lane: usize, cx: &mut Context<'_>) -> Poll<Closed> {
         loop {
             if let Some(error) = self.count_last_read() {
                 return Poll::Ready(Closed::Failed(error));
@@ -137,7 +167,7 @@ impl Connection {
             let read = self.poll_read(cx);
             let mut others_first = false;
             match read {
-                Poll::Ready(Ok(())) => match self.deliver(shared, worker) {
+                Poll::Ready(Ok(())) => match self.deliver(shared, lane) {
                     Ok(may_wait) => others_first = may_wait,
                     Err(closed) => return Poll::Ready(closed),
                 },
@@ -152,20 +182,19 @@ impl Connection {
             if others_first {
                 return again(cx);
             }
-            let written = self.poll_write(shared, worker, cx);
+            let written = self.poll_write(shared, cx);
             if matches!(written, Written::Later) {
                 return again(cx);
             }
-            let (Written::Nothing { in_flight }, Poll::Pending) = (written, read) else {
-                continue;
+            let in_flight = match (written, read) {
+                (Written::Nothing { in_flight }, Poll::Pending) => in_flight,
+                (Written::Drained, Poll::Pending) => return Poll::Ready(Closed::Drained),
+                _ => continue,
             };
-            if in_flight == 0 && shared.lock().has_drained(worker) {
-                return Poll::Ready(Closed::Drained);
-            }
             if in_flight < self.busy || !self.spin.again(Instant::now) {
                 return Poll::Pending;
             }
-            match self.inbox.look(self.read.as_ref()) {
+            match self.inbox.look(&self.read) {
                 Ok(true) => {}
                 Ok(false) => {
                     thread::yield_now();
@@ -181,8 +210,7 @@ impl Connection {
         if !self.inbox.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let read = Pin::new(&mut self.read);
-        match ready!(poll_read_buf(read, cx, self.inbox.with_room())) {
+        match ready!(self.read.poll_read(cx, self.inbox.with_room())) {
             Ok(0) => Poll::Ready(Err(Closed::ByPeer)),
             Ok(_) => {
                 self.inbox.parse();
@@ -207,7 +235,7 @@ impl Connection {
     /// A worker that died may have answered before. All of that is read first, and the system asked what there is: the
     /// runtime may not know yet. Returns why the connection has ended, once nothing is left.
     fn read_last(&mut self) -> Option<Closed> {
-        match self.inbox.look(self.read.as_ref()) {
+        match self.inbox.look(&self.read) {
             Ok(true) => None,
             _ => self.broken.take().map(Closed::Failed),
         }
@@ -215,22 +243,21 @@ impl Connection {
 
     /// Brings all answers to their calls, and returns whether others run before anything is written. Callers are woken
     /// later, but what was answered is answered.
-    fn deliver(&mut self, shared: &Shared, worker: usize) -> Result<bool, Closed> {
+    fn deliver(&mut self, shared: &Shared, lane: usize) -> Result<bool, Closed> {
         let arrived = self.inbox.arrived;
         self.spin.on_catch(|| arrived);
-        self.pass_on_records(shared, worker);
-        let mut scheduler = shared.scheduler();
+        self.pass_on_records(shared, lane);
+        let mut scheduler = shared.driver.lock();
         if self.inbox.take_drain() {
-            scheduler.lane_drains(worker);
+            scheduler.on_drain(self.id);
         }
         let answers = self.inbox.answers.drain(..);
-        scheduler
-            .on_answers(worker, answers, arrived, &mut self.wakers)
-            .map_err(Closed::Violation)?;
-        let may_wait = scheduler.may_wait(worker);
+        let delivered = scheduler.on_answers(self.id, answers, arrived);
+        mem::swap(&mut scheduler.actions().wake, &mut self.wakers);
         drop(scheduler);
+        let may_wait = delivered.map_err(Closed::Violation)?;
         if let Some(violation) = self.inbox.take_violation() {
-            self.on_violation(shared, worker, violation)?;
+            self.on_violation(shared, violation)?;
         }
         Ok(may_wait)
     }
@@ -239,13 +266,13 @@ impl Connection {
     fn on_violation(
         &mut self,
         shared: &Shared,
-        worker: usize,
         violation: ProtocolViolation,
     ) -> Result<(), Closed> {
-        let (arrived, wakers) = (self.inbox.arrived, &mut self.wakers);
-        let verdict = shared
-            .scheduler()
-            .on_violation(worker, violation, arrived, wakers);
+        let arrived = self.inbox.arrived;
+        let mut scheduler = shared.driver.lock();
+        let verdict = scheduler.on_violation(self.id, violation, arrived);
+        self.wakers.append(&mut scheduler.actions().wake);
+        drop(scheduler);
         match verdict {
             Verdict::GoOn => {
                 self.inbox.parse();
@@ -256,20 +283,20 @@ impl Connection {
         }
     }
 
-    fn pass_on_records(&mut self, shared: &Shared, worker: usize) {
+    fn pass_on_records(&mut self, shared: &Shared, lane: usize) {
         if self.inbox.has_records() {
             let too_long = mem::take(&mut self.inbox.too_long);
             let frames = self.inbox.records.drain(..);
-            shared.records.push(worker, frames, too_long);
+            shared.records.push(lane, frames, too_long);
         }
     }
 
     /// Reads what the worker still reports, until it takes no more requests or is gone. Its answers reach nobody any more.
-    pub(crate) async fn farewell(&mut self, shared: &Shared, worker: usize) {
+    pub(crate) async fn farewell(&mut self, shared: &Shared, lane: usize) {
         while !self.inbox.has_drain() {
             let read = poll_fn(|cx| self.poll_read(cx)).await;
             self.inbox.answers.clear();
-            self.pass_on_records(shared, worker);
+            self.pass_on_records(shared, lane);
             if read.is_err() || self.inbox.take_violation().is_some() {
                 return;
             }
@@ -280,56 +307,34 @@ impl Connection {
     ///
     /// While the worker is busy anyway, callers that are about to run are let through first: their
     /// requests go out with the same write.
-    fn poll_write(&mut self, shared: &Shared, worker: usize, cx: &mut Context<'_>) -> Written {
+    fn poll_write(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Written {
         if self.broken.is_some() {
             return Written::Nothing { in_flight: 0 };
         }
         if self.output.is_empty() {
-            let mut scheduler = shared.lock();
-            if scheduler.may_wait(worker) {
-                return Written::Later;
-            }
-            if !scheduler.take_outbox(worker, &mut self.output, cx.waker()) {
-                let in_flight = scheduler.in_flight_on(worker);
-                return Written::Nothing { in_flight };
+            let mut scheduler = shared.driver.lock();
+            match scheduler.next_write(self.id, &mut self.output, cx.waker()) {
+                NextWrite::Frames => {}
+                NextWrite::Later => return Written::Later,
+                NextWrite::Nothing { in_flight } => return Written::Nothing { in_flight },
+                NextWrite::Drained => return Written::Drained,
             }
         }
-        match self.poll_write_output(cx) {
+        let (slices, count) = self.output.slices();
+        match self.write.poll_write(cx, &slices[..count]) {
             Poll::Ready(Ok(n)) => self.output.advance(n),
             Poll::Ready(Err(error)) => self.broken = Some(error),
+            Poll::Pending if shared.driver.lock().has_drained(self.id) => return Written::Drained,
             // The worker does not read: there is nothing to look out for.
             Poll::Pending => return Written::Nothing { in_flight: 0 },
         }
         Written::Some
     }
 
-    fn poll_write_output(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let (slices, count) = self.output.slices();
-        let stream: &UnixStream = self.write.as_ref().as_ref();
-        loop {
-            ready!(stream.poll_write_ready(cx))?;
-            match stream.try_write_vectored(&slices[..count]) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
-            }
-        }
-    }
-
     /// Ends the connection for the worker; whoever has this one is to connect again.
     pub(crate) fn hang_up(&mut self) {
         self.hung_up = true;
-        let stream: &UnixStream = self.write.as_ref().as_ref();
-        // It fails only when the worker has hung up before.
-        let _ = shutdown(stream, Shutdown::Both);
-    }
-
-    /// Where callers write.
-    pub(crate) fn wire(&self) -> Wire {
-        Wire {
-            half: Arc::downgrade(&self.write),
-            origin: None,
-            spins: self.busy == 1 && !self.spin.is_off(),
-        }
+        self.write.hang_up();
     }
 }
 

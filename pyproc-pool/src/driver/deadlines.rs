@@ -1,11 +1,10 @@
-//! Who tells callers that their deadlines have passed: one thread of the pool's own. A timer of the
+//! Who wakes callers whose deadlines have passed: one thread of the pool's own. A timer of the
 //! runtime for each call would cost a seventh of all that a call costs its service, and callers
 //! would need a runtime. The thread also says how many calls were refused, when no other refusal does.
 
 use std::{
     io,
     sync::Arc,
-    task::Waker,
     thread,
     time::{Duration, Instant},
 };
@@ -18,11 +17,8 @@ pub(crate) struct Deadlines {
     shared: Arc<Shared>,
 }
 
-/// At least this time is between two looks at the calls, if deadlines follow each other closely.
+/// At least this time is between two looks at the deadlines, if they follow each other closely.
 const REST: Duration = Duration::from_millis(1);
-
-/// And so many times what a look takes, as nobody else has the lock meanwhile: with 100,000 calls it is a millisecond.
-const SHARE: u32 = 9;
 
 impl Deadlines {
     pub(crate) fn watch(shared: Arc<Shared>) -> io::Result<Self> {
@@ -37,36 +33,23 @@ impl Deadlines {
 
 impl Drop for Deadlines {
     fn drop(&mut self) {
-        self.shared.scheduler().forget_deadlines();
-        self.shared.earlier_deadline.notify_one();
+        self.shared.driver.end();
         let refused = self.shared.refusals().take_all(Instant::now());
         self.shared.log_refused(refused);
     }
 }
 
 fn run(shared: &Shared) {
-    let mut wakers = Vec::new();
-    let mut scheduler = shared.lock();
-    while scheduler.keeps_deadlines() {
-        let now = Instant::now();
-        let refusals_due = shared.refusals().due(now);
-        let next = scheduler
-            .next_deadline()
-            .into_iter()
-            .chain(refusals_due)
-            .min();
-        let left = next.map(|next| next.saturating_duration_since(now));
-        if left != Some(Duration::ZERO) {
-            scheduler = shared.wait_for_deadline(scheduler, left);
-            continue;
-        }
-        scheduler.pass_deadlines(now, &mut wakers);
+    let driver = &shared.driver;
+    while let Some(now) = driver.wait_for_deadline(|now| shared.refusals().due(now)) {
+        let mut scheduler = driver.lock();
+        scheduler.on_time(now);
+        let is_more_due = scheduler.next_deadline().is_some_and(|next| next <= now);
         drop(scheduler);
-        let rest = REST.max(now.elapsed() * SHARE);
-        wakers.drain(..).for_each(Waker::wake);
         let refused = shared.refusals().take(now);
         shared.log_refused(refused);
-        thread::sleep(rest);
-        scheduler = shared.lock();
+        if !is_more_due {
+            thread::sleep(REST);
+        }
     }
 }

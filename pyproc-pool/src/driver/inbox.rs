@@ -1,14 +1,10 @@
-use std::time::Instant;
+use std::{io, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{Event, Peer, Session, v2::Answer};
-use rustix::{
-    io::Errno,
-    net::{RecvFlags, recv},
-};
-use tokio::net::UnixStream;
 
-use crate::{ProtocolViolation, driver::connection::Closed};
+use super::Closed;
+use crate::{ProtocolViolation, transport::ReadHalf};
 
 /// What has arrived from a worker and not reached its callers yet.
 #[derive(Debug)]
@@ -124,19 +120,25 @@ impl Inbox {
 
     /// Takes what has arrived without asking the runtime, which knows only after its next turn. Returns
     /// whether there was anything.
-    pub(crate) fn look(&mut self, stream: &UnixStream) -> Result<bool, Closed> {
+    pub(crate) fn look(&mut self, read: &ReadHalf) -> Result<bool, Closed> {
         if self.scratch.is_empty() {
             self.scratch = vec![0; READ_BUFFER];
         }
-        match recv(stream, &mut self.scratch[..], RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => Err(Closed::ByPeer),
-            Ok((_, n)) => {
+        match read.look(&mut self.scratch) {
+            Ok(0) => Err(Closed::ByPeer),
+            Ok(n) => {
                 self.input.extend_from_slice(&self.scratch[..n]);
                 self.parse();
                 Ok(true)
             }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
-            Err(error) => Err(Closed::Failed(error.into())),
+            Err(error) if is_no_matter(&error) => Ok(false),
+            Err(error) => Err(Closed::Failed(error)),
         }
     }
+}
+
+/// Nothing has arrived, or the system did not look.
+fn is_no_matter(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, WouldBlock};
+    matches!(error.kind(), Interrupted | WouldBlock)
 }

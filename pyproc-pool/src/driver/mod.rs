@@ -1,6 +1,238 @@
-//! What carries out the scheduler's decisions: tasks, threads and sockets.
+//! What drives the scheduler: its lock, the clock, the transports, and the tasks and threads that use them.
+//!
+//! An event is handled under the lock; what the scheduler wants done is done when the lock has been released.
 
-pub(crate) mod connection;
-pub(crate) mod deadlines;
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use pyproc_protocol::Peer;
+
+use crate::{
+    outgoing::discard,
+    scheduler::{Actions, Attribution, Batch, ConnectionId, Limits, Scheduler, Way},
+    transport::WriteHalf,
+    worker::Origin,
+};
+
+mod connection;
+mod deadlines;
 mod inbox;
 mod spin;
+
+pub(crate) use connection::{Closed, Connection};
+pub(crate) use deadlines::Deadlines;
+
+#[derive(Debug)]
+pub(crate) struct Driver {
+    core: Mutex<Core>,
+    /// Whoever keeps deadlines is to look again.
+    deadline: Condvar,
+}
+
+#[derive(Debug)]
+struct Core {
+    scheduler: Scheduler,
+    /// By the places of connections.
+    outlets: Vec<Outlet>,
+    /// Nobody makes calls any more.
+    is_over: bool,
+}
+
+/// Where a connection leads, as long as it is there.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    pub(crate) write: Weak<WriteHalf>,
+    /// What attributes the output of the worker's process to calls, if the worker does not do so itself.
+    pub(crate) origin: Option<Arc<Origin>>,
+}
+
+/// The scheduler, locked. What it wants done is done when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Driving<'a> {
+    // Fields are dropped in this order.
+    core: MutexGuard<'a, Core>,
+    rest: Rest<'a>,
+}
+
+/// What is to be done without the lock; mostly nothing.
+#[derive(Debug)]
+struct Rest<'a> {
+    deadline: &'a Condvar,
+    actions: Option<Box<Actions>>,
+}
+
+impl Driver {
+    pub(crate) fn new(workers: usize, limits: Limits) -> Self {
+        Self {
+            core: Mutex::new(Core {
+                scheduler: Scheduler::new(workers, limits),
+                outlets: Vec::new(),
+                is_over: false,
+            }),
+            deadline: Condvar::new(),
+        }
+    }
+
+    /// Held for moments only, and never across an await.
+    #[inline]
+    pub(crate) fn lock(&self) -> Driving<'_> {
+        Driving {
+            core: self.core(),
+            rest: Rest {
+                deadline: &self.deadline,
+                actions: None,
+            },
+        }
+    }
+
+    #[inline]
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a batch once, so that no caller is held up for a worker that reads as fast. What is left then, and errors,
+    /// are for the connection.
+    pub(crate) fn write(&self, mut batch: Batch, to: Option<Arc<WriteHalf>>) {
+        if let Some(to) = to {
+            let (slices, count) = batch.frames().slices();
+            let written = to.try_write(&slices[..count]);
+            batch.frames().advance(written.unwrap_or(0));
+        }
+        let connection = self.lock().on_written(batch);
+        connection.into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits for the first deadline of a call, or until something else is due. Returns the time, or `None` when nobody makes
+    /// calls any more.
+    fn wait_for_deadline(&self, due: impl Fn(Instant) -> Option<Instant>) -> Option<Instant> {
+        let mut core = self.core();
+        while !core.is_over {
+            let now = Instant::now();
+            let next = core.scheduler.next_deadline();
+            let next = next.into_iter().chain(due(now)).min();
+            core = match next.map(|next| next.saturating_duration_since(now)) {
+                Some(Duration::ZERO) => return Some(now),
+                Some(left) => {
+                    let waited = self.deadline.wait_timeout(core, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => {
+                    let waited = self.deadline.wait(core);
+                    waited.unwrap_or_else(PoisonError::into_inner)
+                }
+            };
+        }
+        None
+    }
+
+    /// Whoever waits for deadlines looks again at what is due.
+    pub(crate) fn look_again(&self) {
+        // That thread has seen what is due by now, or it waits.
+        drop(self.core());
+        self.deadline.notify_one();
+    }
+
+    fn end(&self) {
+        self.core().is_over = true;
+        self.deadline.notify_one();
+    }
+}
+
+impl Driving<'_> {
+    /// A worker is ready for the slot's calls.
+    pub(crate) fn up(&mut self, slot: usize, peer: &Peer, way: Way, to: Outlet) -> ConnectionId {
+        let Core {
+            scheduler, outlets, ..
+        } = &mut *self.core;
+        let id = scheduler.up(slot, peer, way, Instant::now());
+        match outlets.get_mut(id.place()) {
+            Some(place) => *place = to,
+            None => outlets.push(to),
+        }
+        id
+    }
+
+    /// Where a batch that was just handed out is to be written, unless its connection has ended.
+    #[inline]
+    pub(crate) fn way_of(&self, batch: &Batch) -> Option<Arc<WriteHalf>> {
+        let place = batch.connection().place();
+        self.core.outlets.get(place)?.write.upgrade()
+    }
+
+    #[cold]
+    fn take_actions(&mut self) {
+        let mut actions = self.core.scheduler.actions().take();
+        for (id, attribution) in actions.attribute.drain(..) {
+            if let Some(outlet) = self.core.outlets.get_mut(id.place()) {
+                outlet.attribute(attribution);
+            }
+        }
+        self.rest.actions = Some(Box::new(actions));
+    }
+}
+
+impl Outlet {
+    fn attribute(&mut self, attribution: Attribution) {
+        let Some(origin) = &self.origin else {
+            return;
+        };
+        match attribution {
+            Attribution::Sent(call) => origin.on_request(call),
+            Attribution::Answered => origin.on_answer(),
+            Attribution::Forgotten => {
+                origin.forget_calls();
+                self.origin = None;
+            }
+        }
+    }
+}
+
+impl Deref for Driving<'_> {
+    type Target = Scheduler;
+
+    #[inline]
+    fn deref(&self) -> &Scheduler {
+        &self.core.scheduler
+    }
+}
+
+impl DerefMut for Driving<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Scheduler {
+        &mut self.core.scheduler
+    }
+}
+
+impl Drop for Driving<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.core.scheduler.actions().is_empty() {
+            self.take_actions();
+        }
+    }
+}
+
+impl Drop for Rest<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(actions) = self.actions.take() {
+            carry_out(self.deadline, *actions);
+        }
+    }
+}
+
+#[cold]
+fn carry_out(deadline: &Condvar, actions: Actions) {
+    if actions.arm.is_some() {
+        deadline.notify_one();
+    }
+    actions.wake.into_iter().for_each(Waker::wake);
+    actions.discard.into_iter().for_each(discard);
+}
+
+#[cfg(test)]
+mod tests;

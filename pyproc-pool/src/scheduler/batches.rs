@@ -3,20 +3,18 @@
 //! Mostly the caller whose request makes a batch full, so that nobody else has to be woken for it; else the
 //! connection's task. Only one at a time, so that frames leave in order and whole.
 
-use std::{
-    mem,
-    sync::{Arc, Weak},
-    task::Waker,
-};
+use std::{mem, task::Waker};
 
 use bytes::Bytes;
-use tokio::net::unix::OwnedWriteHalf;
+use pyproc_protocol::{EncodeError, RequestHead, Version};
 
-use crate::{scheduler::outbox::Outbox, worker::Origin};
+use super::{connection::ConnectionId, outbox::Outbox};
+use crate::outgoing::Payload;
 
 /// What is on its way to one worker.
-#[derive(Debug, Default)]
-pub(crate) struct Sending {
+#[derive(Debug)]
+pub(super) struct Batches {
+    connection: ConnectionId,
     /// What nobody writes yet.
     outbox: Outbox,
     /// What a caller has left over, to go before that.
@@ -26,22 +24,13 @@ pub(crate) struct Sending {
     /// Requests in `outbox`.
     unwritten: usize,
     writer: Writer,
-    wire: Wire,
+    /// The connection's task looks for answers instead of sleeping, and is to know that one will come.
+    spins: bool,
     /// The connection's task, while it sleeps for want of frames.
     sleeper: Option<Waker>,
     awaited: Awaited,
     /// How often the connection's task still lets others run before it writes.
     turns: u8,
-}
-
-/// Where callers write.
-#[derive(Debug, Default)]
-pub(crate) struct Wire {
-    pub(crate) half: Weak<OwnedWriteHalf>,
-    /// Where the output of the worker's process is attributed to calls, if the worker does not do so itself.
-    pub(crate) origin: Option<Arc<Origin>>,
-    /// The connection's task looks for answers instead of sleeping, and is to know that one will come.
-    pub(crate) spins: bool,
 }
 
 /// Who writes at present.
@@ -76,53 +65,69 @@ pub(crate) enum Next {
 /// Frames that a caller writes.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    half: Arc<OwnedWriteHalf>,
+    connection: ConnectionId,
     frames: Outbox,
 }
 
-impl Sending {
-    pub(crate) fn to(wire: Wire) -> Self {
+impl Batches {
+    pub(super) fn new(connection: ConnectionId, spins: bool) -> Self {
         Self {
-            wire,
-            ..Self::default()
+            connection,
+            outbox: Outbox::default(),
+            rest: Outbox::default(),
+            spare: Outbox::default(),
+            unwritten: 0,
+            writer: Writer::Nobody,
+            spins,
+            sleeper: None,
+            awaited: Awaited::default(),
+            turns: 0,
         }
     }
 
     /// The large payloads that will not be written.
-    pub(crate) fn into_payloads(self) -> impl Iterator<Item = Bytes> {
+    pub(super) fn into_payloads(self) -> impl Iterator<Item = Bytes> {
         let outboxes = [self.rest, self.outbox];
         outboxes.into_iter().flat_map(Outbox::into_payloads)
     }
 
-    /// For frames to be added.
-    pub(crate) fn outbox(&mut self) -> &mut Outbox {
-        &mut self.outbox
+    /// Adds a request; see [`Outbox::push`].
+    pub(super) fn push(
+        &mut self,
+        version: Version,
+        head: &RequestHead<'_>,
+        payload: &mut Payload,
+        keep: bool,
+        max_frame_size: usize,
+    ) -> Result<Option<Vec<u8>>, EncodeError> {
+        let outbox = &mut self.outbox;
+        let buffer = outbox.push(version, head, payload, keep, max_frame_size)?;
+        self.unwritten += 1;
+        Ok(buffer)
     }
 
-    /// A request was added.
-    pub(crate) fn on_request(&mut self) {
-        self.unwritten += 1;
+    /// For control messages to be added, which are small.
+    pub(super) fn control(&mut self) -> &mut Vec<u8> {
+        self.outbox.tail()
     }
 
     /// Who is to write what a caller has added. With its request the worker has, or will have, so many.
-    pub(crate) fn next(&mut self, in_flight: usize) -> Next {
+    pub(super) fn next(&mut self, in_flight: usize) -> Next {
         let is_full = self.awaited.one_came(self.unwritten);
         let is_idle = self.unwritten == in_flight;
-        if (is_full || is_idle)
-            && self.writer == Writer::Nobody
-            && self.rest.is_empty()
-            && let Some(half) = self.wire.half.upgrade()
-        {
+        if (is_full || is_idle) && self.writer == Writer::Nobody && self.rest.is_empty() {
             self.writer = Writer::Caller;
             self.unwritten = 0;
-            let frames = mem::replace(&mut self.outbox, mem::take(&mut self.spare));
-            return Next::Write(Batch { half, frames });
+            return Next::Write(Batch {
+                connection: self.connection,
+                frames: mem::replace(&mut self.outbox, mem::take(&mut self.spare)),
+            });
         }
         self.wake().map_or(Next::Settled, Next::Wake)
     }
 
     /// The connection's task, if it has to be woken for what was added.
-    pub(crate) fn wake(&mut self) -> Option<Waker> {
+    pub(super) fn wake(&mut self) -> Option<Waker> {
         match self.writer {
             // It is looked after when that one is done.
             Writer::Caller => None,
@@ -134,7 +139,7 @@ impl Sending {
     ///
     /// A batch is one half of all calls: the worker is busy with one while the callers make the other. What is
     /// unwritten by now has waited before, and does not wait for these as well.
-    pub(crate) fn on_woken(&mut self, callers: usize, in_flight: usize) {
+    pub(super) fn on_woken(&mut self, callers: usize, in_flight: usize) {
         if callers == 0 {
             return;
         }
@@ -153,7 +158,7 @@ impl Sending {
 
     /// Whether the connection's task should let others run before it writes: those that it woke, and while the worker
     /// has other calls, those who have more to write.
-    pub(crate) fn may_wait(&mut self, in_flight: usize) -> bool {
+    pub(super) fn may_wait(&mut self, in_flight: usize) -> bool {
         let may_wait = match self.unwritten {
             0 => self.turns > 1,
             unwritten => self.turns > 0 && in_flight > unwritten,
@@ -164,7 +169,7 @@ impl Sending {
 
     /// For the connection, which has written what it had: swaps what is to be written with `empty`. When there is
     /// nothing, `waker` is woken as soon as there is.
-    pub(crate) fn take(&mut self, empty: &mut Outbox, waker: &Waker) -> bool {
+    pub(super) fn take(&mut self, empty: &mut Outbox, waker: &Waker) -> bool {
         self.turns = 1;
         if self.writer == Writer::Connection {
             self.writer = Writer::Nobody;
@@ -186,21 +191,15 @@ impl Sending {
         true
     }
 
-    /// Whether the batch is one of its own.
-    pub(crate) fn has_lent(&self, batch: &Batch) -> bool {
-        self.wire.half.as_ptr() == Arc::as_ptr(&batch.half)
-    }
-
     /// A caller has written what it could. Returns the connection's task, if there is something for it to do.
-    pub(crate) fn on_written(&mut self, batch: Batch) -> Option<Waker> {
+    pub(super) fn on_written(&mut self, batch: Batch) -> Option<Waker> {
         self.writer = Writer::Nobody;
         match batch.frames.is_empty() {
             true => self.spare = batch.frames,
             false => self.rest = batch.frames,
         }
         let is_all = self.rest.is_empty() && self.outbox.is_empty();
-        let spins = self.wire.spins;
-        self.sleeper.take_if(|_| spins || !is_all)
+        self.sleeper.take_if(|_| self.spins || !is_all)
     }
 }
 
@@ -216,18 +215,19 @@ impl Awaited {
 }
 
 impl Batch {
-    /// The large payloads that will not be written.
-    pub(crate) fn into_payloads(self) -> impl Iterator<Item = Bytes> {
-        self.frames.into_payloads()
+    /// Where it is to be written.
+    pub(crate) fn connection(&self) -> ConnectionId {
+        self.connection
     }
 
-    /// Writes once, so that no caller is held up for a worker that reads as fast. What is left then, and errors, are
-    /// for the connection.
-    pub(crate) fn write(&mut self) {
-        let (slices, count) = self.frames.slices();
-        if let Ok(n) = self.half.try_write_vectored(&slices[..count]) {
-            self.frames.advance(n);
-        }
+    /// To be written in order, and advanced over what was.
+    pub(crate) fn frames(&mut self) -> &mut Outbox {
+        &mut self.frames
+    }
+
+    /// The large payloads that will not be written.
+    pub(super) fn into_payloads(self) -> impl Iterator<Item = Bytes> {
+        self.frames.into_payloads()
     }
 }
 

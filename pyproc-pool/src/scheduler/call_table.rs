@@ -2,7 +2,8 @@ use std::{task::Waker, time::Instant};
 
 use pyproc_protocol::{MAX_ID, v2::Answer};
 
-use crate::{Error, outgoing::Outgoing, scheduler::methods::Target};
+use super::{connection::ConnectionId, methods::Target};
+use crate::{Error, outgoing::Outgoing};
 
 /// Every call whose caller or whose worker still holds on to it.
 ///
@@ -16,7 +17,7 @@ pub(crate) struct CallTable {
 }
 
 /// Names a call; the same number is its id on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CallId(u64);
 
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub(crate) enum CallState {
     Queued(Target, Outgoing),
     /// A worker has it.
     OnWorker {
-        worker: usize,
+        connection: ConnectionId,
         sent: Instant,
         /// Nobody waits for the answer; only the worker's capacity is still taken.
         abandoned: bool,
@@ -65,9 +66,9 @@ pub(crate) struct Answered {
 }
 
 impl CallState {
-    pub(crate) fn on_worker(worker: usize, sent: Instant) -> Self {
+    pub(crate) fn on_worker(connection: ConnectionId, sent: Instant) -> Self {
         Self::OnWorker {
-            worker,
+            connection,
             sent,
             abandoned: false,
         }
@@ -136,10 +137,22 @@ impl CallTable {
         Some(CallId::new(place, 1))
     }
 
-    pub(crate) fn get(&mut self, id: CallId) -> Option<&mut Call> {
+    pub(crate) fn get(&self, id: CallId) -> Option<&Call> {
+        let entry = self.entries.get(id.place())?;
+        let call = entry.call.as_ref()?;
+        (entry.uses == id.uses()).then_some(call)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: CallId) -> Option<&mut Call> {
         let entry = self.entries.get_mut(id.place())?;
         let call = entry.call.as_mut()?;
         (entry.uses == id.uses()).then_some(call)
+    }
+
+    /// Calls in the table.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
     }
 
     #[inline]
@@ -148,10 +161,6 @@ impl CallTable {
         let call = self.entries[id.place()].call.take();
         self.free.push(id.place() as u32);
         call
-    }
-
-    pub(crate) fn calls_mut(&mut self) -> impl Iterator<Item = &mut Call> {
-        self.entries.iter_mut().filter_map(|it| it.call.as_mut())
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = (CallId, &Call)> {
@@ -171,7 +180,7 @@ mod tests {
 
     fn call() -> Call {
         Call {
-            state: CallState::on_worker(0, Instant::now()),
+            state: CallState::on_worker(ConnectionId::default(), Instant::now()),
             concurrent: false,
             waker: None,
             deadline: None,

@@ -1,146 +1,223 @@
-use std::{mem, sync::Arc, task::Waker, time::Instant};
+use std::{mem, time::Instant};
 
-use bytes::Bytes;
 use pyproc_protocol::{Cancellation, EncodeError, Features, Peer, Version, v2};
 
-use crate::{
-    Error, StartFailure,
-    outgoing::{Outgoing, Trace},
-    scheduler::batches::{Next, Sending, Wire},
-    scheduler::call_table::CallId,
-    scheduler::depth::Depth,
-    scheduler::methods::{MethodId, MethodTable},
-    scheduler::{InOrder, Limits},
-    worker::{Calling, Origin},
+use super::{
+    Limits,
+    actions::{Actions, Attribution},
+    batches::Batches,
+    call_table::CallId,
+    depth::Depth,
+    in_order::InOrder,
+    methods::{MethodId, MethodTable},
 };
+use crate::outgoing::Outgoing;
 
-/// The way to one worker.
+/// The connection to one worker: what was agreed, and the calls that the worker has.
 #[derive(Debug)]
-pub(crate) struct Lane {
-    state: LaneState,
-    /// Calls that the worker has; as many entries of the call table are on it.
-    in_flight: usize,
+pub(super) struct Connection {
+    /// The slot whose calls it gets, or got until another worker took the slot.
+    pub(super) slot: usize,
+    phase: Phase,
+    pub(super) in_flight: usize,
     /// Those of them that run beside others.
     concurrent: usize,
     depth: Depth,
-    limits: Limits,
-    sending: Sending,
+    pub(super) batches: Batches,
     /// Of a worker that answers in the order of its requests: those that it has not answered.
-    pub(crate) in_order: Option<InOrder>,
-    /// Of such a worker, whose output is logged: where its output is attributed to calls.
-    origin: Option<Arc<Origin>>,
+    pub(super) in_order: Option<InOrder>,
+    /// Of such a worker: its output is attributed to its calls.
+    attributes: bool,
+    version: Version,
+    features: Features,
+    pub(super) methods: MethodTable,
+    /// The worker listed functions in its hello; one of version 1 may not.
+    pub(super) lists_functions: bool,
+    max_in_flight: usize,
+    max_frame_size: usize,
 }
 
-#[derive(Debug)]
-pub(crate) enum LaneState {
-    /// No worker at present; one is on its way.
-    Down,
-    Up(Link),
-    /// No worker any more.
-    Gone(Gone),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// No further calls, but answers to those that the worker has.
+    Draining,
+    /// Nothing comes from the worker any more.
+    Closed,
 }
 
-/// Why no worker will come any more.
-#[derive(Debug, Clone)]
-pub(crate) enum Gone {
-    ShutDown,
-    /// The last failure was one too many.
-    NotStarted(Arc<StartFailure>),
-    RuntimeEnded,
+/// What the scheduler has to know of the transport below a connection, and of who drives it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    /// In bytes, of what goes out.
+    pub(crate) max_frame_size: usize,
+    /// The connection's task looks for answers instead of sleeping, and is to know that one will come.
+    pub(crate) spins: bool,
+    /// The worker's output is attributed to its calls, if the worker does not do so itself.
+    pub(crate) attributes: bool,
 }
 
-impl From<Gone> for Error {
-    fn from(gone: Gone) -> Self {
-        match gone {
-            Gone::ShutDown => Self::ShutDown,
-            Gone::NotStarted(failure) => Self::NoWorkers(failure),
-            Gone::RuntimeEnded => Self::RuntimeEnded,
-        }
+/// Names a connection: its place among all, and how often that place was used before.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConnectionId {
+    place: u32,
+    uses: u32,
+}
+
+/// Every connection that is open, or has calls.
+#[derive(Debug, Default)]
+pub(super) struct Connections(Vec<Place>);
+
+#[derive(Debug, Default)]
+struct Place {
+    uses: u32,
+    connection: Option<Connection>,
+}
+
+impl ConnectionId {
+    /// Places are few and used again, so that tables can have one entry for each.
+    pub(crate) fn place(self) -> usize {
+        self.place as usize
     }
 }
 
-/// What was agreed with a worker.
-#[derive(Debug)]
-pub(crate) struct Link {
-    version: Version,
-    features: Features,
-    methods: MethodTable,
-    lists_functions: bool,
-    /// It knows no hello, and so answers in the order of its requests.
-    is_plain: bool,
-    /// It said that it takes no more requests.
-    draining: bool,
+impl Connections {
+    pub(super) fn insert(
+        &mut self,
+        connect: impl FnOnce(ConnectionId) -> Connection,
+    ) -> ConnectionId {
+        let free = self.0.iter().position(|it| it.connection.is_none());
+        let place = free.unwrap_or_else(|| {
+            self.0.push(Place::default());
+            self.0.len() - 1
+        });
+        let entry = &mut self.0[place];
+        entry.uses = entry.uses.wrapping_add(1);
+        let id = ConnectionId {
+            place: place as u32,
+            uses: entry.uses,
+        };
+        entry.connection = Some(connect(id));
+        id
+    }
+
+    #[inline]
+    pub(super) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        let place = self.0.get(id.place())?;
+        place.connection.as_ref().filter(|_| place.uses == id.uses)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let place = self.0.get_mut(id.place())?;
+        let connection = place.connection.as_mut();
+        connection.filter(|_| place.uses == id.uses)
+    }
+
+    /// Removes a connection that is closed and has no calls. Returns its slot.
+    pub(super) fn remove_if_over(&mut self, id: ConnectionId) -> Option<usize> {
+        let is_over = |it: &&Connection| it.is_closed() && it.in_flight == 0;
+        let slot = self.get(id).filter(is_over)?.slot;
+        self.0[id.place()].connection = None;
+        Some(slot)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.0.iter().filter_map(|it| it.connection.as_ref())
+    }
+
+    pub(super) fn ids(&self) -> Vec<ConnectionId> {
+        let places = (0..).zip(&self.0);
+        let taken = places.filter(|(_, it)| it.connection.is_some());
+        taken
+            .map(|(place, it)| ConnectionId {
+                place,
+                uses: it.uses,
+            })
+            .collect()
+    }
 }
 
-impl Link {
-    pub(crate) fn new(peer: &Peer, methods: MethodTable) -> Self {
+impl Connection {
+    pub(super) fn new(
+        id: ConnectionId,
+        slot: usize,
+        peer: &Peer,
+        methods: MethodTable,
+        way: Way,
+        limits: Limits,
+    ) -> Self {
+        let is_plain = *peer == Peer::Plain;
+        let attributes = is_plain && way.attributes;
+        let depth = match attributes {
+            true => Depth::one_by_one(limits.max_in_flight),
+            false => Depth::new(limits.max_in_flight),
+        };
         Self {
+            slot,
+            phase: Phase::Open,
+            in_flight: 0,
+            concurrent: 0,
+            depth,
+            batches: Batches::new(id, way.spins),
+            in_order: is_plain.then(InOrder::default),
+            attributes,
             version: peer.version(),
             features: peer.features(),
             methods,
             lists_functions: !peer.functions().is_empty(),
-            is_plain: *peer == Peer::Plain,
-            draining: false,
+            max_in_flight: limits.max_in_flight,
+            max_frame_size: limits.max_frame_size.min(way.max_frame_size),
         }
-    }
-}
-
-impl Lane {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            state: LaneState::Down,
-            in_flight: 0,
-            concurrent: 0,
-            depth: Depth::new(limits.max_in_flight),
-            limits,
-            sending: Sending::default(),
-            in_order: None,
-            origin: None,
-        }
-    }
-
-    pub(crate) fn state(&self) -> &LaneState {
-        &self.state
-    }
-
-    pub(crate) fn is_up(&self) -> bool {
-        matches!(self.state, LaneState::Up(_))
-    }
-
-    pub(crate) fn is_in_order(&self) -> bool {
-        self.in_order.is_some()
-    }
-
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight
     }
 
     /// Whether it takes calls at all.
-    pub(crate) fn is_open(&self) -> bool {
-        matches!(&self.state, LaneState::Up(link) if !link.draining)
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
     }
 
     /// Whether it takes no more calls, and has answered all that it had.
-    pub(crate) fn has_drained(&self) -> bool {
-        matches!(&self.state, LaneState::Up(link) if link.draining) && self.in_flight == 0
+    pub(super) fn has_drained(&self) -> bool {
+        self.phase == Phase::Draining && self.in_flight == 0
     }
 
-    /// Whether its worker listed functions when it was greeted; those of version 1 may not.
-    pub(crate) fn lists_functions(&self) -> bool {
-        matches!(&self.state, LaneState::Up(link) if link.lists_functions)
-    }
-
-    /// The functions that its worker listed.
-    pub(crate) fn functions(&self) -> &[MethodId] {
-        match &self.state {
-            LaneState::Up(link) => link.methods.listed(),
-            _ => &[],
+    /// The worker takes no more requests.
+    pub(super) fn drain(&mut self) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Draining;
         }
+    }
+
+    /// Nothing goes to the worker or comes from it any more. The calls that it has stay.
+    pub(super) fn close(&mut self, id: ConnectionId, actions: &mut Actions) {
+        self.phase = Phase::Closed;
+        if let Some(unanswered) = self.leave_order(id, actions) {
+            actions.discard.extend(unanswered.into_payloads());
+        }
+        let unsent = mem::replace(&mut self.batches, Batches::new(id, false));
+        actions.discard.extend(unsent.into_payloads());
+    }
+
+    /// Nothing says any more which call the worker answers next, or which one its output belongs to. Returns the
+    /// requests that it has not answered.
+    pub(super) fn leave_order(
+        &mut self,
+        id: ConnectionId,
+        actions: &mut Actions,
+    ) -> Option<InOrder> {
+        if mem::take(&mut self.attributes) {
+            actions.attribute.push((id, Attribution::Forgotten));
+        }
+        self.in_order.take()
     }
 
     /// What is to be compared when a worker is chosen for a call: a plain one waits for other plain ones
     /// only.
-    pub(crate) fn load(&self, concurrent: bool) -> (usize, usize) {
+    pub(super) fn load(&self, concurrent: bool) -> (usize, usize) {
         match concurrent {
             true => (self.in_flight, self.in_flight),
             false => (self.plain(), self.in_flight),
@@ -149,9 +226,9 @@ impl Lane {
 
     /// Whether a call may be sent. Plain functions run one after another, so that only few of their
     /// calls are sent ahead; the others run at once.
-    pub(crate) fn has_room(&self, concurrent: bool) -> bool {
+    pub(super) fn has_room(&self, concurrent: bool) -> bool {
         self.is_open()
-            && self.in_flight < self.limits.max_in_flight
+            && self.in_flight < self.max_in_flight
             && (concurrent || self.plain() < self.depth.get())
     }
 
@@ -159,53 +236,10 @@ impl Lane {
         self.in_flight - self.concurrent
     }
 
-    /// A worker is ready, with this way to it. Returns the payloads that are not needed any more.
-    pub(crate) fn open(
-        &mut self,
-        link: Link,
-        mut wire: Wire,
-    ) -> impl Iterator<Item = Bytes> + use<> {
-        let (is_plain, origin) = (link.is_plain, wire.origin.take());
-        let before = self.enter(LaneState::Up(link));
-        if is_plain {
-            self.in_order = Some(InOrder::default());
-            self.origin = origin;
-        }
-        self.sending = Sending::to(wire);
-        if self.origin.is_some() {
-            self.depth = Depth::one_by_one(self.limits.max_in_flight);
-        }
-        before
-    }
-
-    /// Changes the state. Returns the payloads that are not needed any more.
-    pub(crate) fn enter(&mut self, state: LaneState) -> impl Iterator<Item = Bytes> + use<> {
-        self.state = state;
-        self.depth = Depth::new(self.limits.max_in_flight);
-        let unanswered = self.leave_order().map(InOrder::into_payloads);
-        let unsent = mem::take(&mut self.sending).into_payloads();
-        unsent.chain(unanswered.into_iter().flatten())
-    }
-
-    /// Nothing says any more which call the worker answers next, or which one its output belongs to. Returns the
-    /// requests that it has not answered.
-    pub(crate) fn leave_order(&mut self) -> Option<InOrder> {
-        if let Some(origin) = self.origin.take() {
-            origin.forget_calls();
-        }
-        self.in_order.take()
-    }
-
-    /// The worker takes no more requests.
-    pub(crate) fn drain(&mut self) {
-        if let LaneState::Up(link) = &mut self.state {
-            link.draining = true;
-        }
-    }
-
-    /// Returns the request's memory if it is free for another. The payload is taken, unless the request is refused or
-    /// may have to be sent again.
-    pub(crate) fn send(
+    /// Adds a call's frame to those that are to be written, and the call to those that the worker has. Returns the
+    /// request's memory if it is free for another. The payload is taken, unless the request is refused or may have to be
+    /// sent again.
+    pub(super) fn send(
         &mut self,
         id: CallId,
         method: (&str, Option<MethodId>),
@@ -213,92 +247,60 @@ impl Lane {
         concurrent: bool,
         now: Instant,
     ) -> Result<Option<Vec<u8>>, EncodeError> {
-        let (version, index) = match &self.state {
-            LaneState::Up(link) => (link.version, link.methods.index(method.1)),
-            _ => (Version::V1, None),
-        };
         let Outgoing { envelope, payload } = request;
-        if version == Version::V1 {
+        if self.version == Version::V1 {
             envelope.suit_version_1();
         }
+        let index = self.methods.index(method.1);
         let head = envelope.head(id.to_wire(), method.0, index, now);
-        let (max, keep) = (self.limits.max_frame_size, self.in_order.is_some());
-        let outbox = self.sending.outbox();
-        let buffer = outbox.push(version, &head, payload, keep, max)?;
+        let (max, keep) = (self.max_frame_size, self.in_order.is_some());
+        let buffer = self.batches.push(self.version, &head, payload, keep, max)?;
         if !concurrent && self.plain() == 0 {
             self.depth.on_busy(now);
         }
         self.in_flight += 1;
         self.concurrent += usize::from(concurrent);
-        self.sending.on_request();
-        if let Some(origin) = &self.origin {
-            origin.on_request(Calling {
-                function: method.0.into(),
-                trace: envelope.trace.map(Trace::above_execution),
-                baggage: envelope.headers.get("baggage").cloned(),
-            });
-        }
         Ok(buffer)
     }
 
-    /// Who is to write what a caller has just sent.
-    pub(crate) fn next(&mut self) -> Next {
-        self.sending.next(self.in_flight)
+    /// Whether whoever knows its pipes is notified of its calls.
+    pub(super) fn attributes(&self) -> bool {
+        self.attributes
     }
 
-    pub(crate) fn cancel(&mut self, id: CallId, reason: &str) -> Option<Waker> {
-        let LaneState::Up(link) = &self.state else {
-            return None;
-        };
-        if !link.features.cancel {
-            return None;
+    /// Adds a cancellation, if the worker understands it, to the frames that are to be written. Returns whether it did.
+    pub(super) fn cancel(&mut self, id: CallId, reason: &str) -> bool {
+        if self.phase == Phase::Closed || !self.features.cancel {
+            return false;
         }
         let reason = reason.into();
         let id = id.to_wire();
         let cancellation = Cancellation { id, reason };
-        let (tail, max) = (self.sending.outbox().tail(), self.limits.max_frame_size);
+        let (tail, max) = (self.batches.control(), self.max_frame_size);
         // It is a courtesy: a maximum frame size too small for it does no harm.
-        match link.version {
+        match self.version {
             Version::V1 => cancellation.encode(max, tail),
             Version::V2 => v2::Message::Cancel(cancellation).encode(max, tail),
         }
-        .ok()?;
-        self.sending.wake()
+        .is_ok()
     }
 
-    /// The worker is rid of one call.
-    pub(crate) fn on_answer(&mut self, concurrent: bool) {
-        if let Some(origin) = &self.origin {
-            origin.on_answer();
-        }
+    /// The worker has one call less.
+    pub(super) fn on_answer(&mut self, concurrent: bool) {
         self.in_flight -= 1;
         self.concurrent -= usize::from(concurrent);
     }
 
     /// After all answers of one read, of which so many are of plain functions.
-    pub(crate) fn on_answers(&mut self, plain: usize, now: Instant) {
+    pub(super) fn on_answers(&mut self, plain: usize, now: Instant) {
         if plain > 0 {
             self.depth.on_answers(plain as u32, now);
         }
     }
 
-    /// The worker is rid of all calls.
-    pub(crate) fn forget_calls(&mut self) {
+    /// The worker has no calls any more.
+    pub(super) fn forget_calls(&mut self) {
         self.in_flight = 0;
         self.concurrent = 0;
-    }
-
-    /// So many callers have answers, and are woken now.
-    pub(crate) fn on_woken(&mut self, callers: usize) {
-        self.sending.on_woken(callers, self.in_flight);
-    }
-
-    /// See [`Sending::may_wait`].
-    pub(crate) fn may_wait(&mut self) -> bool {
-        self.sending.may_wait(self.in_flight)
-    }
-
-    pub(crate) fn sending(&mut self) -> &mut Sending {
-        &mut self.sending
     }
 }

@@ -5,7 +5,7 @@
 //! 0.1.0 sends one when it cannot write a result or read a request; then it reads nothing more on that connection, and
 //! accepts the next. Its other requests had not begun: they are kept until they are answered, and go back to the queue.
 
-use std::{collections::VecDeque, iter, sync::Arc, task::Waker, time::Instant};
+use std::{collections::VecDeque, iter, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use pyproc_protocol::{
@@ -13,17 +13,20 @@ use pyproc_protocol::{
     v2::{Answer, Failure},
 };
 
-use super::Scheduler;
+use super::{
+    ConnectionId, Scheduler,
+    actions::Attribution,
+    call_table::{CallId, CallState},
+    methods::Target,
+};
 use crate::{
     Error, ProtocolViolation,
     outgoing::{Outgoing, Payload},
-    scheduler::call_table::{CallId, CallState},
-    scheduler::methods::Target,
 };
 
 /// What such a worker has not answered yet, the oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct InOrder(VecDeque<Sent>);
+pub(super) struct InOrder(VecDeque<Sent>);
 
 #[derive(Debug)]
 struct Sent {
@@ -44,7 +47,7 @@ pub(crate) enum Verdict {
 }
 
 impl InOrder {
-    pub(crate) fn into_payloads(self) -> impl Iterator<Item = Bytes> {
+    pub(super) fn into_payloads(self) -> impl Iterator<Item = Bytes> {
         let sent = self.0.into_iter();
         sent.map(|it| it.request.payload.into_bytes())
     }
@@ -52,8 +55,15 @@ impl InOrder {
 
 impl Scheduler {
     /// Keeps a request that was sent to a worker that answers in order.
-    pub(super) fn keep_sent(&mut self, lane: usize, id: CallId, target: Target, request: Outgoing) {
-        if let Some(InOrder(sent)) = &mut self.lanes[lane].in_order {
+    pub(super) fn keep_sent(
+        &mut self,
+        on: ConnectionId,
+        id: CallId,
+        target: Target,
+        request: Outgoing,
+    ) {
+        let connection = self.connections.get_mut(on);
+        if let Some(InOrder(sent)) = connection.and_then(|it| it.in_order.as_mut()) {
             sent.push_back(Sent {
                 id,
                 target,
@@ -63,24 +73,32 @@ impl Scheduler {
     }
 
     /// The worker has answered a call. If another was due, it does not answer in order after all.
-    pub(super) fn on_answered_in_order(&mut self, lane: usize, id: CallId) {
-        let Some(InOrder(sent)) = &mut self.lanes[lane].in_order else {
+    pub(super) fn on_answered_in_order(&mut self, on: ConnectionId, id: CallId) {
+        let connection = self.connections.get_mut(on);
+        let Some(InOrder(sent)) = connection.and_then(|it| it.in_order.as_mut()) else {
             return;
         };
         match sent.pop_front() {
             Some(answered) if answered.id == id => self.recycle(answered.request.payload),
             out_of_order => {
-                let others = self.lanes[lane].leave_order().unwrap_or_default();
+                let others = self.leave_order(on);
                 let payload = out_of_order.map(|it| it.request.payload.into_bytes());
-                self.spent.extend(others.into_payloads().chain(payload));
+                let payloads = others.into_payloads().chain(payload);
+                self.actions.discard.extend(payloads);
             }
         }
+    }
+
+    fn leave_order(&mut self, on: ConnectionId) -> InOrder {
+        let connection = self.connections.get_mut(on);
+        let unanswered = connection.and_then(|it| it.leave_order(on, &mut self.actions));
+        unanswered.unwrap_or_default()
     }
 
     fn recycle(&mut self, payload: Payload) {
         match payload {
             Payload::Buffer(buffer) => self.keep(Some(buffer)),
-            Payload::Shared(bytes) => self.spent.push(bytes),
+            Payload::Shared(bytes) => self.actions.discard.push(bytes),
         }
     }
 
@@ -88,12 +106,11 @@ impl Scheduler {
     #[cold]
     pub(crate) fn on_violation(
         &mut self,
-        lane: usize,
+        on: ConnectionId,
         violation: ProtocolViolation,
         now: Instant,
-        wakers: &mut Vec<Waker>,
     ) -> Verdict {
-        let Some(oldest) = self.oldest(lane) else {
+        let Some(oldest) = self.oldest(on) else {
             return Verdict::Broken(violation);
         };
         match violation {
@@ -103,23 +120,23 @@ impl Scheduler {
                     ..Failure::default()
                 };
                 let answer = Answer::failure(oldest.to_wire(), failure);
-                if let Err(violation) = self.on_answers(lane, iter::once(answer), now, wakers) {
+                if let Err(violation) = self.on_answers(on, iter::once(answer), now) {
                     return Verdict::Broken(violation);
                 }
-                self.requeue(lane, now, wakers);
+                self.requeue(on, now);
                 Verdict::Reconnect
             }
             // It knows no limit. What is still to come of the result is not read, so the connection is of no more use.
             ProtocolViolation::Session(SessionError::Frame(FrameError::TooLarge { .. })) => {
-                self.fail_oldest(lane, oldest, violation, now, wakers);
-                self.requeue(lane, now, wakers);
+                self.fail_oldest(on, oldest, violation, now);
+                self.requeue(on, now);
                 Verdict::Reconnect
             }
             // It writes numbers that are no JSON, such as NaN, and does not know.
             ProtocolViolation::Session(SessionError::Message(MessageError::Json { .. })) => {
-                self.fail_oldest(lane, oldest, violation, now, wakers);
-                self.refill(lane, now, wakers);
-                self.wake_if_drained(wakers);
+                self.fail_oldest(on, oldest, violation, now);
+                self.refill(on, now);
+                self.wake_if_drained();
                 Verdict::GoOn
             }
             violation => Verdict::Broken(violation),
@@ -127,43 +144,48 @@ impl Scheduler {
     }
 
     /// The call that a worker that answers in order is about to answer.
-    fn oldest(&self, lane: usize) -> Option<CallId> {
-        let InOrder(sent) = self.lanes[lane].in_order.as_ref()?;
+    fn oldest(&self, on: ConnectionId) -> Option<CallId> {
+        let InOrder(sent) = self.connections.get(on)?.in_order.as_ref()?;
         sent.front().map(|it| it.id)
     }
 
     /// What the worker answered cannot be read.
     fn fail_oldest(
         &mut self,
-        lane: usize,
+        on: ConnectionId,
         id: CallId,
         violation: ProtocolViolation,
         now: Instant,
-        wakers: &mut Vec<Waker>,
     ) {
         let concurrent = self.calls.get(id).is_some_and(|call| call.concurrent);
-        self.lanes[lane].on_answer(concurrent);
-        self.lanes[lane].on_answers(usize::from(!concurrent), now);
-        self.on_answered_in_order(lane, id);
-        let error = Error::Protocol {
-            worker: self.slot(lane),
-            source: Arc::new(violation),
+        let Some(connection) = self.connections.get_mut(on) else {
+            return;
         };
-        wakers.extend(self.fail(id, error));
+        connection.on_answer(concurrent);
+        connection.on_answers(usize::from(!concurrent), now);
+        let worker = connection.slot;
+        if connection.attributes() {
+            self.actions.attribute.push((on, Attribution::Answered));
+        }
+        self.on_answered_in_order(on, id);
+        let source = Arc::new(violation);
+        self.end_call(id, Error::Protocol { worker, source });
     }
 
     /// The worker reads nothing more on this connection: what it has not begun waits again, before all others.
-    fn requeue(&mut self, lane: usize, now: Instant, wakers: &mut Vec<Waker>) {
-        let unread = self.lanes[lane].leave_order().unwrap_or_default();
-        self.lane_down(lane);
-        self.lanes[lane].forget_calls();
+    fn requeue(&mut self, on: ConnectionId, now: Instant) {
+        let unread = self.leave_order(on);
+        if let Some(connection) = self.connections.get_mut(on) {
+            connection.forget_calls();
+        }
+        self.close(on);
         for Sent {
             id,
             target,
             request,
         } in unread.0.into_iter().rev()
         {
-            match self.calls.get(id) {
+            match self.calls.get_mut(id) {
                 Some(call) if call.state.is_awaited() => {
                     call.state = CallState::Queued(target, request);
                     let concurrent = call.concurrent;
@@ -176,17 +198,20 @@ impl Scheduler {
                 }
             }
         }
-        self.refill_others(now, wakers);
-        self.wake_if_drained(wakers);
+        self.refill_others(now);
+        self.wake_if_drained();
     }
 
     /// Other workers may have room for what waits again.
-    fn refill_others(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
-        for lane in 0..self.lanes.len() {
-            let before = self.lanes[lane].in_flight();
-            self.refill(lane, now, wakers);
-            if self.lanes[lane].in_flight() > before {
-                wakers.extend(self.lanes[lane].sending().wake());
+    fn refill_others(&mut self, now: Instant) {
+        for id in self.connections.ids() {
+            let in_flight = |it: &Self| it.connections.get(id).map_or(0, |it| it.in_flight);
+            let before = in_flight(self);
+            self.refill(id, now);
+            if in_flight(self) > before
+                && let Some(connection) = self.connections.get_mut(id)
+            {
+                self.actions.wake.extend(connection.batches.wake());
             }
         }
     }
@@ -194,19 +219,14 @@ impl Scheduler {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::pipe, task::Poll};
+    use std::task::Poll;
 
     use pyproc_protocol::{Message, Peer, v2::Codec};
 
     use super::*;
-    use crate::{
-        scheduler::batches::Wire,
-        scheduler::outbox::Outbox,
-        scheduler::{
-            Admission, Limits,
-            tests::{request, waker},
-        },
-        worker::Origin,
+    use crate::scheduler::{
+        Admission, Limits, Way,
+        tests::{WAY, current, frames, leave, request, waker},
     };
 
     const LIMITS: Limits = Limits {
@@ -217,12 +237,12 @@ mod tests {
 
     /// A worker from before the hello that answers so fast that it is sent all that it may have.
     fn fast(now: Instant) -> Scheduler {
-        fast_with(Wire::default(), now)
+        fast_with(WAY, now)
     }
 
-    fn fast_with(wire: Wire, now: Instant) -> Scheduler {
+    fn fast_with(way: Way, now: Instant) -> Scheduler {
         let mut scheduler = Scheduler::new(1, LIMITS);
-        scheduler.lane_up(0, &Peer::Plain, wire, now);
+        scheduler.up(0, &Peer::Plain, way, now);
         for _ in 0..2 {
             let id = submit(&mut scheduler, now);
             answer(&mut scheduler, id, now);
@@ -236,28 +256,28 @@ mod tests {
     fn submit(scheduler: &mut Scheduler, now: Instant) -> CallId {
         let request = &mut Some(request(Codec::Json));
         let submitted = scheduler.submit(("m", None), request, Admission::Queue, waker(), now);
-        submitted.map(|it| it.id).unwrap()
+        let submitted = submitted.unwrap();
+        leave(scheduler, submitted.next);
+        submitted.id
     }
 
     fn answer(scheduler: &mut Scheduler, id: CallId, now: Instant) {
         let answers = iter::once(Answer::failure(id.to_wire(), Failure::default()));
-        scheduler
-            .on_answers(0, answers, now, &mut Vec::new())
-            .unwrap();
+        let connection = current(scheduler, 0);
+        scheduler.on_answers(connection, answers, now).unwrap();
     }
 
     fn refused(scheduler: &mut Scheduler, now: Instant) -> Verdict {
         let message = "no JSON".into();
         let violation = SessionError::Refused { message }.into();
-        scheduler.on_violation(0, violation, now, &mut Vec::new())
+        let connection = current(scheduler, 0);
+        scheduler.on_violation(connection, violation, now)
     }
 
     /// The ids of the requests that are to be written.
     fn written(scheduler: &mut Scheduler) -> Vec<u64> {
-        let mut outbox = Outbox::default();
-        scheduler.take_outbox(0, &mut outbox, &waker());
-        let (slices, count) = outbox.slices();
-        let bytes: Vec<u8> = slices[..count].iter().flat_map(|it| it.to_vec()).collect();
+        let connection = current(scheduler, 0);
+        let bytes = frames(scheduler, connection);
         let (mut rest, mut ids) = (&bytes[..], Vec::new());
         while let Some((length, behind)) = rest.split_first_chunk() {
             let (frame, next) = behind.split_at(u32::from_be_bytes(*length) as usize);
@@ -280,9 +300,9 @@ mod tests {
         assert_eq!(written(&mut scheduler), ids[..27]);
         assert!(matches!(refused(&mut scheduler, now), Verdict::Reconnect));
         assert_eq!((scheduler.in_flight(), scheduler.queued()), (0, 29));
-        assert!(!scheduler.lanes[0].is_up());
+        assert!(scheduler.connections.ids().is_empty());
 
-        scheduler.lane_up(0, &Peer::Plain, Wire::default(), now);
+        scheduler.up(0, &Peer::Plain, WAY, now);
         let mut sent = written(&mut scheduler);
         for &id in &calls[1..] {
             answer(&mut scheduler, id, now);
@@ -292,26 +312,49 @@ mod tests {
         assert_eq!((scheduler.in_flight(), scheduler.queued()), (0, 0));
     }
 
+    /// What happened to the calls that output is attributed to.
+    fn attributed(scheduler: &mut Scheduler) -> Vec<String> {
+        let attributions = scheduler.actions().take().attribute;
+        let said = attributions.into_iter().map(|(_, it)| match it {
+            Attribution::Sent(call) => format!("sent {}", call.function),
+            Attribution::Answered => "answered".into(),
+            Attribution::Forgotten => "forgotten".into(),
+        });
+        said.collect()
+    }
+
     #[test]
     fn output_of_a_worker_that_answers_out_of_order_is_attributed_to_no_call() {
         let now = Instant::now();
-        let pipe = || Arc::new(pipe().unwrap().0);
-        let origin = Arc::new(Origin::new(pipe(), pipe()));
-        let wire = Wire {
-            origin: Some(Arc::clone(&origin)),
-            ..Wire::default()
+        let way = Way {
+            attributes: true,
+            ..WAY
         };
-        let mut scheduler = fast_with(wire, now);
+        let mut scheduler = fast_with(way, now);
+        attributed(&mut scheduler);
         let [first, second] = [0, 1].map(|_| submit(&mut scheduler, now));
-        assert_eq!(Arc::strong_count(&origin), 2);
+        assert_eq!(attributed(&mut scheduler), ["sent m", "sent m"]);
         answer(&mut scheduler, second, now);
-        assert_eq!(
-            Arc::strong_count(&origin),
-            1,
-            "the first call would be taken for the second"
-        );
+        // The first call would be taken for the second.
+        assert_eq!(attributed(&mut scheduler), ["answered", "forgotten"]);
         answer(&mut scheduler, first, now);
-        assert_eq!(scheduler.in_flight(), 0);
+        submit(&mut scheduler, now);
+        assert!(attributed(&mut scheduler).is_empty());
+    }
+
+    #[test]
+    fn a_call_that_waited_is_attributed_too_and_none_when_the_connection_is_closed() {
+        let now = Instant::now();
+        let way = Way {
+            attributes: true,
+            ..WAY
+        };
+        let mut scheduler = Scheduler::new(1, LIMITS);
+        submit(&mut scheduler, now);
+        let id = scheduler.up(0, &Peer::Plain, way, now);
+        assert_eq!(attributed(&mut scheduler), ["sent m"]);
+        scheduler.close(id);
+        assert_eq!(attributed(&mut scheduler), ["forgotten"]);
     }
 
     #[test]

@@ -1,63 +1,93 @@
 //! Which call goes to which worker, and which answer to which call.
 //!
-//! Everything here is plain data behind one lock, without I/O, clock or runtime. A
-//! method that makes progress for somebody returns the wakers to wake once the lock is released.
+//! Everything here is plain data: events and the time come in as calls of methods, what is to be done comes out as return
+//! values and [`Actions`]. There is no I/O, clock, lock or runtime, so that all of it can be simulated; whoever drives it
+//! (`driver/`) has those. Events of a call: [`submit`](Scheduler::submit), [`poll_outcome`](Scheduler::poll_outcome),
+//! [`give_up`](Scheduler::give_up). Of a connection: [`up`](Scheduler::up), [`on_answers`](Scheduler::on_answers),
+//! [`next_write`](Scheduler::next_write), [`on_written`](Scheduler::on_written), [`on_drain`](Scheduler::on_drain),
+//! [`on_violation`](Scheduler::on_violation), [`close`](Scheduler::close), [`fail`](Scheduler::fail). And
+//! [`on_time`](Scheduler::on_time).
 
-use std::{
-    mem,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    time::Instant,
-};
+use std::{sync::Arc, task::Waker, time::Instant};
 
-use bytes::Bytes;
-use pyproc_protocol::{EncodeError, v2::Answer};
+use crate::{Error, StartFailure};
 
-use crate::{
-    Error, ProtocolViolation,
-    outgoing::Outgoing,
-    scheduler::batches::{Batch, Next},
-    scheduler::call_table::{Answered, Call, CallId, CallState, CallTable, Outcome},
-    scheduler::connection::{Gone, Lane, LaneState},
-    scheduler::methods::{MethodId, Methods},
-    scheduler::outbox::Outbox,
-    scheduler::queue::Queue,
-};
-
-pub(crate) mod batches;
-pub(crate) mod call_table;
-pub(crate) mod connection;
+mod actions;
+mod answers;
+mod batches;
+mod call_table;
+mod calls;
+mod connection;
 mod depth;
 mod in_order;
-pub(crate) mod methods;
-pub(crate) mod outbox;
+mod methods;
+mod outbox;
 mod queue;
+mod timers;
 mod workers;
 
-pub(crate) use in_order::{InOrder, Verdict};
+pub(crate) use actions::{Actions, Attribution};
+pub(crate) use answers::NextWrite;
+pub(crate) use batches::{Batch, Next};
+pub(crate) use call_table::{Answered, CallId, Outcome};
+pub(crate) use calls::{Admission, GivenUp};
+pub(crate) use connection::{ConnectionId, Way};
+pub(crate) use in_order::Verdict;
+pub(crate) use methods::Methods;
+pub(crate) use outbox::{LARGE, Outbox};
+
+use call_table::CallTable;
+use connection::{Connection, Connections};
+use queue::Queue;
+use timers::Timers;
 
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     calls: CallTable,
     /// Calls that wait for a worker. Not empty only while no worker has room.
     queue: Queue,
+    timers: Timers,
     methods: Methods,
-    /// The ways to the workers, by slot, and as the last one that to a worker which was replaced.
-    lanes: Vec<Lane>,
-    /// The slot of the worker that was replaced.
-    replaced: usize,
+    slots: Vec<Slot>,
+    connections: Connections,
     limits: Limits,
     open: bool,
     /// Memory of requests that waited, for the next ones.
     spare: Vec<Vec<u8>>,
-    /// Payloads that nobody needs any more, to be dropped without the lock.
-    spent: Vec<Bytes>,
     /// Who waits for the last answer.
     drained: Vec<Waker>,
-    /// No call that is waited for has an earlier one.
-    next_deadline: Option<Instant>,
-    keeps_deadlines: bool,
     counters: Counters,
+    actions: Actions,
+}
+
+/// A worker's place in the pool.
+#[derive(Debug)]
+enum Slot {
+    /// No worker at present; one is on its way.
+    Empty,
+    /// The worker that gets the slot's calls, until it is closed and nothing of its calls is left.
+    Taken(ConnectionId),
+    /// No worker any more.
+    Gone(Gone),
+}
+
+/// Why no worker will come any more.
+#[derive(Debug, Clone)]
+pub(crate) enum Gone {
+    ShutDown,
+    /// The last failure was one too many.
+    NotStarted(Arc<StartFailure>),
+    RuntimeEnded,
+}
+
+impl From<Gone> for Error {
+    fn from(gone: Gone) -> Self {
+        match gone {
+            Gone::ShutDown => Self::ShutDown,
+            Gone::NotStarted(failure) => Self::NoWorkers(failure),
+            Gone::RuntimeEnded => Self::RuntimeEnded,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,481 +108,75 @@ pub(crate) struct Counters {
 /// Each is small: large requests are written from their own memory.
 const MOST_SPARE: usize = 64;
 
-/// Whether a call may wait for capacity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
-    Queue,
-    Now,
-}
-
-/// What became of a call that its caller gave up.
-pub(crate) enum GivenUp {
-    /// The call, whose request is to be dropped without the lock.
-    Queued(#[expect(dead_code, reason = "it is there to be dropped")] Option<Call>),
-    OnWorker(usize),
-    Answered(Outcome),
-}
-
-/// A call that the pool has taken.
-pub(crate) struct Submitted {
-    pub(crate) id: CallId,
-    /// Memory for the next call, if there is some.
-    pub(crate) buffer: Option<Vec<u8>>,
-    /// Who is to write it.
-    pub(crate) next: Next,
-    /// Its deadline is the earliest, and whoever keeps deadlines is to be told.
-    pub(crate) is_urgent: bool,
-}
-
 impl Scheduler {
     pub(crate) fn new(workers: usize, limits: Limits) -> Self {
-        let lane = |_| Lane::new(limits);
         Self {
             calls: CallTable::default(),
             queue: Queue::default(),
+            timers: Timers::default(),
             methods: Methods::default(),
-            lanes: (0..=workers).map(lane).collect(),
-            replaced: 0,
+            slots: (0..workers).map(|_| Slot::Empty).collect(),
+            connections: Connections::default(),
             limits,
             open: true,
             spare: Vec::new(),
-            spent: Vec::new(),
             drained: Vec::new(),
-            next_deadline: None,
-            keeps_deadlines: true,
             counters: Counters::default(),
+            actions: Actions::default(),
         }
     }
 
+    /// What is to be done now. After each event, whoever drives the scheduler takes it.
     #[inline]
-    pub(crate) fn has_spent(&self) -> bool {
-        !self.spent.is_empty()
+    pub(crate) fn actions(&mut self) -> &mut Actions {
+        &mut self.actions
     }
 
-    /// What is to be dropped as soon as the lock is released.
-    #[cold]
-    pub(crate) fn take_spent(&mut self) -> Box<[Bytes]> {
-        mem::take(&mut self.spent).into()
+    /// The functions that are known.
+    pub(crate) fn methods(&mut self) -> &mut Methods {
+        &mut self.methods
     }
 
-    /// The function's number, if it has one.
-    pub(crate) fn find(&self, method: &str) -> Option<MethodId> {
-        self.methods.find(method)
+    /// Wakes callers whose deadlines have passed by `now`: all of them, unless they are so many that
+    /// [`next_deadline`](Self::next_deadline) is not later than `now` afterwards.
+    pub(crate) fn on_time(&mut self, now: Instant) {
+        let Self {
+            timers, actions, ..
+        } = self;
+        timers.pass(now, &mut self.calls, |call| {
+            call.deadline = None;
+            actions.wake.extend(call.waker.take());
+        });
     }
 
-    /// Whether a worker has listed the function or answered it with success: its name is not one that a caller made up.
-    pub(crate) fn is_confirmed(&self, method: Option<MethodId>) -> bool {
-        self.methods.is_confirmed(method)
-    }
-
-    /// See [`Methods::confirm`].
-    pub(crate) fn confirm(&mut self, method: &str) -> bool {
-        self.methods.confirm(method)
-    }
-
-    /// Takes a call of a function of this name and number: hands it to the least loaded worker, or lets it wait. There
-    /// is a waker from the beginning, so that its caller need not ask before it is woken. The payload is taken out of
-    /// the request unless it is refused: dropping it may run the user's code, which must not happen here.
-    pub(crate) fn submit(
-        &mut self,
-        (method, id): (&str, Option<MethodId>),
-        request: &mut Option<Outgoing>,
-        admission: Admission,
-        waker: Waker,
-        now: Instant,
-    ) -> Result<Submitted, Error> {
-        self.admit(admission)?;
-        let concurrent = self.methods.is_concurrent(id);
-        let Some(worker) = self.free_lane(concurrent) else {
-            return self.wait_in_queue(method, request, concurrent, waker);
-        };
-        let Some(outgoing) = request else {
-            // A call is submitted once.
-            return Err(Error::ShutDown);
-        };
-        let deadline = Some(outgoing.envelope.deadline);
-        let on_worker = CallState::on_worker(worker, now);
-        let call = self.enter(on_worker, concurrent, waker, deadline)?;
-        let sent = self.lanes[worker].send(call, (method, id), outgoing, concurrent, now);
-        let mut buffer = sent.map_err(|source| {
-            self.calls.remove(call);
-            cannot_send(method, source)
-        })?;
-        if self.lanes[worker].is_in_order()
-            && let Some(request) = request.take()
-        {
-            let target = self.methods.hear(method);
-            self.keep_sent(worker, call, target, request);
-            buffer = self.spare.pop();
-        }
-        Ok(Submitted {
-            id: call,
-            buffer,
-            next: self.lanes[worker].next(),
-            // Not of a call that is refused, as nobody would be told.
-            is_urgent: self.heed(deadline),
-        })
-    }
-
-    fn wait_in_queue(
-        &mut self,
-        method: &str,
-        request: &mut Option<Outgoing>,
-        concurrent: bool,
-        waker: Waker,
-    ) -> Result<Submitted, Error> {
-        if self.calls.is_full() {
-            return Err(self.reject());
-        }
-        let Some(request) = request.take() else {
-            // A call is submitted once.
-            return Err(Error::ShutDown);
-        };
-        let target = self.methods.hear(method);
-        let deadline = Some(request.envelope.deadline);
-        let queued = CallState::Queued(target, request);
-        let id = self.enter(queued, concurrent, waker, deadline)?;
-        self.queue.push(id, concurrent);
-        Ok(Submitted {
-            id,
-            buffer: self.spare.pop(),
-            next: Next::Settled,
-            is_urgent: self.heed(deadline),
-        })
-    }
-
-    fn admit(&mut self, admission: Admission) -> Result<(), Error> {
-        if !self.open {
-            return Err(Error::ShutDown);
-        }
-        if let Some(error) = self.all_gone() {
-            return Err(error);
-        }
-        let (mut room, mut taken) = (0, self.queue.len());
-        if admission == Admission::Queue {
-            room = self.limits.max_queue;
-        }
-        // What a worker that was replaced still has is no load of the one that has its slot.
-        for lane in &self.lanes[..self.workers()] {
-            if admission == Admission::Queue || lane.is_open() {
-                room += self.limits.max_in_flight;
-                taken += lane.in_flight();
-            }
-        }
-        if taken < room {
-            return Ok(());
-        }
-        Err(self.reject())
-    }
-
-    #[inline]
-    fn enter(
-        &mut self,
-        state: CallState,
-        concurrent: bool,
-        waker: Waker,
-        deadline: Option<Instant>,
-    ) -> Result<CallId, Error> {
-        let call = Call {
-            state,
-            concurrent,
-            waker: Some(waker),
-            deadline,
-        };
-        match self.calls.insert(call) {
-            Some(id) => Ok(id),
-            None => Err(self.reject()),
-        }
-    }
-
-    fn reject(&mut self) -> Error {
-        self.counters.rejected += 1;
-        Error::Overloaded {
-            ready: self.ready(),
-            in_flight: self.in_flight(),
-            queued: self.queue.len(),
-        }
-    }
-
-    /// The least loaded worker that may be sent a call, unless others wait already.
-    fn free_lane(&self, concurrent: bool) -> Option<usize> {
-        if !self.queue.is_empty(concurrent) {
-            return None;
-        }
-        (0..self.lanes.len())
-            .filter(|&worker| self.lanes[worker].has_room(concurrent))
-            .min_by_key(|&worker| self.lanes[worker].load(concurrent))
-    }
-
-    /// The outcome of a call, once there is one; the call is forgotten then. `None` when its deadline
-    /// has passed before.
-    pub(crate) fn poll_outcome(
-        &mut self,
-        id: CallId,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Outcome>> {
-        let Some(call) = self.calls.get(id) else {
-            // Only a future that is polled after it was ready gets here.
-            return Poll::Ready(Some(Err(Error::ShutDown)));
-        };
-        if !matches!(call.state, CallState::Done(_)) {
-            if call.deadline.is_none() {
-                return Poll::Ready(None);
-            }
-            match &mut call.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
-            return Poll::Pending;
-        }
-        match self.calls.remove(id).map(|call| call.state) {
-            Some(CallState::Done(outcome)) => Poll::Ready(Some(outcome)),
-            _ => Poll::Ready(Some(Err(Error::ShutDown))),
-        }
-    }
-
-    /// Takes a new call's deadline into account: whether it is the earliest of all.
-    fn heed(&mut self, deadline: Option<Instant>) -> bool {
-        let is_earlier = |it| self.next_deadline.is_none_or(|next| it < next);
-        let is_earliest = deadline.is_some_and(is_earlier);
-        if is_earliest {
-            self.next_deadline = deadline;
-        }
-        is_earliest
-    }
-
-    /// When the next look at the calls is due.
+    /// When [`on_time`](Self::on_time) is to be called.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.next_deadline
+        self.timers.next()
     }
 
-    /// Callers whose deadlines have passed by `now` are to be woken.
-    pub(crate) fn pass_deadlines(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
-        self.next_deadline = None;
-        for call in self.calls.calls_mut() {
-            let Some(deadline) = call.deadline.filter(|_| call.state.is_awaited()) else {
-                continue;
-            };
-            if deadline <= now {
-                call.deadline = None;
-                wakers.extend(call.waker.take());
-            } else if self.next_deadline.is_none_or(|next| deadline < next) {
-                self.next_deadline = Some(deadline);
-            }
-        }
+    /// The connections that get calls, with what they have.
+    fn current(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Taken(id) => Some((*id, self.connections.get(*id)?)),
+            _ => None,
+        })
     }
 
-    /// Whether anybody may still make calls.
-    pub(crate) fn keeps_deadlines(&self) -> bool {
-        self.keeps_deadlines
-    }
-
-    /// Nobody makes calls any more.
-    pub(crate) fn forget_deadlines(&mut self) {
-        self.keeps_deadlines = false;
-    }
-
-    /// The caller waits no longer. A call that a worker has stays on the books until the
-    /// worker answers or dies, because that capacity is busy.
-    ///
-    /// An outcome that came in the meantime is handed out after all.
-    pub(crate) fn give_up(&mut self, id: CallId, reason: &str, wakers: &mut Vec<Waker>) -> GivenUp {
-        let given_up = match self.calls.get(id).map(|call| &mut call.state) {
-            Some(CallState::OnWorker {
-                worker, abandoned, ..
-            }) => {
-                *abandoned = true;
-                let lane = *worker;
-                self.counters.abandoned += 1;
-                wakers.extend(self.lanes[lane].cancel(id, reason));
-                GivenUp::OnWorker(self.slot(lane))
-            }
-            Some(CallState::Queued(..)) => {
-                self.counters.abandoned += 1;
-                GivenUp::Queued(self.leave_queue(id))
-            }
-            _ => match self.calls.remove(id).map(|call| call.state) {
-                Some(CallState::Done(outcome)) => GivenUp::Answered(outcome),
-                // A call is given up at most once.
-                _ => GivenUp::Queued(None),
-            },
-        };
-        self.wake_if_drained(wakers);
-        given_up
-    }
-
-    fn leave_queue(&mut self, id: CallId) -> Option<Call> {
-        let call = self.calls.remove(id)?;
-        self.queue.remove(id, call.concurrent);
-        Some(call)
-    }
-
-    /// Brings the worker's answers to their calls, and sends it what waits.
-    pub(crate) fn on_answers(
-        &mut self,
-        worker: usize,
-        answers: impl Iterator<Item = Answer>,
-        now: Instant,
-        wakers: &mut Vec<Waker>,
-    ) -> Result<(), ProtocolViolation> {
-        if !self.lanes[worker].is_up() {
-            // The pool cut its calls off, so that nobody waits for these any more.
-            return Ok(());
-        }
-        let in_order = self.lanes[worker].is_in_order();
-        let mut plain = 0;
-        for answer in answers {
-            let id = CallId::from_wire(answer.id);
-            plain += usize::from(!self.on_answer(worker, answer, now, wakers)?);
-            if in_order {
-                self.on_answered_in_order(worker, id);
-            }
-        }
-        self.lanes[worker].on_answers(plain, now);
-        self.lanes[worker].on_woken(wakers.len());
-        self.refill(worker, now, wakers);
-        self.wake_if_drained(wakers);
-        Ok(())
-    }
-
-    /// Returns whether the call ran beside others.
-    fn on_answer(
-        &mut self,
-        worker: usize,
-        answer: Answer,
-        now: Instant,
-        wakers: &mut Vec<Waker>,
-    ) -> Result<bool, ProtocolViolation> {
-        let wire_id = answer.id;
-        let unknown = || ProtocolViolation::UnknownId { id: wire_id };
-        let id = CallId::from_wire(wire_id);
-        let slot = self.slot(worker);
-        let call = self.calls.get(id).ok_or_else(unknown)?;
-        let (sent, abandoned) = match call.state {
-            CallState::OnWorker {
-                worker: owner,
-                sent,
-                abandoned,
-            } if owner == worker => (sent, abandoned),
-            _ => return Err(unknown()),
-        };
-        let concurrent = call.concurrent;
-        self.counters.answered += 1;
-        self.lanes[worker].on_answer(concurrent);
-        if abandoned {
-            self.calls.remove(id);
-            return Ok(concurrent);
-        }
-        call.state = CallState::Done(Ok(Answered {
-            worker: slot,
-            answer,
-            sent,
-            received: now,
-            worker_lists_none: !self.lanes[worker].lists_functions(),
-        }));
-        wakers.extend(call.waker.take());
-        Ok(concurrent)
-    }
-
-    /// Sends the worker what waits, as long as it has room.
-    fn refill(&mut self, worker: usize, now: Instant, wakers: &mut Vec<Waker>) {
-        loop {
-            let lane = &self.lanes[worker];
-            let (plain, concurrent) = (lane.has_room(false), lane.has_room(true));
-            match self.queue.pop(plain, concurrent) {
-                Some(id) => self.send_queued(worker, id, now, wakers),
-                None => return,
-            }
-        }
-    }
-
-    fn send_queued(&mut self, worker: usize, id: CallId, now: Instant, wakers: &mut Vec<Waker>) {
-        let Some(call) = self.calls.get(id) else {
-            return;
-        };
-        let on_worker = CallState::on_worker(worker, now);
-        let CallState::Queued(target, mut request) = mem::replace(&mut call.state, on_worker)
-        else {
-            return;
-        };
-        let method = self.methods.resolve(&target);
-        match self.lanes[worker].send(id, method, &mut request, call.concurrent, now) {
-            // The connection's task itself is the one that refills, or is about to start.
-            Ok(_) if self.lanes[worker].is_in_order() => {
-                self.keep_sent(worker, id, target, request);
-            }
-            Ok(buffer) => self.keep(buffer),
-            Err(source) => {
-                let error = cannot_send(method.0, source);
-                self.spent.push(request.payload.into_bytes());
-                wakers.extend(self.fail(id, error));
-            }
-        }
-    }
-
+    /// Keeps the memory of a request for another.
     fn keep(&mut self, buffer: Option<Vec<u8>>) {
         let room = self.spare.len() < MOST_SPARE;
         self.spare.extend(buffer.filter(|_| room));
     }
 
-    /// See [`Lane::may_wait`].
-    pub(crate) fn may_wait(&mut self, worker: usize) -> bool {
-        self.lanes[worker].may_wait()
-    }
-
-    /// See [`Sending::take`].
-    pub(crate) fn take_outbox(&mut self, worker: usize, empty: &mut Outbox, waker: &Waker) -> bool {
-        self.lanes[worker].sending().take(empty, waker)
-    }
-
-    /// A caller has written what it could. Returns the task that is to write the rest.
-    pub(crate) fn on_written(&mut self, batch: Batch) -> Option<Waker> {
-        let mut lanes = self.lanes.iter_mut().map(Lane::sending);
-        // Else the worker is gone.
-        let Some(sending) = lanes.find(|it| it.has_lent(&batch)) else {
-            self.spent.extend(batch.into_payloads());
-            return None;
-        };
-        sending.on_written(batch)
-    }
-
-    fn workers(&self) -> usize {
-        self.lanes.len() - 1
-    }
-
-    /// Which slot's worker has this lane.
-    fn slot(&self, lane: usize) -> usize {
-        if lane == self.workers() {
-            self.replaced
-        } else {
-            lane
-        }
-    }
-
-    fn wake_if_drained(&mut self, wakers: &mut Vec<Waker>) {
-        // Nobody waits for this before a shutdown, so that counting costs nothing before.
-        if !self.drained.is_empty() && self.unanswered() == 0 {
-            wakers.append(&mut self.drained);
-        }
-    }
-
-    /// Calls whose callers still wait for a worker to answer.
-    pub(crate) fn unanswered(&self) -> usize {
-        self.calls
-            .ids()
-            .filter(|(_, call)| call.state.is_awaited())
-            .count()
-    }
-
     /// Why no worker will ever be ready, if so.
     fn all_gone(&self) -> Option<Error> {
         let mut why = &Gone::ShutDown;
-        for lane in &self.lanes[..self.workers()] {
-            match (lane.state(), why) {
-                (LaneState::Gone(Gone::ShutDown), _) => {}
+        for slot in &self.slots {
+            match (slot, why) {
+                (Slot::Gone(Gone::ShutDown), _) => {}
                 // One that was given up before then does not matter any more.
-                (LaneState::Gone(Gone::NotStarted(_)), Gone::RuntimeEnded) => {}
-                (LaneState::Gone(other), _) => why = other,
+                (Slot::Gone(Gone::NotStarted(_)), Gone::RuntimeEnded) => {}
+                (Slot::Gone(other), _) => why = other,
                 _ => return None,
             }
         }
@@ -566,27 +190,23 @@ impl Scheduler {
     }
 
     /// The functions of the slot's worker, if it said which it has.
-    pub(crate) fn functions_of(&self, worker: usize) -> Vec<Arc<str>> {
-        let ids = self.lanes[worker].functions().iter();
-        ids.map(|id| self.methods.name(*id)).collect()
+    pub(crate) fn functions_of(&self, slot: usize) -> Vec<Arc<str>> {
+        let connection = match self.slots[slot] {
+            Slot::Taken(id) => self.connections.get(id),
+            _ => None,
+        };
+        let listed = connection.map_or(&[][..], |it| it.methods.listed());
+        listed.iter().map(|id| self.methods.name(*id)).collect()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.lanes.iter().map(Lane::in_flight).sum()
+        self.connections.iter().map(|it| it.in_flight).sum()
     }
 
     /// Calls that the slot's worker has, and one that it has replaced.
-    pub(crate) fn in_flight_of(&self, worker: usize) -> usize {
-        let replaced = match self.replaced == worker {
-            true => self.lanes[self.workers()].in_flight(),
-            false => 0,
-        };
-        self.lanes[worker].in_flight() + replaced
-    }
-
-    /// See [`Lane::in_flight`].
-    pub(crate) fn in_flight_on(&self, lane: usize) -> usize {
-        self.lanes[lane].in_flight()
+    pub(crate) fn in_flight_of(&self, slot: usize) -> usize {
+        let of_slot = self.connections.iter().filter(|it| it.slot == slot);
+        of_slot.map(|it| it.in_flight).sum()
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -594,7 +214,7 @@ impl Scheduler {
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.workers() * self.limits.max_in_flight
+        self.slots.len() * self.limits.max_in_flight
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -602,15 +222,7 @@ impl Scheduler {
     }
 
     fn ready(&self) -> usize {
-        self.lanes.iter().filter(|lane| lane.is_open()).count()
-    }
-}
-
-fn cannot_send(method: &str, source: EncodeError) -> Error {
-    Error::Encode {
-        method: method.into(),
-        path: String::new(),
-        source,
+        self.current().filter(|(_, it)| it.is_open()).count()
     }
 }
 
@@ -619,4 +231,6 @@ mod model;
 #[cfg(test)]
 mod owned;
 #[cfg(test)]
-mod tests;
+mod purity;
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,21 +1,25 @@
 //! Whatever happens in whatever order: each call is sent to one worker at most, stays with it, and ends once.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    task::{Context, Poll},
+};
 
 use proptest::{collection::vec, prelude::*};
 use pyproc_protocol::{
     Message, Peer, SessionError,
-    v2::{Codec, Failure},
+    v2::{Answer, Codec, Failure},
 };
 
 use super::{
-    tests::{peer, request, waker},
+    call_table::CallState,
+    tests::{WAY, frames, leave, peer, request, waker},
     *,
 };
-use crate::scheduler::batches::Wire;
+use crate::ProtocolViolation;
 
 const WORKERS: usize = 2;
-/// The lane of a worker that was replaced.
+/// The model's place for a worker that was replaced.
 const LEAVING: usize = WORKERS;
 const LIMITS: Limits = Limits {
     max_in_flight: 3,
@@ -89,6 +93,7 @@ fn event() -> impl Strategy<Value = Event> {
 #[derive(Debug, Clone, Copy)]
 struct Worker {
     number: usize,
+    connection: ConnectionId,
     slot: usize,
     state: State,
     /// It knows no hello, and has answered in order so far.
@@ -154,7 +159,7 @@ impl Model {
             Event::Down { lane } => {
                 if let Some(worker) = &mut self.lanes[lane] {
                     worker.state = State::Down;
-                    self.scheduler.lane_down(lane);
+                    self.scheduler.close(worker.connection);
                 }
             }
             Event::Fail { lane } => self.fail(lane),
@@ -170,7 +175,7 @@ impl Model {
             false => Admission::Now,
         };
         let mut request = Some(request(Codec::Json));
-        let (number, now) = (self.scheduler.find(method), Instant::now());
+        let (number, now) = (self.scheduler.methods().find(method), Instant::now());
         match self
             .scheduler
             .submit((method, number), &mut request, admission, waker(), now)
@@ -178,20 +183,25 @@ impl Model {
             Ok(submitted) => {
                 let id = submitted.id.to_wire();
                 assert!(self.calls.insert(id, Expected::default()).is_none());
-                let lanes = self.scheduler.lanes[..WORKERS].iter();
-                let lanes: Vec<_> = lanes.filter(|it| may_wait || it.is_open()).collect();
-                let in_flight: usize = lanes.iter().map(|it| it.in_flight()).sum();
-                let queue = if may_wait { LIMITS.max_queue } else { 0 };
-                let most = lanes.len() * LIMITS.max_in_flight + queue;
+                leave(&mut self.scheduler, submitted.next);
+                let current = self.scheduler.current().map(|(_, it)| it);
+                let current: Vec<_> = current.filter(|it| may_wait || it.is_open()).collect();
+                let in_flight: usize = current.iter().map(|it| it.in_flight).sum();
+                let (slots, queue) = match may_wait {
+                    true => (WORKERS, LIMITS.max_queue),
+                    false => (current.len(), 0),
+                };
+                let most = slots * LIMITS.max_in_flight + queue;
                 assert!(in_flight + self.scheduler.queued() <= most);
             }
             Err(Error::Overloaded { .. }) if may_wait => {
                 assert!(self.scheduler.queued() >= LIMITS.max_queue);
             }
             Err(Error::Overloaded { .. }) => {
-                let lanes = self.scheduler.lanes.iter();
-                let has_room = |it: &Lane| it.is_open() && it.in_flight() < LIMITS.max_in_flight;
-                assert!(self.scheduler.queued() > 0 || !lanes.into_iter().any(has_room));
+                let mut all = self.scheduler.connections.iter();
+                let has_room =
+                    |it: &Connection| it.is_open() && it.in_flight < LIMITS.max_in_flight;
+                assert!(self.scheduler.queued() > 0 || !all.any(has_room));
             }
             Err(error) => assert!(self.gone.iter().all(|gone| *gone), "{error}"),
         }
@@ -203,16 +213,16 @@ impl Model {
             return;
         };
         let call_id = CallId::from_wire(id);
-        let given_up = self.scheduler.give_up(call_id, "test", &mut Vec::new());
+        let given_up = self.scheduler.give_up(call_id, "test");
         match self.calls[&id].worker {
             Some(number) => {
                 self.expect(id).abandoned = true;
-                let slot = self.worker(number).1.slot;
+                let slot = self.worker(number).slot;
                 assert!(matches!(given_up, GivenUp::OnWorker(it) if it == slot));
             }
             None => {
                 self.calls.remove(&id);
-                assert!(matches!(given_up, GivenUp::Queued(..)));
+                assert!(matches!(given_up, GivenUp::Queued));
             }
         }
     }
@@ -225,7 +235,7 @@ impl Model {
             return;
         };
         let is_oldest = self.oldest_of(worker.number) == Some(id);
-        self.receive(lane, id).unwrap();
+        self.receive(worker.connection, id).unwrap();
         if worker.state != State::Down {
             self.lanes[lane]
                 .iter_mut()
@@ -242,7 +252,7 @@ impl Model {
         let others = self.calls.iter();
         let mut others = others.filter(|(_, it)| it.worker != Some(worker.number));
         if let Some((&id, _)) = others.nth(call) {
-            self.receive(lane, id).unwrap_err();
+            self.receive(worker.connection, id).unwrap_err();
         }
     }
 
@@ -257,7 +267,7 @@ impl Model {
         let now = Instant::now();
         let verdict = self
             .scheduler
-            .on_violation(lane, violation, now, &mut Vec::new());
+            .on_violation(worker.connection, violation, now);
         let Some(oldest) = oldest else {
             assert!(matches!(verdict, Verdict::Broken(_)));
             return;
@@ -275,10 +285,12 @@ impl Model {
         self.lanes[lane] = None;
     }
 
-    fn receive(&mut self, lane: usize, id: u64) -> Result<(), ProtocolViolation> {
+    fn receive(&mut self, connection: ConnectionId, id: u64) -> Result<(), ProtocolViolation> {
         let answers = [Answer::failure(id, Failure::default())].into_iter();
-        self.scheduler
-            .on_answers(lane, answers, Instant::now(), &mut Vec::new())
+        let may_wait = self
+            .scheduler
+            .on_answers(connection, answers, Instant::now());
+        may_wait.map(drop)
     }
 
     fn close(&mut self, lane: usize) {
@@ -286,7 +298,7 @@ impl Model {
             && worker.state == State::Open
         {
             worker.state = State::Closed;
-            self.scheduler.lane_drains(lane);
+            self.scheduler.on_drain(worker.connection);
         }
     }
 
@@ -294,7 +306,7 @@ impl Model {
         let Some(worker) = self.lanes[lane].filter(|it| it.state == State::Down) else {
             return;
         };
-        self.scheduler.fail_lane(lane, || Error::ShutDown);
+        self.scheduler.fail(worker.connection, || Error::ShutDown);
         for id in self.calls_of(worker.number).collect::<Vec<_>>() {
             self.expect(id).end = Some(End::Failed);
         }
@@ -306,17 +318,17 @@ impl Model {
             if self.lanes[LEAVING].is_some() || before.state == State::Down {
                 return;
             }
-            assert_eq!(self.scheduler.lane_replaced(slot), LEAVING);
+            self.scheduler.replace(slot);
             before.state = State::Closed;
             self.lanes[LEAVING] = Some(before);
         }
         let peer = if plain { Peer::Plain } else { peer(2) };
-        self.scheduler
-            .lane_up(slot, &peer, Wire::default(), Instant::now());
+        let connection = self.scheduler.up(slot, &peer, WAY, Instant::now());
         self.workers += 1;
         self.gone[slot] = false;
         self.lanes[slot] = Some(Worker {
             number: self.workers,
+            connection,
             slot,
             state: State::Open,
             in_order: plain,
@@ -327,7 +339,7 @@ impl Model {
         if self.lanes[slot].is_some() {
             return;
         }
-        self.scheduler.lane_gone(slot, Gone::ShutDown);
+        self.scheduler.gone(slot, Gone::ShutDown);
         self.gone[slot] = true;
         if self.gone.iter().all(|gone| *gone) {
             self.fail_what_waits();
@@ -354,12 +366,9 @@ impl Model {
         self.calls_of(number).min_by_key(|id| self.calls[id].sent)
     }
 
-    /// The worker and its lane.
-    fn worker(&self, number: usize) -> (usize, Worker) {
-        let mut workers = self.lanes.iter().enumerate();
-        workers
-            .find_map(|(lane, it)| it.filter(|it| it.number == number).map(|it| (lane, it)))
-            .unwrap()
+    fn worker(&self, number: usize) -> Worker {
+        let mut workers = self.lanes.iter().flatten();
+        *workers.find(|it| it.number == number).unwrap()
     }
 
     fn check(&mut self) {
@@ -377,16 +386,19 @@ impl Model {
         for lane in 0..=WORKERS {
             self.check_lane(lane);
         }
+        // What is over is forgotten.
+        let present = self.lanes.iter().flatten().count();
+        assert!(self.scheduler.connections.ids().len() <= present);
+        self.scheduler.actions().take();
     }
 
     /// Each call goes to one worker, once, and none to one that takes no more.
     fn check_requests(&mut self, lane: usize) {
-        let mut outbox = Outbox::default();
-        self.scheduler.take_outbox(lane, &mut outbox, Waker::noop());
-        let (slices, count) = outbox.slices();
-        let bytes: Vec<u8> = slices[..count].iter().flat_map(|it| it.to_vec()).collect();
+        let Some(worker) = self.lanes[lane] else {
+            return;
+        };
+        let bytes = frames(&mut self.scheduler, worker.connection);
         for id in requests(&bytes) {
-            let worker = self.lanes[lane].unwrap();
             assert_eq!(worker.state, State::Open);
             self.sent += 1;
             let sent = self.sent;
@@ -406,12 +418,14 @@ impl Model {
             assert!(self.scheduler.calls.get(call_id).is_none());
             return;
         }
-        let on = expected.worker.map(|number| self.worker(number).0);
+        let on = expected.worker.map(|number| self.worker(number).connection);
         match &self.scheduler.calls.get(call_id).unwrap().state {
             CallState::Queued(..) => assert_eq!(on, None),
             CallState::OnWorker {
-                worker, abandoned, ..
-            } => assert_eq!((Some(*worker), *abandoned), (on, expected.abandoned)),
+                connection,
+                abandoned,
+                ..
+            } => assert_eq!((Some(*connection), *abandoned), (on, expected.abandoned)),
             CallState::Done(outcome) => panic!("it has ended: {outcome:?}"),
         }
     }
@@ -429,15 +443,18 @@ impl Model {
 
     /// It has as many calls as it counts and may have, and none waits that it has room for.
     fn check_lane(&self, lane: usize) {
-        let number = self.lanes[lane].map(|it| it.number);
-        let calls = number.map_or(0, |number| self.calls_of(number).count());
-        assert_eq!(self.scheduler.in_flight_on(lane), calls);
+        let Some(worker) = self.lanes[lane] else {
+            return;
+        };
+        let calls = self.calls_of(worker.number).count();
         assert!(calls <= LIMITS.max_in_flight);
-        let finished = self.lanes[lane].is_some_and(|it| it.state == State::Closed && calls == 0);
-        assert_eq!(self.scheduler.has_drained(lane), finished);
+        let connection = self.scheduler.connections.get(worker.connection);
+        assert_eq!(connection.map_or(0, |it| it.in_flight), calls);
+        let finished = worker.state == State::Closed && calls == 0;
+        assert_eq!(self.scheduler.has_drained(worker.connection), finished);
         for concurrent in [false, true] {
             let waits = !self.scheduler.queue.is_empty(concurrent);
-            assert!(!(waits && self.scheduler.lanes[lane].has_room(concurrent)));
+            assert!(!(waits && connection.is_some_and(|it| it.has_room(concurrent))));
         }
     }
 

@@ -2,14 +2,15 @@
 
 use std::sync::Weak;
 
+use bytes::Bytes;
 use pyproc_protocol::v2::Codec;
-use tokio::net::UnixStream;
 
 use super::{
-    tests::{peer, request, waker},
+    calls::Submitted,
+    tests::{WAY, current, leave, peer, request, waker},
     *,
 };
-use crate::{outgoing::Payload, scheduler::batches::Wire};
+use crate::outgoing::{Outgoing, Payload};
 
 const LIMITS: Limits = Limits {
     max_in_flight: 2,
@@ -42,8 +43,17 @@ fn submit(scheduler: &mut Scheduler, request: &mut Option<Outgoing>) -> Result<S
     scheduler.submit(("m", None), request, Admission::Queue, waker(), now)
 }
 
-fn up(scheduler: &mut Scheduler, version: u32, wire: Wire) {
-    scheduler.lane_up(0, &peer(version), wire, Instant::now());
+fn up(scheduler: &mut Scheduler, version: u32) {
+    scheduler.up(0, &peer(version), WAY, Instant::now());
+}
+
+fn close(scheduler: &mut Scheduler) {
+    scheduler.close(current(scheduler, 0));
+}
+
+/// What whoever drives the scheduler does without its lock.
+fn carry_out(scheduler: &mut Scheduler) {
+    drop(scheduler.actions().take().discard);
 }
 
 /// Ends a call that waits in the scheduler or is not written yet.
@@ -52,20 +62,21 @@ type End = fn(&mut Scheduler);
 #[track_caller]
 fn assert_outlives(scheduler: &mut Scheduler, end: End) {
     let (request, is_alive) = owned();
-    submit(scheduler, &mut Some(request)).unwrap();
-    assert!(scheduler.take_spent().is_empty());
+    let submitted = submit(scheduler, &mut Some(request)).unwrap();
+    leave(scheduler, submitted.next);
+    assert!(scheduler.actions().discard.is_empty());
     end(scheduler);
     assert!(is_alive.strong_count() > 0, "dropped with the lock");
-    drop(scheduler.take_spent());
+    carry_out(scheduler);
     assert_eq!(is_alive.strong_count(), 0, "kept");
 }
 
 #[test]
 fn what_waits_outlives_the_lock_however_it_ends() {
     let ends: [End; 3] = [
-        |it| up(it, 1, Wire::default()), // which takes no bytes
-        |it| drop(it.lane_gone(0, Gone::ShutDown)),
-        |it| drop(it.cut_off()),
+        |it| up(it, 1), // which takes no bytes
+        |it| it.gone(0, Gone::ShutDown),
+        Scheduler::cut_off,
     ];
     for end in ends {
         assert_outlives(&mut Scheduler::new(1, LIMITS), end);
@@ -75,64 +86,57 @@ fn what_waits_outlives_the_lock_however_it_ends() {
 #[test]
 fn what_is_unwritten_outlives_the_lock_however_its_worker_ends() {
     let ends: [End; 4] = [
-        |it| it.lane_down(0),
-        |it| drop(it.lane_gone(0, Gone::ShutDown)),
-        |it| drop(it.cut_off()),
-        |it| up(it, 2, Wire::default()),
+        close,
+        |it| it.gone(0, Gone::ShutDown),
+        Scheduler::cut_off,
+        |it| up(it, 2),
     ];
     for end in ends {
         let mut scheduler = Scheduler::new(1, LIMITS);
-        up(&mut scheduler, 2, Wire::default());
+        up(&mut scheduler, 2);
         assert_outlives(&mut scheduler, end);
     }
 }
 
-#[tokio::test]
-async fn what_a_caller_has_not_written_outlives_the_lock_whenever_the_worker_goes() {
+#[test]
+fn what_a_caller_has_not_written_outlives_the_lock_whenever_the_worker_goes() {
     for goes_before in [true, false] {
-        let (ours, _worker) = UnixStream::pair().unwrap();
-        let half = Arc::new(ours.into_split().1);
         let mut scheduler = Scheduler::new(1, LIMITS);
-        let wire = Wire {
-            half: Arc::downgrade(&half),
-            spins: false,
-            ..Wire::default()
-        };
-        up(&mut scheduler, 2, wire);
+        up(&mut scheduler, 2);
         let (request, is_alive) = owned();
         let submitted = submit(&mut scheduler, &mut Some(request)).unwrap();
         let Next::Write(batch) = submitted.next else {
             panic!("{:?}", submitted.next);
         };
         if goes_before {
-            scheduler.lane_down(0);
+            close(&mut scheduler);
             assert!(scheduler.on_written(batch).is_none());
         } else {
             scheduler.on_written(batch);
-            assert!(scheduler.take_spent().is_empty());
-            scheduler.lane_down(0);
+            assert!(scheduler.actions().discard.is_empty());
+            close(&mut scheduler);
         }
         assert!(is_alive.strong_count() > 0, "dropped with the lock");
-        drop(scheduler.take_spent());
+        carry_out(&mut scheduler);
         assert_eq!(is_alive.strong_count(), 0, "kept");
     }
 }
 
 #[test]
-fn what_waits_is_handed_to_the_caller_that_gives_it_up() {
+fn what_waits_outlives_the_lock_when_its_caller_gives_it_up() {
     let mut scheduler = Scheduler::new(1, LIMITS);
     let (request, is_alive) = owned();
     let id = submit(&mut scheduler, &mut Some(request)).unwrap().id;
-    let given_up = scheduler.give_up(id, "", &mut Vec::new());
+    scheduler.give_up(id, "");
     assert!(is_alive.strong_count() > 0, "dropped with the lock");
-    drop(given_up);
+    carry_out(&mut scheduler);
     assert_eq!(is_alive.strong_count(), 0, "kept");
 }
 
 #[test]
 fn what_is_refused_at_once_is_left_to_its_caller() {
     let mut scheduler = Scheduler::new(1, LIMITS);
-    up(&mut scheduler, 1, Wire::default());
+    up(&mut scheduler, 1);
     let (request, is_alive) = owned();
     let mut request = Some(request);
     assert!(submit(&mut scheduler, &mut request).is_err());

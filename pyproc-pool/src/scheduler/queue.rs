@@ -1,14 +1,22 @@
 use std::collections::VecDeque;
 
-use crate::scheduler::call_table::CallId;
+use super::call_table::{CallId, CallState, CallTable};
 
 /// Calls that wait for a worker: those of plain functions, and those that run beside others and so may find
 /// room where the former do not. Whoever finds room, who came first goes first.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
-    plain: VecDeque<Entry>,
-    concurrent: VecDeque<Entry>,
+pub(super) struct Queue {
+    plain: Line,
+    concurrent: Line,
     arrivals: u64,
+}
+
+/// Calls of one kind. One whose caller gave up leaves its entry behind, so that nobody has to search for it.
+#[derive(Debug, Default)]
+struct Line {
+    entries: VecDeque<Entry>,
+    /// Calls that wait.
+    waiting: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -17,63 +25,99 @@ struct Entry {
     id: CallId,
 }
 
+/// Entries without calls may be this many more than calls.
+const SLACK: usize = 64;
+
 impl Queue {
-    pub(crate) fn push(&mut self, id: CallId, concurrent: bool) {
+    pub(super) fn push(&mut self, id: CallId, concurrent: bool) {
         self.arrivals += 1;
         let arrival = self.arrivals;
-        self.of_mut(concurrent).push_back(Entry { arrival, id });
+        let line = self.of_mut(concurrent);
+        line.entries.push_back(Entry { arrival, id });
+        line.waiting += 1;
     }
 
     /// Of calls that were taken out of the queue and come back, the last one first: they arrived before all others.
-    pub(crate) fn push_front(&mut self, id: CallId, concurrent: bool) {
-        let arrival = 0;
-        self.of_mut(concurrent).push_front(Entry { arrival, id });
+    pub(super) fn push_front(&mut self, id: CallId, concurrent: bool) {
+        let line = self.of_mut(concurrent);
+        line.entries.push_front(Entry { arrival: 0, id });
+        line.waiting += 1;
     }
 
     /// The next call of those kinds that have room.
-    pub(crate) fn pop(
+    pub(super) fn pop(
         &mut self,
         plain_has_room: bool,
         concurrent_has_room: bool,
+        calls: &CallTable,
     ) -> Option<CallId> {
-        let arrival = |queue: &VecDeque<Entry>| queue.front().map(|entry| entry.arrival);
-        let plain = arrival(&self.plain).filter(|_| plain_has_room);
-        let concurrent = arrival(&self.concurrent).filter(|_| concurrent_has_room);
+        let plain = self.plain.first(calls).filter(|_| plain_has_room);
+        let concurrent = self.concurrent.first(calls);
+        let concurrent = concurrent.filter(|_| concurrent_has_room);
         let concurrent_first = match (plain, concurrent) {
             (Some(plain), Some(concurrent)) => concurrent < plain,
-            (plain, _) => plain.is_none(),
+            (plain, concurrent) => {
+                plain.or(concurrent)?;
+                plain.is_none()
+            }
         };
-        if concurrent.is_none() && plain.is_none() {
-            return None;
-        }
-        self.of_mut(concurrent_first)
-            .pop_front()
-            .map(|entry| entry.id)
+        let line = self.of_mut(concurrent_first);
+        line.waiting -= 1;
+        line.entries.pop_front().map(|entry| entry.id)
     }
 
-    /// Deadlines pass in about the order of arrival, so a call that gives up is near the front.
-    pub(crate) fn remove(&mut self, id: CallId, concurrent: bool) {
-        let queue = self.of_mut(concurrent);
-        if let Some(place) = queue.iter().position(|entry| entry.id == id) {
-            queue.remove(place);
+    /// A call that waited is not in the table any more.
+    pub(super) fn on_left(&mut self, concurrent: bool, calls: &CallTable) {
+        let line = self.of_mut(concurrent);
+        line.waiting -= 1;
+        if line.entries.len() > 2 * line.waiting + SLACK {
+            line.entries.retain(|entry| entry.waits(calls));
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.plain.len() + self.concurrent.len()
+    pub(super) fn len(&self) -> usize {
+        self.plain.waiting + self.concurrent.waiting
     }
 
-    pub(crate) fn is_empty(&self, concurrent: bool) -> bool {
+    pub(super) fn is_empty(&self, concurrent: bool) -> bool {
         match concurrent {
-            true => self.concurrent.is_empty(),
-            false => self.plain.is_empty(),
+            true => self.concurrent.waiting == 0,
+            false => self.plain.waiting == 0,
         }
     }
 
-    fn of_mut(&mut self, concurrent: bool) -> &mut VecDeque<Entry> {
+    fn of_mut(&mut self, concurrent: bool) -> &mut Line {
         match concurrent {
             true => &mut self.concurrent,
             false => &mut self.plain,
         }
     }
 }
+
+impl Line {
+    /// When the first call that waits has arrived; then its entry is the first.
+    fn first(&mut self, calls: &CallTable) -> Option<u64> {
+        if self.waiting == 0 {
+            return None;
+        }
+        while let Some(first) = self.entries.front() {
+            if first.waits(calls) {
+                return Some(first.arrival);
+            }
+            self.entries.pop_front();
+        }
+        None
+    }
+}
+
+impl Entry {
+    fn waits(self, calls: &CallTable) -> bool {
+        #[cfg(test)]
+        tests::count();
+        let state = calls.get(self.id).map(|call| &call.state);
+        matches!(state, Some(CallState::Queued(..)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,19 @@
-use std::time::Duration;
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use pyproc_protocol::{
     Features, FunctionInfo, Headers, Peer, WorkerInfo,
     v2::{Codec, Failure},
 };
 
-use super::*;
+use pyproc_protocol::v2::Answer;
+
+use super::{batches::Next, call_table::CallState, *};
 use crate::{
-    outgoing::{Envelope, Payload},
-    scheduler::batches::Wire,
+    ProtocolViolation,
+    outgoing::{Envelope, Outgoing, Payload},
 };
 
 const LIMITS: Limits = Limits {
@@ -20,12 +25,37 @@ const LIMITS: Limits = Limits {
 /// One worker that is ready.
 fn ready() -> Scheduler {
     let mut scheduler = Scheduler::new(1, LIMITS);
-    scheduler.lane_up(0, &peer(2), Wire::default(), Instant::now());
+    up(&mut scheduler, 0, &peer(2));
     scheduler
 }
 
+pub(crate) const WAY: Way = Way {
+    max_frame_size: usize::MAX,
+    spins: false,
+    attributes: false,
+};
+
+fn up(scheduler: &mut Scheduler, slot: usize, peer: &Peer) {
+    scheduler.up(slot, peer, WAY, Instant::now());
+}
+
+/// The connection of the worker that has the slot.
+pub(crate) fn current(scheduler: &Scheduler, slot: usize) -> ConnectionId {
+    match scheduler.slots[slot] {
+        Slot::Taken(id) => id,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+/// Has a caller leave its batch to the connection, so that it is found there.
+pub(crate) fn leave(scheduler: &mut Scheduler, next: Next) {
+    if let Next::Write(batch) = next {
+        scheduler.on_written(batch);
+    }
+}
+
 /// A worker with one plain and one concurrent function.
-pub(super) fn peer(version: u32) -> Peer {
+pub(crate) fn peer(version: u32) -> Peer {
     let function = |name: &str, concurrent| FunctionInfo {
         name: name.into(),
         doc: String::new(),
@@ -42,11 +72,11 @@ pub(super) fn peer(version: u32) -> Peer {
 }
 
 /// Of a caller that nobody asks whether it was woken.
-pub(super) fn waker() -> Waker {
+pub(crate) fn waker() -> Waker {
     Waker::noop().clone()
 }
 
-pub(super) fn request(codec: Codec) -> Outgoing {
+pub(crate) fn request(codec: Codec) -> Outgoing {
     let envelope = Envelope {
         codec,
         headers: Headers::new(),
@@ -68,7 +98,7 @@ fn submit_to(scheduler: &mut Scheduler, method: &str) -> Result<CallId, Error> {
 
 fn submit_as(scheduler: &mut Scheduler, method: &str, codec: Codec) -> Result<CallId, Error> {
     let mut request = Some(request(codec));
-    let number = scheduler.find(method);
+    let number = scheduler.methods().find(method);
     let submitted = scheduler.submit(
         (method, number),
         &mut request,
@@ -77,20 +107,42 @@ fn submit_as(scheduler: &mut Scheduler, method: &str, codec: Codec) -> Result<Ca
         Instant::now(),
     )?;
     assert!(request.is_none_or(|it| it.payload.as_slice().is_empty()));
+    leave(scheduler, submitted.next);
     Ok(submitted.id)
 }
 
 fn answer(scheduler: &mut Scheduler, id: u64) -> Result<(), ProtocolViolation> {
     let answers = [Answer::failure(id, Failure::default())].into_iter();
-    scheduler.on_answers(0, answers, Instant::now(), &mut Vec::new())
+    let connection = current(scheduler, 0);
+    let may_wait = scheduler.on_answers(connection, answers, Instant::now());
+    may_wait.map(drop)
 }
 
 /// What is to be written to the worker.
 fn written(scheduler: &mut Scheduler) -> Vec<u8> {
-    let mut outbox = Outbox::default();
-    scheduler.take_outbox(0, &mut outbox, Waker::noop());
-    let (slices, count) = outbox.slices();
-    slices[..count].iter().flat_map(|it| it.to_vec()).collect()
+    let connection = current(scheduler, 0);
+    frames(scheduler, connection)
+}
+
+/// All that the connection has to write.
+pub(crate) fn frames(scheduler: &mut Scheduler, id: ConnectionId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut outbox = Outbox::default();
+        match scheduler.next_write(id, &mut outbox, Waker::noop()) {
+            NextWrite::Frames => {
+                while !outbox.is_empty() {
+                    let (slices, count) = outbox.slices();
+                    let before = bytes.len();
+                    let slices = slices[..count].iter();
+                    slices.for_each(|it| bytes.extend_from_slice(it));
+                    outbox.advance(bytes.len() - before);
+                }
+            }
+            NextWrite::Later => {}
+            NextWrite::Nothing { .. } | NextWrite::Drained => return bytes,
+        }
+    }
 }
 
 fn outcome(scheduler: &mut Scheduler, id: CallId) -> Poll<Outcome> {
@@ -101,9 +153,9 @@ fn outcome(scheduler: &mut Scheduler, id: CallId) -> Poll<Outcome> {
 
 /// How many callers are woken when that much time has passed.
 fn passed(scheduler: &mut Scheduler, time: Duration) -> usize {
-    let mut wakers = Vec::new();
-    scheduler.pass_deadlines(Instant::now() + time, &mut wakers);
-    wakers.len()
+    scheduler.actions().take();
+    scheduler.on_time(Instant::now() + time);
+    scheduler.actions().take().wake.len()
 }
 
 #[test]
@@ -125,9 +177,9 @@ fn an_answer_reaches_its_call_and_only_once() {
 #[test]
 fn an_answer_from_another_worker_than_the_one_asked_is_a_violation() {
     let mut scheduler = Scheduler::new(2, LIMITS);
-    scheduler.lane_up(1, &Peer::Plain, Wire::default(), Instant::now());
+    up(&mut scheduler, 1, &Peer::Plain);
     let id = submit(&mut scheduler).unwrap();
-    scheduler.lane_up(0, &Peer::Plain, Wire::default(), Instant::now());
+    up(&mut scheduler, 0, &Peer::Plain);
     assert!(answer(&mut scheduler, id.to_wire()).is_err());
 }
 
@@ -136,14 +188,14 @@ fn a_call_that_was_answered_at_its_deadline_keeps_its_answer() {
     let mut scheduler = ready();
     let id = submit(&mut scheduler).unwrap();
     answer(&mut scheduler, id.to_wire()).unwrap();
-    let given_up = scheduler.give_up(id, "timeout", &mut Vec::new());
+    let given_up = scheduler.give_up(id, "timeout");
     assert!(matches!(given_up, GivenUp::Answered(Ok(_))));
 }
 
 #[test]
-fn only_a_call_with_the_earliest_deadline_is_urgent() {
+fn only_a_call_with_the_earliest_deadline_arms_the_timer() {
     let mut scheduler = ready();
-    let mut is_urgent = |seconds| {
+    let mut arms = |seconds| {
         let mut request = Some(request(Codec::Json));
         let deadline = Instant::now() + Duration::from_secs(seconds);
         request.as_mut().unwrap().envelope.deadline = deadline;
@@ -154,11 +206,14 @@ fn only_a_call_with_the_earliest_deadline_is_urgent() {
             waker(),
             Instant::now(),
         );
-        submitted.unwrap().is_urgent
+        assert!(submitted.is_ok());
+        let armed = scheduler.actions().take().arm;
+        assert!(armed.is_none_or(|it| it == deadline));
+        armed.is_some()
     };
-    assert!(is_urgent(60));
-    assert!(!is_urgent(70));
-    assert!(is_urgent(50), "one that waits in the queue, too");
+    assert!(arms(60));
+    assert!(!arms(70));
+    assert!(arms(50), "one that waits in the queue, too");
 }
 
 #[test]
@@ -197,7 +252,7 @@ fn a_passed_deadline_wakes_its_caller_and_none_of_those_that_may_still_wait() {
 fn capacity_of_a_call_given_up_comes_back_with_the_answer() {
     let mut scheduler = ready();
     let id = submit(&mut scheduler).unwrap();
-    let given_up = scheduler.give_up(id, "timeout", &mut Vec::new());
+    let given_up = scheduler.give_up(id, "timeout");
     assert!(matches!(given_up, GivenUp::OnWorker(0)));
     assert_eq!(scheduler.in_flight(), 1);
     answer(&mut scheduler, id.to_wire()).unwrap();
@@ -208,14 +263,11 @@ fn capacity_of_a_call_given_up_comes_back_with_the_answer() {
 fn giving_up_wakes_both_the_writer_and_who_waits_for_the_last_answer() {
     let mut scheduler = ready();
     let id = submit(&mut scheduler).unwrap();
-    let mut outbox = Outbox::default();
-    assert!(scheduler.take_outbox(0, &mut outbox, Waker::noop()));
-    assert!(!scheduler.take_outbox(0, &mut Outbox::default(), Waker::noop()));
+    assert!(!written(&mut scheduler).is_empty());
     let drained = scheduler.poll_drained(&mut Context::from_waker(Waker::noop()));
     assert!(drained.is_pending());
-    let mut wakers = Vec::new();
-    scheduler.give_up(id, "the caller is gone", &mut wakers);
-    assert_eq!(wakers.len(), 2);
+    scheduler.give_up(id, "the caller is gone");
+    assert_eq!(scheduler.actions().take().wake.len(), 2);
 }
 
 #[test]
@@ -235,9 +287,9 @@ fn calls_beyond_capacity_and_queue_are_refused_and_counted() {
 fn what_waits_fails_with_the_last_worker() {
     let mut scheduler = Scheduler::new(2, LIMITS);
     let id = submit(&mut scheduler).unwrap();
-    scheduler.lane_gone(0, Gone::ShutDown);
+    scheduler.gone(0, Gone::ShutDown);
     assert!(outcome(&mut scheduler, id).is_pending());
-    scheduler.lane_gone(1, Gone::ShutDown);
+    scheduler.gone(1, Gone::ShutDown);
     let outcome = outcome(&mut scheduler, id);
     assert!(matches!(outcome, Poll::Ready(Err(Error::ShutDown))));
     assert!(matches!(submit(&mut scheduler), Err(Error::ShutDown)));
@@ -247,8 +299,11 @@ fn what_waits_fails_with_the_last_worker() {
 fn answers_after_the_cut_off_reach_nobody_and_are_no_violation() {
     let mut scheduler = ready();
     let id = submit(&mut scheduler).unwrap();
+    let connection = current(&scheduler, 0);
     scheduler.cut_off();
-    answer(&mut scheduler, id.to_wire()).unwrap();
+    let answers = [Answer::failure(id.to_wire(), Failure::default())].into_iter();
+    let delivered = scheduler.on_answers(connection, answers, Instant::now());
+    assert!(delivered.is_ok());
     let outcome = outcome(&mut scheduler, id);
     assert!(matches!(outcome, Poll::Ready(Err(Error::ShutDown))));
 }
@@ -275,7 +330,7 @@ fn a_worker_of_version_2_gets_the_number_of_a_function_that_it_listed() {
 #[test]
 fn a_worker_of_version_1_gets_names_in_json() {
     let mut scheduler = Scheduler::new(1, LIMITS);
-    scheduler.lane_up(0, &peer(1), Wire::default(), Instant::now());
+    up(&mut scheduler, 0, &peer(1));
     submit_to(&mut scheduler, "plain").unwrap();
     assert!(written(&mut scheduler)[4..].starts_with(b"{\"id\":"));
 }
@@ -285,7 +340,7 @@ fn a_call_that_waited_names_its_function_as_one_that_did_not() {
     for method in ["plain", "other"] {
         let mut scheduler = Scheduler::new(1, LIMITS);
         let early = submit_to(&mut scheduler, method).unwrap();
-        scheduler.lane_up(0, &peer(2), Wire::default(), Instant::now());
+        up(&mut scheduler, 0, &peer(2));
         let late_frame = written(&mut scheduler);
         answer(&mut scheduler, early.to_wire()).unwrap();
         assert!(outcome(&mut scheduler, early).is_ready());
@@ -301,7 +356,7 @@ fn a_call_that_waited_names_its_function_as_one_that_did_not() {
 fn bytes_cannot_be_sent_to_a_worker_of_version_1_and_its_capacity_stays_free() {
     let mut scheduler = Scheduler::new(1, LIMITS);
     let queued = submit_as(&mut scheduler, "m", Codec::Raw).unwrap();
-    scheduler.lane_up(0, &peer(1), Wire::default(), Instant::now());
+    up(&mut scheduler, 0, &peer(1));
     let outcome = outcome(&mut scheduler, queued);
     assert!(matches!(outcome, Poll::Ready(Err(Error::Encode { .. }))));
 
@@ -313,13 +368,14 @@ fn bytes_cannot_be_sent_to_a_worker_of_version_1_and_its_capacity_stays_free() {
 #[test]
 fn the_deadline_of_a_call_that_is_refused_hides_no_later_one() {
     let mut scheduler = Scheduler::new(1, LIMITS);
-    scheduler.lane_up(0, &peer(1), Wire::default(), Instant::now());
+    up(&mut scheduler, 0, &peer(1));
     submit_as(&mut scheduler, "m", Codec::Raw).unwrap_err();
     assert_eq!(scheduler.next_deadline(), None);
     let mut request = Some(request(Codec::Json));
     let now = Instant::now();
     let call = scheduler.submit(("m", None), &mut request, Admission::Queue, waker(), now);
-    assert!(call.unwrap().is_urgent);
+    assert!(call.is_ok());
+    assert!(scheduler.actions().take().arm.is_some());
 }
 
 #[test]
@@ -330,7 +386,7 @@ fn calls_that_run_beside_others_are_all_sent_and_plain_ones_a_few_ahead() {
         ..LIMITS
     };
     let mut scheduler = Scheduler::new(1, limits);
-    scheduler.lane_up(0, &peer(2), Wire::default(), Instant::now());
+    up(&mut scheduler, 0, &peer(2));
     for _ in 0..10 {
         submit_to(&mut scheduler, "plain").unwrap();
     }
@@ -349,7 +405,8 @@ fn calls_that_run_beside_others_are_all_sent_and_plain_ones_a_few_ahead() {
 fn a_worker_that_drains_gets_no_further_calls_and_answers_those_it_has() {
     let mut scheduler = ready();
     let id = submit(&mut scheduler).unwrap();
-    scheduler.lane_drains(0);
+    let connection = current(&scheduler, 0);
+    scheduler.on_drain(connection);
     submit(&mut scheduler).unwrap();
     assert_eq!((scheduler.in_flight(), scheduler.queued()), (1, 1));
     answer(&mut scheduler, id.to_wire()).unwrap();
@@ -364,7 +421,7 @@ fn calls_of_both_kinds_leave_the_queue_in_the_order_of_their_arrival() {
         ..LIMITS
     };
     let mut scheduler = Scheduler::new(1, limits);
-    scheduler.lane_up(0, &peer(2), Wire::default(), Instant::now());
+    up(&mut scheduler, 0, &peer(2));
     let kinds = ["plain", "async", "async", "plain", "async", "plain"];
     let ids = kinds.map(|method| submit_to(&mut scheduler, method).unwrap());
     for id in ids {
@@ -385,9 +442,9 @@ fn a_plain_call_goes_where_no_other_plain_call_runs() {
         ..LIMITS
     };
     let mut scheduler = Scheduler::new(2, limits);
-    scheduler.lane_up(0, &peer(2), Wire::default(), Instant::now());
+    up(&mut scheduler, 0, &peer(2));
     submit_to(&mut scheduler, "plain").unwrap();
-    scheduler.lane_up(1, &peer(2), Wire::default(), Instant::now());
+    up(&mut scheduler, 1, &peer(2));
     for _ in 0..5 {
         submit_to(&mut scheduler, "async").unwrap();
     }
@@ -399,7 +456,8 @@ fn a_plain_call_goes_where_no_other_plain_call_runs() {
 #[test]
 fn a_worker_that_drains_is_no_capacity_for_calls_that_must_not_wait() {
     let mut scheduler = ready();
-    scheduler.lane_drains(0);
+    let connection = current(&scheduler, 0);
+    scheduler.on_drain(connection);
     let mut request = Some(request(Codec::Json));
     let refused = scheduler.submit(
         ("m", None),

@@ -2,141 +2,146 @@
 
 use std::{
     mem,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Instant,
 };
 
 use pyproc_protocol::Peer;
 
-use super::Scheduler;
-use crate::{
-    Error,
-    scheduler::batches::Wire,
-    scheduler::call_table::{Call, CallId, CallState},
-    scheduler::connection::{Gone, LaneState, Link},
+use super::{
+    Connection, ConnectionId, Gone, Scheduler, Slot, Way,
+    call_table::{CallId, CallState},
 };
+use crate::Error;
 
 impl Scheduler {
-    /// A worker is ready for calls.
-    pub(crate) fn lane_up(
-        &mut self,
-        worker: usize,
-        peer: &Peer,
-        wire: Wire,
-        now: Instant,
-    ) -> Vec<Waker> {
+    /// A worker is ready for the slot's calls.
+    pub(crate) fn up(&mut self, slot: usize, peer: &Peer, way: Way, now: Instant) -> ConnectionId {
         let methods = self.methods.learn(peer);
-        let unsent = self.lanes[worker].open(Link::new(peer, methods), wire);
-        self.spent.extend(unsent);
-        let mut wakers = Vec::new();
-        self.refill(worker, now, &mut wakers);
-        wakers
+        let limits = self.limits;
+        let connect = |id| Connection::new(id, slot, peer, methods, way, limits);
+        let id = self.connections.insert(connect);
+        if let Slot::Taken(before) = mem::replace(&mut self.slots[slot], Slot::Taken(id)) {
+            self.close(before);
+        }
+        self.refill(id, now);
+        id
+    }
+
+    /// Another worker takes the slot next: the one that has it gets no further calls, and keeps those that it has.
+    pub(crate) fn replace(&mut self, slot: usize) {
+        if let Slot::Taken(id) = self.slots[slot] {
+            self.on_drain(id);
+            self.slots[slot] = Slot::Empty;
+        }
     }
 
     /// The worker said that it takes no more requests.
-    pub(crate) fn lane_drains(&mut self, worker: usize) {
-        self.lanes[worker].drain();
+    pub(crate) fn on_drain(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.drain();
+        }
     }
 
-    /// See [`Lane::has_drained`](crate::scheduler::connection::Lane::has_drained).
-    pub(crate) fn has_drained(&self, worker: usize) -> bool {
-        self.lanes[worker].has_drained()
+    /// Whether the worker takes no more calls, and has answered all that it had.
+    pub(crate) fn has_drained(&self, id: ConnectionId) -> bool {
+        let connection = self.connections.get(id);
+        connection.is_some_and(Connection::has_drained)
     }
 
-    /// The worker gets no further calls. Those that it has stay until
-    /// [`fail_lane`](Self::fail_lane).
-    pub(crate) fn lane_down(&mut self, worker: usize) {
-        let unsent = self.lanes[worker].enter(LaneState::Down);
-        self.spent.extend(unsent);
+    /// The connection has ended. The calls that the worker has stay until [`fail`](Self::fail).
+    pub(crate) fn close(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.close(id, &mut self.actions);
+            self.forget_if_over(id);
+        }
     }
 
-    /// Another worker takes the place: the one that has it gets no further calls, and keeps those that it has. Returns
-    /// its lane from now on. There is one such at a time.
-    pub(crate) fn lane_replaced(&mut self, worker: usize) -> usize {
-        let lane = self.workers();
-        self.lanes.swap(worker, lane);
-        self.lanes[lane].drain();
-        self.replaced = worker;
-        for call in self.calls.calls_mut() {
-            if let CallState::OnWorker { worker: on, .. } = &mut call.state
-                && *on == worker
-            {
-                *on = lane;
+    /// Every call that the worker of a closed connection has fails.
+    pub(crate) fn fail(&mut self, id: ConnectionId, error: impl Fn() -> Error) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connection.forget_calls();
+        for call in self.calls_on(id) {
+            self.end_call(call, error());
+        }
+        self.forget_if_over(id);
+        self.wake_if_drained();
+    }
+
+    fn calls_on(&self, id: ConnectionId) -> Vec<CallId> {
+        let calls = self.calls.ids().filter(|(_, call)| match call.state {
+            CallState::OnWorker { connection, .. } => connection == id,
+            _ => false,
+        });
+        calls.map(|(call, _)| call).collect()
+    }
+
+    /// Forgets a connection that is closed and has no calls.
+    pub(super) fn forget_if_over(&mut self, id: ConnectionId) {
+        let Some(slot) = self.connections.remove_if_over(id) else {
+            return;
+        };
+        if matches!(self.slots[slot], Slot::Taken(taken) if taken == id) {
+            self.slots[slot] = Slot::Empty;
+        }
+    }
+
+    /// No worker will take this slot again. When it was the last, all that waits fails.
+    pub(crate) fn gone(&mut self, slot: usize, gone: Gone) {
+        match self.slots[slot] {
+            Slot::Gone(_) if matches!(gone, Gone::ShutDown) => return,
+            Slot::Taken(id) => {
+                self.close(id);
+                self.fail(id, || gone.clone().into());
             }
+            _ => {}
         }
-        lane
-    }
-
-    /// No worker will take this place again. When it was the last, all that waits fails.
-    pub(crate) fn lane_gone(&mut self, worker: usize, gone: Gone) -> Vec<Waker> {
-        let was_gone = matches!(self.lanes[worker].state(), LaneState::Gone(_));
-        if was_gone && matches!(gone, Gone::ShutDown) {
-            return Vec::new();
-        }
-        let unsent = self.lanes[worker].enter(LaneState::Gone(gone.clone()));
-        self.spent.extend(unsent);
-        let mut wakers = self.fail_lane(worker, || gone.clone().into());
+        self.slots[slot] = Slot::Gone(gone);
         while let Some(error) = self.all_gone() {
-            let Some(id) = self.queue.pop(true, true) else {
+            let Some(id) = self.queue.pop(true, true, &self.calls) else {
                 break;
             };
-            wakers.extend(self.fail(id, error));
+            self.end_call(id, error);
         }
-        self.wake_if_drained(&mut wakers);
-        wakers
+        self.wake_if_drained();
     }
 
-    /// Every call that the worker had fails.
-    pub(crate) fn fail_lane(&mut self, worker: usize, error: impl Fn() -> Error) -> Vec<Waker> {
-        self.lanes[worker].forget_calls();
-        let is_on_it = |(id, call): (CallId, &Call)| match call.state {
-            CallState::OnWorker { worker: on, .. } if on == worker => Some(id),
-            _ => None,
+    /// The call fails, unless nobody waits for it.
+    pub(super) fn end_call(&mut self, id: CallId, error: Error) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
         };
-        let ids: Vec<CallId> = self.calls.ids().filter_map(is_on_it).collect();
-        let mut wakers = Vec::new();
-        for id in ids {
-            wakers.extend(self.fail(id, error()));
-        }
-        self.wake_if_drained(&mut wakers);
-        wakers
-    }
-
-    pub(super) fn fail(&mut self, id: CallId, error: Error) -> Option<Waker> {
-        let call = self.calls.get(id)?;
         if let CallState::OnWorker {
             abandoned: true, ..
         } = call.state
         {
             self.calls.remove(id);
-            return None;
+            return;
         }
         let before = mem::replace(&mut call.state, CallState::Done(Err(error)));
+        self.actions.wake.extend(call.waker.take());
         if let CallState::Queued(_, request) = before {
-            self.spent.push(request.payload.into_bytes());
+            self.actions.discard.push(request.payload.into_bytes());
         }
-        call.waker.take()
     }
 
     /// New calls are refused.
-    pub(crate) fn close(&mut self) {
+    pub(crate) fn refuse_calls(&mut self) {
         self.open = false;
     }
 
     /// Every call that has no outcome yet fails with [`Error::ShutDown`]. What workers answer
     /// from now on reaches nobody.
-    pub(crate) fn cut_off(&mut self) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        while let Some(id) = self.queue.pop(true, true) {
-            wakers.extend(self.fail(id, Error::ShutDown));
+    pub(crate) fn cut_off(&mut self) {
+        while let Some(id) = self.queue.pop(true, true, &self.calls) {
+            self.end_call(id, Error::ShutDown);
         }
-        for worker in 0..self.lanes.len() {
-            if self.lanes[worker].is_up() {
-                self.lane_down(worker);
-            }
-            wakers.extend(self.fail_lane(worker, || Error::ShutDown));
+        for id in self.connections.ids() {
+            self.close(id);
+            self.fail(id, || Error::ShutDown);
         }
-        wakers
     }
 
     /// Ready when no caller waits for an answer any more.
@@ -148,5 +153,20 @@ impl Scheduler {
             self.drained.push(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    pub(super) fn wake_if_drained(&mut self) {
+        // Nobody waits for this before a shutdown, so that counting costs nothing before.
+        if !self.drained.is_empty() && self.unanswered() == 0 {
+            self.actions.wake.append(&mut self.drained);
+        }
+    }
+
+    /// Calls whose callers still wait for a worker to answer.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.calls
+            .ids()
+            .filter(|(_, call)| call.state.is_awaited())
+            .count()
     }
 }

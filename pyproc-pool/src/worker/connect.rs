@@ -4,13 +4,9 @@ use std::{io, path::Path, time::Duration};
 
 use bytes::BytesMut;
 use pyproc_protocol::{EncodeError, Event, Features, Hello, Session};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    time,
-};
+use tokio::{net::UnixStream, time};
 
-use crate::{PoolConfig, StartFailureCause as Cause, driver::connection::Connection};
+use crate::{PoolConfig, StartFailureCause as Cause, driver::Connection, transport::Transport};
 
 const AGENT: &str = concat!("pyproc-pool/", env!("CARGO_PKG_VERSION"));
 
@@ -23,13 +19,13 @@ pub(super) async fn open(
     socket: &Path,
     may_pass: impl Fn(&io::Error) -> bool,
     last_error: &mut Option<io::Error>,
-) -> Result<UnixStream, Cause> {
+) -> Result<Transport, Cause> {
     let mut pause = Duration::from_millis(1);
     loop {
         match UnixStream::connect(socket).await {
             Ok(stream) => {
                 *last_error = None;
-                return Ok(stream);
+                return Ok(Transport::Unix(stream));
             }
             Err(error) if may_pass(&error) => *last_error = Some(error),
             Err(source) => return Err(failed(socket, source)),
@@ -52,16 +48,15 @@ pub(super) fn has_no_room(error: &io::Error) -> bool {
 
 /// The socket is in a directory that only this user can enter; this is the second lock
 /// on the same door.
-pub(super) fn check_peer(stream: &UnixStream, socket: &Path) -> Result<(), Cause> {
-    let peer = stream
-        .peer_cred()
-        .map_err(|source| failed(socket, source))?;
-    if peer.uid() == rustix::process::geteuid().as_raw() {
+pub(super) fn check_peer(transport: &Transport, socket: &Path) -> Result<(), Cause> {
+    let peer = transport.peer();
+    let uid = peer.map_err(|source| failed(socket, source))?.uid;
+    if uid == rustix::process::geteuid().as_raw() {
         return Ok(());
     }
     Err(Cause::ForeignPeer {
         socket: socket.into(),
-        uid: peer.uid(),
+        uid,
     })
 }
 
@@ -69,7 +64,7 @@ pub(super) fn check_peer(stream: &UnixStream, socket: &Path) -> Result<(), Cause
 ///
 /// Cancellation safety: nothing is left behind when the future is dropped.
 pub(super) async fn handshake(
-    mut stream: UnixStream,
+    mut transport: Transport,
     socket: &Path,
     owner: bool,
     config: &PoolConfig,
@@ -82,20 +77,23 @@ pub(super) async fn handshake(
         ..Hello::new(AGENT)
     };
     let mut output = Vec::new();
-    let mut session = Session::start(hello, config.max_frame_size, &mut output)
+    let max_frame_size = config.max_frame_size.min(transport.max_frame_size());
+    let mut session = Session::start(hello, max_frame_size, &mut output)
         .map_err(|error| too_small(socket, error))?;
     // A worker that hung up already may have said why.
-    let sent = stream.write_all(&output).await;
+    let sent = transport.write_all(&output).await;
     sent.or_else(|error| hung_up(&error).then_some(()).ok_or(error))
         .map_err(|error| failed(socket, error))?;
     let mut input = BytesMut::with_capacity(4 * 1024);
     loop {
         match session.receive(&mut input).map_err(Cause::Handshake)? {
-            Some(Event::Ready) => return Ok(Connection::new(stream, session, input, config.spin)),
+            Some(Event::Ready) => {
+                return Ok(Connection::new(transport, session, input, config.spin));
+            }
             Some(_) => continue,
             None => {}
         }
-        match stream.read_buf(&mut input).await {
+        match transport.read(&mut input).await {
             Ok(0) => return Err(Cause::Closed),
             Ok(_) => {}
             Err(error) if hung_up(&error) => return Err(Cause::Closed),

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 use super::{Process, group::TO_DIE, process::Exit, slot::Seat};
 use crate::{
     DeathCause, Error, WorkerDeath,
-    driver::connection::{Closed, Connection},
+    driver::{Closed, Connection},
     events::WorkerNews,
     shared::Shared,
 };

@@ -9,7 +9,7 @@ use super::{
     death::{last_words, left_running},
     slot::{Running, Seat},
 };
-use crate::{driver::connection::Connection, shared::Shared};
+use crate::{driver::Connection, shared::Shared};
 
 /// Tells the worker to end, and kills it if it does not within `grace`, or before it is `too_late`; then `true` is returned.
 /// Its last records are told by then. Somebody else's worker is only disconnected.

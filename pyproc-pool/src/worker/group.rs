@@ -10,7 +10,9 @@ use std::{
 use rustix::process::{
     Pid, Signal, WaitOptions, kill_process, kill_process_group, test_kill_process_group, waitpgid,
 };
-use tokio::{net::UnixStream, sync::watch, time::timeout};
+use tokio::{sync::watch, time::timeout};
+
+use crate::transport::Transport;
 
 /// How long what a worker has started may outlive it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -170,8 +172,8 @@ impl Drop for KillOnDrop {
 impl Python {
     /// The process at the other end, by what the system says of it. Its own word would not do: in a
     /// container it has another id.
-    pub(super) fn at_the_other_end(stream: &UnixStream) -> Option<Self> {
-        let pid = Pid::from_raw(stream.peer_cred().ok()?.pid()?)?;
+    pub(super) fn at_the_other_end(transport: &Transport) -> Option<Self> {
+        let pid = Pid::from_raw(transport.peer().ok()?.pid?)?;
         Some(Self {
             pid,
             handle: handle(pid),

@@ -2,7 +2,6 @@ use std::{
     future::{Future, pending},
     mem,
     sync::Arc,
-    task::Waker,
     time::Duration,
 };
 
@@ -15,8 +14,8 @@ use super::{
     slot::{Before, Running, Slot, Source},
 };
 use crate::{
-    StartFailure, WorkerState, driver::connection::Closed, events::WorkerNews,
-    observe::WorkerEvent, scheduler::connection::Gone,
+    StartFailure, WorkerState, driver::Closed, events::WorkerNews, observe::WorkerEvent,
+    scheduler::Gone,
 };
 
 /// Keeps one slot of the pool filled: starts a worker, serves calls with it, explains its end,
@@ -62,8 +61,8 @@ impl Lifecycle {
     /// Cancellation safety: the process is killed when the future and the pool are dropped.
     pub(crate) async fn start(&mut self) -> Result<Running, StartFailure> {
         self.incarnation += 1;
-        let running = self.slot.start(self.incarnation).await?;
-        self.slot.open(&running, Before::Nothing);
+        let mut running = self.slot.start(self.incarnation).await?;
+        self.slot.open(&mut running, Before::Nothing);
         Ok(running)
     }
 
@@ -110,11 +109,11 @@ impl Lifecycle {
     }
 
     /// Lets another worker take the place of this one.
-    fn replace(&mut self, running: &mut Running, next: Running) {
-        let lane = self.slot.open(&next, Before::Leaving);
+    fn replace(&mut self, running: &mut Running, mut next: Running) {
+        let lane = self.slot.open(&mut next, Before::Leaving);
         let before = mem::replace(running, next);
         if let (Some(lane), Some(reload)) = (lane, self.reload.take()) {
-            let replaced = Replaced::new(self.slot.clone(), lane);
+            let replaced = Replaced::new(self.slot.clone(), lane, before.connection.id());
             // The one before has ended, or this one had no turn.
             self.replaced = JoinSet::new();
             self.replaced.spawn(replaced.finish(before, reload));
@@ -134,8 +133,8 @@ impl Lifecycle {
             self.failures = 0;
         }
         // It may be faster than our look at what it said.
-        let worker = self.slot.worker;
-        let drained = self.slot.shared.scheduler().has_drained(worker);
+        let connection = running.connection.id();
+        let drained = self.slot.shared.driver.lock().has_drained(connection);
         match closed {
             Closed::Drained | Closed::ByPeer if drained => self.see_off(running).await,
             closed => self.bury(running, closed).await,
@@ -146,7 +145,8 @@ impl Lifecycle {
     async fn bury(&self, running: Running, closed: Closed) {
         let Slot { worker, shared, .. } = &self.slot;
         self.slot.set_state(WorkerState::Restarting);
-        shared.scheduler().lane_down(*worker);
+        let id = running.connection.id();
+        shared.driver.lock().close(id);
         let Running {
             connection,
             process,
@@ -157,8 +157,7 @@ impl Lifecycle {
         let death = error();
         self.slot.log(WorkerNews::Died(&death));
         self.slot.note_failure(&death);
-        let wakers = shared.scheduler().fail_lane(*worker, error);
-        wakers.into_iter().for_each(Waker::wake);
+        shared.driver.lock().fail(id, error);
         shared.tell(&WorkerEvent::Died {
             worker: *worker,
             error: &death,
@@ -169,7 +168,7 @@ impl Lifecycle {
     async fn see_off(&self, running: Running) {
         let Slot { worker, shared, .. } = &self.slot;
         self.slot.set_state(WorkerState::Restarting);
-        shared.scheduler().lane_down(*worker);
+        shared.driver.lock().close(running.connection.id());
         drop(running.connection);
         if let Some(process) = running.process {
             death::own_end(&process).await;
@@ -186,8 +185,8 @@ impl Lifecycle {
         loop {
             let running = self.restart().await?;
             match running {
-                Ok(running) => {
-                    self.slot.open(&running, Before::Gone);
+                Ok(mut running) => {
+                    self.slot.open(&mut running, Before::Gone);
                     self.answer(Ok(false));
                     return Some(running);
                 }
@@ -256,9 +255,9 @@ impl Lifecycle {
 
     /// The pool stops: ends the worker, by force if need be, which is what is returned.
     async fn end(&self, running: Running, grace: Duration) -> bool {
-        let Slot { worker, shared, .. } = &self.slot;
+        let shared = &self.slot.shared;
         self.slot.end_unborn().await;
-        shared.scheduler().lane_down(*worker);
+        shared.driver.lock().close(running.connection.id());
         farewell::end(shared, self.slot.seat(), running, grace, pending()).await
     }
 }

@@ -10,11 +10,12 @@ use rustix::io::Errno;
 
 use super::{
     flood::Flood,
-    origin::{Calling, Origin, Piece, is_same},
+    origin::{Origin, Piece, is_same},
 };
 use crate::{
     events::Subscriber,
     lines::{Context, QUIET, Rate, Splitter, Stream, Tally, Transcript},
+    outgoing::Calling,
 };
 
 /// Makes events of one stream's lines, as many as allowed.

@@ -23,7 +23,7 @@ mod tail;
 pub(crate) use death::last_words;
 pub(crate) use group::Groups;
 pub(crate) use lifecycle::Lifecycle;
-pub(crate) use origin::{Calling, Origin};
+pub(crate) use origin::Origin;
 pub(crate) use process::Process;
 pub(crate) use reload::{Reload, SHORTEST_GRACE};
 pub(crate) use slot::{Running, Slot, Source, Stop};

@@ -14,11 +14,13 @@ use std::{
     },
 };
 
-use pyproc_protocol::v2::TraceContext;
 use rustix::io::{Errno, ioctl_fionread, read};
 use serde_json::{Map, Value};
 
-use crate::lines::{Context, Ids, Stream};
+use crate::{
+    lines::{Context, Ids, Stream},
+    outgoing::Calling,
+};
 
 /// The pipes of one worker, and which calls write to them.
 #[derive(Debug)]
@@ -28,15 +30,6 @@ pub(crate) struct Origin {
     state: Mutex<State>,
     /// The worker says that it is not written in Python.
     foreign: AtomicBool,
-}
-
-/// What is known of a call where its lines are read.
-#[derive(Debug)]
-pub(crate) struct Calling {
-    pub(crate) function: String,
-    pub(crate) trace: Option<TraceContext>,
-    /// The header of this name.
-    pub(crate) baggage: Option<String>,
 }
 
 /// What was read at once, all of it written in the same call.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     StartFailureCause,
-    driver::connection::{Closed, Connection},
+    driver::{Closed, Connection},
     events::WorkerNews,
 };
 
@@ -46,19 +46,19 @@ impl Slot {
             return Err(io::Error::other("another worker listens in its place"));
         }
         running.connection = connection;
-        self.open_lane(running, Before::Gone);
+        self.give_calls(running, Before::Gone);
         self.log(WorkerNews::Reconnected);
         Ok(())
     }
 
     async fn connect_again(&self, socket: &Path) -> Result<Connection, StartFailureCause> {
         // It is known to listen.
-        let stream = connect::open(socket, connect::has_no_room, &mut None).await?;
+        let transport = connect::open(socket, connect::has_no_room, &mut None).await?;
         let owner = matches!(self.source, Source::Spawned(_));
         if owner {
-            connect::check_peer(&stream, socket)?;
+            connect::check_peer(&transport, socket)?;
         }
-        self.handshake(stream, socket, owner).await
+        self.handshake(transport, socket, owner).await
     }
 }
 

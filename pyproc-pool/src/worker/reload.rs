@@ -2,7 +2,6 @@
 
 use std::{
     sync::Arc,
-    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -17,8 +16,8 @@ use super::{
     slot::{Running, Seat, Slot},
 };
 use crate::{
-    DeathCause, Error, StartFailure, driver::connection::Closed, events::WorkerNews,
-    observe::WorkerEvent,
+    DeathCause, Error, StartFailure, driver::Closed, events::WorkerNews, observe::WorkerEvent,
+    scheduler::ConnectionId,
 };
 
 /// Asks for a slot's worker to be replaced.
@@ -27,7 +26,7 @@ pub(crate) struct Reload {
     /// What a worker that is replaced has to finish its calls, and to end.
     grace: Duration,
     done: oneshot::Sender<Replacement>,
-    /// The scheduler has room for one worker that was replaced.
+    /// There is one worker at a time that was replaced.
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -57,6 +56,7 @@ impl Reload {
 pub(super) struct Replaced {
     slot: Slot,
     seat: Seat,
+    connection: ConnectionId,
 }
 
 /// How its time ended.
@@ -72,12 +72,13 @@ enum Ending {
 pub(crate) const SHORTEST_GRACE: Duration = Duration::from_millis(500);
 
 impl Replaced {
-    pub(super) fn new(slot: Slot, lane: usize) -> Self {
-        let seat = Seat {
-            worker: slot.worker,
-            lane,
-        };
-        Self { slot, seat }
+    pub(super) fn new(slot: Slot, lane: usize, connection: ConnectionId) -> Self {
+        let worker = slot.worker;
+        Self {
+            slot,
+            seat: Seat { worker, lane },
+            connection,
+        }
     }
 
     /// Lets it finish, and ends it. Returns whether it had to be killed because the pool stops.
@@ -126,12 +127,12 @@ impl Replaced {
     }
 
     fn has_finished(&self) -> bool {
-        self.slot.shared.scheduler().has_drained(self.seat.lane)
+        self.slot.shared.driver.lock().has_drained(self.connection)
     }
 
     async fn see_off(&self, running: Running, grace: Duration) -> bool {
         let shared = &self.slot.shared;
-        shared.scheduler().lane_down(self.seat.lane);
+        shared.driver.lock().close(self.connection);
         let killed = farewell::end(shared, self.seat, running, grace, self.too_late()).await;
         self.tell(None);
         killed
@@ -144,7 +145,7 @@ impl Replaced {
 
     async fn bury(&self, running: Running, closed: Closed) {
         let shared = &self.slot.shared;
-        shared.scheduler().lane_down(self.seat.lane);
+        shared.driver.lock().close(self.connection);
         let Running {
             connection,
             process,
@@ -156,7 +157,7 @@ impl Replaced {
 
     async fn cut_off(&self, running: Running) {
         let shared = &self.slot.shared;
-        shared.scheduler().lane_down(self.seat.lane);
+        shared.driver.lock().close(self.connection);
         let process = running.process.as_deref();
         let death = death::autopsy(shared, self.seat, process, DeathCause::Replaced).await;
         let death = Arc::new(death);
@@ -167,12 +168,7 @@ impl Replaced {
     fn fail(&self, error: impl Fn() -> Error) {
         let death = error();
         self.slot.log(WorkerNews::Died(&death));
-        let wakers = self
-            .slot
-            .shared
-            .scheduler()
-            .fail_lane(self.seat.lane, error);
-        wakers.into_iter().for_each(Waker::wake);
+        self.slot.shared.driver.lock().fail(self.connection, error);
         self.tell(Some(&death));
     }
 
@@ -184,15 +180,13 @@ impl Replaced {
     }
 }
 
-/// Whatever ends it, also a panic or the end of its runtime: no call waits for it, and the next one finds its lane
-/// free.
+/// Whatever ends it, also a panic or the end of its runtime: no call waits for it.
 impl Drop for Replaced {
     fn drop(&mut self) {
         self.slot.with_worker(|it| it.processes.leaving = None);
-        let mut scheduler = self.slot.shared.scheduler();
-        scheduler.lane_down(self.seat.lane);
-        let wakers = scheduler.fail_lane(self.seat.lane, || self.slot.why_dropped().into());
-        drop(scheduler);
-        wakers.into_iter().for_each(Waker::wake);
+        let why = self.slot.why_dropped();
+        let mut scheduler = self.slot.shared.driver.lock();
+        scheduler.close(self.connection);
+        scheduler.fail(self.connection, || why.clone().into());
     }
 }

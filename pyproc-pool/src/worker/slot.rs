@@ -1,19 +1,18 @@
 //! A worker's place in the pool, and the worker that has it.
 
-use std::{path::PathBuf, sync::Arc, task::Waker, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use pyproc_protocol::Peer;
 use tokio::{sync::watch, time::Instant};
 
-use super::Process;
+use super::{Origin, Process};
 use crate::{
     WorkerState,
-    driver::connection::Connection,
+    driver::Connection,
     error::bounded,
     events::WorkerNews,
     observe::WorkerEvent,
-    scheduler::batches::Wire,
-    scheduler::connection::Gone,
+    scheduler::Gone,
     shared::{Shared, Worker},
     socket_dir::Sockets,
 };
@@ -54,7 +53,7 @@ pub(crate) struct Running {
     pub(super) since: Instant,
 }
 
-/// A worker's slot and its lane, which are the same number unless it was replaced.
+/// A worker's slot and the lane of its records, which are the same number unless it was replaced.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seat {
     pub(super) worker: usize,
@@ -91,15 +90,13 @@ impl Running {
         matches!(self.connection.peer(), Peer::Introduced(info) if info.python.is_empty())
     }
 
-    fn wire(&self) -> Wire {
+    /// What attributes its output to calls, if the pool does.
+    fn origin(&self) -> Option<Arc<Origin>> {
         let origin = self.process.as_ref().and_then(|it| it.origin());
         if let Some(origin) = origin.filter(|_| self.is_foreign()) {
             origin.set_foreign();
         }
-        Wire {
-            origin: origin.cloned(),
-            ..self.connection.wire()
-        }
+        origin.cloned()
     }
 
     fn pid(&self) -> Option<u32> {
@@ -117,14 +114,13 @@ impl Slot {
         }
     }
 
-    /// From now on the worker gets the slot's calls. Returns the lane of the one before, if that keeps some.
-    pub(super) fn open(&self, running: &Running, before: Before) -> Option<usize> {
+    /// From now on the worker gets the slot's calls. Returns the lane of records of the one before, if that keeps some.
+    pub(super) fn open(&self, running: &mut Running, before: Before) -> Option<usize> {
         let restarts = self.enter(running, before);
-        let lane = self.open_lane(running, before);
+        self.give_calls(running, before);
         let (worker, pid) = (self.worker, running.pid());
-        if let Some(lane) = lane {
-            self.shared.records.replaced(worker, lane);
-        }
+        let leaving = before == Before::Leaving;
+        let lane = leaving.then(|| self.shared.records.replaced(worker));
         let tail = running.process.as_ref().map(|it| it.tail().clone());
         let foreign = running.is_foreign();
         self.shared.records.begin(worker, pid, foreign, tail);
@@ -158,15 +154,14 @@ impl Slot {
     }
 
     /// At no moment in between there is no worker for calls.
-    pub(super) fn open_lane(&self, running: &Running, before: Before) -> Option<usize> {
-        let (worker, now) = (self.worker, std::time::Instant::now());
-        let mut scheduler = self.shared.scheduler();
-        let leaving = before == Before::Leaving;
-        let lane = leaving.then(|| scheduler.lane_replaced(worker));
-        let wakers = scheduler.lane_up(worker, running.connection.peer(), running.wire(), now);
-        drop(scheduler);
-        wakers.into_iter().for_each(Waker::wake);
-        lane
+    pub(super) fn give_calls(&self, running: &mut Running, before: Before) {
+        let origin = running.origin();
+        let mut scheduler = self.shared.driver.lock();
+        if before == Before::Leaving {
+            scheduler.replace(self.worker);
+        }
+        let connection = &mut running.connection;
+        connection.open(&mut scheduler, self.worker, origin);
     }
 
     /// The worker that had the slot is gone, and nothing of it is left.
@@ -186,8 +181,7 @@ impl Slot {
             &mut self.shared.workers()[worker].state,
             WorkerState::Stopped,
         );
-        let wakers = self.shared.scheduler().lane_gone(worker, gone);
-        wakers.into_iter().for_each(Waker::wake);
+        self.shared.driver.lock().gone(worker, gone);
         if before != WorkerState::Stopped {
             self.log(WorkerNews::Stopped);
             self.shared.tell(&WorkerEvent::Stopped { worker });

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use tokio::{net::UnixStream, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     Process,
@@ -23,8 +23,8 @@ use super::{
     slot::{Running, Slot, Source},
 };
 use crate::{
-    StartFailure, StartFailureCause as Cause, WorkerOutput, driver::connection::Connection,
-    events::WorkerNews, observe::WorkerEvent, socket_dir::Sockets,
+    StartFailure, StartFailureCause as Cause, WorkerOutput, driver::Connection, events::WorkerNews,
+    observe::WorkerEvent, socket_dir::Sockets, transport::Transport,
 };
 
 impl Slot {
@@ -64,16 +64,16 @@ impl Slot {
         last_error: &mut Option<io::Error>,
     ) -> Result<Connection, Cause> {
         let Source::Spawned(sockets) = &self.source else {
-            let stream = connect::open(socket, is_not_yet, last_error).await?;
-            return self.handshake(stream, socket, false).await;
+            let transport = connect::open(socket, is_not_yet, last_error).await?;
+            return self.handshake(transport, socket, false).await;
         };
         let spawned = process.insert(Arc::new(self.spawn(socket, sockets.clone()).await?));
         self.log(WorkerNews::Started { pid: spawned.pid() });
         self.with_worker(|it| it.processes.starting = Some(Arc::clone(spawned)));
-        let stream = open_while_it_lives(spawned, socket, last_error).await?;
-        connect::check_peer(&stream, socket)?;
-        let python = Python::at_the_other_end(&stream);
-        let mut handshake = pin!(self.handshake(stream, socket, true));
+        let transport = open_while_it_lives(spawned, socket, last_error).await?;
+        connect::check_peer(&transport, socket)?;
+        let python = Python::at_the_other_end(&transport);
+        let mut handshake = pin!(self.handshake(transport, socket, true));
         tokio::select! {
             biased;
             result = &mut handshake => {
@@ -92,12 +92,12 @@ impl Slot {
 
     pub(super) async fn handshake(
         &self,
-        stream: UnixStream,
+        transport: Transport,
         socket: &Path,
         owner: bool,
     ) -> Result<Connection, Cause> {
         let (config, features) = (&self.shared.config, self.shared.features);
-        connect::handshake(stream, socket, owner, config, features).await
+        connect::handshake(transport, socket, owner, config, features).await
     }
 
     async fn spawn(&self, socket: &Path, sockets: Sockets) -> Result<Process, Cause> {
@@ -188,7 +188,7 @@ async fn open_while_it_lives(
     process: &Process,
     socket: &Path,
     last_error: &mut Option<io::Error>,
-) -> Result<UnixStream, Cause> {
+) -> Result<Transport, Cause> {
     let ended = AtomicBool::new(false);
     let may_pass = |error: &io::Error| !ended.load(Relaxed) && is_not_yet(error);
     let mut opened = pin!(connect::open(socket, may_pass, last_error));

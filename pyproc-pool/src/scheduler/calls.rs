@@ -1,0 +1,291 @@
+//! A call, from its caller's side.
+
+use std::{
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use pyproc_protocol::EncodeError;
+
+use super::{
+    ConnectionId, Scheduler, Slot,
+    actions::Attribution,
+    batches::Next,
+    call_table::{Call, CallId, CallState, Outcome},
+    methods::MethodId,
+};
+use crate::{Error, outgoing::Outgoing};
+
+/// Whether a call may wait for capacity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Queue,
+    Now,
+}
+
+/// A call that the pool has taken.
+pub(crate) struct Submitted {
+    pub(crate) id: CallId,
+    /// Memory for the next call, if there is some.
+    pub(crate) buffer: Option<Vec<u8>>,
+    /// Who is to write it.
+    pub(crate) next: Next,
+}
+
+/// What became of a call that its caller gave up.
+pub(crate) enum GivenUp {
+    Queued,
+    /// The worker in this slot has it.
+    OnWorker(usize),
+    Answered(Outcome),
+}
+
+impl Scheduler {
+    /// Takes a call of a function of this name and number: hands it to the least loaded worker, or lets it wait. There
+    /// is a waker from the beginning, so that its caller need not ask before it is woken. The payload is taken out of
+    /// the request unless it is refused: dropping it may run the user's code, which must not happen here.
+    pub(crate) fn submit(
+        &mut self,
+        (method, number): (&str, Option<MethodId>),
+        request: &mut Option<Outgoing>,
+        admission: Admission,
+        waker: Waker,
+        now: Instant,
+    ) -> Result<Submitted, Error> {
+        self.admit(admission)?;
+        let concurrent = self.methods.is_concurrent(number);
+        let Some(id) = self.least_loaded(concurrent) else {
+            return self.wait_in_queue(method, request, concurrent, waker);
+        };
+        let Some(outgoing) = request else {
+            // A call is submitted once.
+            return Err(Error::ShutDown);
+        };
+        let deadline = outgoing.envelope.deadline;
+        let call = self.enter(CallState::on_worker(id, now), concurrent, waker, deadline)?;
+        let Some(connection) = self.connections.get_mut(id) else {
+            // It was there when it was chosen.
+            self.calls.remove(call);
+            return Err(Error::ShutDown);
+        };
+        let sent = connection.send(call, (method, number), outgoing, concurrent, now);
+        let mut buffer = match sent {
+            Ok(buffer) => buffer,
+            Err(source) => {
+                self.calls.remove(call);
+                return Err(cannot_send(method, source));
+            }
+        };
+        let next = connection.batches.next(connection.in_flight);
+        if connection.in_order.is_some() {
+            if connection.attributes() {
+                let calling = outgoing.envelope.calling(method);
+                self.actions
+                    .attribute
+                    .push((id, Attribution::Sent(calling)));
+            }
+            if let Some(request) = request.take() {
+                let target = self.methods.hear(method);
+                self.keep_sent(id, call, target, request);
+            }
+            buffer = self.spare.pop();
+        }
+        // Not that of a call that is refused, which nobody waits for.
+        self.arm(call, deadline);
+        Ok(Submitted {
+            id: call,
+            buffer,
+            next,
+        })
+    }
+
+    fn wait_in_queue(
+        &mut self,
+        method: &str,
+        request: &mut Option<Outgoing>,
+        concurrent: bool,
+        waker: Waker,
+    ) -> Result<Submitted, Error> {
+        if self.calls.is_full() {
+            return Err(self.reject());
+        }
+        let Some(request) = request.take() else {
+            // A call is submitted once.
+            return Err(Error::ShutDown);
+        };
+        let target = self.methods.hear(method);
+        let deadline = request.envelope.deadline;
+        let queued = CallState::Queued(target, request);
+        let id = self.enter(queued, concurrent, waker, deadline)?;
+        self.queue.push(id, concurrent);
+        self.arm(id, deadline);
+        Ok(Submitted {
+            id,
+            buffer: self.spare.pop(),
+            next: Next::Settled,
+        })
+    }
+
+    fn admit(&mut self, admission: Admission) -> Result<(), Error> {
+        if !self.open {
+            return Err(Error::ShutDown);
+        }
+        if let Some(error) = self.all_gone() {
+            return Err(error);
+        }
+        let (mut room, mut taken) = (0, self.queue.len());
+        if admission == Admission::Queue {
+            room = self.limits.max_queue;
+        }
+        // What a worker that was replaced still has is no load of the one that has its slot.
+        for slot in &self.slots {
+            let connection = match slot {
+                Slot::Taken(id) => self.connections.get(*id),
+                _ => None,
+            };
+            if admission == Admission::Queue || connection.is_some_and(|it| it.is_open()) {
+                room += self.limits.max_in_flight;
+                taken += connection.map_or(0, |it| it.in_flight);
+            }
+        }
+        if taken < room {
+            return Ok(());
+        }
+        Err(self.reject())
+    }
+
+    #[inline]
+    fn enter(
+        &mut self,
+        state: CallState,
+        concurrent: bool,
+        waker: Waker,
+        deadline: Instant,
+    ) -> Result<CallId, Error> {
+        let call = Call {
+            state,
+            concurrent,
+            waker: Some(waker),
+            deadline: Some(deadline),
+        };
+        match self.calls.insert(call) {
+            Some(id) => Ok(id),
+            None => Err(self.reject()),
+        }
+    }
+
+    fn reject(&mut self) -> Error {
+        self.counters.rejected += 1;
+        Error::Overloaded {
+            ready: self.ready(),
+            in_flight: self.in_flight(),
+            queued: self.queue.len(),
+        }
+    }
+
+    /// The connection of the least loaded worker that may be sent a call, unless others wait already.
+    fn least_loaded(&self, concurrent: bool) -> Option<ConnectionId> {
+        if !self.queue.is_empty(concurrent) {
+            return None;
+        }
+        self.current()
+            .filter(|(_, it)| it.has_room(concurrent))
+            .min_by_key(|(_, it)| it.load(concurrent))
+            .map(|(id, _)| id)
+    }
+
+    #[inline]
+    fn arm(&mut self, id: CallId, deadline: Instant) {
+        if self.timers.add(deadline, id, &self.calls) {
+            self.actions.arm = Some(deadline);
+        }
+    }
+
+    /// The outcome of a call, once there is one; the call is forgotten then. `None` when its deadline
+    /// has passed before.
+    pub(crate) fn poll_outcome(
+        &mut self,
+        id: CallId,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Outcome>> {
+        let Some(call) = self.calls.get_mut(id) else {
+            // Only a future that is polled after it was ready gets here.
+            return Poll::Ready(Some(Err(Error::ShutDown)));
+        };
+        if !matches!(call.state, CallState::Done(_)) {
+            if call.deadline.is_none() {
+                return Poll::Ready(None);
+            }
+            match &mut call.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        match self.calls.remove(id).map(|call| call.state) {
+            Some(CallState::Done(outcome)) => Poll::Ready(Some(outcome)),
+            _ => Poll::Ready(Some(Err(Error::ShutDown))),
+        }
+    }
+
+    /// The caller waits no longer. A call that a worker has stays on the books until the
+    /// worker answers or dies, because that capacity is busy.
+    ///
+    /// An outcome that came in the meantime is handed out after all.
+    pub(crate) fn give_up(&mut self, id: CallId, reason: &str) -> GivenUp {
+        let given_up = match self.calls.get_mut(id).map(|call| &mut call.state) {
+            Some(CallState::OnWorker {
+                connection,
+                abandoned,
+                ..
+            }) => {
+                *abandoned = true;
+                let connection = *connection;
+                self.counters.abandoned += 1;
+                GivenUp::OnWorker(self.cancel(connection, id, reason))
+            }
+            Some(CallState::Queued(..)) => {
+                self.counters.abandoned += 1;
+                self.leave_queue(id);
+                GivenUp::Queued
+            }
+            _ => match self.calls.remove(id).map(|call| call.state) {
+                Some(CallState::Done(outcome)) => GivenUp::Answered(outcome),
+                // A call is given up at most once.
+                _ => GivenUp::Queued,
+            },
+        };
+        self.wake_if_drained();
+        given_up
+    }
+
+    /// Notifies the worker, if it understands cancellations. Returns its slot.
+    fn cancel(&mut self, connection: ConnectionId, id: CallId, reason: &str) -> usize {
+        let Some(connection) = self.connections.get_mut(connection) else {
+            // A connection is there as long as it has calls.
+            return 0;
+        };
+        if connection.cancel(id, reason) {
+            self.actions.wake.extend(connection.batches.wake());
+        }
+        connection.slot
+    }
+
+    fn leave_queue(&mut self, id: CallId) {
+        let Some(call) = self.calls.remove(id) else {
+            return;
+        };
+        self.queue.on_left(call.concurrent, &self.calls);
+        if let CallState::Queued(_, request) = call.state {
+            self.actions.discard.push(request.payload.into_bytes());
+        }
+    }
+}
+
+pub(super) fn cannot_send(method: &str, source: EncodeError) -> Error {
+    Error::Encode {
+        method: method.into(),
+        path: String::new(),
+        source,
+    }
+}

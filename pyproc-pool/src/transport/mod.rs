@@ -1,0 +1,187 @@
+//! The ways to workers: one enum, of what carries bytes to a worker and back.
+//!
+//! A transport moves whole frames in batches: one write takes all frames that are ready, one read all that have arrived. It
+//! says who its peer is, whether that is on this host, and how large a frame may be. What the frames say, when to write, and
+//! whom to wake is decided above; all that is above works the same over each of them.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::BytesMut;
+use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+use tokio_util::io::poll_read_buf;
+
+mod memory;
+
+#[derive(Debug)]
+pub(crate) enum Transport {
+    Unix(UnixStream),
+    /// Within this process, for tests.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests have such peers"))]
+    Memory(memory::End),
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) uid: u32,
+    /// Its process id, if it is another process of this host and the system says so.
+    pub(crate) pid: Option<i32>,
+}
+
+/// Where frames arrive; its connection's alone.
+#[derive(Debug)]
+pub(crate) enum ReadHalf {
+    Unix(OwnedReadHalf),
+    Memory(memory::ReadHalf),
+}
+
+/// Where frames leave, for whoever has a batch. When it is dropped, the peer reads to the end of what was written.
+#[derive(Debug)]
+pub(crate) enum WriteHalf {
+    Unix(OwnedWriteHalf),
+    Memory(memory::WriteHalf),
+}
+
+impl Transport {
+    pub(crate) fn peer(&self) -> io::Result<Peer> {
+        match self {
+            Self::Unix(stream) => {
+                let peer = stream.peer_cred()?;
+                Ok(Peer {
+                    uid: peer.uid(),
+                    pid: peer.pid(),
+                })
+            }
+            Self::Memory(_) => Ok(Peer {
+                uid: rustix::process::geteuid().as_raw(),
+                pid: None,
+            }),
+        }
+    }
+
+    /// Whether the peer is on this host, so that process ids mean the same to both.
+    pub(crate) fn is_on_this_host(&self) -> bool {
+        match self {
+            Self::Unix(_) | Self::Memory(_) => true,
+        }
+    }
+
+    /// The largest frame that it carries, in bytes without the length before it.
+    pub(crate) fn max_frame_size(&self) -> usize {
+        match self {
+            // What the length can say.
+            Self::Unix(_) | Self::Memory(_) => u32::MAX as usize,
+        }
+    }
+
+    /// Before the first frames: a write of all of it.
+    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.write_all(bytes).await,
+            Self::Memory(end) => end.write_all(bytes).await,
+        }
+    }
+
+    /// Before the first frames: reads what has arrived; 0 bytes at the end.
+    pub(crate) async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.read_buf(buffer).await,
+            Self::Memory(end) => poll_fn(|cx| end.read.poll_read(cx, buffer)).await,
+        }
+    }
+
+    pub(crate) fn split(self) -> (ReadHalf, WriteHalf) {
+        match self {
+            Self::Unix(stream) => {
+                let (read, write) = stream.into_split();
+                (ReadHalf::Unix(read), WriteHalf::Unix(write))
+            }
+            Self::Memory(end) => (ReadHalf::Memory(end.read), WriteHalf::Memory(end.write)),
+        }
+    }
+}
+
+impl ReadHalf {
+    /// Reads once what has arrived, as far as the buffer has room; 0 bytes at the end.
+    #[inline]
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Unix(read) => poll_read_buf(Pin::new(read), cx, buffer),
+            Self::Memory(read) => read.poll_read(cx, buffer),
+        }
+    }
+
+    /// The same without asking the runtime, which knows what has arrived only after its next turn.
+    pub(crate) fn look(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(read) => {
+                let stream: &UnixStream = read.as_ref();
+                Ok(recv(stream, buffer, RecvFlags::DONTWAIT)?.1)
+            }
+            Self::Memory(read) => read.look(buffer),
+        }
+    }
+}
+
+impl WriteHalf {
+    /// Writes once what finds room.
+    #[inline]
+    pub(crate) fn try_write(&self, frames: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Unix(write) => write.try_write_vectored(frames),
+            Self::Memory(write) => write.try_write(frames),
+        }
+    }
+
+    /// The same as soon as there is room. One task may wait for that at a time.
+    pub(crate) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        frames: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match self {
+                Self::Unix(write) => ready!(write.as_ref().poll_write_ready(cx))?,
+                Self::Memory(write) => ready!(write.poll_write_ready(cx)),
+            }
+            match self.try_write(frames) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    /// Ends both directions for the peer.
+    pub(crate) fn hang_up(&self) {
+        match self {
+            Self::Unix(write) => {
+                let stream: &UnixStream = write.as_ref();
+                // It fails only when the peer has hung up before.
+                let _ = shutdown(stream, Shutdown::Both);
+            }
+            Self::Memory(write) => write.hang_up(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) use memory::pair;
+
+#[cfg(test)]
+mod tests;
