@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc};
 
 use tracing_subscriber::util::TryInitError;
 
+use crate::LevelsError;
+
 /// A setting that makes no sense.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("bad setting `{field}`: {reason}")]
@@ -57,7 +59,7 @@ macro_rules! debug_as_text {
     };
 }
 
-debug_as_text!(ConfigError, InitError);
+debug_as_text!(ConfigError, InitError, LevelsError);
 
 #[cfg(test)]
 mod tests {
@@ -68,7 +70,12 @@ mod tests {
     #[test]
     fn each_error_names_its_cause_once_also_where_a_main_returns_it() {
         let closed = || Arc::new(io::Error::from_raw_os_error(9));
-        let errors: [(Box<dyn Error>, &str); 3] = [
+        let loud: Result<crate::Levels, _> = "loud".parse();
+        let errors: [(Box<dyn Error>, &str); 4] = [
+            (
+                loud.unwrap_err().into(),
+                "\"loud\" is not a level; write a level (off, error, warn, info, debug, trace), or `info,some_target=debug`",
+            ),
             (
                 ConfigError::new("output", "loud is no output").into(),
                 "bad setting `output`: loud is no output",

@@ -28,8 +28,8 @@ pub struct Levels {
     some: Vec<(String, LevelFilter)>,
 }
 
-/// A text that is not [`Levels`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// A text that is not [`Levels`]. Its `Debug` is its text.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{what}; write a level (off, error, warn, info, debug, trace), or `info,some_target=debug`"
 )]

@@ -18,7 +18,10 @@ use std::{
 };
 
 use opentelemetry::trace::{TraceContextExt, Tracer as _};
-use pyproc_pool::{Pool, PoolBuilder, RestartConfig, protocol::v2::Request};
+use pyproc_pool::{
+    Pool, PoolBuilder, RemoteException, RestartConfig,
+    protocol::v2::{Answer, Failure, Request},
+};
 use pyproc_telemetry::{
     Exemplars, MemorySpans, MetricsFormat, PoolBuilderExt, PoolMetrics, Provider, Telemetry,
     prometheus::Registry, render_metrics,
@@ -66,6 +69,30 @@ fn served(
         .external_sockets([&socket])
         .request_timeout(LONG)
         .restart(at_once)
+}
+
+#[tokio::test]
+async fn what_a_function_raised_and_what_a_worker_refused_are_counted_apart() {
+    let (sockets, registry) = (Sockets::new(), Registry::new());
+    let metrics = PoolMetrics::register(&registry).unwrap();
+    let builder = served(&sockets, |request| {
+        let failure = Failure {
+            type_name: serde_json::from_slice(&request.body.bytes).unwrap(),
+            ..Failure::default()
+        };
+        Reply::Answer(Answer::failure(request.id, failure))
+    });
+    let pool = builder.with_metrics(&metrics).start().await.unwrap();
+    for (raised, kind) in [
+        ("KeyError", "function_error"),
+        (RemoteException::INVALID_REQUEST, "invalid_request"),
+        (RemoteException::METHOD_NOT_FOUND, "not_found"),
+    ] {
+        assert!(pool.call::<_, Value>("listed", raised).await.is_err());
+        let series =
+            format!(r#"pyproc_request_errors_total{{function_name="listed",kind="{kind}"}}"#);
+        assert_eq!(value(&registry, &series), Some(1.0), "{kind}");
+    }
 }
 
 #[tokio::test]
