@@ -14,7 +14,7 @@ const BY_KUBERNETES: [(&str, [&str; 2]); 3] = [
 ];
 
 /// Keys of a log line that have a meaning of their own.
-const OF_LOG_LINES: [&str; 10] = [
+const OF_LOG_LINES: [&str; 11] = [
     "time",
     "level",
     "msg",
@@ -25,6 +25,7 @@ const OF_LOG_LINES: [&str; 10] = [
     "worker_id",
     "function_name",
     "stream",
+    "dropped_lines",
 ];
 
 /// A variable whose value makes no sense.

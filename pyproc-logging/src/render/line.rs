@@ -228,3 +228,15 @@ impl Record for Event<'_> {
         self.origin.is_some_and(|origin| origin.elsewhere) && field.name() == FIELDS
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_field_of_every_line_has_a_key_with_a_meaning() {
+        for key in RESERVED.iter().chain(RESERVED_WITH_TARGET).chain(PLACE) {
+            assert!(pyproc_fields::check_name(key).is_err(), "{key}");
+        }
+    }
+}
