@@ -1,7 +1,7 @@
 //! Each error's text names its cause in one line, and its `Debug` is that text, as a `main` that returns it prints it so.
 //! `source()` is what lies below, which is nothing.
 
-use std::{fmt, io, path::Path, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use crate::ExportStats;
 
@@ -121,7 +121,8 @@ macro_rules! debug_as_text {
 debug_as_text!(ConfigError, StartError, FlushError);
 
 /// The error of a file with the file's name, which the system does not say.
-pub(crate) fn naming(path: &Path, error: &io::Error) -> io::Error {
+#[cfg(any(test, feature = "tls"))]
+pub(crate) fn naming(path: &std::path::Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
@@ -138,7 +139,7 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error;
+    use std::{error::Error, path::Path};
 
     use super::*;
 
