@@ -128,7 +128,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut found = Vec::new();
         for dir in [
-            "pyproc-fields/src",
+            "pyproc-logging/fields/src",
             "pyproc-pool/src",
             "pyproc-telemetry/src",
             "pyproc-logging/src",
