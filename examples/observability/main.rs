@@ -24,7 +24,7 @@ async fn main() -> anyhow::Result<()> {
         exporter_type: ExporterType::Stdout,
         ..Config::default()
     };
-    let provider = Provider::start(config.overridden_by_env()?)?;
+    let provider = Provider::start(config.read_env()?)?;
     let tracer = provider.tracer("observability");
     // Spans of `tracing` become spans of the trace.
     let spans = tracing_opentelemetry::layer()

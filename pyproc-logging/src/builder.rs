@@ -1,15 +1,18 @@
-use std::{fmt, io::Write, sync::Arc, time::Duration};
+use std::{ffi::OsString, fmt, io::Write, sync::Arc, time::Duration};
 
 use tracing::Subscriber;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::{
-    Color, InitError, Levels, LogFormat, LogOutput, LoggingConfig, LoggingGuard, LoggingLayer,
-    redact::Predicate, setup,
+    Color, ConfigError, InitError, Levels, LogFormat, LogOutput, LoggingConfig, LoggingGuard,
+    LoggingLayer, config::naming_the_variable, redact::Predicate, setup,
 };
 
 /// Sets up the log step by step. Most methods set the field of [`LoggingConfig`] of the same
 /// name; unit, default and limits are documented there.
+///
+/// Of each setting the last of these that has it counts, whatever the order of the calls: the default, the
+/// [`LoggingConfig`] that the builder was made from (a file's), the environment if [`read_env`](Self::read_env) is called, code.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,40 +30,49 @@ use crate::{
 #[derive(Default)]
 #[must_use]
 pub struct LoggingBuilder {
-    pub(crate) config: LoggingConfig,
+    /// What holds unless the environment or code says otherwise: defaults, or a file's settings.
+    base: LoggingConfig,
+    reads_env: bool,
+    /// What code sets, in the order of its calls.
+    changes: Vec<Change>,
     pub(crate) predicate: Option<Predicate>,
     pub(crate) writer: Option<Box<dyn Write + Send>>,
 }
 
+type Change = Box<dyn Fn(&mut LoggingConfig) + Send + Sync>;
+
 impl LoggingBuilder {
-    /// Which events are logged.
-    pub fn level(mut self, levels: impl Into<Levels>) -> Self {
-        self.config.level = levels.into();
+    /// Reads what code does not set from the environment when the log is set up: the variables of
+    /// [`LoggingConfig::from_env`].
+    pub fn read_env(mut self) -> Self {
+        self.reads_env = true;
         self
+    }
+
+    /// Which events are logged.
+    pub fn level(self, levels: impl Into<Levels>) -> Self {
+        let levels = levels.into();
+        self.set(move |config| config.level = levels.clone())
     }
 
     /// How a line looks.
-    pub fn format(mut self, format: LogFormat) -> Self {
-        self.config.format = format;
-        self
+    pub fn format(self, format: LogFormat) -> Self {
+        self.set(move |config| config.format = format)
     }
 
     /// Whether lines of a traced operation have its ids.
-    pub fn trace_enabled(mut self, enabled: bool) -> Self {
-        self.config.trace_enabled = enabled;
-        self
+    pub fn trace_enabled(self, enabled: bool) -> Self {
+        self.set(move |config| config.trace_enabled = enabled)
     }
 
     /// Whether JSON lines have `target`.
-    pub fn target(mut self, shown: bool) -> Self {
-        self.config.target = shown;
-        self
+    pub fn target(self, shown: bool) -> Self {
+        self.set(move |config| config.target = shown)
     }
 
     /// Where lines go.
-    pub fn output(mut self, output: LogOutput) -> Self {
-        self.config.output = output;
-        self
+    pub fn output(self, output: LogOutput) -> Self {
+        self.set(move |config| config.output = output)
     }
 
     /// Somewhere else for lines to go, such as a file, instead of `output`. It is called by one thread at a
@@ -71,57 +83,52 @@ impl LoggingBuilder {
     }
 
     /// Whether `text` has colours.
-    pub fn color(mut self, color: Color) -> Self {
-        self.config.color = color;
-        self
+    pub fn color(self, color: Color) -> Self {
+        self.set(move |config| config.color = color)
     }
 
     /// The `name` of bunyan lines.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.config.name = Some(name.into());
-        self
+    pub fn name(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.set(move |config| config.name = Some(name.clone()))
     }
 
     /// Lines that may wait for the output; 0 writes each at once.
-    pub fn queue_lines(mut self, lines: usize) -> Self {
-        self.config.queue_lines = lines;
-        self
+    pub fn queue_lines(self, lines: usize) -> Self {
+        self.set(move |config| config.queue_lines = lines)
     }
 
     /// Bytes that may wait for the output.
-    pub fn queue_bytes(mut self, bytes: usize) -> Self {
-        self.config.queue_bytes = bytes;
-        self
+    pub fn queue_bytes(self, bytes: usize) -> Self {
+        self.set(move |config| config.queue_bytes = bytes)
     }
 
     /// How long the end of the program waits for the output.
-    pub fn flush_timeout(mut self, timeout: Duration) -> Self {
-        self.config.flush_timeout = timeout;
-        self
+    pub fn flush_timeout(self, timeout: Duration) -> Self {
+        self.set(move |config| config.flush_timeout = timeout)
     }
 
     /// Longest value of a field.
-    pub fn max_value_bytes(mut self, bytes: usize) -> Self {
-        self.config.max_value_bytes = bytes;
-        self
+    pub fn max_value_bytes(self, bytes: usize) -> Self {
+        self.set(move |config| config.max_value_bytes = bytes)
     }
 
     /// One field of every line, such as `version`.
-    pub fn field(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.config.fields.insert(name.into(), value.into());
-        self
+    pub fn field(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let (name, value) = (name.into(), value.into());
+        self.set(move |config| drop(config.fields.insert(name.clone(), value.clone())))
     }
 
     /// Names of fields whose value is replaced by `[redacted]`.
-    pub fn redact<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.config.redact = names.into_iter().map(Into::into).collect();
-        self
+    pub fn redact<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        self.set(move |config| config.redact = names.clone())
     }
 
     /// Names of fields of spans that travel with calls, see [`baggage`](crate::baggage).
-    pub fn travelling<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.config.travelling = names.into_iter().map(Into::into).collect();
-        self
+    pub fn travelling<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        self.set(move |config| config.travelling = names.clone())
     }
 
     /// Replaces also each value for which `hides(name, value)` is true; the value is given as text, cut
@@ -135,6 +142,43 @@ impl LoggingBuilder {
     /// ```
     pub fn redact_if(mut self, hides: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
         self.predicate = Some(Arc::new(hides));
+        self
+    }
+
+    /// The settings in effect.
+    ///
+    /// # Errors
+    ///
+    /// Names the field whose value makes no sense, or the variable if the environment gave it.
+    pub fn config(&self) -> Result<LoggingConfig, ConfigError> {
+        self.config_over(|name| std::env::var_os(name))
+    }
+
+    fn config_over(
+        &self,
+        lookup: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<LoggingConfig, ConfigError> {
+        let without_env = self.changed(self.base.clone());
+        if !self.reads_env {
+            return without_env.validate().map(|()| without_env);
+        }
+        let mut base = self.base.clone();
+        base.apply(lookup)?;
+        let config = self.changed(base);
+        match config.validate() {
+            Ok(()) => Ok(config),
+            Err(error) if without_env.validate().as_ref() == Err(&error) => Err(error),
+            Err(error) => Err(naming_the_variable(error)),
+        }
+    }
+
+    fn changed(&self, mut config: LoggingConfig) -> LoggingConfig {
+        self.changes.iter().for_each(|change| change(&mut config));
+        config
+    }
+
+    fn set(mut self, change: impl Fn(&mut LoggingConfig) + Send + Sync + 'static) -> Self {
+        self.changes.push(Box::new(change));
         self
     }
 
@@ -177,11 +221,11 @@ impl LoggingBuilder {
     }
 }
 
-/// Settings from a file or the environment, to be changed further.
+/// Settings of a file, under those of the environment and of code.
 impl From<LoggingConfig> for LoggingBuilder {
     fn from(config: LoggingConfig) -> Self {
         Self {
-            config,
+            base: config,
             ..Self::default()
         }
     }
@@ -190,7 +234,11 @@ impl From<LoggingConfig> for LoggingBuilder {
 impl fmt::Debug for LoggingBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoggingBuilder")
-            .field("config", &self.config)
+            .field("config", &self.changed(self.base.clone()))
+            .field("reads_env", &self.reads_env)
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@ use crate::{ConfigError, Levels, travelling::is_key};
 
 mod env;
 
+pub(crate) use env::naming_the_variable;
+
 const MAX_LINES: usize = 1 << 24;
 const MAX_BYTES: usize = 1 << 30;
 
@@ -164,10 +166,19 @@ impl LoggingConfig {
     ///
     /// Names the variable whose value makes no sense.
     pub fn from_env() -> Result<Self, ConfigError> {
-        let mut config = Self::default();
-        config.apply(|name| std::env::var_os(name))?;
-        config.validate().map_err(env::naming_the_variable)?;
-        Ok(config)
+        Self::default().read_env()
+    }
+
+    /// These settings, such as a file's, with what the environment says over them, as [`from_env`](Self::from_env)
+    /// reads it. What code sets over both, [`LoggingBuilder`](crate::LoggingBuilder) knows.
+    ///
+    /// # Errors
+    ///
+    /// Names the variable whose value makes no sense.
+    pub fn read_env(mut self) -> Result<Self, ConfigError> {
+        self.apply(|name| std::env::var_os(name))?;
+        self.validate().map_err(naming_the_variable)?;
+        Ok(self)
     }
 
     /// Checks that every value makes sense. Setting up the log does so itself.

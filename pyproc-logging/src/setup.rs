@@ -50,12 +50,10 @@ pub(crate) fn layer<S>(
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
+    let config = builder.config()?;
     let LoggingBuilder {
-        config,
-        predicate,
-        writer,
+        predicate, writer, ..
     } = builder;
-    config.validate()?;
     let rules = Rules {
         max_value_bytes: config.max_value_bytes,
         names: config.redact.clone(),

@@ -10,6 +10,8 @@ mod debug;
 mod env;
 pub(crate) mod unknown;
 
+pub(crate) use env::naming_the_variable;
+
 const MAX_WORKERS: usize = 1024;
 
 const MAX_SPIN: Duration = Duration::from_millis(1);
@@ -226,7 +228,8 @@ impl Default for RestartConfig {
 }
 
 impl PoolConfig {
-    /// Reads settings from any serde format and checks them.
+    /// Reads settings from any serde format and checks them. What is not there may come from the environment or from
+    /// code.
     ///
     /// # Errors
     ///
@@ -241,7 +244,7 @@ impl PoolConfig {
             };
             ConfigError::new(error.path().to_string(), reason)
         })?;
-        config.validate()?;
+        config.check_values()?;
         Ok(config)
     }
 
@@ -254,10 +257,19 @@ impl PoolConfig {
     ///
     /// Names the variable whose value makes no sense.
     pub fn from_env() -> Result<Self, ConfigError> {
-        let mut config = Self::default();
-        config.apply(|name| std::env::var_os(name))?;
-        config.validate().map_err(env::naming_the_variable)?;
-        Ok(config)
+        Self::default().read_env()
+    }
+
+    /// These settings, such as a file's, with what the environment says over them, as [`from_env`](Self::from_env)
+    /// reads it. What code sets over both, [`PoolBuilder`](crate::PoolBuilder) knows.
+    ///
+    /// # Errors
+    ///
+    /// Names the variable whose value makes no sense.
+    pub fn read_env(mut self) -> Result<Self, ConfigError> {
+        self.apply(|name| std::env::var_os(name))?;
+        self.check_values().map_err(naming_the_variable)?;
+        Ok(self)
     }
 
     /// Checks that every value makes sense. A pool does so itself before it starts.
@@ -266,7 +278,19 @@ impl PoolConfig {
     ///
     /// Names the first field that does not.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.check_source()?;
+        if self.worker_script.is_none() && self.external_sockets.is_empty() {
+            let reason = "not set; name a Python script, or external_sockets";
+            return Err(ConfigError::new("worker_script", reason));
+        }
+        self.check_values()
+    }
+
+    /// Checks what is set, which need not be all.
+    fn check_values(&self) -> Result<(), ConfigError> {
+        if self.worker_script.is_some() && !self.external_sockets.is_empty() {
+            let reason = "set together with worker_script; choose one";
+            return Err(ConfigError::new("external_sockets", reason));
+        }
         in_range("workers", self.workers, 1, MAX_WORKERS)?;
         in_range("max_in_flight", self.max_in_flight, 1, 65_536)?;
         in_range("max_queue", self.max_queue, 0, MAX_CALLS)?;
@@ -312,20 +336,6 @@ impl PoolConfig {
             return Err(ConfigError::new("max_in_flight", reason));
         }
         Ok(())
-    }
-
-    fn check_source(&self) -> Result<(), ConfigError> {
-        match (&self.worker_script, self.external_sockets.as_slice()) {
-            (None, []) => Err(ConfigError::new(
-                "worker_script",
-                "not set; name a Python script, or external_sockets",
-            )),
-            (Some(_), [_, ..]) => Err(ConfigError::new(
-                "external_sockets",
-                "set together with worker_script; choose one",
-            )),
-            _ => Ok(()),
-        }
     }
 }
 

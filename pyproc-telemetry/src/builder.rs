@@ -1,4 +1,5 @@
 use std::{
+    ffi::OsString,
     fmt,
     io::{self, IsTerminal, Write},
     sync::Arc,
@@ -25,12 +26,30 @@ use crate::{
 
 /// Sets up a [`Provider`] step by step. Most methods set the field of [`Config`] of the same
 /// name; unit, default and limits are documented there.
-#[derive(Debug, Default)]
+///
+/// Of each setting the last of these that has it counts, whatever the order of the calls: the default, the [`Config`] that the
+/// builder was made from (a file's), the environment if [`read_env`](Self::read_env) is called, code.
+///
+/// ```
+/// # use pyproc_telemetry::Provider;
+/// let builder = Provider::builder()
+///     .service_name("shop") // holds whatever OTEL_SERVICE_NAME says
+///     .read_env();
+/// assert_eq!(builder.config()?.service_name, "shop");
+/// # Ok::<(), pyproc_telemetry::ConfigError>(())
+/// ```
+#[derive(Default)]
 #[must_use]
 pub struct ProviderBuilder {
-    config: Config,
+    /// What holds unless the environment or code says otherwise: defaults, or a file's settings.
+    base: Config,
+    reads_env: bool,
+    /// What code sets, in the order of its calls.
+    changes: Vec<Change>,
     destination: Destination,
 }
+
+type Change = Box<dyn Fn(&mut Config) + Send + Sync>;
 
 /// What only code can give.
 #[derive(Default)]
@@ -45,116 +64,112 @@ enum Destination {
 type StartSink = Box<dyn FnOnce(&Config) -> Result<Arc<dyn Sink>, StartError> + Send>;
 
 impl ProviderBuilder {
-    /// The service's name.
-    pub fn service_name(mut self, name: impl Into<String>) -> Self {
-        self.config.service_name = name.into();
+    /// Reads what code does not set from the environment when the provider starts: the variables of
+    /// [`Config::from_env`].
+    pub fn read_env(mut self) -> Self {
+        self.reads_env = true;
         self
+    }
+
+    /// The service's name.
+    pub fn service_name(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.set(move |config| config.service_name = name.clone())
     }
 
     /// Whether spans are made at all.
-    pub fn enabled(mut self, enabled: bool) -> Self {
-        self.config.enabled = enabled;
-        self
+    pub fn enabled(self, enabled: bool) -> Self {
+        self.set(move |config| config.enabled = enabled)
     }
 
     /// Where spans go.
-    pub fn exporter_type(mut self, exporter: ExporterType) -> Self {
-        self.config.exporter_type = exporter;
-        self
+    pub fn exporter_type(self, exporter: ExporterType) -> Self {
+        self.set(move |config| config.exporter_type = exporter)
     }
 
     /// Share of traces that are sampled.
-    pub fn sampling_rate(mut self, rate: f64) -> Self {
-        self.config.sampling_rate = rate;
-        self
+    pub fn sampling_rate(self, rate: f64) -> Self {
+        self.set(move |config| config.sampling_rate = rate)
     }
 
     /// Who decides whether a trace is sampled.
-    pub fn sampler(mut self, sampler: SamplerType) -> Self {
-        self.config.sampler = sampler;
-        self
+    pub fn sampler(self, sampler: SamplerType) -> Self {
+        self.set(move |config| config.sampler = sampler)
     }
 
     /// Keeps what failed or was slow at any rate.
-    pub fn tail_sampling(mut self, tail: TailSampling) -> Self {
-        self.config.tail_sampling = Some(tail);
-        self
+    pub fn tail_sampling(self, tail: TailSampling) -> Self {
+        self.set(move |config| config.tail_sampling = Some(tail))
     }
 
     /// How trace context comes in and goes out.
-    pub fn propagators(mut self, propagators: impl IntoIterator<Item = PropagatorType>) -> Self {
-        self.config.propagators = Some(propagators.into_iter().collect());
-        self
+    pub fn propagators(self, propagators: impl IntoIterator<Item = PropagatorType>) -> Self {
+        let propagators: Vec<PropagatorType> = propagators.into_iter().collect();
+        self.set(move |config| config.propagators = Some(propagators.clone()))
     }
 
     /// The collector's address.
-    pub fn endpoint(mut self, address: impl Into<String>) -> Self {
-        self.config.otlp.endpoint = Some(address.into());
-        self.config.otlp.exact_endpoint = None;
-        self
+    pub fn endpoint(self, address: impl Into<String>) -> Self {
+        let address = address.into();
+        self.set(move |config| config.otlp.set_endpoint(Some(address.clone())))
     }
 
     /// HTTP or gRPC.
-    pub fn protocol(mut self, protocol: OtlpProtocol) -> Self {
-        self.config.otlp.protocol = protocol;
-        self
+    pub fn protocol(self, protocol: OtlpProtocol) -> Self {
+        self.set(move |config| config.otlp.protocol = protocol)
     }
 
     /// One header for each request to the collector.
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.config.otlp.headers.insert(name, value);
-        self
+    pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let (name, value): (String, String) = (name.into(), value.into());
+        self.set(move |config| config.otlp.headers.insert(&*name, &*value))
     }
 
     /// How long one batch may take.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.config.otlp.timeout = timeout;
-        self
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.set(move |config| config.otlp.timeout = timeout)
     }
 
     /// How requests to the collector are compressed.
-    pub fn compression(mut self, compression: Compression) -> Self {
-        self.config.otlp.compression = compression;
-        self
+    pub fn compression(self, compression: Compression) -> Self {
+        self.set(move |config| config.otlp.compression = compression)
     }
 
     /// All about the collector.
-    pub fn otlp(mut self, otlp: OtlpConfig) -> Self {
-        self.config.otlp = otlp;
-        self
+    pub fn otlp(self, otlp: OtlpConfig) -> Self {
+        self.set(move |config| config.otlp = otlp.clone())
     }
 
     /// Spans waiting to be exported.
-    pub fn batch(mut self, batch: BatchConfig) -> Self {
-        self.config.batch = batch;
-        self
+    pub fn batch(self, batch: BatchConfig) -> Self {
+        self.set(move |config| config.batch = batch)
     }
 
     /// One attribute of the service itself.
-    pub fn resource_attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        let attributes = &mut self.config.resource_attributes;
-        attributes.insert(name.into(), value.into());
-        self
+    pub fn resource_attribute(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let (name, value) = (name.into(), value.into());
+        self.set(move |config| {
+            let attributes = &mut config.resource_attributes;
+            attributes.insert(name.clone(), value.clone());
+        })
     }
 
     /// One field of every log line, such as `version`, that is an attribute of the service, too.
-    pub fn field(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.config.fields.insert(name.into(), value.into());
-        self
+    pub fn field(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let (name, value) = (name.into(), value.into());
+        self.set(move |config| drop(config.fields.insert(name.clone(), value.clone())))
     }
 
     /// How long a shutdown may wait.
-    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
-        self.config.shutdown_timeout = timeout;
-        self
+    pub fn shutdown_timeout(self, timeout: Duration) -> Self {
+        self.set(move |config| config.shutdown_timeout = timeout)
     }
 
     /// Writes the blocks of the exporter `stdout` there, as for a terminal, and chooses that exporter. A
     /// writer that blocks delays no span, but makes the queue fill up.
     pub fn writer(mut self, writer: impl Write + Send + 'static) -> Self {
-        self.config.exporter_type = ExporterType::Stdout;
         self.destination = Destination::Writer(Box::new(writer));
-        self
+        self.exporter_type(ExporterType::Stdout)
     }
 
     /// Keeps spans in memory instead of exporting them, for tests.
@@ -179,13 +194,9 @@ impl ProviderBuilder {
     ///
     /// # Errors
     ///
-    /// Those of [`Provider::start`].
+    /// Those of [`config`](Self::config) and [`Provider::start`].
     pub fn start(self) -> Result<Provider, StartError> {
-        let Self {
-            config,
-            destination,
-        } = self;
-        config.validate()?;
+        let (config, destination) = (self.config()?, self.destination);
         let warnings = Arc::default();
         let pipeline = match config.enabled {
             true => {
@@ -196,14 +207,57 @@ impl ProviderBuilder {
         };
         Ok(Provider::assemble(&config, pipeline, warnings))
     }
+
+    /// The settings in effect, such as for a [`MetricsExporter`](crate::MetricsExporter).
+    ///
+    /// # Errors
+    ///
+    /// Names the variable whose value makes no sense, or else the field.
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        self.config_over(|name| std::env::var_os(name))
+    }
+
+    fn config_over(
+        &self,
+        lookup: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Config, ConfigError> {
+        let mut config = self.base.clone();
+        match self.reads_env {
+            true => config.apply(lookup, |config| self.change(config))?,
+            false => self.change(&mut config),
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn change(&self, config: &mut Config) {
+        self.changes.iter().for_each(|change| change(config));
+    }
+
+    fn set(mut self, change: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        self.changes.push(Box::new(change));
+        self
+    }
 }
 
-/// Settings from a file or the environment, to be changed further.
+impl fmt::Debug for ProviderBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut config = self.base.clone();
+        self.change(&mut config);
+        f.debug_struct("ProviderBuilder")
+            .field("config", &config)
+            .field("reads_env", &self.reads_env)
+            .field("destination", &self.destination)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings of a file, under those of the environment and of code.
 impl From<Config> for ProviderBuilder {
     fn from(config: Config) -> Self {
         Self {
-            config,
-            destination: Destination::default(),
+            base: config,
+            ..Self::default()
         }
     }
 }
@@ -303,3 +357,6 @@ fn queue_config(config: &Config) -> QueueConfig {
         timeout: config.otlp.timeout.min(batch.export_timeout),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,11 +28,11 @@ pub use sections::{BatchConfig, MetricsConfig, OtlpConfig, SpanLimits, TailSampl
 /// | from lowest to highest | |
 /// | --- | --- |
 /// | [`default`](Self::default) | |
-/// | a file, or code | [`from_deserializer`](Self::from_deserializer), [`Provider::builder`](crate::Provider::builder) |
-/// | `OTEL_*` | [`overridden_by_env`](Self::overridden_by_env), [`from_env`](Self::from_env); a variable for traces alone beats the general one |
+/// | a file, or this struct | [`from_deserializer`](Self::from_deserializer), [`ProviderBuilder::from`](crate::ProviderBuilder) |
+/// | `OTEL_*` | [`ProviderBuilder::read_env`](crate::ProviderBuilder::read_env), [`read_env`](Self::read_env), [`from_env`](Self::from_env); a variable for traces alone beats the general one |
 /// | `PYPROC_TELEMETRY_*` | read in the same step |
 /// | `OTEL_SDK_DISABLED=true` | beats `PYPROC_TELEMETRY_ENABLED` |
-/// | what code sets after that | |
+/// | code | the other methods of [`ProviderBuilder`](crate::ProviderBuilder), before or after `read_env` |
 ///
 /// ```
 /// # use pyproc_telemetry::{Config, ExporterType};
@@ -131,16 +131,17 @@ impl Config {
     ///
     /// Names the variable whose value makes no sense.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::default().overridden_by_env()
+        Self::default().read_env()
     }
 
-    /// These settings, say from a file, overridden by the environment.
+    /// These settings, such as a file's, with what the environment says over them. What code sets over both,
+    /// [`ProviderBuilder`](crate::ProviderBuilder) knows.
     ///
     /// # Errors
     ///
     /// Names the variable whose value makes no sense, or else the field.
-    pub fn overridden_by_env(mut self) -> Result<Self, ConfigError> {
-        self.apply(|name| std::env::var_os(name))?;
+    pub fn read_env(mut self) -> Result<Self, ConfigError> {
+        self.apply(|name| std::env::var_os(name), |_| {})?;
         self.validate()?;
         Ok(self)
     }

@@ -67,7 +67,7 @@ impl Provider {
     ///
     /// Those of [`Config::from_env`] and [`start`](Self::start).
     pub fn from_env() -> Result<Self, StartError> {
-        Self::start(Config::from_env()?)
+        Self::builder().read_env().start()
     }
 
     /// Starts step by step.

@@ -12,7 +12,7 @@ use crate::ConfigError;
 
 impl LoggingConfig {
     /// Overrides each field whose variable `lookup` finds.
-    pub(super) fn apply(
+    pub(crate) fn apply(
         &mut self,
         lookup: impl Fn(&str) -> Option<OsString>,
     ) -> Result<(), ConfigError> {
@@ -100,7 +100,7 @@ fn list(text: &str) -> Result<Vec<String>, String> {
 }
 
 /// Turns the field of an error into the variable that sets it.
-pub(super) fn naming_the_variable(error: ConfigError) -> ConfigError {
+pub(crate) fn naming_the_variable(error: ConfigError) -> ConfigError {
     ConfigError::new(
         format!("PYPROC_LOG_{}", error.field.to_uppercase()),
         error.reason,

@@ -15,7 +15,7 @@ use crate::ConfigError;
 
 impl PoolConfig {
     /// Overrides each field whose variable `lookup` finds.
-    pub(super) fn apply(
+    pub(crate) fn apply(
         &mut self,
         lookup: impl Fn(&str) -> Option<OsString>,
     ) -> Result<(), ConfigError> {
@@ -114,7 +114,7 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
 }
 
 /// Turns the field of an error into the variable that sets it.
-pub(super) fn naming_the_variable(error: ConfigError) -> ConfigError {
+pub(crate) fn naming_the_variable(error: ConfigError) -> ConfigError {
     let name = error.field.replace('.', "_").to_uppercase();
     ConfigError::new(format!("PYPROC_{name}"), error.reason)
 }

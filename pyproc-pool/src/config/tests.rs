@@ -78,7 +78,6 @@ fn every_bad_value_names_its_field() {
             "max_protocol_version",
         ),
         (r#"{"worker_script": "w", "spin": "2ms"}"#, "spin"),
-        ("{}", "worker_script"),
         (
             r#"{"worker_script": "w", "external_sockets": ["s"]}"#,
             "external_sockets",
@@ -86,6 +85,12 @@ fn every_bad_value_names_its_field() {
     ] {
         assert_eq!(wrong_field(json), field, "{json}");
     }
+}
+
+#[test]
+fn a_file_may_leave_the_script_to_others_but_a_pool_needs_one() {
+    let error = read("{}").unwrap().validate().unwrap_err();
+    assert_eq!(error.field, "worker_script");
 }
 
 const SECRET: &str = "hunter2";

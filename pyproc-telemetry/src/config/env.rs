@@ -12,30 +12,38 @@ use super::{
 };
 use crate::ConfigError;
 
+/// How the variables begin that mean the collector of both traces and metrics.
+const GENERAL: &str = "OTEL_EXPORTER_OTLP";
 const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
 
 impl Config {
-    /// Overrides each field whose variable `lookup` finds. What comes later wins.
-    pub(super) fn apply(
+    /// Overrides each field whose variable `lookup` finds, of which what comes later wins, and then what `code` sets.
+    pub(crate) fn apply(
         &mut self,
         lookup: impl Fn(&str) -> Option<OsString>,
+        code: impl Fn(&mut Self),
     ) -> Result<(), ConfigError> {
         let env = Env(lookup);
+        // Some variables count only beside certain values of other settings, which may be set in code.
+        let in_effect = |config: &Self| {
+            let mut config = config.clone();
+            code(&mut config);
+            config
+        };
         self.apply_identity(&env)?;
         self.apply_exporter(&env)?;
-        self.apply_sampling(&env)?;
-        self.apply_collectors(&env)?;
-        if self.exporter_type == ExporterType::Jaeger {
-            self.otlp
-                .set_endpoint(env.text("OTEL_EXPORTER_JAEGER_ENDPOINT", base_address)?);
-            env.set(
-                "OTEL_EXPORTER_JAEGER_TIMEOUT",
-                &mut self.otlp.timeout,
-                timeout,
-            )?;
-        }
+        self.apply_sampling(&env, |config| in_effect(config).sampler)?;
         env.set_some("OTEL_PROPAGATORS", &mut self.propagators, propagators)?;
-        self.apply_limits(&env)
+        self.apply_limits(&env)?;
+        self.apply_metrics(&env)?;
+        self.apply_general_collector(&env)?;
+        let general = in_effect(self).otlp;
+        self.otlp.apply(&env, "OTEL_EXPORTER_OTLP_TRACES")?;
+        if in_effect(self).exporter_type == ExporterType::Jaeger {
+            self.apply_jaeger(&env)?;
+        }
+        code(self);
+        self.apply_metrics_collector(&env, general)
     }
 
     fn apply_identity(&mut self, env: &impl Source) -> Result<(), ConfigError> {
@@ -69,13 +77,41 @@ impl Config {
     }
 
     /// The general variables mean both collectors, that of traces and that of metrics.
-    fn apply_collectors(&mut self, env: &impl Source) -> Result<(), ConfigError> {
-        let mut metrics = self.metrics_otlp();
-        metrics.apply(env, "METRICS")?;
-        self.otlp.apply(env, "TRACES")?;
-        if self.metrics.otlp.is_some() || metrics != self.otlp.without_exact_endpoint() {
-            self.metrics.otlp = Some(metrics);
+    fn apply_general_collector(&mut self, env: &impl Source) -> Result<(), ConfigError> {
+        for otlp in [Some(&mut self.otlp), self.metrics.otlp.as_mut()] {
+            let Some(otlp) = otlp else { continue };
+            otlp.set_endpoint(env.text("OTEL_EXPORTER_OTLP_ENDPOINT", base_address)?);
+            otlp.apply(env, GENERAL)?;
         }
+        Ok(())
+    }
+
+    fn apply_jaeger(&mut self, env: &impl Source) -> Result<(), ConfigError> {
+        let endpoint = env.text("OTEL_EXPORTER_JAEGER_ENDPOINT", base_address)?;
+        self.otlp.set_endpoint(endpoint);
+        env.set(
+            "OTEL_EXPORTER_JAEGER_TIMEOUT",
+            &mut self.otlp.timeout,
+            timeout,
+        )
+    }
+
+    /// The collector of metrics is the one of both, unless the environment, or a file, says otherwise.
+    fn apply_metrics_collector(
+        &mut self,
+        env: &impl Source,
+        general: OtlpConfig,
+    ) -> Result<(), ConfigError> {
+        let own = self.metrics.otlp.take();
+        let is_own = own.is_some();
+        let mut metrics = own.unwrap_or_else(|| general.without_exact_endpoint());
+        metrics.apply(env, "OTEL_EXPORTER_OTLP_METRICS")?;
+        let differs = metrics != self.otlp.without_exact_endpoint();
+        self.metrics.otlp = (is_own || differs).then_some(metrics);
+        Ok(())
+    }
+
+    fn apply_metrics(&mut self, env: &impl Source) -> Result<(), ConfigError> {
         let metrics = &mut self.metrics;
         env.set("OTEL_METRICS_EXPORTER", &mut metrics.exporter_type, choice)?;
         env.set(
@@ -88,9 +124,13 @@ impl Config {
         Ok(())
     }
 
-    fn apply_sampling(&mut self, env: &impl Source) -> Result<(), ConfigError> {
+    fn apply_sampling(
+        &mut self,
+        env: &impl Source,
+        in_effect: impl Fn(&Self) -> SamplerType,
+    ) -> Result<(), ConfigError> {
         env.set("OTEL_TRACES_SAMPLER", &mut self.sampler, choice)?;
-        if self.sampler.has_ratio() {
+        if in_effect(self).has_ratio() {
             env.set("OTEL_TRACES_SAMPLER_ARG", &mut self.sampling_rate, share)?;
         }
         if let Some(share) = env.text("PYPROC_TELEMETRY_SAMPLING_RATE", share)? {
@@ -130,34 +170,25 @@ impl Config {
 }
 
 impl OtlpConfig {
-    /// From the general variables, and from those for one kind of telemetry.
-    fn apply(&mut self, env: &impl Source, kind: &str) -> Result<(), ConfigError> {
-        let own = format!("OTEL_EXPORTER_OTLP_{kind}");
-        self.set_endpoint(env.text("OTEL_EXPORTER_OTLP_ENDPOINT", base_address)?);
-        env.set_some(
-            &format!("{own}_ENDPOINT"),
-            &mut self.exact_endpoint,
-            address,
-        )?;
-        for prefix in ["OTEL_EXPORTER_OTLP", &own] {
-            let name = |what: &str| format!("{prefix}_{what}");
-            env.set(&name("PROTOCOL"), &mut self.protocol, |text| {
-                choice(text).and_then(available_protocol)
-            })?;
-            env.set(&name("HEADERS"), &mut self.headers, secret_headers)?;
-            env.set(&name("TIMEOUT"), &mut self.timeout, timeout)?;
-            env.set(&name("COMPRESSION"), &mut self.compression, |text| {
-                choice(text)
-            })?;
-            env.set_some(&name("CERTIFICATE"), &mut self.certificate, |text| {
-                Ok(text.into())
-            })?;
+    /// From the variables that begin with `prefix`. A base address, to which a path is appended, only the general ones have.
+    fn apply(&mut self, env: &impl Source, prefix: &str) -> Result<(), ConfigError> {
+        let name = |what: &str| format!("{prefix}_{what}");
+        if prefix != GENERAL {
+            env.set_some(&name("ENDPOINT"), &mut self.exact_endpoint, address)?;
         }
-        Ok(())
+        env.set(&name("PROTOCOL"), &mut self.protocol, |text| {
+            choice(text).and_then(available_protocol)
+        })?;
+        env.set(&name("HEADERS"), &mut self.headers, secret_headers)?;
+        env.set(&name("TIMEOUT"), &mut self.timeout, timeout)?;
+        env.set(&name("COMPRESSION"), &mut self.compression, choice)?;
+        env.set_some(&name("CERTIFICATE"), &mut self.certificate, |text| {
+            Ok(text.into())
+        })
     }
 
     /// A base from a later source also beats the full address of an earlier one.
-    fn set_endpoint(&mut self, address: Option<String>) {
+    pub(crate) fn set_endpoint(&mut self, address: Option<String>) {
         if address.is_some() {
             self.endpoint = address;
             self.exact_endpoint = None;

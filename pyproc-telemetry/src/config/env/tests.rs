@@ -4,7 +4,7 @@ use crate::{Compression, MetricsExporterType, OtlpProtocol};
 fn over(config: Config, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let mut config = config;
     let find = |name: &str| variables.iter().find(|(key, _)| *key == name);
-    config.apply(|name| find(name).map(|(_, value)| value.into()))?;
+    config.apply(|name| find(name).map(|(_, value)| value.into()), |_| {})?;
     Ok(config)
 }
 
