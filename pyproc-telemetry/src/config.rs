@@ -196,7 +196,15 @@ impl Config {
     /// The collector of metrics.
     pub(crate) fn metrics_otlp(&self) -> OtlpConfig {
         let own = self.metrics.otlp.clone();
-        own.unwrap_or_else(|| self.otlp.without_exact_endpoint())
+        own.unwrap_or_else(|| {
+            let mut otlp = self.otlp.without_exact_endpoint();
+            if self.exporter_type == ExporterType::Jaeger {
+                // What took Jaeger's old protocol never took metrics.
+                otlp.endpoint
+                    .take_if(|address| Endpoint::is_old_jaeger(address));
+            }
+            otlp
+        })
     }
 
     /// The propagators in effect.

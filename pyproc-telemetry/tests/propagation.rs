@@ -139,6 +139,18 @@ fn state_travels_with_the_parent_and_an_empty_one_is_left_out() {
 }
 
 #[test]
+fn the_flag_of_a_random_trace_id_is_kept_and_unknown_ones_are_not() {
+    for (given, kept) in [("02", "02"), ("03", "03"), ("ff", "03")] {
+        let parent = |flags| format!("00-{TRACE}-{SPAN}-{flags}");
+        let propagator = Propagator::new([TraceContext]);
+        let context = propagator.extract_pairs([("traceparent", parent(given))]);
+        let mut outgoing = BTreeMap::new();
+        propagator.inject_pairs(&context, &mut outgoing);
+        assert_eq!(outgoing["traceparent"], parent(kept));
+    }
+}
+
+#[test]
 fn the_last_of_several_formats_wins() {
     let mut incoming = headers(TraceContext, true);
     incoming.insert("b3".into(), format!("{TRACE}-00000000000000aa-1"));

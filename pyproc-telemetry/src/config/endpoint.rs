@@ -91,9 +91,18 @@ impl Endpoint {
         }
     }
 
+    /// Whether a collector of Jaeger's old protocol was there.
+    pub(super) fn is_old_jaeger(address: &str) -> bool {
+        Self::parse_base(address).is_ok_and(|endpoint| endpoint.is_old())
+    }
+
+    fn is_old(&self) -> bool {
+        OLD_JAEGER_PORTS.contains(&self.port) || self.path == "/api/traces"
+    }
+
     /// Jaeger's own protocol is gone; its old addresses lead to the port that speaks OTLP. Returns the old one.
     fn leave_old_jaeger(&mut self, port: u16) -> Option<Self> {
-        if !OLD_JAEGER_PORTS.contains(&self.port) && self.path != "/api/traces" {
+        if !self.is_old() {
             return None;
         }
         let new = Self {

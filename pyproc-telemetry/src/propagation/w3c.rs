@@ -12,8 +12,8 @@ use super::ids::{entered, hex, remote, span_id, trace_id, trimmed, with_span};
 
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
-/// The flags that are kept.
-const KNOWN: TraceFlags = TraceFlags::SAMPLED;
+/// The flags that are kept: sampled, and that the trace's id is random, which level 2 of the standard added.
+const KNOWN: TraceFlags = TraceFlags::new(0b11);
 
 #[derive(Debug)]
 pub(super) struct TraceContext([String; 2]);

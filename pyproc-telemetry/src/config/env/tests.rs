@@ -349,3 +349,24 @@ fn what_makes_no_sense_for_metrics_is_refused_by_name() {
         );
     }
 }
+
+#[test]
+fn metrics_do_not_go_to_an_old_address_of_jaeger() {
+    let old = "http://jaeger:14268/api/traces";
+    let jaeger = ("OTEL_TRACES_EXPORTER", "jaeger");
+    for variable in [
+        "OTEL_EXPORTER_JAEGER_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    ] {
+        let config = applied(&[jaeger, (variable, old)]);
+        assert_eq!(config.otlp.endpoint.as_deref(), Some(old));
+        assert_eq!(config.metrics_otlp().endpoint, None, "{variable}");
+    }
+    // One that takes OTLP may take metrics as well.
+    let new = applied(&[
+        jaeger,
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://jaeger:4318"),
+    ]);
+    let endpoint = new.metrics_otlp().endpoint;
+    assert_eq!(endpoint.as_deref(), Some("http://jaeger:4318"));
+}
