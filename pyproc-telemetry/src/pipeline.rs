@@ -65,10 +65,7 @@ impl Begun {
     fn decided(decision: SamplingDecision, above: TraceFlags) -> Self {
         let records = decision != SamplingDecision::Drop;
         Self {
-            flags: match records {
-                true => above.with_sampled(decision == SamplingDecision::RecordAndSample),
-                false => TraceFlags::default(),
-            },
+            flags: above.with_sampled(decision == SamplingDecision::RecordAndSample),
             records,
             ..Self::NONE
         }

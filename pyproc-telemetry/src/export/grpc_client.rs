@@ -85,7 +85,7 @@ impl GrpcTransport {
     }
 
     fn failure(&self, status: &Status) -> Failure {
-        let reason = format!("{}: {}", self.target.uri(), chain(status));
+        let reason = format!("{}: {}", self.target.uri(), sentence(status));
         // As the protocol lists them.
         let retryable = matches!(
             status.code(),
@@ -100,6 +100,18 @@ impl GrpcTransport {
             true => ExportError::unreachable(reason).into(),
             false => ExportError::refused(reason).into(),
         }
+    }
+}
+
+/// What a status says, with its causes. Its own `Display` is that of a debugger.
+fn sentence(status: &Status) -> String {
+    let mut text = status.code().description().to_owned();
+    if !status.message().is_empty() {
+        text = format!("{text}: {}", status.message());
+    }
+    match std::error::Error::source(status) {
+        Some(cause) => format!("{text}: {}", chain(cause)),
+        None => text,
     }
 }
 
@@ -150,4 +162,20 @@ fn metadata(config: &OtlpConfig) -> Result<Metadata, ConfigError> {
             parsed(header).ok_or_else(|| ConfigError::new("otlp.headers", reason()))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_said_as_a_sentence() {
+        let refused = Status::unauthenticated("who are you?");
+        let text = "The request does not have valid authentication credentials: who are you?";
+        assert_eq!(sentence(&refused), text);
+        let down = Status::from_error(Box::new(std::io::Error::other("connection reset")));
+        let text = sentence(&down);
+        assert!(text.contains("connection reset"), "{text}");
+        assert!(!text.contains(['{', '"']), "{text}");
+    }
 }
