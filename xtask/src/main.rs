@@ -11,6 +11,8 @@ mod demo;
 #[cfg(test)]
 mod documentation;
 mod fuzz;
+#[cfg(test)]
+mod msrv;
 mod native;
 mod prerequisite;
 mod process;
