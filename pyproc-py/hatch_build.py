@@ -30,7 +30,7 @@ WHY_NOT = "_no_core.txt"  # the file that `pyproc_worker._no_core` reads
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
-class NativeCore(BuildHookInterface):
+class NativeCore(BuildHookInterface[Any]):
     _noted: Path | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
@@ -40,7 +40,10 @@ class NativeCore(BuildHookInterface):
         else:
             content, name = self._build(), core_name()
         if version == "editable":
-            put(content, Path(self.root, "python", PACKAGE, name))
+            package = Path(self.root, "python", PACKAGE)
+            put(content, package / name)
+            if wanted() == "python":  # one that is there would be loaded all the same
+                (package / core_name()).unlink(missing_ok=True)
             return
         build_data["force_include"][str(content)] = f"{PACKAGE}/{name}"
         if not why_not:
@@ -53,13 +56,12 @@ class NativeCore(BuildHookInterface):
 
     def _why_not(self) -> str:
         """Why there is to be no native core; empty if there is."""
-        wanted = os.environ.get("PYPROC_BUILD_CORE", "")
-        if wanted not in ("", "native", "python"):
-            self.app.abort(f"PYPROC_BUILD_CORE is {wanted!r}; it may be native or python")
-        if wanted == "python":
+        if wanted() not in ("", "native", "python"):
+            self.app.abort(f"PYPROC_BUILD_CORE is {wanted()!r}; it may be native or python")
+        if wanted() == "python":
             return "PYPROC_BUILD_CORE was 'python'"
         why_not = obstacle(Path(self.root))
-        if why_not and wanted == "native":
+        if why_not and wanted() == "native":
             self.app.abort(f"PYPROC_BUILD_CORE is 'native', but {why_not}")
         return why_not
 
@@ -70,8 +72,9 @@ class NativeCore(BuildHookInterface):
         return self._noted
 
     def _build(self) -> Path:
+        manifest = Path(self.root, "Cargo.toml")
         cargo = [
-            *(find_cargo(), "build", "--manifest-path", str(Path(self.root, "Cargo.toml"))),
+            *(find_cargo() or "cargo", "build", "--manifest-path", str(manifest)),
             *("--profile", "native", "--message-format", "json-render-diagnostics"),
         ]
         # The stable ABI needs no interpreter; the first one on PATH might want a build of its own.
@@ -89,6 +92,10 @@ class NativeCore(BuildHookInterface):
             f"The native core could not be built: {reason}.\n"
             "To install the slower loop in Python without it: set PYPROC_BUILD_CORE=python."
         )
+
+
+def wanted() -> str:
+    return os.environ.get("PYPROC_BUILD_CORE", "")
 
 
 def obstacle(root: Path) -> str:

@@ -160,6 +160,13 @@ def test_a_source_distribution_builds_without_the_core_and_says_why(checkout):
     assert "a checkout of the repository has them" in checkout.doctor()
 
 
+def test_an_editable_installation_without_the_core_leaves_none_of_an_earlier_one(checkout):
+    checkout.set_up_cargo()
+    checkout.install("--editable", str(checkout.package))
+    checkout.install("--editable", str(checkout.package), PYPROC_BUILD_CORE="python")
+    assert "PYPROC_BUILD_CORE was 'python'" in checkout.doctor()
+
+
 @pytest.mark.skipif(not find_spec("pyproc_worker._core"), reason="no native core is here")
 class TestOrders:
     """Whichever way the slower core came, the next documented step replaces it."""

@@ -36,7 +36,7 @@ def test_a_name_may_come_without_its_keyword(functions):
 
     assert functions["many"].call({"a": 2}) == 2
     assert "Kept.f" in functions
-    with pytest.raises(TypeError, match="'one'.*'other'"):
+    with pytest.raises(TypeError, match=r"'one'.*'other'"):
         expose("one", name="other")
 
 

@@ -155,9 +155,7 @@ if TYPE_CHECKING:
     @overload
     def expose(function: Function) -> Function: ...
     @overload
-    def expose(
-        function: str, *, body: Body | None = None
-    ) -> Callable[[Function], Function]: ...
+    def expose(function: str, *, body: Body | None = None) -> Callable[[Function], Function]: ...
     @overload
     def expose(
         *, name: str | None = None, body: Body | None = None
