@@ -53,8 +53,8 @@ impl<'a> Pending<'a> {
         let number = scheduler.methods().find(method);
         watch.confirmed = scheduler.methods().is_confirmed(number);
         let submitted = scheduler.submit((method, number), &mut request, admission, waker, now)?;
-        let way = match &submitted.next {
-            Next::Write(batch) => scheduler.way_of(batch),
+        let transport = match &submitted.next {
+            Next::Write(batch) => scheduler.transport_of(batch),
             _ => None,
         };
         drop(scheduler);
@@ -72,7 +72,7 @@ impl<'a> Pending<'a> {
             Next::Settled => {}
             Next::Wake(connection) => connection.wake(),
             Next::Write(batch) => {
-                shared.driver.write(batch, way);
+                shared.driver.write(batch, transport);
                 shared.meanwhile();
             }
         }

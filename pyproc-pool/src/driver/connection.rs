@@ -11,10 +11,10 @@ use bytes::BytesMut;
 use pyproc_protocol::{Peer, Session};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::{Driving, Outlet, inbox::Inbox, spin::Spin};
+use super::{Locked, Outlet, inbox::Inbox, spin::Spin};
 use crate::{
     ProtocolViolation,
-    scheduler::{ConnectionId, NextWrite, Outbox, Verdict, Way},
+    scheduler::{ConnectionConfig, ConnectionId, NextWrite, Outbox, Verdict},
     shared::Shared,
     transport::{ReadHalf, Transport, WriteHalf},
     worker::Origin,
@@ -133,11 +133,11 @@ impl Connection {
     /// From now on the worker gets the slot's calls.
     pub(crate) fn open(
         &mut self,
-        scheduler: &mut Driving<'_>,
+        scheduler: &mut Locked<'_>,
         slot: usize,
         origin: Option<Arc<Origin>>,
     ) {
-        let way = Way {
+        let config = ConnectionConfig {
             max_frame_size: self.max_frame_size,
             spins: self.busy == 1 && !self.spin.is_off(),
             attributes: origin.is_some(),
@@ -146,7 +146,7 @@ impl Connection {
             write: Arc::downgrade(&self.write),
             origin: origin.filter(|_| *self.peer() == Peer::Plain),
         };
-        self.id = scheduler.up(slot, self.peer(), way, outlet);
+        self.id = scheduler.up(slot, self.peer(), config, outlet);
     }
 
     /// Carries requests and answers until the connection ends. What the worker reports goes to this lane of records.

@@ -13,7 +13,7 @@ use pyproc_protocol::Peer;
 
 use crate::{
     outgoing::discard,
-    scheduler::{Actions, Attribution, Batch, ConnectionId, Limits, Scheduler, Way},
+    scheduler::{Actions, Attribution, Batch, ConnectionConfig, ConnectionId, Limits, Scheduler},
     transport::WriteHalf,
     worker::Origin,
 };
@@ -52,15 +52,15 @@ pub(crate) struct Outlet {
 
 /// The scheduler, locked. What it wants done is done when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Driving<'a> {
+pub(crate) struct Locked<'a> {
     // Fields are dropped in this order.
     core: MutexGuard<'a, Core>,
-    rest: Rest<'a>,
+    deferred: Deferred<'a>,
 }
 
 /// What is to be done without the lock; mostly nothing.
 #[derive(Debug)]
-struct Rest<'a> {
+struct Deferred<'a> {
     deadline: &'a Condvar,
     actions: Option<Box<Actions>>,
 }
@@ -79,10 +79,10 @@ impl Driver {
 
     /// Held for moments only, and never across an await.
     #[inline]
-    pub(crate) fn lock(&self) -> Driving<'_> {
-        Driving {
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked {
             core: self.core(),
-            rest: Rest {
+            deferred: Deferred {
                 deadline: &self.deadline,
                 actions: None,
             },
@@ -142,13 +142,19 @@ impl Driver {
     }
 }
 
-impl Driving<'_> {
+impl Locked<'_> {
     /// A worker is ready for the slot's calls.
-    pub(crate) fn up(&mut self, slot: usize, peer: &Peer, way: Way, to: Outlet) -> ConnectionId {
+    pub(crate) fn up(
+        &mut self,
+        slot: usize,
+        peer: &Peer,
+        config: ConnectionConfig,
+        to: Outlet,
+    ) -> ConnectionId {
         let Core {
             scheduler, outlets, ..
         } = &mut *self.core;
-        let id = scheduler.up(slot, peer, way, Instant::now());
+        let id = scheduler.up(slot, peer, config, Instant::now());
         match outlets.get_mut(id.place()) {
             Some(place) => *place = to,
             None => outlets.push(to),
@@ -158,7 +164,7 @@ impl Driving<'_> {
 
     /// Where a batch that was just handed out is to be written, unless its connection has ended.
     #[inline]
-    pub(crate) fn way_of(&self, batch: &Batch) -> Option<Arc<WriteHalf>> {
+    pub(crate) fn transport_of(&self, batch: &Batch) -> Option<Arc<WriteHalf>> {
         let place = batch.connection().place();
         self.core.outlets.get(place)?.write.upgrade()
     }
@@ -171,7 +177,7 @@ impl Driving<'_> {
                 outlet.attribute(attribution);
             }
         }
-        self.rest.actions = Some(Box::new(actions));
+        self.deferred.actions = Some(Box::new(actions));
     }
 }
 
@@ -191,7 +197,7 @@ impl Outlet {
     }
 }
 
-impl Deref for Driving<'_> {
+impl Deref for Locked<'_> {
     type Target = Scheduler;
 
     #[inline]
@@ -200,14 +206,14 @@ impl Deref for Driving<'_> {
     }
 }
 
-impl DerefMut for Driving<'_> {
+impl DerefMut for Locked<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut Scheduler {
         &mut self.core.scheduler
     }
 }
 
-impl Drop for Driving<'_> {
+impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
         if !self.core.scheduler.actions().is_empty() {
@@ -216,7 +222,7 @@ impl Drop for Driving<'_> {
     }
 }
 
-impl Drop for Rest<'_> {
+impl Drop for Deferred<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Some(actions) = self.actions.take() {
@@ -234,5 +240,7 @@ fn carry_out(deadline: &Condvar, actions: Actions) {
     actions.discard.into_iter().for_each(discard);
 }
 
+#[cfg(test)]
+mod scenarios;
 #[cfg(test)]
 mod tests;

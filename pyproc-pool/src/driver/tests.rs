@@ -13,7 +13,7 @@ use crate::{
     outgoing::{Outgoing, Payload},
     scheduler::{
         Admission, CallId, Next, NextWrite, Outbox,
-        tests::{WAY, frames, leave, peer, request},
+        tests::{CONFIG, frames, leave, peer, request},
     },
     transport::{ReadHalf, Transport, pair},
 };
@@ -43,7 +43,7 @@ fn connected(room: usize) -> Pair {
         write: Arc::downgrade(&write),
         origin: None,
     };
-    let id = driver.lock().up(0, &peer(2), WAY, outlet);
+    let id = driver.lock().up(0, &peer(2), CONFIG, outlet);
     Pair {
         driver,
         id,
@@ -61,11 +61,11 @@ impl Pair {
         let now = Instant::now();
         let submitted = scheduler.submit(method, &mut Some(request), Admission::Queue, waker, now);
         let submitted = submitted.unwrap();
-        let way = match &submitted.next {
-            Next::Write(batch) => scheduler.way_of(batch),
+        let transport = match &submitted.next {
+            Next::Write(batch) => scheduler.transport_of(batch),
             _ => None,
         };
-        (submitted.id, submitted.next, way)
+        (submitted.id, submitted.next, transport)
     }
 
     /// Bytes that have arrived at the worker.
@@ -93,9 +93,9 @@ fn with_payload(size: usize) -> Outgoing {
     }
 }
 
-fn write(driver: &Driver, next: Next, way: Option<Arc<WriteHalf>>) {
+fn write(driver: &Driver, next: Next, transport: Option<Arc<WriteHalf>>) {
     match next {
-        Next::Write(batch) => driver.write(batch, way),
+        Next::Write(batch) => driver.write(batch, transport),
         other => panic!("nothing to write: {other:?}"),
     }
 }
@@ -103,9 +103,9 @@ fn write(driver: &Driver, next: Next, way: Option<Arc<WriteHalf>>) {
 #[test]
 fn the_caller_of_an_idle_worker_writes_its_request_itself() {
     let mut pair = connected(1 << 16);
-    let (_, next, way) = pair.submit(with_payload(10), Waker::noop().clone());
-    assert!(Arc::ptr_eq(way.as_ref().unwrap(), &pair.write));
-    write(&pair.driver, next, way);
+    let (_, next, transport) = pair.submit(with_payload(10), Waker::noop().clone());
+    assert!(Arc::ptr_eq(transport.as_ref().unwrap(), &pair.write));
+    write(&pair.driver, next, transport);
     assert!(pair.arrived() > 10);
     assert_eq!(pair.next_write().0, NextWrite::Nothing { in_flight: 1 });
 }
@@ -113,8 +113,8 @@ fn the_caller_of_an_idle_worker_writes_its_request_itself() {
 #[test]
 fn what_finds_no_room_is_left_to_the_connection() {
     let mut pair = connected(100);
-    let (_, next, way) = pair.submit(with_payload(1000), Waker::noop().clone());
-    write(&pair.driver, next, way);
+    let (_, next, transport) = pair.submit(with_payload(1000), Waker::noop().clone());
+    write(&pair.driver, next, transport);
     assert_eq!(pair.arrived(), 100);
     let (next, rest) = pair.next_write();
     assert_eq!(next, NextWrite::Frames);
@@ -142,9 +142,9 @@ fn a_caller_writes_once_although_there_is_room_for_more() {
     // The one that makes half of all calls writes for the others. Each has two pieces, of which one write takes 16.
     let mut written_by = 0;
     for _ in 0..20 {
-        let (_, next, way) = pair.submit(with_payload(16 * 1024), Waker::noop().clone());
+        let (_, next, transport) = pair.submit(with_payload(16 * 1024), Waker::noop().clone());
         if let Next::Write(batch) = next {
-            pair.driver.write(batch, way);
+            pair.driver.write(batch, transport);
             written_by += 1;
         }
     }
@@ -159,7 +159,9 @@ fn a_caller_writes_once_although_there_is_room_for_more() {
 fn a_batch_for_a_connection_that_has_ended_is_kept_for_whoever_explains_its_end() {
     let pair = connected(1 << 16);
     let Pair {
-        driver, write: way, ..
+        driver,
+        write: transport,
+        ..
     } = &pair;
     let mut scheduler = driver.lock();
     let method = ("async", scheduler.methods().find("async"));
@@ -170,9 +172,9 @@ fn a_batch_for_a_connection_that_has_ended_is_kept_for_whoever_explains_its_end(
         panic!("the caller writes");
     };
     drop(scheduler);
-    assert!(driver.lock().way_of(&batch).is_some());
+    assert!(driver.lock().transport_of(&batch).is_some());
     assert_eq!(
-        Arc::strong_count(way),
+        Arc::strong_count(transport),
         1,
         "the driver keeps no connection alive"
     );

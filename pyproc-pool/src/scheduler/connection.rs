@@ -48,7 +48,7 @@ enum Phase {
 
 /// What the scheduler has to know of the transport below a connection, and of who drives it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Way {
+pub(crate) struct ConnectionConfig {
     /// In bytes, of what goes out.
     pub(crate) max_frame_size: usize,
     /// The connection's task looks for answers instead of sleeping, and is to know that one will come.
@@ -144,11 +144,11 @@ impl Connection {
         slot: usize,
         peer: &Peer,
         methods: MethodTable,
-        way: Way,
+        config: ConnectionConfig,
         limits: Limits,
     ) -> Self {
         let is_plain = *peer == Peer::Plain;
-        let attributes = is_plain && way.attributes;
+        let attributes = is_plain && config.attributes;
         let depth = match attributes {
             true => Depth::one_by_one(limits.max_in_flight),
             false => Depth::new(limits.max_in_flight),
@@ -159,7 +159,7 @@ impl Connection {
             in_flight: 0,
             concurrent: 0,
             depth,
-            batches: Batches::new(id, way.spins),
+            batches: Batches::new(id, config.spins),
             in_order: is_plain.then(InOrder::default),
             attributes,
             version: peer.version(),
@@ -167,7 +167,7 @@ impl Connection {
             methods,
             lists_functions: !peer.functions().is_empty(),
             max_in_flight: limits.max_in_flight,
-            max_frame_size: limits.max_frame_size.min(way.max_frame_size),
+            max_frame_size: limits.max_frame_size.min(config.max_frame_size),
         }
     }
 

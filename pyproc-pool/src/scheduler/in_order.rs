@@ -225,8 +225,8 @@ mod tests {
 
     use super::*;
     use crate::scheduler::{
-        Admission, Limits, Way,
-        tests::{WAY, current, frames, leave, request, waker},
+        Admission, ConnectionConfig, Limits,
+        tests::{CONFIG, current, frames, leave, request, waker},
     };
 
     const LIMITS: Limits = Limits {
@@ -237,12 +237,12 @@ mod tests {
 
     /// A worker from before the hello that answers so fast that it is sent all that it may have.
     fn fast(now: Instant) -> Scheduler {
-        fast_with(WAY, now)
+        fast_with(CONFIG, now)
     }
 
-    fn fast_with(way: Way, now: Instant) -> Scheduler {
+    fn fast_with(config: ConnectionConfig, now: Instant) -> Scheduler {
         let mut scheduler = Scheduler::new(1, LIMITS);
-        scheduler.up(0, &Peer::Plain, way, now);
+        scheduler.up(0, &Peer::Plain, config, now);
         for _ in 0..2 {
             let id = submit(&mut scheduler, now);
             answer(&mut scheduler, id, now);
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!((scheduler.in_flight(), scheduler.queued()), (0, 29));
         assert!(scheduler.connections.ids().is_empty());
 
-        scheduler.up(0, &Peer::Plain, WAY, now);
+        scheduler.up(0, &Peer::Plain, CONFIG, now);
         let mut sent = written(&mut scheduler);
         for &id in &calls[1..] {
             answer(&mut scheduler, id, now);
@@ -326,11 +326,11 @@ mod tests {
     #[test]
     fn output_of_a_worker_that_answers_out_of_order_is_attributed_to_no_call() {
         let now = Instant::now();
-        let way = Way {
+        let config = ConnectionConfig {
             attributes: true,
-            ..WAY
+            ..CONFIG
         };
-        let mut scheduler = fast_with(way, now);
+        let mut scheduler = fast_with(config, now);
         attributed(&mut scheduler);
         let [first, second] = [0, 1].map(|_| submit(&mut scheduler, now));
         assert_eq!(attributed(&mut scheduler), ["sent m", "sent m"]);
@@ -345,13 +345,13 @@ mod tests {
     #[test]
     fn a_call_that_waited_is_attributed_too_and_none_when_the_connection_is_closed() {
         let now = Instant::now();
-        let way = Way {
+        let config = ConnectionConfig {
             attributes: true,
-            ..WAY
+            ..CONFIG
         };
         let mut scheduler = Scheduler::new(1, LIMITS);
         submit(&mut scheduler, now);
-        let id = scheduler.up(0, &Peer::Plain, way, now);
+        let id = scheduler.up(0, &Peer::Plain, config, now);
         assert_eq!(attributed(&mut scheduler), ["sent m"]);
         scheduler.close(id);
         assert_eq!(attributed(&mut scheduler), ["forgotten"]);

@@ -31,7 +31,7 @@ pub(crate) use answers::NextWrite;
 pub(crate) use batches::{Batch, Next};
 pub(crate) use call_table::{Answered, CallId, Outcome};
 pub(crate) use calls::{Admission, GivenUp};
-pub(crate) use connection::{ConnectionId, Way};
+pub(crate) use connection::{ConnectionConfig, ConnectionId};
 pub(crate) use in_order::Verdict;
 pub(crate) use methods::Methods;
 pub(crate) use outbox::{LARGE, Outbox};

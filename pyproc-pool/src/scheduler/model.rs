@@ -13,7 +13,7 @@ use pyproc_protocol::{
 
 use super::{
     call_table::CallState,
-    tests::{WAY, frames, leave, peer, request, waker},
+    tests::{CONFIG, frames, leave, peer, request, waker},
     *,
 };
 use crate::ProtocolViolation;
@@ -323,7 +323,7 @@ impl Model {
             self.lanes[LEAVING] = Some(before);
         }
         let peer = if plain { Peer::Plain } else { peer(2) };
-        let connection = self.scheduler.up(slot, &peer, WAY, Instant::now());
+        let connection = self.scheduler.up(slot, &peer, CONFIG, Instant::now());
         self.workers += 1;
         self.gone[slot] = false;
         self.lanes[slot] = Some(Worker {

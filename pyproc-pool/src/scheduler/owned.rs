@@ -7,7 +7,7 @@ use pyproc_protocol::v2::Codec;
 
 use super::{
     calls::Submitted,
-    tests::{WAY, current, leave, peer, request, waker},
+    tests::{CONFIG, current, leave, peer, request, waker},
     *,
 };
 use crate::outgoing::{Outgoing, Payload};
@@ -44,7 +44,7 @@ fn submit(scheduler: &mut Scheduler, request: &mut Option<Outgoing>) -> Result<S
 }
 
 fn up(scheduler: &mut Scheduler, version: u32) {
-    scheduler.up(0, &peer(version), WAY, Instant::now());
+    scheduler.up(0, &peer(version), CONFIG, Instant::now());
 }
 
 fn close(scheduler: &mut Scheduler) {

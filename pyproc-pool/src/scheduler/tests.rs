@@ -29,14 +29,14 @@ fn ready() -> Scheduler {
     scheduler
 }
 
-pub(crate) const WAY: Way = Way {
+pub(crate) const CONFIG: ConnectionConfig = ConnectionConfig {
     max_frame_size: usize::MAX,
     spins: false,
     attributes: false,
 };
 
 fn up(scheduler: &mut Scheduler, slot: usize, peer: &Peer) {
-    scheduler.up(slot, peer, WAY, Instant::now());
+    scheduler.up(slot, peer, CONFIG, Instant::now());
 }
 
 /// The connection of the worker that has the slot.

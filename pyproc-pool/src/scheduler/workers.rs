@@ -9,17 +9,23 @@ use std::{
 use pyproc_protocol::Peer;
 
 use super::{
-    Connection, ConnectionId, Gone, Scheduler, Slot, Way,
+    Connection, ConnectionConfig, ConnectionId, Gone, Scheduler, Slot,
     call_table::{CallId, CallState},
 };
 use crate::Error;
 
 impl Scheduler {
     /// A worker is ready for the slot's calls.
-    pub(crate) fn up(&mut self, slot: usize, peer: &Peer, way: Way, now: Instant) -> ConnectionId {
+    pub(crate) fn up(
+        &mut self,
+        slot: usize,
+        peer: &Peer,
+        config: ConnectionConfig,
+        now: Instant,
+    ) -> ConnectionId {
         let methods = self.methods.learn(peer);
         let limits = self.limits;
-        let connect = |id| Connection::new(id, slot, peer, methods, way, limits);
+        let connect = |id| Connection::new(id, slot, peer, methods, config, limits);
         let id = self.connections.insert(connect);
         if let Slot::Taken(before) = mem::replace(&mut self.slots[slot], Slot::Taken(id)) {
             self.close(before);
