@@ -199,6 +199,8 @@ impl Scheduler {
             }
         }
         self.refill_others(now);
+        // It was a worker that had been replaced, and the one after it is gone by now.
+        self.fail_if_all_gone();
         self.wake_if_drained();
     }
 
@@ -219,13 +221,13 @@ impl Scheduler {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Poll;
+    use std::task::{Poll, Waker};
 
     use pyproc_protocol::{Message, Peer, v2::Codec};
 
     use super::*;
     use crate::scheduler::{
-        Admission, ConnectionConfig, Limits,
+        Admission, ConnectionConfig, Gone, Limits,
         tests::{CONFIG, current, frames, leave, request, waker},
     };
 
@@ -355,6 +357,25 @@ mod tests {
         assert_eq!(attributed(&mut scheduler), ["sent m"]);
         scheduler.close(id);
         assert_eq!(attributed(&mut scheduler), ["forgotten"]);
+    }
+
+    #[test]
+    fn what_a_replaced_worker_has_not_begun_fails_if_no_worker_will_come() {
+        let now = Instant::now();
+        let mut scheduler = fast(now);
+        let replaced = current(&scheduler, 0);
+        let [_, second] = [0, 1].map(|_| submit(&mut scheduler, now));
+        scheduler.replace(0);
+        scheduler.up(0, &Peer::Plain, CONFIG, now);
+        scheduler.gone(0, Gone::ShutDown);
+        let message = "no JSON".into();
+        let violation = SessionError::Refused { message }.into();
+        let verdict = scheduler.on_violation(replaced, violation, now);
+        assert!(matches!(verdict, Verdict::Reconnect));
+        let mut cx = std::task::Context::from_waker(Waker::noop());
+        let outcome = scheduler.poll_outcome(second, &mut cx);
+        assert!(matches!(outcome, Poll::Ready(Some(Err(Error::ShutDown)))));
+        assert_eq!((scheduler.in_flight(), scheduler.queued()), (0, 0));
     }
 
     #[test]

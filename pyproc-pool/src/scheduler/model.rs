@@ -283,6 +283,9 @@ impl Model {
             }
         }
         self.lanes[lane] = None;
+        if self.gone.iter().all(|gone| *gone) {
+            self.fail_what_waits();
+        }
     }
 
     fn receive(&mut self, connection: ConnectionId, id: u64) -> Result<(), ProtocolViolation> {

@@ -105,13 +105,18 @@ impl Scheduler {
             _ => {}
         }
         self.slots[slot] = Slot::Gone(gone);
-        while let Some(error) = self.all_gone() {
-            let Some(id) = self.queue.pop(true, true, &self.calls) else {
-                break;
-            };
+        self.fail_if_all_gone();
+        self.wake_if_drained();
+    }
+
+    /// What waits fails if no worker will come any more.
+    pub(super) fn fail_if_all_gone(&mut self) {
+        while self.queue.len() > 0
+            && let Some(error) = self.all_gone()
+            && let Some(id) = self.queue.pop(true, true, &self.calls)
+        {
             self.end_call(id, error);
         }
-        self.wake_if_drained();
     }
 
     /// The call fails, unless nobody waits for it.
