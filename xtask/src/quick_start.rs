@@ -68,11 +68,12 @@ fn with_clone(block: &str) -> Result<String> {
     Ok(format!("pyproc='{}'\n{rest}", workspace::root().display()))
 }
 
-/// Runs commands as in a shell in which nothing is set, and returns what they wrote to stdout.
+/// Runs commands as in a shell in which nothing is set, and returns what they wrote to stdout. Each is shown on stderr
+/// before it runs, so that the log says which one failed.
 fn paste(commands: &str, directory: &Path) -> Result<String> {
     let kept = env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_kept));
     let output = Command::new("sh")
-        .args(["-e", "-c", commands])
+        .args(["-e", "-x", "-c", commands])
         .current_dir(directory)
         .env_clear()
         .envs(kept)
