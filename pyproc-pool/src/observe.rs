@@ -47,7 +47,7 @@ use crate::{Error, StartFailure, WorkerDeath};
 /// ```
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A call begins, in the task of its caller and so in the caller's span. Adds what is to travel with the request; what is
-    /// returned is told how the call ends. `None` if nobody wants to know that; what was added travels all the same.
+    /// returned is notified of the call's end. `None` asks for no such notification; what was added travels all the same.
     fn begin(
         &self,
         call: &CallStart<'_>,
@@ -70,13 +70,13 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     }
 
     /// A worker reported something that was wanted. Called on a thread of the pool, for one record after another, in
-    /// the order of the worker, and before its death is told.
+    /// the order of the worker, and before the event of its death.
     fn record(&self, from: Reporter, record: WorkerRecord) {
         let _ = (from, record);
     }
 }
 
-/// Watches one call. It is told of the end of each call exactly once, whatever becomes of it.
+/// Watches one call. It is notified of the call's end exactly once, whatever becomes of the call.
 pub trait CallObserver: Send {
     /// The call ended, in the task of its caller.
     fn end(self: Box<Self>, end: &CallEnd<'_>);
@@ -243,7 +243,7 @@ pub enum WorkerEvent<'a> {
     Died {
         /// Its slot.
         worker: usize,
-        /// How, as its calls are told.
+        /// How: the error that its calls fail with.
         error: &'a Error,
     },
     /// It said that it takes no more calls, answered those that it had, and was let go.

@@ -162,8 +162,8 @@ impl Pool {
     ///
     /// # Cancellation safety
     ///
-    /// A call whose future is dropped is given up: a worker that understands cancellations is told, its
-    /// late answer reaches nobody, and the capacity that it takes is
+    /// A call whose future is dropped is cancelled: a worker that understands cancellations gets one, a
+    /// late answer is dropped, and the capacity that the call takes is
     /// free again when the worker answers or dies.
     pub async fn call<In, Out>(&self, method: &str, input: &In) -> Result<Out, Error>
     where
@@ -263,8 +263,8 @@ impl Pool {
     /// Replaces the workers, such as for a new version of the script or of its model, while calls go on.
     ///
     /// One after another: a new worker is started beside the old one, and gets the slot's calls once it is ready. The
-    /// old one finishes those that it has, is told to end (SIGTERM), and is killed if that takes it longer than `grace`
-    /// in all, but half a second to end it always has. So there is one process more at a time, and never one fewer. A
+    /// old one finishes those that it has, gets SIGTERM, and is killed if that takes it longer than `grace`
+    /// in all, but it always has half a second to end. So there is one process more at a time, and never one fewer. A
     /// slot that was given up is filled again.
     ///
     /// ```no_run

@@ -13,7 +13,7 @@ use crate::{
     scheduler::Answered,
 };
 
-/// A call, and its observer if there is one. That is told of the call's end also when the call is dropped.
+/// A call, and its observer if there is one, which is notified of the call's end also when the call is dropped.
 pub(crate) struct Watch {
     observer: Option<Box<dyn CallObserver>>,
     pub(crate) start: Instant,

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::prerequisite::Missing;
 use crate::python::PythonArg;
+use crate::venv::{self, Requirement};
 use crate::{bench, compat_test, conformance, fuzz, process, quick_start, test, workspace};
 
 #[derive(clap::Args, Debug)]
@@ -17,11 +18,12 @@ pub(crate) struct Args {
 
 type Step = (&'static str, fn(&PythonArg) -> Result<()>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("fmt", |_| fmt()),
     ("clippy", |_| clippy()),
     ("doc", |_| doc()),
     ("package", |_| package()),
+    ("python-lint", python_lint),
     ("test", |python| test::run(&test::Args::all(python))),
     ("compat-test", |python| {
         compat_test::run(&compat_test::Args::all(python))
@@ -127,6 +129,17 @@ fn package() -> Result<()> {
     }
     process::run(&mut package)?;
     fs::remove_dir_all(&directory).context("cannot remove what was packaged")
+}
+
+/// As `pyproject.toml` says; the versions are pinned there.
+fn python_lint(python: &PythonArg) -> Result<()> {
+    let python = venv::ensure("test", &python.find()?, &Requirement::ours("test"))?;
+    for module in ["ruff check", "ruff format --check", "mypy"] {
+        let mut lint = process::command(&python);
+        lint.arg("-m").args(module.split(' '));
+        process::run(lint.current_dir(workspace::python_package()))?;
+    }
+    Ok(())
 }
 
 /// One line for each step. `times` holds those that ran; of these all
