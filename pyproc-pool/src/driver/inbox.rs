@@ -131,14 +131,14 @@ impl Inbox {
                 self.parse();
                 Ok(true)
             }
-            Err(error) if is_no_matter(&error) => Ok(false),
+            Err(error) if is_transient(&error) => Ok(false),
             Err(error) => Err(Closed::Failed(error)),
         }
     }
 }
 
 /// Nothing has arrived, or the system did not look.
-fn is_no_matter(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, WouldBlock};
     matches!(error.kind(), Interrupted | WouldBlock)
 }
