@@ -57,8 +57,11 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     pool.shutdown(Duration::from_secs(5)).await;
-    let stats = provider.shutdown().await?;
-    eprintln!("{} spans exported, {} lost", stats.exported, stats.lost());
+    match provider.shutdown().await {
+        Ok(stats) => eprintln!("{} spans exported, {} lost", stats.exported, stats.lost()),
+        // Such as when the collector is down: the service has done its work all the same.
+        Err(error) => eprintln!("{error}"),
+    }
 
     let text = render_metrics(&registry, &Exemplars::default(), MetricsFormat::Text)?;
     let shown = ["pyproc_requests_total", "shop_items_total"];

@@ -121,7 +121,10 @@ def _configure(socket_path: str | None, codec_type: str) -> tuple[str, Settings,
     """The path, the settings and the core; the output is set up."""
     path = socket_path or os.environ.get("PYPROC_SOCKET_PATH")
     if not path:
-        raise ValueError("no socket path: give run_worker() one, or set PYPROC_SOCKET_PATH")
+        raise ValueError(
+            "no socket path: a pool sets PYPROC_SOCKET_PATH for its workers; without a pool, give "
+            "run_worker() a path, or try a function with `pyproc-worker call SCRIPT FUNCTION`"
+        )
     settings = Settings.from_environment()
     wanted = os.environ.get("PYPROC_CODEC_TYPE") or codec_type
     settings.preferred_codec = codec_of_type(wanted)
