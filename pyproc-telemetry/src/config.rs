@@ -194,6 +194,7 @@ impl Config {
     }
 
     /// The collector of metrics.
+    #[cfg(any(test, feature = "otlp-metrics"))]
     pub(crate) fn metrics_otlp(&self) -> OtlpConfig {
         let own = self.metrics.otlp.clone();
         own.unwrap_or_else(|| {

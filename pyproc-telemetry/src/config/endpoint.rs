@@ -92,6 +92,7 @@ impl Endpoint {
     }
 
     /// Whether a collector of Jaeger's old protocol was there.
+    #[cfg(any(test, feature = "otlp-metrics"))]
     pub(super) fn is_old_jaeger(address: &str) -> bool {
         Self::parse_base(address).is_ok_and(|endpoint| endpoint.is_old())
     }
