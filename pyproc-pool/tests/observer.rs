@@ -29,7 +29,7 @@ use support::{LONG, Scratch, odd, poll_once, until};
 const TRACE: TraceContext = TraceContext {
     trace_id: [7; 16],
     span_id: [8; 8],
-    flags: 1,
+    flags: 3,
 };
 
 /// Writes down what it is told.
@@ -152,7 +152,7 @@ async fn a_worker_of_version_1_gets_the_trace_in_a_header() {
     let (pool, notes) = watched(builder).await;
     let _: Value = pool.call("listed", &json!(1)).await.unwrap();
     let request = requests.recv_timeout(LONG).unwrap();
-    let expected = "00-07070707070707070707070707070707-0808080808080808-01";
+    let expected = "00-07070707070707070707070707070707-0808080808080808-03";
     assert_eq!(request.headers["traceparent"], expected);
     assert!(notes()[1].contains("times: None"));
 }
@@ -198,7 +198,7 @@ async fn several_observers_see_each_call_and_a_worker_of_version_1_gets_the_span
     let pool = builder.start().await.unwrap();
     let _: Value = pool.call("listed", &json!(1)).await.unwrap();
     let request = requests.recv_timeout(LONG).unwrap();
-    let expected = "00-07070707070707070707070707070707-0909090909090909-01";
+    let expected = "00-07070707070707070707070707070707-0909090909090909-03";
     assert_eq!(request.headers["traceparent"], expected);
     let told = told.lock().unwrap();
     assert!(

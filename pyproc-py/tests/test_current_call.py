@@ -31,9 +31,20 @@ def test_headers_and_trace_of_a_request_are_known_in_its_call(start, times):
     assert client.call("tell_call")["body"] is None
 
 
-def test_headers_of_version_1_are_known_and_their_traceparent(start):
+@pytest.mark.parametrize("flags", range(4))
+def test_a_call_has_the_flags_of_its_trace(start, flags):
+    client = start(REPORT).connect(version=2)
+    trace = TRACE[:24] + bytes([flags])
+    plain = result(ask(client, "tell_call", trace=trace))
+    in_coroutine = result(ask(client, "tell_call_async", trace=trace))
+    for told in (plain, *in_coroutine):
+        assert told["trace"] == [TRACE_ID, SPAN_ID, f"00-{TRACE_ID}-{SPAN_ID}-0{flags}"]
+
+
+@pytest.mark.parametrize("flags", range(4))
+def test_headers_of_version_1_are_known_and_their_traceparent(start, flags):
     client = start(REPORT).connect()
-    parent = f"00-{TRACE_ID}-{SPAN_ID}-00"
+    parent = f"00-{TRACE_ID}-{SPAN_ID}-0{flags}"
     client.send(request(1, "tell_call", headers={"traceparent": parent, "x": "y"}))
     told = client.receive()["body"]
     assert told["headers"] == {"traceparent": parent, "x": "y"}

@@ -189,7 +189,9 @@ def spans(taker):
 
 
 @pytest.mark.parametrize("method", ["current", "current_async"])
-@pytest.mark.parametrize(("place", "flags"), [(SAMPLED, 1), (UNSAMPLED, 0)])
+@pytest.mark.parametrize(
+    ("place", "flags"), [(SAMPLED[:24] + bytes([flags]), flags) for flags in range(4)]
+)
 def test_the_current_span_is_that_of_the_call(taker, method, place, flags):
     headers = {"tracestate": "vendor=x,other=y"}
     assert taker.result(method, trace=place, headers=headers) == {
@@ -327,6 +329,13 @@ def test_spans_of_functions_arrive_as_children_of_the_call(start, setup, method)
         assert span["kind"] == 0
     assert found["outer"]["start"] <= found["inner"]["start"]
     assert found["inner"]["end"] <= found["outer"]["end"]
+
+
+@pytest.mark.parametrize("method", ["nested", "nested_async"])
+def test_spans_of_functions_say_that_the_id_of_their_trace_is_random(taker, method):
+    made = taker.result(method, trace=SAMPLED[:24] + b"\x03")
+    assert [span["flags"] for span in made] == [3, 3]
+    assert [span["trace_flags"] for span in spans(taker).values()] == [3, 3]
 
 
 @each_provider

@@ -368,6 +368,27 @@ async fn an_old_worker_gives_a_call_span_only_and_gets_a_header() {
     assert!(header.contains(&trace) && header.ends_with("-01"));
 }
 
+/// The flag of W3C's level 2, which says of a trace's id that it is random.
+const RANDOM: TraceFlags = TraceFlags::new(2);
+
+#[tokio::test]
+async fn the_flag_of_a_random_trace_id_goes_on_whether_the_call_is_sampled_or_not() {
+    for sampled in [true, false] {
+        let (provider, spans) = provider();
+        let rig = Rig::start(provider.tracer("t"), |request| echo(request, RAN)).await;
+        let flags = RANDOM.with_sampled(sampled);
+        let parent = SpanContext::new(1.into(), 2.into(), flags, true, TraceState::NONE);
+        let guard = Context::new().with_remote_span_context(parent).attach();
+        rig.call().await.unwrap();
+        drop(guard);
+        assert_eq!(rig.request().trace.unwrap().flags, flags.to_u8());
+        let spans = spans.finished();
+        assert_eq!(spans.len(), if sampled { 2 } else { 0 });
+        let is_kept = |span: &SpanData| span.span_context.trace_flags() == flags;
+        assert!(spans.iter().all(is_kept), "{spans:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_parents_decision_holds_here_and_in_the_worker() {
     for sampled in [true, false] {

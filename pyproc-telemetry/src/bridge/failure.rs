@@ -104,6 +104,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_status_and_an_event_have_the_sentence_of_the_error() {
+        for error in [Error::ShutDown, Error::RuntimeEnded] {
+            let said = error.to_string();
+            let failure = Failure::of(&CallOutcome::Error(&error)).unwrap();
+            assert_eq!(failure.status(), Status::error(said.clone()));
+            let message = KeyValue::new("exception.message", said);
+            assert!(failure.event().contains(&message));
+        }
+    }
+
+    #[test]
     fn texts_are_cut_between_characters() {
         assert_eq!(clipped("aüb", 2), "a");
         assert_eq!(clipped("aüb", 9), "aüb");
