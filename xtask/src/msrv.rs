@@ -1,24 +1,35 @@
-//! The oldest Rust that the workspace builds with, as the manifests of its dependencies have it.
+//! What the workspace's dependencies are held to: the oldest Rust that the workspace builds with, and one version of each
+//! crate of OpenTelemetry.
+
+use std::fs;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::process;
+use crate::{bench, process, workspace};
 
-/// The packages of `Cargo.lock` that ask for a newer Rust than the workspace declares, each with its version.
-fn too_new() -> Result<Vec<String>> {
+const OURS: &str = env!("CARGO_PKG_RUST_VERSION");
+
+/// The packages of `Cargo.lock`, as their manifests have them.
+fn packages() -> Result<Vec<Value>> {
     let mut cargo = process::cargo();
     let text = process::run_quietly(cargo.args(["metadata", "--format-version=1", "--locked"]))?;
-    let metadata: Value = serde_json::from_str(&text).context("cargo metadata is no JSON")?;
-    let packages = metadata["packages"].as_array().context("no packages")?;
-    let ours = version(env!("CARGO_PKG_RUST_VERSION"));
+    let mut metadata: Value = serde_json::from_str(&text).context("cargo metadata is no JSON")?;
+    match metadata["packages"].take() {
+        Value::Array(packages) => Ok(packages),
+        _ => anyhow::bail!("no packages"),
+    }
+}
+
+/// Those that ask for a newer Rust, each with its version.
+fn newer_than(rust: &str, packages: &[Value]) -> Vec<String> {
     let newer = packages.iter().filter(|it| {
         let wanted = it["rust_version"].as_str().unwrap_or_default();
-        version(wanted) > ours
+        version(wanted) > version(rust)
     });
-    Ok(newer
+    newer
         .map(|it| format!("{} wants Rust {}", it["id"], it["rust_version"]))
-        .collect())
+        .collect()
 }
 
 fn version(text: &str) -> Vec<u32> {
@@ -29,7 +40,42 @@ fn version(text: &str) -> Vec<u32> {
 
 #[test]
 fn no_dependency_wants_a_newer_rust_than_the_workspace_declares() {
-    assert_eq!(too_new().unwrap(), Vec::<String>::new());
+    assert_eq!(newer_than(OURS, &packages().unwrap()), Vec::<String>::new());
+}
+
+#[test]
+fn dependencies_want_a_newer_rust_than_an_older_one() {
+    assert!(!newer_than("1.60", &packages().unwrap()).is_empty());
+}
+
+#[test]
+fn the_benchmark_declares_the_rust_of_the_workspace() {
+    let manifest = workspace::root().join(bench::MANIFEST);
+    let in_process = manifest.with_file_name("in_process").join("Cargo.toml");
+    for path in [manifest, in_process] {
+        let text = fs::read_to_string(&path).unwrap();
+        let declared = format!("\nrust-version = \"{OURS}\"\n");
+        assert!(text.contains(&declared), "{}: not {OURS}", path.display());
+    }
+}
+
+/// A second version would be other types: a tracer of ours would fit into no layer of `tracing-opentelemetry`. That
+/// they fit is what `examples/observability` is compiled for.
+#[test]
+fn each_crate_of_opentelemetry_has_one_version() {
+    let packages = packages().unwrap();
+    for name in [
+        "opentelemetry",
+        "opentelemetry_sdk",
+        "opentelemetry-http",
+        "opentelemetry-otlp",
+        "opentelemetry-proto",
+        "tracing-opentelemetry",
+    ] {
+        let found = packages.iter().filter(|it| it["name"] == name);
+        let versions: Vec<_> = found.map(|it| &it["version"]).collect();
+        assert_eq!(versions.len(), 1, "{name}: {versions:?}");
+    }
 }
 
 #[test]
