@@ -1,8 +1,7 @@
 //! The end that answers.
 
 use pyproc_protocol::{
-    DEFAULT_MAX_FRAME_SIZE, Features, FunctionInfo, SessionError, WorkerEvent, WorkerInfo,
-    WorkerSession,
+    DEFAULT_MAX_FRAME_SIZE, Features, FunctionInfo, WorkerEvent, WorkerInfo, WorkerSession,
     v2::{Answer, Body, Failure, Method, Request},
 };
 use serde_json::json;
@@ -41,20 +40,20 @@ pub(crate) fn serve(mut transport: Transport) -> anyhow::Result<()> {
 
 /// Answers the requests that have arrived whole.
 fn answer_all(session: &mut WorkerSession, transport: &mut Transport) -> anyhow::Result<()> {
-    while let Some(event) = next_event(session, transport)? {
-        // Functions are done before a cancellation could be read, so there is nothing to cancel.
-        if let WorkerEvent::Request { version, request } = event {
-            session.respond(version, answer(&request)?, &mut transport.output)?;
+    loop {
+        match session.receive(&mut transport.input, &mut transport.output) {
+            Ok(Some(WorkerEvent::Request { version, request })) => {
+                session.respond(version, answer(&request)?, &mut transport.output)?;
+            }
+            // Functions are done before a cancellation could be read, so there is nothing to cancel.
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                session.farewell(&error, &mut transport.output);
+                return Err(error.into());
+            }
         }
     }
-    Ok(())
-}
-
-fn next_event(
-    session: &mut WorkerSession,
-    transport: &mut Transport,
-) -> Result<Option<WorkerEvent>, SessionError> {
-    session.receive(&mut transport.input, &mut transport.output)
 }
 
 fn answer(request: &Request) -> anyhow::Result<Answer> {

@@ -178,3 +178,16 @@ impl From<v2::DecodeError> for SessionError {
         Self::Binary(error)
     }
 }
+
+impl SessionError {
+    /// What is wrong, for the other end to read, which is this end's peer.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Frame(error) => error.to_string(),
+            Self::Message(error) => error.to_string(),
+            Self::Binary(error) => error.to_string(),
+            Self::Unexpected { got, expected } => format!("expected a {expected}, got a {got}"),
+            other => other.to_string(),
+        }
+    }
+}

@@ -76,8 +76,13 @@ impl FrameDecoder {
     /// Reads past the frame at the front of `input`, of which `len` bytes follow the prefix, as they arrive. They take no memory.
     pub(crate) fn skip(&mut self, len: usize, input: &mut BytesMut) {
         self.unwanted = LENGTH_PREFIX + len;
-        self.offset += self.unwanted as u64;
+        self.pass(self.unwanted);
         self.discard(input);
+    }
+
+    /// A frame of so many bytes, prefix included, is read by somebody else.
+    pub(crate) fn pass(&mut self, len: usize) {
+        self.offset += len as u64;
     }
 
     fn discard(&mut self, input: &mut BytesMut) {

@@ -12,7 +12,7 @@
 //! | a request or response | bytes to send | [`Request::encode`], [`Response::encode`] |
 //! | a payload, for a worker of either version | bytes to send | [`RequestHead`], [`encode_json`] |
 //! | a result in JSON | a value | [`decode_json`] |
-//! | a result, for a client of either version | bytes to send | [`AnswerFrame`] |
+//! | a result or a failure, for a client of either version | bytes to send | [`AnswerForm`], [`AnswerFrame`] |
 //! | a connection to a worker | the handshake too | [`Session`] |
 //! | a worker to write | the handshake too | [`WorkerSession`] |
 //! | a frame of version 2 | what it says | [`v2::Message`] |
@@ -36,6 +36,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod answer_form;
 mod answer_frame;
 mod encode;
 mod envelope;
@@ -63,6 +64,7 @@ pub mod spec {}
 #[doc = include_str!("../SPEC-V2.md")]
 pub mod spec_v2 {}
 
+pub use answer_form::AnswerForm;
 pub use answer_frame::AnswerFrame;
 pub use encode::{MAX_ID, encode_json};
 pub use error::{EncodeError, FrameError, MessageError, SessionError};
@@ -75,4 +77,4 @@ pub use raw_json::RawJson;
 pub use request_head::{Closing, RequestHead};
 pub use session::{Event, Session};
 pub use version::Version;
-pub use worker_session::{WorkerEvent, WorkerSession};
+pub use worker_session::{BegunRequest, Greeting, WorkerEvent, WorkerSession};

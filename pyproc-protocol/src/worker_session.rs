@@ -1,30 +1,53 @@
-use bytes::{Bytes, BytesMut};
+mod begun;
+mod hello;
+
+use bytes::BytesMut;
+
+pub use begun::BegunRequest;
+pub use hello::Greeting;
 
 use crate::{
-    AnswerFrame, Cancellation, EncodeError, Features, FrameDecoder, HELLO_METHOD, Hello, Message,
-    RawJson, Request, Response, SessionError, Version, WorkerInfo,
+    AnswerForm, Cancellation, EncodeError, Features, FrameDecoder, HELLO_METHOD, Message, Response,
+    SessionError, Version, WorkerInfo,
     v2::{
         self, Answer,
         telemetry::{self, Record},
     },
 };
 
-/// The worker's end of one connection: answers the hello, then yields requests.
+/// Characters of a farewell that are sure to fit: as JSON, each takes at most six bytes of a maximum of 1,024.
+const SHORT_FAREWELL: usize = 160;
+
+/// The worker's end of one connection: the handshake, requests, cancellations and drains, in both versions.
 ///
-/// It serves clients with and without a hello, in both versions: what is asked in one is answered in
-/// the same. See `tests/session.rs` of this crate
-/// for both ends in conversation.
+/// It serves clients with and without a hello: what is asked in one version is answered in the same. The native core of the
+/// Python package is made of it, and so may be a worker of your own. See `tests/session.rs` of this crate for both ends in
+/// conversation.
 #[derive(Debug)]
 pub struct WorkerSession {
     decoder: FrameDecoder,
     max_frame_size: usize,
-    info: WorkerInfo,
+    /// What answers the hello, unless the caller does.
+    info: Option<WorkerInfo>,
+    /// What the worker can do.
+    offered: Features,
+    /// The features in force.
     features: Features,
     /// The newest version in force.
     version: Version,
-    /// The client has said hello.
-    introduced: bool,
+    handshake: Handshake,
     owned: bool,
+    draining: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Handshake {
+    /// The client has not said hello.
+    None,
+    /// It waits for the answer.
+    Pending,
+    /// It has an answer, and understands what that says.
+    Over,
 }
 
 /// Something that the client did.
@@ -43,50 +66,94 @@ pub enum WorkerEvent {
     Cancellation(Cancellation),
     /// The client sends no more requests.
     Drain,
+    /// The client introduced itself: answer it. Comes only out of a session that was made
+    /// [`with_late_introduction`](WorkerSession::with_late_introduction).
+    Hello(Greeting),
 }
 
 impl WorkerSession {
-    /// A session on a new connection. `info` is what the worker says of itself; its
+    /// A session on a new connection, which answers the hello. `info` is what the worker says of itself; its
     /// version is filled in.
     pub fn new(info: WorkerInfo, max_frame_size: usize) -> Self {
         Self {
+            info: Some(info.clone()),
+            ..Self::with_late_introduction(info.features, max_frame_size)
+        }
+    }
+
+    /// A session whose hello is answered by the caller, for a worker that first has to find out what to say of itself.
+    /// `features` are those that it can offer. [`WorkerEvent::Hello`] then calls for [`introduce`](Self::introduce).
+    pub fn with_late_introduction(features: Features, max_frame_size: usize) -> Self {
+        Self {
             decoder: FrameDecoder::new(max_frame_size),
             max_frame_size,
-            info,
+            info: None,
+            offered: features,
             features: Features::NONE,
             version: Version::V1,
-            introduced: false,
+            handshake: Handshake::None,
             owned: false,
+            draining: false,
         }
     }
 
     /// Takes the next event off the front of `input`; `None` when more bytes are needed. The
-    /// answers to a hello and to pings are appended to `out`.
+    /// answers to pings are appended to `out`, and those to hellos that make no event.
     ///
     /// # Errors
     ///
-    /// When the client broke the protocol. Its farewell is in `out` already: send
-    /// it, and close the connection.
+    /// When the client broke the protocol. Answer the requests that came before, send the
+    /// [farewell](Self::farewell), and close the connection.
+    #[inline]
     pub fn receive(
         &mut self,
         input: &mut BytesMut,
         out: &mut Vec<u8>,
     ) -> Result<Option<WorkerEvent>, SessionError> {
-        self.next_event(input, out).inspect_err(|error| {
-            let farewell = Response::failure(0, error.to_string());
-            // Only a maximum frame size of a few dozen bytes is too small for it.
-            let _ = farewell.encode(self.max_frame_size, out);
-        })
+        while let Some(frame) = self.decoder.decode(input)? {
+            // Requests leave from here, so that they are not moved more often than need be.
+            let event = if self.version == Version::V2 && v2::is_frame(&frame) {
+                match v2::Message::of_frame(frame)? {
+                    v2::Message::Request(_) if self.draining => None,
+                    v2::Message::Request(request) => {
+                        let version = Version::V2;
+                        return Ok(Some(WorkerEvent::Request { version, request }));
+                    }
+                    other => self.on_binary(other, out)?,
+                }
+            } else {
+                match Message::of_client(&frame)? {
+                    Message::Request(hello) if hello.method == HELLO_METHOD => {
+                        self.on_hello(&hello, out)?
+                    }
+                    Message::Request(_) if self.draining => None,
+                    Message::Request(request) => {
+                        let (version, request) = (Version::V1, request.into());
+                        return Ok(Some(WorkerEvent::Request { version, request }));
+                    }
+                    other => on_json(other)?,
+                }
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+        Ok(None)
+    }
+
+    /// How requests of this version are answered.
+    pub fn answer_form(&self, version: Version) -> AnswerForm {
+        AnswerForm::new(version, self.features.error_details, self.max_frame_size)
     }
 
     /// Appends an answer to `out`, in the version of its request. In version 1, an error's type and traceback are left
     /// out for a client that did not ask for them, and times always.
     ///
-    /// See [`AnswerFrame`] for writing a result without a copy.
+    /// See [`AnswerForm`] for writing a result without a copy, and without the session.
     ///
     /// # Errors
     ///
-    /// When the answer is too large for a frame, or is no JSON in version 1: respond with a
+    /// When the result is too large for a frame, or is no JSON in version 1: respond with a
     /// [failure](Answer::failure) instead.
     pub fn respond(
         &self,
@@ -94,18 +161,14 @@ impl WorkerSession {
         answer: Answer,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        let max = self.max_frame_size;
+        let form = self.answer_form(version);
         match &answer.result {
             Ok(body) => {
-                let frame = AnswerFrame::begin(version, answer.id, body.codec, answer.times, out)?;
+                let frame = form.begin(answer.id, body.codec, answer.times, out)?;
                 out.extend_from_slice(&body.bytes);
-                frame.finish(max, out)
+                frame.finish(self.max_frame_size, out)
             }
-            Err(_) if version == Version::V2 => answer.encode(max, out),
-            Err(failure) => {
-                let details = self.features.error_details;
-                Response::of_failure(answer.id, failure, details).encode(max, out)
-            }
+            Err(failure) => form.write_failure(answer.id, answer.times, failure, out),
         }
     }
 
@@ -124,50 +187,58 @@ impl WorkerSession {
         Ok(true)
     }
 
+    /// Says to `out` that the worker takes no more requests, if the client understands that, or as soon as it does. Requests
+    /// that come from now on are passed over; cancellations and pings are not.
+    pub fn drain(&mut self, out: &mut Vec<u8>) {
+        if !self.draining {
+            self.draining = true;
+            self.say_drain(out);
+        }
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Appends the last frame of a connection on which the client broke the protocol: why. It goes after all answers.
+    pub fn farewell(&self, error: &SessionError, out: &mut Vec<u8>) {
+        let reason = error.reason();
+        let farewell = |reason: &str| Response::failure(0, reason);
+        // Only a maximum frame size of a few dozen bytes is too small for a short one.
+        let _ = farewell(&reason)
+            .encode(self.max_frame_size, out)
+            .or_else(|_| {
+                let short: String = reason.chars().take(SHORT_FAREWELL).collect();
+                farewell(&short).encode(self.max_frame_size, out)
+            });
+    }
+
+    /// The largest body of a frame, in bytes.
+    pub fn max_frame_size(&self) -> usize {
+        self.max_frame_size
+    }
+
     /// The features in force.
     pub fn features(&self) -> Features {
         self.features
-    }
-
-    /// The functions that this connection's hello lists, in the order that version 2 numbers them by.
-    pub fn info(&self) -> &WorkerInfo {
-        &self.info
     }
 
     /// Whether the client owns this worker, which then exits with the connection.
     pub fn is_owned(&self) -> bool {
         self.owned
     }
+}
 
-    fn next_event(
-        &mut self,
-        input: &mut BytesMut,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<WorkerEvent>, SessionError> {
-        while let Some(frame) = self.decoder.decode(input)? {
-            let event = if self.version == Version::V2 && v2::is_frame(&frame) {
-                self.on_binary(&frame, out)?
-            } else {
-                self.on_json(&frame, out)?
-            };
-            if event.is_some() {
-                return Ok(event);
-            }
-        }
-        Ok(None)
-    }
-
+impl WorkerSession {
+    /// Whatever is no request.
     fn on_binary(
         &self,
-        frame: &Bytes,
+        message: v2::Message,
         out: &mut Vec<u8>,
     ) -> Result<Option<WorkerEvent>, SessionError> {
-        match v2::Message::decode(frame)? {
-            v2::Message::Request(request) => Ok(Some(WorkerEvent::Request {
-                version: Version::V2,
-                request,
-            })),
-            v2::Message::Cancel(it) => Ok(Some(WorkerEvent::Cancellation(it))),
+        match message {
+            v2::Message::Cancel(it) => Ok(cancellation(it)),
             v2::Message::Drain => Ok(Some(WorkerEvent::Drain)),
             v2::Message::Ping(ping) => {
                 // A frame of twelve bytes fits whatever the maximum is: the ping's did.
@@ -179,69 +250,20 @@ impl WorkerSession {
             other => Err(unexpected(other.name())),
         }
     }
+}
 
-    fn on_json(
-        &mut self,
-        frame: &Bytes,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<WorkerEvent>, SessionError> {
-        match Message::of_client(frame)? {
-            Message::Request(request) if request.method == HELLO_METHOD => {
-                self.on_hello(&request, out)?;
-                Ok(None)
-            }
-            Message::Request(request) => Ok(Some(WorkerEvent::Request {
-                version: Version::V1,
-                request: request.into(),
-            })),
-            Message::Cancellation(it) => Ok(Some(WorkerEvent::Cancellation(it))),
-            Message::Unknown { .. } => Ok(None),
-            other @ Message::Response(_) => Err(unexpected(other.kind())),
-        }
+/// Whatever is no request.
+fn on_json(message: Message) -> Result<Option<WorkerEvent>, SessionError> {
+    match message {
+        Message::Cancellation(it) => Ok(cancellation(it)),
+        Message::Unknown { .. } => Ok(None),
+        other => Err(unexpected(other.kind())),
     }
+}
 
-    fn on_hello(&mut self, request: &Request, out: &mut Vec<u8>) -> Result<(), SessionError> {
-        if self.introduced {
-            // Its answer is long: a flood of them would fill the memory.
-            return Err(unexpected("second hello"));
-        }
-        if request.id == 0 {
-            return Err(unexpected("hello without an id"));
-        }
-        self.introduced = true;
-        let response = match request.body.decode::<Hello>() {
-            Ok(hello) => self.introduce(request.id, &hello)?,
-            Err(error) => {
-                Response::failure(request.id, format!("the hello makes no sense: {error}"))
-            }
-        };
-        response
-            .encode(self.max_frame_size, out)
-            .or_else(|error| {
-                Response::failure(request.id, error.to_string()).encode(self.max_frame_size, out)
-            })
-            .map_err(|_| SessionError::Unexpected {
-                got: "hello",
-                expected: "larger maximum frame size",
-            })
-    }
-
-    fn introduce(&mut self, id: u64, hello: &Hello) -> Result<Response, SessionError> {
-        let Some(version) = Version::common(&hello.versions) else {
-            let offered = &hello.versions;
-            let error =
-                format!("this worker speaks versions 1 and 2 of the protocol, not {offered:?}");
-            return Ok(Response::failure(id, error));
-        };
-        self.version = version;
-        self.features = hello.features.and(self.info.features).within(version);
-        self.owned = hello.owner;
-        let mut info = self.info.clone();
-        info.version = version.number();
-        info.features = self.features;
-        let body = RawJson::encode(&info).map_err(SessionError::HelloBody)?;
-        Ok(Response::success(id, body))
-    }
+/// The id 0 names no request.
+fn cancellation(it: Cancellation) -> Option<WorkerEvent> {
+    (it.id != 0).then_some(WorkerEvent::Cancellation(it))
 }
 
 fn unexpected(got: &'static str) -> SessionError {

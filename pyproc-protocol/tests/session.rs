@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{
-    AnswerFrame, Cancellation, EncodeError, Event, Features, Headers, Hello, Message, Peer,
-    RequestHead, Session, SessionError, Version, WorkerEvent, WorkerInfo, WorkerSession,
+    AnswerFrame, Cancellation, EncodeError, Event, Features, FrameDecoder, FrameError, Greeting,
+    Headers, Hello, Message, Peer, RequestHead, Session, SessionError, Version, WorkerEvent,
+    WorkerInfo, WorkerSession,
     v2::{self, Answer, Body, Codec, Failure, Method, Times},
 };
 
@@ -226,7 +227,8 @@ fn a_worker_yields_requests_wrapped_or_not_and_cancellations() {
 fn a_worker_says_why_before_it_closes() {
     let mut worker = WorkerSession::new(info(), MAX);
     let mut out = Vec::new();
-    assert!(worker.receive(&mut frame("nonsense"), &mut out).is_err());
+    let error = worker.receive(&mut frame("nonsense"), &mut out);
+    worker.farewell(&error.unwrap_err(), &mut out);
     let Ok(Message::Response(farewell)) = Message::decode(&out[4..].to_vec().into()) else {
         panic!("{out:?}");
     };
@@ -591,5 +593,272 @@ fn a_result_too_large_for_a_frame_leaves_nothing_behind() {
             "{error}"
         );
         assert_eq!(out, [9]);
+    }
+}
+
+/// A worker that is yet to answer this hello, and the hello.
+fn greeted(hello: Hello) -> (WorkerSession, Greeting) {
+    let mut to_worker = Vec::new();
+    Session::start(hello, MAX, &mut to_worker).unwrap();
+    let mut worker = WorkerSession::with_late_introduction(Features::ALL, MAX);
+    let Some(WorkerEvent::Hello(greeting)) = received(&mut worker, &to_worker).unwrap() else {
+        panic!("it says hello");
+    };
+    (worker, greeting)
+}
+
+/// The first event of these bytes, to which the worker itself says nothing.
+fn received(worker: &mut WorkerSession, bytes: &[u8]) -> Result<Option<WorkerEvent>, SessionError> {
+    let mut out = Vec::new();
+    let event = worker.receive(&mut BytesMut::from(bytes), &mut out);
+    assert!(out.is_empty());
+    event
+}
+
+fn encoded(message: &v2::Message) -> Vec<u8> {
+    let mut out = Vec::new();
+    message.encode(MAX, &mut out).unwrap();
+    out
+}
+
+/// The only frame in these bytes, which is of JSON.
+fn text_of(bytes: &[u8]) -> String {
+    let mut input = BytesMut::from(bytes);
+    let body = FrameDecoder::new(1024).decode(&mut input).unwrap().unwrap();
+    assert!(input.is_empty());
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+fn raw_request(payload: &'static [u8]) -> Vec<u8> {
+    let body = Body {
+        codec: Codec::Raw,
+        bytes: Bytes::from_static(payload),
+    };
+    encoded(&v2::Message::Request(v2::Request::new(
+        9,
+        Method::Index(3),
+        body,
+    )))
+}
+
+#[test]
+fn a_worker_may_answer_the_hello_itself_while_what_it_agreed_to_is_in_force() {
+    let (mut worker, greeting) = greeted(Hello {
+        owner: true,
+        ..Hello::new("test/1")
+    });
+    assert_eq!(
+        (
+            greeting.id,
+            greeting.version,
+            greeting.features,
+            &*greeting.agent
+        ),
+        (1, Version::V2, Features::CALLS, "test/1")
+    );
+    assert!(worker.is_owned());
+    let event = received(&mut worker, &raw_request(b"1")).unwrap();
+    assert!(matches!(
+        event,
+        Some(WorkerEvent::Request {
+            version: Version::V2,
+            ..
+        })
+    ));
+    let mut out = Vec::new();
+    worker.introduce(&greeting, info(), &mut out);
+    let mut client = client().0;
+    assert_eq!(
+        client.receive(&mut BytesMut::from(&out[..])).unwrap(),
+        Some(Event::Ready)
+    );
+    let peer = client.peer().unwrap();
+    assert_eq!(
+        (peer.version(), peer.features()),
+        (Version::V2, Features::CALLS)
+    );
+}
+
+#[test]
+fn nothing_is_in_force_after_a_hello_that_was_answered_with_an_error() {
+    let doc = "x".repeat(MAX);
+    let too_large = WorkerInfo {
+        agent: doc,
+        features: Features::ALL,
+        ..WorkerInfo::default()
+    };
+    let hello = Hello {
+        owner: true,
+        ..Hello::new("test/1")
+    };
+    let mut to_worker = Vec::new();
+    Session::start(hello.clone(), MAX, &mut to_worker).unwrap();
+    let mut worker = WorkerSession::new(too_large, MAX);
+    let mut out = Vec::new();
+    worker
+        .receive(&mut BytesMut::from(&to_worker[..]), &mut out)
+        .unwrap();
+    let answer = String::from_utf8_lossy(&out);
+    assert!(answer.contains("maximum frame size"), "{answer}");
+
+    let (mut refused, _) = greeted(hello);
+    refused.on_refused();
+    for mut worker in [worker, refused] {
+        assert!(!worker.is_owned());
+        assert_eq!(worker.features(), Features::NONE);
+        let error = received(&mut worker, &raw_request(b"1")).unwrap_err();
+        assert!(matches!(error, SessionError::Message(_)), "{error}");
+    }
+}
+
+#[test]
+fn a_worker_that_drains_passes_over_requests_but_not_cancellations_and_pings() {
+    let (mut session, mut worker) = handshake(Hello::new("test/1"));
+    let mut out = Vec::new();
+    worker.drain(&mut out);
+    worker.drain(&mut out);
+    let mut input = BytesMut::from(&out[..]);
+    assert_eq!(session.receive(&mut input).unwrap(), Some(Event::Drain));
+    assert!(input.is_empty(), "it is said once");
+    assert!(worker.is_draining());
+    let in_v1 = frame(r#"{"id":5,"method":"m"}"#);
+    for request in [&raw_request(b"1")[..], &in_v1] {
+        assert_eq!(received(&mut worker, request).unwrap(), None);
+    }
+    let it = Cancellation {
+        id: 5,
+        reason: String::new(),
+    };
+    let event = received(&mut worker, &encoded(&v2::Message::Cancel(it.clone()))).unwrap();
+    assert_eq!(event, Some(WorkerEvent::Cancellation(it)));
+    let ping = encoded(&v2::Message::Ping(v2::Ping { id: 7 }));
+    let mut out = Vec::new();
+    assert_eq!(
+        worker
+            .receive(&mut BytesMut::from(&ping[..]), &mut out)
+            .unwrap(),
+        None
+    );
+    assert_eq!(out, encoded(&v2::Message::Pong(v2::Pong { id: 7 })));
+}
+
+#[test]
+fn a_drain_is_said_when_the_client_understands_it_and_never_to_one_that_does_not() {
+    let drain = encoded(&v2::Message::Drain);
+    for (hello, said) in [(Hello::new("test/1"), true), (hello_of_v1(), false)] {
+        let (mut worker, greeting) = greeted(hello);
+        let mut out = Vec::new();
+        worker.drain(&mut out);
+        assert!(out.is_empty(), "the hello is not answered");
+        worker.introduce(&greeting, info(), &mut out);
+        assert_eq!(out.ends_with(&drain), said);
+    }
+    let mut worker = WorkerSession::new(info(), MAX);
+    let mut out = Vec::new();
+    worker.drain(&mut out);
+    let (_, hello) = client();
+    assert_eq!(
+        worker
+            .receive(&mut BytesMut::from(&hello[..]), &mut out)
+            .unwrap(),
+        None
+    );
+    assert!(out.is_empty(), "it takes no hello any more");
+}
+
+#[test]
+fn a_cancellation_of_the_id_0_names_no_request() {
+    let mut worker = WorkerSession::new(info(), MAX);
+    let cancellation = frame(r#"{"type":"cancellation","payload":{"id":0}}"#);
+    assert_eq!(received(&mut worker, &cancellation).unwrap(), None);
+}
+
+#[test]
+fn a_farewell_fits_the_smallest_maximum_whatever_the_reason() {
+    let mut worker = WorkerSession::new(info(), 1024);
+    let error = SessionError::Refused {
+        message: "x".repeat(2000),
+    };
+    let mut out = Vec::new();
+    worker.farewell(&error, &mut out);
+    let last = text_of(&out);
+    assert!(last.contains(r#""id":0"#), "{last}");
+    let error = received(&mut worker, b"\0\0\0\0").unwrap_err();
+    let mut out = Vec::new();
+    worker.farewell(&error, &mut out);
+    let last = text_of(&out);
+    assert!(
+        last.contains("the frame at byte 0 of the stream is empty"),
+        "{last}"
+    );
+}
+
+#[test]
+fn a_failure_too_long_for_a_frame_is_told_as_that() {
+    let failure = Failure {
+        message: "x".repeat(MAX),
+        ..Failure::default()
+    };
+    for (version, hello) in [
+        (Version::V1, hello_of_v1()),
+        (Version::V2, Hello::new("test/1")),
+    ] {
+        let (mut session, worker) = handshake(hello);
+        let answer = Answer::failure(3, failure.clone());
+        let Some(Event::Answer(answer)) = carried(&mut session, &worker, version, answer) else {
+            panic!("it is an answer");
+        };
+        assert_eq!(
+            answer.result.unwrap_err().message,
+            "an error too long for a frame"
+        );
+    }
+}
+
+#[test]
+fn a_raw_payload_that_has_begun_to_come_can_be_read_elsewhere() {
+    let (_, mut worker) = handshake(Hello::new("test/1"));
+    let payload = &[7; 100];
+    let request = raw_request(payload);
+    let (begin, rest) = request.split_at(50);
+    let mut input = BytesMut::from(begin);
+    assert_eq!(worker.receive(&mut input, &mut Vec::new()).unwrap(), None);
+    assert!(worker.begun_request(&input, 101).is_none(), "it is shorter");
+    let begun = worker.begun_request(&input, 100).unwrap();
+    assert_eq!((begun.payload, begun.request.id), (100, 9));
+    assert_eq!([begun.beginning(&input), rest].concat(), payload);
+    worker.take_begun(&begun, &mut input);
+    assert!(input.is_empty());
+
+    let mut input = frame(r#"{"id":5,"method":"m","body":1}"#);
+    let behind = input.len();
+    let event = worker.receive(&mut input, &mut Vec::new()).unwrap();
+    assert!(matches!(event, Some(WorkerEvent::Request { request, .. }) if request.id == 5));
+    let error = received(&mut worker, b"\0\0\0\0").unwrap_err();
+    let SessionError::Frame(FrameError::Empty { offset }) = error else {
+        panic!("{error}");
+    };
+    let (_, hello) = client();
+    assert_eq!(offset as usize, hello.len() + request.len() + behind);
+}
+
+#[test]
+fn only_large_raw_payloads_of_a_client_that_may_send_them_are_read_elsewhere() {
+    let request = raw_request(&[7; 100]);
+    let (_, worker) = handshake(Hello::new("test/1"));
+    assert!(worker.begun_request(&request, 16).is_none(), "it is whole");
+    assert!(
+        worker.begun_request(&request[..8], 16).is_none(),
+        "its head is not"
+    );
+    let json = v2::Request::new(9, Method::Index(3), json(r#""a text of some length""#));
+    let json = encoded(&v2::Message::Request(json));
+    assert!(worker.begun_request(&json[..30], 16).is_none());
+
+    let (_, mut draining) = handshake(Hello::new("test/1"));
+    draining.drain(&mut Vec::new());
+    let (_, of_v1) = handshake(hello_of_v1());
+    for worker in [draining, of_v1] {
+        assert!(worker.begun_request(&request[..50], 16).is_none());
     }
 }

@@ -115,13 +115,14 @@ fn info() -> WorkerInfo {
 }
 
 /// A worker that runs each request when it has read it; what it writes, and whether it closed the connection.
-fn answers(stream: &Stream) -> (Vec<u8>, &'static str) {
-    let mut session = WorkerSession::new(info(), DEFAULT_MAX_FRAME_SIZE);
+fn answers(mut session: WorkerSession, stream: &Stream) -> (Vec<u8>, &'static str) {
     let (mut input, mut out) = (BytesMut::new(), Vec::new());
     if stream.version == 2 {
         let hello = r#"{"id":1,"method":"pyproc.hello","body":{"versions":[1,2],"features":["error-details","cancel"]}}"#;
         input.extend_from_slice(&framed(hello.as_bytes()));
-        session.receive(&mut input, &mut out).unwrap();
+        if let Some(WorkerEvent::Hello(greeting)) = session.receive(&mut input, &mut out).unwrap() {
+            session.introduce(&greeting, info(), &mut out);
+        }
         out.clear();
     }
     stream
@@ -131,7 +132,7 @@ fn answers(stream: &Stream) -> (Vec<u8>, &'static str) {
     loop {
         match session.receive(&mut input, &mut out) {
             Ok(Some(WorkerEvent::Request { version, request })) => {
-                let result = run(&session, version, &request).map_err(Box::new);
+                let result = run(version, &request).map_err(Box::new);
                 let answer = Answer {
                     id: request.id,
                     times: None,
@@ -139,21 +140,27 @@ fn answers(stream: &Stream) -> (Vec<u8>, &'static str) {
                 };
                 session.respond(version, answer, &mut out).unwrap();
             }
+            Ok(Some(WorkerEvent::Hello(greeting))) => {
+                session.introduce(&greeting, info(), &mut out);
+            }
             Ok(Some(_)) => {}
             // The rest of that frame will not come, which is the caller's concern.
             Ok(None) if !input.is_empty() => return (out, "ended"),
             Ok(None) => return (out, "open"),
-            Err(_) => return (out, "closed"),
+            Err(error) => {
+                session.farewell(&error, &mut out);
+                return (out, "closed");
+            }
         }
     }
 }
 
-fn run(session: &WorkerSession, version: Version, request: &v2::Request) -> Result<Body, Failure> {
+fn run(version: Version, request: &v2::Request) -> Result<Body, Failure> {
     let name = match &request.method {
         Method::Name(name) => name.clone(),
         Method::Index(index) => {
-            let listed = session.info().functions.get(usize::from(*index));
-            listed.map_or_else(|| format!("#{index}"), |it| it.name.clone())
+            let listed = FUNCTIONS.get(usize::from(*index));
+            listed.map_or_else(|| format!("#{index}"), |it| (*it).to_owned())
         }
     };
     if !FUNCTIONS.contains(&&*name) {
@@ -274,10 +281,19 @@ fn streams() -> Vec<Stream> {
 
 #[test]
 fn streams_are_answered_as_written() {
+    played(|| WorkerSession::new(info(), DEFAULT_MAX_FRAME_SIZE));
+}
+
+#[test]
+fn streams_are_answered_as_written_by_a_worker_that_answers_the_hello_itself() {
+    played(|| WorkerSession::with_late_introduction(Features::ALL, DEFAULT_MAX_FRAME_SIZE));
+}
+
+fn played(session: impl Fn() -> WorkerSession) {
     let streams = streams();
     assert!(streams.len() > 100);
     for stream in &streams {
-        let (out, end) = answers(stream);
+        let (out, end) = answers(session(), stream);
         assert_eq!(end, stream.then, "{}", stream.name);
         let mut decoder = FrameDecoder::new(DEFAULT_MAX_FRAME_SIZE);
         let mut input = BytesMut::from(&out[..]);

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 use pyproc_protocol::v2::{Codec, Times};
-use pyproc_protocol::{AnswerFrame, EncodeError};
+use pyproc_protocol::{AnswerForm, EncodeError, Version};
 
-use crate::connection::{CallBody, Form};
+use crate::connection::CallBody;
 use crate::ffi::Bounded;
 use crate::json::{self, Keys};
 use crate::package::Package;
@@ -61,7 +61,7 @@ fn document<'py>(
 /// `out` is then as before.
 pub(crate) fn success(
     package: &Package,
-    form: Form,
+    form: AnswerForm,
     id: u64,
     asked_in: Codec,
     times: Option<Times>,
@@ -69,20 +69,20 @@ pub(crate) fn success(
     out: &mut Vec<u8>,
 ) -> PyResult<()> {
     let codec = match asked_in {
-        _ if form.version == pyproc_protocol::Version::V1 => Codec::Json,
+        _ if form.version() == Version::V1 => Codec::Json,
         _ if is_binary(result) => Codec::Raw,
         Codec::MessagePack => Codec::MessagePack,
         _ => Codec::Json,
     };
-    let frame = match AnswerFrame::begin(form.version, id, codec, times, out) {
+    let frame = match form.begin(id, codec, times, out) {
         Ok(frame) => frame,
         Err(error) => return Err(package.error(result.py(), "EncodeError", (error.to_string(),))),
     };
-    if let Err(error) = payload(package, codec, result, form.max_frame_size, out) {
+    if let Err(error) = payload(package, codec, result, form.max_frame_size(), out) {
         frame.abandon(out);
         return Err(error);
     }
-    frame.finish(form.max_frame_size, out).map_err(|error| {
+    frame.finish(form.max_frame_size(), out).map_err(|error| {
         let py = result.py();
         match error {
             EncodeError::TooLarge { max } => json::too_large(py, max),
@@ -130,17 +130,17 @@ pub(crate) struct Failed<'a> {
 pub(crate) fn failure(
     py: Python<'_>,
     package: &Package,
-    form: Form,
+    form: AnswerForm,
     Failed { id, method, times }: Failed<'_>,
     error: &PyErr,
     out: &mut Vec<u8>,
 ) -> PyResult<()> {
-    let is_told = form.details || form.version == pyproc_protocol::Version::V2;
-    if !is_told && !package.is_workers_own(py, error) {
+    if !form.has_details() && !package.is_workers_own(py, error) {
         package.log_failure(py, method, error)?;
     }
     let failure = package.failure(py, error)?;
-    form.write_failure(id, times, &failure, out);
+    // The smallest maximum is 1,024 bytes: a note fits.
+    let _ = form.write_failure(id, times, &failure, out);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use pyproc_protocol::Version;
 use pyproc_protocol::v2::Times;
 
 use crate::answers::{self, Failed};
-use crate::connection::{Call, Client, Form};
+use crate::connection::{Call, Client};
 use crate::context::Context;
 use crate::functions::Function;
 use crate::json::Keys;
@@ -181,15 +181,7 @@ fn write(
     call: &ConcurrentCall,
     result: PyResult<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
-    let details = core
-        .lock()
-        .get(call.place)
-        .is_some_and(|connection| connection.client.details);
-    let form = Form {
-        version: call.version,
-        details,
-        max_frame_size: core.max_frame_size,
-    };
+    let form = core.answer_form(call.place, call.version);
     let times = times(py, call)?;
     let mut out = Vec::new();
     let succeeded = result.and_then(|result| {

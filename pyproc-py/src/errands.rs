@@ -13,9 +13,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use pyo3::prelude::*;
+use pyproc_protocol::Greeting;
 
 use crate::answers::{self, Failed};
-use crate::connection::{Call, Client, Form, Greeting, Target, Waiting};
+use crate::connection::{Call, Client, Target, Waiting};
 use crate::functions::Functions;
 use crate::json::Keys;
 use crate::state::{Core, GivenUp, Place};
@@ -211,11 +212,7 @@ fn start(
         match concurrent::prepare(core, keys, place, client, call, function, plan) {
             Ok(call) => prepared.push(call),
             Err(error) => {
-                let form = Form {
-                    version,
-                    details: client.details,
-                    max_frame_size: core.max_frame_size,
-                };
+                let form = core.answer_form(place, version);
                 let failed = Failed {
                     id,
                     method: &function.name,

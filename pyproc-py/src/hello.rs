@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyproc_protocol::Version;
 use pyproc_protocol::v2::Codec;
+use pyproc_protocol::{AnswerForm, Greeting, Version};
 
 use crate::answers::{self, Failed};
-use crate::connection::{Form, Greeting, Listed};
+use crate::connection::Listed;
 use crate::functions::Functions;
 use crate::reporter;
 use crate::state::{Core, Place};
@@ -34,11 +34,7 @@ pub(crate) fn answer(
         connection.table = table;
     }
     let features = greeting.features;
-    let form = Form {
-        version: Version::V1,
-        details: features.error_details,
-        max_frame_size: core.max_frame_size,
-    };
+    let form = AnswerForm::new(Version::V1, features.error_details, core.max_frame_size);
     let names: Vec<&str> = features.names().collect();
     let mut introduce = |schemas| {
         let version = greeting.version.number();
@@ -57,6 +53,9 @@ pub(crate) fn answer(
             Ok(())
         }
         Err(error) => {
+            if let Some(connection) = core.lock().get(place) {
+                connection.session.on_refused();
+            }
             let (id, method) = (greeting.id, "pyproc.hello");
             let failed = Failed {
                 id,

@@ -1,7 +1,8 @@
 //! The native core of the Python package `pyproc-worker`: the module `pyproc_worker._core`.
 //!
-//! It does what the package's pure loop does, and passes the same tests, over the frames of
-//! [`pyproc_protocol`].
+//! It does what the package's pure loop does, and passes the same tests. What the bytes of a
+//! connection mean is [`WorkerSession`](pyproc_protocol::WorkerSession)'s; what the wire gains goes
+//! there, and the pure loop stays as it is.
 //!
 //! | module | idea |
 //! | --- | --- |

@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 
 use pyo3::prelude::*;
-use pyproc_protocol::Version;
 use pyproc_protocol::v2::{Codec, Failure};
+use pyproc_protocol::{AnswerForm, Greeting, Version};
 
-use crate::connection::{Call, Cancellations, Client, Connection, Greeting, Known, Waiting};
+use crate::connection::{Call, Cancellations, Client, Connection, Known, Waiting};
 use crate::fork;
 use crate::limits::Limits;
 use crate::package::Package;
@@ -76,6 +76,16 @@ impl Core {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How a request is answered that came on a connection. Nobody reads what is written for one that is gone.
+    pub(crate) fn answer_form(&self, place: Place, version: Version) -> AnswerForm {
+        let mut state = self.lock();
+        let connection = state.get(place);
+        connection.map_or_else(
+            || AnswerForm::new(version, false, self.max_frame_size),
+            |connection| connection.session.answer_form(version),
+        )
     }
 
     /// Makes the serving thread look at everything anew.
@@ -156,8 +166,8 @@ pub(crate) struct Running {
 /// What a connection's turn goes on with.
 pub(crate) struct Next {
     pub(crate) waiting: Waiting,
-    /// The client wants details of errors.
-    pub(crate) details: bool,
+    /// How it is answered.
+    pub(crate) form: AnswerForm,
     /// What ran before; dropped here, without the lock.
     _before: Option<Running>,
 }
@@ -308,7 +318,11 @@ impl State {
             None if connection.held => return None,
             None => connection.waiting.pop_front()?,
         };
-        let details = connection.client.details;
+        let version = match &waiting {
+            Waiting::Call(call) => call.version,
+            Waiting::Hello(_) => Version::V1,
+        };
+        let form = connection.session.answer_form(version);
         let running = match &waiting {
             Waiting::Call(call) => Some(Running {
                 place,
@@ -316,11 +330,11 @@ impl State {
                 event: None,
                 known: call.known.clone(),
             }),
-            _ => None,
+            Waiting::Hello(_) => None,
         };
         Some(Next {
             waiting,
-            details,
+            form,
             _before: mem::replace(&mut self.running, running),
         })
     }

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
-use pyproc_protocol::Version;
+use pyproc_protocol::AnswerForm;
 use pyproc_protocol::v2::Times;
 
 use crate::answers::{self, Failed};
-use crate::connection::{Call, Form, Target, Waiting};
+use crate::connection::{Call, Target, Waiting};
 use crate::context::OwnContext;
 use crate::ffi::SpareContext;
 use crate::functions::FunctionId;
@@ -83,15 +83,11 @@ impl<'py> Server<'_, 'py> {
         let mut now = started;
         while now - started < self.core.limits.turn {
             let next = self.core.lock().start_next(turn.place);
-            let Some(Next {
-                waiting, details, ..
-            }) = next
-            else {
+            let Some(Next { waiting, form, .. }) = next else {
                 break;
             };
             match waiting {
                 Waiting::Call(call) => {
-                    let form = self.form(call.version, details);
                     if let Step::Later(call) = self.start(turn, call, form, &mut now)? {
                         self.core.lock().put_back(turn.place, Waiting::Call(call));
                         break;
@@ -109,38 +105,17 @@ impl<'py> Server<'_, 'py> {
                         out,
                     )?;
                 }
-                Waiting::Refusal { id, reason } => {
-                    let error = self
-                        .core
-                        .package
-                        .error(self.py, "InvalidRequest", (reason,));
-                    self.fail(
-                        self.form(Version::V1, details),
-                        id,
-                        "pyproc.hello",
-                        None,
-                        &error,
-                    )?;
-                }
             }
             turn.is_first = false;
         }
         Ok(())
     }
 
-    fn form(&self, version: Version, details: bool) -> Form {
-        Form {
-            version,
-            details,
-            max_frame_size: self.core.max_frame_size,
-        }
-    }
-
     fn start(
         &mut self,
         turn: &mut Turn<'py>,
         call: Call,
-        form: Form,
+        form: AnswerForm,
         now: &mut Instant,
     ) -> PyResult<Step> {
         let (id, found) = (call.id, self.find(turn.place, &call.target)?);
@@ -205,7 +180,7 @@ impl<'py> Server<'_, 'py> {
         &mut self,
         turn: &mut Turn<'py>,
         call: &Call,
-        form: Form,
+        form: AnswerForm,
         function: FunctionId,
         plan: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Instant>> {
@@ -237,7 +212,7 @@ impl<'py> Server<'_, 'py> {
         context: &mut OwnContext<'py>,
         turn: &mut Turn<'py>,
         call: &Call,
-        form: Form,
+        form: AnswerForm,
         function: FunctionId,
         plan: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Instant>> {
@@ -308,7 +283,7 @@ impl<'py> Server<'_, 'py> {
         &mut self,
         turn: &mut Turn<'py>,
         call: Call,
-        form: Form,
+        form: AnswerForm,
         function: FunctionId,
         plan: Bound<'py, PyAny>,
     ) -> PyResult<()> {
@@ -328,7 +303,7 @@ impl<'py> Server<'_, 'py> {
 
     fn fail(
         &mut self,
-        form: Form,
+        form: AnswerForm,
         id: u64,
         method: &str,
         times: Option<Times>,

@@ -99,5 +99,5 @@ def test_a_second_hello_ends_the_connection_with_the_reason(start):
     client = start(FUNCTIONS).connect()
     client.send(hello(1), hello(2))
     assert client.receive()["ok"]
-    assert client.receive()["error"] == "a second hello"
+    assert "a second hello" in client.receive()["error"]
     assert client.is_at_end()

@@ -10,6 +10,7 @@ import time
 
 import msgspec
 import pytest
+from pyproc_worker._errors import FROZEN
 from wire import (
     CANCEL,
     DRAIN,
@@ -103,6 +104,24 @@ def test_bytes_of_no_version_are_a_broken_frame(client):
     client.send(b"\0\0\0\1\x20")
     assert client.receive()["id"] == 0
     assert client.is_at_end()
+
+
+def test_features_of_later_texts_are_not_granted(start):
+    client = start().connect()
+    body = client.say_hello(versions=[1, 2, 3], features=["cancel", "streams"])["body"]
+    assert (body["version"], body["features"]) == (2, ["cancel"])
+
+
+def test_only_the_loop_in_python_says_that_what_comes_after_version_2_takes_the_other_core(
+    start, core
+):
+    worker = start()
+    refusals = [worker.connect().say_hello(versions=[3])["error"]]
+    for unknown in frame2(0x05, 1), frame2(PING, 1, flags=0x01):
+        client = worker.connect(version=2)
+        client.send(unknown)
+        refusals.append(client.receive()["error"])
+    assert [FROZEN in refusal for refusal in refusals] == [core == "python"] * 3
 
 
 def test_a_second_hello_is_a_broken_frame(client):

@@ -79,8 +79,14 @@ fn as_worker(version: u32, pieces: &[Vec<u8>]) {
                     let _ = session.respond(version, answer, &mut output);
                 }
                 Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(_) => return whole_frames(&output),
+                Ok(None) => {
+                    drop(session.begun_request(&input, 16));
+                    break;
+                }
+                Err(error) => {
+                    session.farewell(&error, &mut output);
+                    return whole_frames(&output);
+                }
             }
         }
     }

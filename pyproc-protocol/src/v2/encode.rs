@@ -42,7 +42,7 @@ impl Answer {
     pub fn encode(&self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match &self.result {
             Ok(body) => self.encode_body(body, max_frame_size, out),
-            Err(failure) => self.encode_failure(failure, max_frame_size, out),
+            Err(failure) => write_failure(self.id, self.times, failure, max_frame_size, out),
         }
     }
 
@@ -53,32 +53,28 @@ impl Answer {
             out.extend_from_slice(&body.bytes);
         })
     }
+}
 
-    fn encode_failure(
-        &self,
-        it: &Failure,
-        max: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), EncodeError> {
-        fits("type", &it.type_name, usize::from(u16::MAX))?;
-        let texts = 2 + it.type_name.len() + 4 + it.message.len() + it.traceback.len();
-        let retryable = if it.retryable { flag::RETRYABLE } else { 0 };
-        frame(max, times_size(self.times) + texts, out, |out| {
-            header(
-                kind::ERROR,
-                retryable | times_flag(self.times),
-                0,
-                self.id,
-                out,
-            );
-            write_times(self.times, out);
-            short_text(&it.type_name, out);
-            // A frame, and so the message, is below 4 GiB.
-            out.extend_from_slice(&(it.message.len() as u32).to_be_bytes());
-            out.extend_from_slice(it.message.as_bytes());
-            out.extend_from_slice(it.traceback.as_bytes());
-        })
-    }
+/// Appends a failure as one frame.
+pub(crate) fn write_failure(
+    id: u64,
+    times: Option<Times>,
+    it: &Failure,
+    max: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    fits("type", &it.type_name, usize::from(u16::MAX))?;
+    let texts = 2 + it.type_name.len() + 4 + it.message.len() + it.traceback.len();
+    let retryable = if it.retryable { flag::RETRYABLE } else { 0 };
+    frame(max, times_size(times) + texts, out, |out| {
+        header(kind::ERROR, retryable | times_flag(times), 0, id, out);
+        write_times(times, out);
+        short_text(&it.type_name, out);
+        // A frame, and so the message, is below 4 GiB.
+        out.extend_from_slice(&(it.message.len() as u32).to_be_bytes());
+        out.extend_from_slice(it.message.as_bytes());
+        out.extend_from_slice(it.traceback.as_bytes());
+    })
 }
 
 impl Message {

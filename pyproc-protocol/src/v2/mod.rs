@@ -21,7 +21,7 @@ pub mod telemetry;
 mod wire;
 
 pub(crate) use decode::{is_frame, may_be_skipped};
-pub(crate) use encode::{answer_header, longest_head, request_head};
+pub(crate) use encode::{answer_header, longest_head, request_head, write_failure};
 pub use error::DecodeError;
 pub use message::{
     Answer, Body, Codec, Failure, Message, Method, Ping, Pong, Request, Times, TraceContext,

@@ -7,7 +7,7 @@ import struct
 from typing import NamedTuple, NoReturn, Optional, Union
 
 from pyproc_worker._call import TRACE_SIZE
-from pyproc_worker._errors import BrokenFrame
+from pyproc_worker._errors import FROZEN, BrokenFrame
 from pyproc_worker._frames import Bytes
 from pyproc_worker._messages import MAX_HEADERS, MAX_ID, Cancellation, Ignored, check_headers
 
@@ -87,10 +87,12 @@ def read_message(frame: Bytes) -> BinaryMessage:
     if kind >= FIRST_SKIPPABLE:
         return Ignored()
     if kind not in NAMES:
-        raise BrokenFrame(f"messages of kind 0x{kind:02x} are unknown")
+        raise BrokenFrame(f"messages of kind 0x{kind:02x} are unknown: {FROZEN}")
     unknown = flags & MUST_UNDERSTAND & ~_KNOWN_FLAGS.get(kind, 0)
     if unknown:
-        raise BrokenFrame(f"the flags 0x{unknown:02x} of a {NAMES[kind]} are unknown")
+        raise BrokenFrame(
+            f"the flags 0x{unknown:02x} of a {NAMES[kind]} are unknown: {FROZEN}"
+        )
     if kind == REQUEST:
         return _request(message_id, flags, codec, parts)
     if kind == CANCEL:

@@ -11,6 +11,12 @@ MESSAGE_LIMIT = 64 * 1024  # characters
 TRACEBACK_LIMIT = 16 * 1024  # bytes
 TYPE_NAME_LIMIT = 256  # characters
 
+FROZEN = (
+    "the worker's loop in pure Python is frozen, and what is newer takes the native core: "
+    "`pyproc-worker doctor` says how to get it"
+)
+"""Why the loop in pure Python refuses what it does not know."""
+
 
 class InvalidRequest(ValueError):
     """The body of a request does not fit the function; the message names the field.

@@ -6,7 +6,7 @@ import os
 import sys
 
 from pyproc_worker._channel import FEATURES as TELEMETRY
-from pyproc_worker._errors import InvalidRequest
+from pyproc_worker._errors import FROZEN, InvalidRequest
 from pyproc_worker._registry import Exposed, functions
 from pyproc_worker._simple import simply_returned
 from pyproc_worker._version import AGENT
@@ -51,7 +51,7 @@ def read_hello(body: Any) -> Hello:
         raise InvalidRequest("the hello makes no sense: it must list the client's versions")
     common = [version for version in VERSIONS if version in versions]
     if not common:
-        raise InvalidRequest(f"this worker speaks versions 1 and 2, not {versions!r}")
+        raise InvalidRequest(f"this worker speaks versions 1 and 2, not {versions!r}: {FROZEN}")
     features = [name for name in FEATURES if name in (offered or ())]
     if common[-1] == 1:
         features = [name for name in features if name not in TELEMETRY]

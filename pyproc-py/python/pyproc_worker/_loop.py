@@ -4,6 +4,11 @@ What has arrived on a connection is read at once (`_intake`), then requests run 
 time (`_turns`). Between turns the loop looks at all sockets, so a cancellation overtakes
 requests that wait. `async def` functions run on a thread of their own (`_concurrent`).
 
+This loop is for installations without the native core, and frozen: it speaks versions 1 and 2 as
+they are. What the wire gains, it gains in `pyproc-protocol`, and so in the native core alone. A
+hello negotiates it: a feature that this loop does not know is not granted, and a version, a kind
+of message or a flag is refused with `FROZEN` of `_errors`.
+
 All that is here belongs to one thread at a time: the one that serves or, while that runs a
 function that takes a `cancel_event`, the one that watches the sockets for it.
 """

@@ -3,12 +3,13 @@
 //!
 //! | module | idea |
 //! | --- | --- |
-//! | `reading` | bytes become requests |
+//! | `reading` | what has arrived becomes calls that wait |
 //! | `large` | raw payloads that go straight into their object |
 //! | `request` | what a client wants |
-//! | `form` | how it is told of failures |
+//!
+//! What the bytes mean, and what the client is to know of the protocol, is `WorkerSession`'s of
+//! [`pyproc_protocol`].
 
-mod form;
 mod large;
 mod reading;
 mod request;
@@ -19,15 +20,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use pyproc_protocol::v2::Failure;
 use pyproc_protocol::v2::telemetry::write_frame;
-use pyproc_protocol::v2::{self, Failure, Times};
-use pyproc_protocol::{FrameDecoder, Version};
+use pyproc_protocol::{Features, Greeting, Version, WorkerSession};
 use rustix::event::PollFlags;
 
-pub(crate) use self::form::Form;
 use self::large::Large;
 pub(crate) use self::reading::Cancellations;
-pub(crate) use self::request::{Call, CallBody, Client, Greeting, Known, Listed, Target, Waiting};
+pub(crate) use self::request::{Call, CallBody, Client, Known, Listed, Target, Waiting};
 use crate::limits::Limits;
 use crate::outgoing::Outgoing;
 
@@ -38,25 +38,12 @@ const FRAME_HEAD: usize = 16;
 pub(crate) struct Connection {
     pub(crate) socket: Arc<OwnedFd>,
     limits: Limits,
-    max_frame_size: usize,
-    decoder: FrameDecoder,
-    /// Bytes of frames that the decoder has not seen.
-    beside_decoder: u64,
+    pub(crate) session: WorkerSession,
     input: BytesMut,
     /// A raw payload that has begun to come.
     large: Option<Large>,
     backlog: usize,
-    /// The newest version in force.
-    version: Version,
-    /// The client has said hello.
-    greeted: bool,
-    /// The hello is answered.
-    introduced: bool,
-    /// The client is to be told that no more requests are taken.
-    drains: bool,
     pub(crate) client: Client,
-    /// The worker exits with this connection.
-    pub(crate) owner: bool,
     /// What the hello listed.
     pub(crate) table: Vec<Listed>,
     /// The functions that are `async def`.
@@ -79,8 +66,6 @@ pub(crate) struct Connection {
     pub(crate) gone: bool,
     /// Sending has failed, which nobody else has been told.
     pub(crate) lost: bool,
-    /// The worker drains: what is read from now on is not run, but may cancel what runs.
-    pub(crate) refuses: bool,
     /// It has its place among those whose requests are to be run.
     pub(crate) scheduled: bool,
     pub(crate) interest: PollFlags,
@@ -98,18 +83,11 @@ impl Connection {
         Self {
             socket: Arc::new(socket),
             limits,
-            max_frame_size,
-            decoder: FrameDecoder::new(max_frame_size),
-            beside_decoder: 0,
+            session: WorkerSession::with_late_introduction(Features::ALL, max_frame_size),
             input: BytesMut::new(),
             large: None,
             backlog: 0,
-            version: Version::V1,
-            greeted: false,
-            introduced: false,
-            drains: false,
             client: Client::default(),
-            owner: false,
             table: Vec::new(),
             concurrent_names,
             waiting: VecDeque::new(),
@@ -122,7 +100,6 @@ impl Connection {
             ended: false,
             gone: false,
             lost: false,
-            refuses: false,
             scheduled: false,
             interest: PollFlags::empty(),
             reads_less: false,
@@ -146,43 +123,22 @@ impl Connection {
         }
     }
 
-    pub(crate) fn fail(
-        &mut self,
-        version: Version,
-        id: u64,
-        times: Option<Times>,
-        failure: &Failure,
-    ) {
-        let form = Form {
-            version,
-            details: self.client.details,
-            max_frame_size: self.max_frame_size,
-        };
-        form.write_failure(id, times, failure, self.outgoing.end());
+    /// Answers a request with a failure.
+    fn fail(&mut self, version: Version, id: u64, failure: &Failure) {
+        let form = self.session.answer_form(version);
+        // The smallest maximum is 1,024 bytes: a note fits.
+        let _ = form.write_failure(id, None, failure, self.outgoing.end());
     }
 
     /// Sends the answer to the hello. From now on the client understands what it agreed to.
     pub(crate) fn introduce(&mut self, answer: &mut Vec<u8>) {
         self.outgoing.append(answer);
-        self.introduced = true;
-        if self.drains {
-            self.say_drain();
-        }
+        self.session.on_introduced(self.outgoing.end());
     }
 
-    /// Says that no more requests are taken, as soon as the client understands it.
+    /// Takes no more requests, and says so.
     pub(crate) fn drain(&mut self) {
-        self.drains = true;
-        if self.introduced {
-            self.say_drain();
-        }
-    }
-
-    fn say_drain(&mut self) {
-        if self.version == Version::V2 {
-            // Twelve bytes: the maximum is far above.
-            let _ = v2::Message::Drain.encode(self.max_frame_size, self.outgoing.end());
-        }
+        self.session.drain(self.outgoing.end());
     }
 
     /// Sends as much as the client takes.
@@ -204,7 +160,7 @@ impl Connection {
         {
             return false;
         }
-        if write_frame(lines, self.max_frame_size, self.outgoing.end()).is_err() {
+        if write_frame(lines, self.session.max_frame_size(), self.outgoing.end()).is_err() {
             return false;
         }
         // The serving thread closes it; the watcher tells the function that runs meanwhile.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use pyproc_protocol::v2::{Codec, TraceContext};
-use pyproc_protocol::{Features, Headers, Version};
+use pyproc_protocol::{Greeting, Headers, Version};
 
 use crate::functions::FunctionId;
 
@@ -17,20 +17,6 @@ const SAMPLED: u8 = 0x01;
 pub(crate) enum Waiting {
     Call(Call),
     Hello(Greeting),
-    /// The hello made no sense.
-    Refusal {
-        id: u64,
-        reason: String,
-    },
-}
-
-/// A client's hello, as far as its answer depends on it.
-pub(crate) struct Greeting {
-    pub(crate) id: u64,
-    /// The newest that both speak.
-    pub(crate) version: Version,
-    pub(crate) features: Features,
-    pub(crate) agent: String,
 }
 
 /// A request.
@@ -76,8 +62,6 @@ impl Known {
 /// What its calls need to know of a client.
 #[derive(Clone, Default)]
 pub(crate) struct Client {
-    /// The feature error-details is in force.
-    pub(crate) details: bool,
     /// The `Channel` for telemetry, if it wants any.
     pub(crate) channel: Option<Arc<Py<PyAny>>>,
 }

@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Server;
 use super::waiting::timespec;
+use crate::connection::Connection;
 use crate::state::{Core, Place};
 use crate::{concurrent, reporter};
 
@@ -26,10 +27,7 @@ impl Server<'_, '_> {
                 self.serve_connection(place, PollFlags::IN)?;
             }
             // In one step: another thread may read what a client sends when it has the drain.
-            self.with(place, |connection| {
-                connection.refuses = true;
-                connection.drain();
-            });
+            self.with(place, Connection::drain);
             self.settle(place)?;
         }
         Ok(())
@@ -112,5 +110,5 @@ pub(super) fn close(py: Python<'_>, core: &Core, place: Place) -> PyResult<bool>
     if let Some(channel) = &connection.client.channel {
         reporter::close(py, channel)?;
     }
-    Ok(connection.owner)
+    Ok(connection.session.is_owned())
 }
