@@ -74,7 +74,8 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
         // The reader of the serde form, so that both take the same notation.
         let parse = |text: &str| {
             let text = StrDeserializer::<serde::de::value::Error>::new(text);
-            humantime_serde::deserialize(text).map_err(|error| error.to_string())
+            humantime_serde::deserialize(text)
+                .map_err(|_| "is no duration, such as 5s or 250ms".to_owned())
         };
         self.with(name, field, parse)
     }

@@ -98,7 +98,7 @@ def _refuse_constructor(name: str, cls: type) -> None:
     except TypeError as error:
         raise TypeError(
             f"cannot expose the class {name!r}: the worker makes its instance without arguments, "
-            f"and the constructor has a {error}; give the parameters defaults"
+            f"but of its constructor: {error}; give the parameters defaults"
         ) from None
     except ValueError:  # it has no signature: it shows when the instance is made
         return
