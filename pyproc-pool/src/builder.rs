@@ -2,6 +2,8 @@ use std::{ffi::OsString, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use pyproc_protocol::Headers;
 
+#[cfg(feature = "testing")]
+use crate::transport::InProcess;
 use crate::{
     ConfigError, Error, LogLevel, Pool, PoolConfig, RestartConfig, WorkerOutput,
     config::naming_the_variable,
@@ -175,6 +177,20 @@ impl PoolBuilder {
     /// ```
     pub fn carry(mut self, add: impl Fn(&mut Headers) + Send + Sync + 'static) -> Self {
         self.attached.carry = Carry(Some(Arc::new(add)));
+        self
+    }
+
+    /// No setting names workers: [`in_process`](Self::in_process) does.
+    #[cfg(feature = "testing")]
+    pub(crate) fn without_processes(self) -> Self {
+        // A pool wants some script; this one is never run.
+        self.external_sockets([""; 0]).worker_script("in-process")
+    }
+
+    /// Takes workers of this process.
+    #[cfg(feature = "testing")]
+    pub(crate) fn in_process(mut self, workers: InProcess) -> Self {
+        self.attached.in_process = Some(workers);
         self
     }
 

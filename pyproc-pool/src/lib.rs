@@ -58,11 +58,13 @@
 //! # Features
 //!
 //! - `msgpack`: [`CallRequest::msgpack`] sends and reads MessagePack in place of JSON.
+//! - `testing`: a pool over functions of the same process, for unit tests without Python; for `dev-dependencies`.
 
 #![deny(unsafe_code)]
 
 mod builder;
 mod call_log;
+mod clock;
 mod config;
 mod driver;
 mod error;
@@ -90,6 +92,8 @@ mod several;
 mod shared;
 mod socket_dir;
 mod status;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 mod watch;
 mod worker;

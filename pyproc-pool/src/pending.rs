@@ -3,7 +3,6 @@ use std::{
     future::poll_fn,
     mem,
     task::{Poll, Waker},
-    time::Instant,
 };
 
 use crate::{
@@ -46,7 +45,7 @@ impl<'a> Pending<'a> {
         let now = if is_small {
             watch.start
         } else {
-            Instant::now()
+            shared.clock.now()
         };
         let mut request = Some(request);
         let mut scheduler = shared.driver.lock();

@@ -3,7 +3,7 @@ use std::{
     future::poll_fn,
     path::PathBuf,
     sync::{Arc, PoisonError, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -95,7 +95,7 @@ impl Pool {
 
     pub(crate) async fn start_with(config: PoolConfig, attached: Attached) -> Result<Self, Error> {
         config.validate()?;
-        let (sources, socket_dir) = sources(&config)?;
+        let (sources, socket_dir) = sources(&config, &attached)?;
         let shared = Arc::new(Shared::new(config, attached, sources.len()));
         if shared.subscriber.is_there() {
             shared.subscriber.with_guarded(unknown::warn_once);
@@ -375,7 +375,19 @@ impl Drop for Handle {
     }
 }
 
-fn sources(config: &PoolConfig) -> Result<(Vec<Source>, Option<SocketDir>), Error> {
+#[cfg_attr(
+    not(feature = "testing"),
+    expect(unused_variables, reason = "only tests attach workers")
+)]
+fn sources(
+    config: &PoolConfig,
+    attached: &Attached,
+) -> Result<(Vec<Source>, Option<SocketDir>), Error> {
+    #[cfg(feature = "testing")]
+    if let Some(workers) = &attached.in_process {
+        let source = Source::InProcess(workers.clone());
+        return Ok((vec![source; config.workers], None));
+    }
     if !config.external_sockets.is_empty() {
         let external = |path: &PathBuf| Source::External(path.clone());
         return Ok((config.external_sockets.iter().map(external).collect(), None));

@@ -144,12 +144,12 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         admission: Admission,
         read: fn(&str, Body) -> Result<Out, Error>,
     ) -> Result<Out, Error> {
-        let now = Instant::now();
+        let now = self.shared.clock.now();
         let (shared, method, timeout) = (self.shared, self.method, self.timeout);
         let limit = timeout.unwrap_or(shared.config.request_timeout);
         let deadline = far(now, limit);
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let mut watch = Watch::new(now);
+        let mut watch = Watch::new(now, shared.clock);
         // Little but the pending call is kept while it is awaited: what this future holds, each call
         // holds.
         let outcome = match self.submit(admission, deadline, waker, &mut watch) {

@@ -1,14 +1,16 @@
 use std::{
     fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
 };
 
 use pyproc_protocol::{Features, Headers};
 
+#[cfg(feature = "testing")]
+use crate::transport::InProcess;
 use crate::{
     Error, PoolConfig, WorkerOutput, WorkerState,
     call_log::{CallLog, Completed},
+    clock::Clock,
     driver::Driver,
     events::{self, Subscriber, WorkerNews},
     observe::{CallOutcome, Observer, Wants, WorkerEvent},
@@ -23,6 +25,7 @@ use crate::{
 
 /// What the handles of a pool and its tasks have in common.
 pub(crate) struct Shared {
+    pub(crate) clock: Clock,
     pub(crate) config: PoolConfig,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     /// What is wanted of workers.
@@ -51,6 +54,20 @@ impl fmt::Debug for Shared {
 pub(crate) struct Attached {
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) carry: Carry,
+    /// Workers in place of processes.
+    #[cfg(feature = "testing")]
+    pub(crate) in_process: Option<InProcess>,
+}
+
+impl Attached {
+    /// Workers of this process share the clock of their runtime.
+    fn clock(&self) -> Clock {
+        #[cfg(feature = "testing")]
+        if self.in_process.is_some() {
+            return Clock::Tokio;
+        }
+        Clock::System
+    }
 }
 
 /// What adds headers to each call.
@@ -99,6 +116,7 @@ impl Shared {
     pub(crate) fn new(mut config: PoolConfig, attached: Attached, workers: usize) -> Self {
         let subscriber = Subscriber::here();
         config.output = config.output.resolved(subscriber.is_there());
+        let clock = attached.clock();
         let observer = together(attached.observers);
         let features = features(&config, observer.as_deref(), &subscriber);
         let reports = Reports::new(
@@ -122,6 +140,7 @@ impl Shared {
             last_error: None,
         };
         Self {
+            clock,
             observer,
             features,
             records: Records::new(workers, reports),
@@ -183,7 +202,7 @@ impl Shared {
         else {
             return;
         };
-        let now = Instant::now();
+        let now = self.clock.now();
         let mut refusals = self.refusals();
         let others_wait = refusals.due(now).is_some();
         refusals.add(ready, in_flight, queued);

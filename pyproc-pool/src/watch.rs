@@ -8,6 +8,7 @@ use std::{
 use pyproc_protocol::{Headers, v2::TraceContext};
 
 use crate::{
+    clock::Clock,
     observe::{Anatomy, CallEnd, CallObserver, CallOutcome, CallStart, Carried, Observer},
     outgoing::Trace,
     scheduler::Answered,
@@ -16,6 +17,7 @@ use crate::{
 /// A call, and its observer if there is one, which is notified of the call's end also when the call is dropped.
 pub(crate) struct Watch {
     observer: Option<Box<dyn CallObserver>>,
+    clock: Clock,
     pub(crate) start: Instant,
     /// A worker has listed the function or answered it with success.
     pub(crate) confirmed: bool,
@@ -52,9 +54,10 @@ const UNWATCHABLE: bool = cfg!(pyproc_without_observer);
 
 impl Watch {
     /// Of a call that nobody watches yet.
-    pub(crate) fn new(start: Instant) -> Self {
+    pub(crate) fn new(start: Instant, clock: Clock) -> Self {
         Self {
             observer: None,
+            clock,
             start,
             confirmed: false,
             request_bytes: 0,
@@ -111,7 +114,7 @@ impl Watch {
     pub(crate) fn duration(&self, seen: &Seen) -> Duration {
         match &seen.answer {
             Some(answer) => answer.duration(),
-            None => self.start.elapsed(),
+            None => self.clock.now().saturating_duration_since(self.start),
         }
     }
 

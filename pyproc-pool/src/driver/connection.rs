@@ -14,6 +14,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use super::{Locked, Outlet, inbox::Inbox, spin::Spin};
 use crate::{
     ProtocolViolation,
+    clock::Clock,
     scheduler::{ConnectionConfig, ConnectionId, NextWrite, Outbox, Verdict},
     shared::Shared,
     transport::{ReadHalf, Transport, WriteHalf},
@@ -86,6 +87,7 @@ impl Connection {
         session: Session,
         input: BytesMut,
         spin: Duration,
+        clock: Clock,
     ) -> Self {
         let is_on_this_host = transport.is_on_this_host();
         let max_frame_size = transport.max_frame_size();
@@ -102,7 +104,7 @@ impl Connection {
             write: Arc::new(write),
             is_on_this_host,
             max_frame_size,
-            inbox: Inbox::new(session, input),
+            inbox: Inbox::new(session, input, clock),
             output: Outbox::default(),
             broken: None,
             last_reads: LAST_READS,
@@ -146,7 +148,7 @@ impl Connection {
             write: Arc::downgrade(&self.write),
             origin: origin.filter(|_| *self.peer() == Peer::Plain),
         };
-        self.id = scheduler.up(slot, self.peer(), config, outlet);
+        self.id = scheduler.up(slot, self.peer(), config, outlet, self.inbox.clock.now());
     }
 
     /// Carries requests and answers until the connection ends. What the worker reports goes to this lane of records.

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "testing")]
+use crate::clock::Clock;
 use crate::shared::Shared;
 
 /// Ends the thread when it is dropped.
@@ -23,6 +25,11 @@ const REST: Duration = Duration::from_millis(1);
 impl Deadlines {
     pub(crate) fn watch(shared: Arc<Shared>) -> io::Result<Self> {
         let watched = Arc::clone(&shared);
+        #[cfg(feature = "testing")]
+        if shared.clock == Clock::Tokio {
+            tokio::spawn(run_by_tokio(watched));
+            return Ok(Self { shared });
+        }
         thread::Builder::new()
             .name("pyproc-deadlines".into())
             .stack_size(256 * 1024)
@@ -34,7 +41,7 @@ impl Deadlines {
 impl Drop for Deadlines {
     fn drop(&mut self) {
         self.shared.driver.end();
-        let refused = self.shared.refusals().take_all(Instant::now());
+        let refused = self.shared.refusals().take_all(self.shared.clock.now());
         self.shared.log_refused(refused);
     }
 }
@@ -42,14 +49,28 @@ impl Drop for Deadlines {
 fn run(shared: &Shared) {
     let driver = &shared.driver;
     while let Some(now) = driver.wait_for_deadline(|now| shared.refusals().due(now)) {
-        let mut scheduler = driver.lock();
-        scheduler.on_time(now);
-        let is_more_due = scheduler.next_deadline().is_some_and(|next| next <= now);
-        drop(scheduler);
-        let refused = shared.refusals().take(now);
-        shared.log_refused(refused);
-        if !is_more_due {
+        if !pass(shared, now) {
             thread::sleep(REST);
         }
     }
+}
+
+/// A task in place of the thread, where a test may pause the clock.
+#[cfg(feature = "testing")]
+async fn run_by_tokio(shared: Arc<Shared>) {
+    let due = |now| shared.refusals().due(now);
+    while let Some(now) = shared.driver.deadline_by_tokio(due).await {
+        pass(&shared, now);
+    }
+}
+
+/// Wakes callers whose deadlines have passed, and says what was refused. Returns whether more is due.
+fn pass(shared: &Shared, now: Instant) -> bool {
+    let mut scheduler = shared.driver.lock();
+    scheduler.on_time(now);
+    let is_more_due = scheduler.next_deadline().is_some_and(|next| next <= now);
+    drop(scheduler);
+    let refused = shared.refusals().take(now);
+    shared.log_refused(refused);
+    is_more_due
 }

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{Event, Peer, Session, v2::Answer};
 
 use super::Closed;
-use crate::{ProtocolViolation, transport::ReadHalf};
+use crate::{ProtocolViolation, clock::Clock, transport::ReadHalf};
 
 /// What has arrived from a worker and not reached its callers yet.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(crate) struct Inbox {
     pub(crate) records: Vec<Bytes>,
     /// Such frames that were longer than the maximum, and read past.
     pub(crate) too_long: u64,
+    pub(crate) clock: Clock,
     pub(crate) arrived: Instant,
     drain: Drain,
     /// What the worker did wrong after all that is in `answers`.
@@ -37,14 +38,15 @@ const READ_ROOM: usize = 16 * 1024;
 const READ_BUFFER: usize = 64 * 1024;
 
 impl Inbox {
-    pub(crate) fn new(session: Session, input: BytesMut) -> Self {
+    pub(crate) fn new(session: Session, input: BytesMut, clock: Clock) -> Self {
         let mut inbox = Self {
             session,
             input,
             answers: Vec::new(),
             records: Vec::new(),
             too_long: 0,
-            arrived: Instant::now(),
+            clock,
+            arrived: clock.now(),
             drain: Drain::No,
             violation: None,
             scratch: Vec::new(),
@@ -77,7 +79,7 @@ impl Inbox {
 
     /// Takes apart what has been read.
     pub(crate) fn parse(&mut self) {
-        self.arrived = Instant::now();
+        self.arrived = self.clock.now();
         loop {
             match self.session.receive(&mut self.input) {
                 Ok(Some(Event::Answer(answer))) => self.answers.push(answer),

@@ -10,7 +10,11 @@ use std::{
 };
 
 use pyproc_protocol::Peer;
+#[cfg(feature = "testing")]
+use tokio::{sync::Notify, time::timeout_at};
 
+#[cfg(feature = "testing")]
+use crate::clock::Clock;
 use crate::{
     outgoing::discard,
     scheduler::{Actions, Attribution, Batch, ConnectionConfig, ConnectionId, Limits, Scheduler},
@@ -29,8 +33,15 @@ pub(crate) use deadlines::Deadlines;
 #[derive(Debug)]
 pub(crate) struct Driver {
     core: Mutex<Core>,
-    /// Whoever keeps deadlines is to look again.
-    deadline: Condvar,
+    alarm: Alarm,
+}
+
+/// Makes whoever keeps deadlines look again.
+#[derive(Debug, Default)]
+struct Alarm {
+    thread: Condvar,
+    #[cfg(feature = "testing")]
+    task: Notify,
 }
 
 #[derive(Debug)]
@@ -61,7 +72,7 @@ pub(crate) struct Locked<'a> {
 /// What is to be done without the lock; mostly nothing.
 #[derive(Debug)]
 struct Deferred<'a> {
-    deadline: &'a Condvar,
+    alarm: &'a Alarm,
     actions: Option<Box<Actions>>,
 }
 
@@ -73,7 +84,7 @@ impl Driver {
                 outlets: Vec::new(),
                 is_over: false,
             }),
-            deadline: Condvar::new(),
+            alarm: Alarm::default(),
         }
     }
 
@@ -83,7 +94,7 @@ impl Driver {
         Locked {
             core: self.core(),
             deferred: Deferred {
-                deadline: &self.deadline,
+                alarm: &self.alarm,
                 actions: None,
             },
         }
@@ -112,16 +123,17 @@ impl Driver {
         let mut core = self.core();
         while !core.is_over {
             let now = Instant::now();
-            let next = core.scheduler.next_deadline();
-            let next = next.into_iter().chain(due(now)).min();
-            core = match next.map(|next| next.saturating_duration_since(now)) {
+            core = match core
+                .next_deadline(due(now))
+                .map(|next| next.saturating_duration_since(now))
+            {
                 Some(Duration::ZERO) => return Some(now),
                 Some(left) => {
-                    let waited = self.deadline.wait_timeout(core, left);
+                    let waited = self.alarm.thread.wait_timeout(core, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
                 None => {
-                    let waited = self.deadline.wait(core);
+                    let waited = self.alarm.thread.wait(core);
                     waited.unwrap_or_else(PoisonError::into_inner)
                 }
             };
@@ -129,16 +141,55 @@ impl Driver {
         None
     }
 
+    /// The same by tokio's clock. One task may wait at a time.
+    ///
+    /// Cancellation safety: no deadline is lost when the future is dropped.
+    #[cfg(feature = "testing")]
+    async fn deadline_by_tokio(&self, due: impl Fn(Instant) -> Option<Instant>) -> Option<Instant> {
+        loop {
+            let now = Clock::Tokio.now();
+            let next = {
+                let core = self.core();
+                match core.is_over {
+                    true => return None,
+                    false => core.next_deadline(due(now)),
+                }
+            };
+            let rung = self.alarm.task.notified();
+            match next {
+                Some(next) if next <= now => return Some(now),
+                Some(next) => drop(timeout_at(next.into(), rung).await),
+                None => rung.await,
+            }
+        }
+    }
+
     /// Whoever waits for deadlines looks again at what is due.
     pub(crate) fn look_again(&self) {
         // That thread has seen what is due by now, or it waits.
         drop(self.core());
-        self.deadline.notify_one();
+        self.alarm.ring();
     }
 
     fn end(&self) {
         self.core().is_over = true;
-        self.deadline.notify_one();
+        self.alarm.ring();
+    }
+}
+
+impl Core {
+    /// The first deadline of a call, or what else is due before it.
+    fn next_deadline(&self, other: Option<Instant>) -> Option<Instant> {
+        let next = self.scheduler.next_deadline();
+        next.into_iter().chain(other).min()
+    }
+}
+
+impl Alarm {
+    fn ring(&self) {
+        self.thread.notify_one();
+        #[cfg(feature = "testing")]
+        self.task.notify_one();
     }
 }
 
@@ -150,11 +201,12 @@ impl Locked<'_> {
         peer: &Peer,
         config: ConnectionConfig,
         to: Outlet,
+        now: Instant,
     ) -> ConnectionId {
         let Core {
             scheduler, outlets, ..
         } = &mut *self.core;
-        let id = scheduler.up(slot, peer, config, Instant::now());
+        let id = scheduler.up(slot, peer, config, now);
         match outlets.get_mut(id.place()) {
             Some(place) => *place = to,
             None => outlets.push(to),
@@ -226,15 +278,15 @@ impl Drop for Deferred<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Some(actions) = self.actions.take() {
-            carry_out(self.deadline, *actions);
+            carry_out(self.alarm, *actions);
         }
     }
 }
 
 #[cold]
-fn carry_out(deadline: &Condvar, actions: Actions) {
+fn carry_out(alarm: &Alarm, actions: Actions) {
     if actions.arm.is_some() {
-        deadline.notify_one();
+        alarm.ring();
     }
     actions.wake.into_iter().for_each(Waker::wake);
     actions.discard.into_iter().for_each(discard);

@@ -12,6 +12,7 @@ use tokio::{net::UnixStream, task::JoinHandle};
 use super::{Closed, Connection};
 use crate::{
     CallRequest, Error, PoolConfig,
+    clock::Clock,
     shared::{Attached, Shared},
     transport::{Transport, pair},
 };
@@ -59,7 +60,7 @@ async fn connect(mut transport: Transport) -> Connection {
     transport.write_all(&output).await.unwrap();
     loop {
         if let Some(Event::Ready) = session.receive(&mut input).unwrap() {
-            return Connection::new(transport, session, input, Duration::ZERO);
+            return Connection::new(transport, session, input, Duration::ZERO, Clock::System);
         }
         assert!(transport.read(&mut input).await.unwrap() > 0);
     }

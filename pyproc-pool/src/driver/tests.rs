@@ -43,7 +43,9 @@ fn connected(room: usize) -> Pair {
         write: Arc::downgrade(&write),
         origin: None,
     };
-    let id = driver.lock().up(0, &peer(2), CONFIG, outlet);
+    let id = driver
+        .lock()
+        .up(0, &peer(2), CONFIG, outlet, Instant::now());
     Pair {
         driver,
         id,

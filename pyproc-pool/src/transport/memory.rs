@@ -41,7 +41,10 @@ struct State {
 }
 
 /// Two ends, with room for so many bytes in each direction.
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests make pairs"))]
+#[cfg_attr(
+    not(any(test, feature = "testing")),
+    expect(dead_code, reason = "only tests make pairs")
+)]
 pub(crate) fn pair(room: usize) -> (End, End) {
     let [there, back] = [(), ()].map(|()| Arc::new(Direction::new(room)));
     let end = |from: &Arc<Direction>, to: &Arc<Direction>| End {

@@ -28,8 +28,23 @@ mod memory;
 pub(crate) enum Transport {
     Unix(UnixStream),
     /// Within this process, for tests.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests have such peers"))]
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        expect(dead_code, reason = "only tests have such peers")
+    )]
     Memory(memory::End),
+}
+
+/// Starts a worker of this process for a slot, and connects to it.
+#[cfg(feature = "testing")]
+#[derive(Clone)]
+pub(crate) struct InProcess(pub(crate) std::sync::Arc<dyn Fn(usize) -> Transport + Send + Sync>);
+
+#[cfg(feature = "testing")]
+impl std::fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InProcess").finish_non_exhaustive()
+    }
 }
 
 /// Who is at the other end.
@@ -180,7 +195,7 @@ impl WriteHalf {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) use memory::pair;
 
 #[cfg(test)]

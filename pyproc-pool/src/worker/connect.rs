@@ -3,10 +3,10 @@
 use std::{io, path::Path, time::Duration};
 
 use bytes::BytesMut;
-use pyproc_protocol::{EncodeError, Event, Features, Hello, Session};
+use pyproc_protocol::{EncodeError, Event, Hello, Session};
 use tokio::{net::UnixStream, time};
 
-use crate::{PoolConfig, StartFailureCause as Cause, driver::Connection, transport::Transport};
+use crate::{StartFailureCause as Cause, driver::Connection, shared::Shared, transport::Transport};
 
 const AGENT: &str = concat!("pyproc-pool/", env!("CARGO_PKG_VERSION"));
 
@@ -67,12 +67,12 @@ pub(super) async fn handshake(
     mut transport: Transport,
     socket: &Path,
     owner: bool,
-    config: &PoolConfig,
-    features: Features,
+    shared: &Shared,
 ) -> Result<Connection, Cause> {
+    let config = &shared.config;
     let hello = Hello {
         owner,
-        features,
+        features: shared.features,
         versions: (1..=config.max_protocol_version).collect(),
         ..Hello::new(AGENT)
     };
@@ -88,7 +88,8 @@ pub(super) async fn handshake(
     loop {
         match session.receive(&mut input).map_err(Cause::Handshake)? {
             Some(Event::Ready) => {
-                return Ok(Connection::new(transport, session, input, config.spin));
+                let (spin, clock) = (config.spin, shared.clock);
+                return Ok(Connection::new(transport, session, input, spin, clock));
             }
             Some(_) => continue,
             None => {}

@@ -1,13 +1,10 @@
 //! The worker that a reload replaces: it finishes the calls that it has while the next one serves.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedMutexGuard, oneshot},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{

@@ -6,6 +6,8 @@ use pyproc_protocol::Peer;
 use tokio::{sync::watch, time::Instant};
 
 use super::{Origin, Process};
+#[cfg(feature = "testing")]
+use crate::transport::InProcess;
 use crate::{
     WorkerState,
     driver::Connection,
@@ -33,6 +35,9 @@ pub(crate) enum Source {
     Spawned(Sockets),
     /// Somebody else does; this is the socket.
     External(PathBuf),
+    /// It is a task of this process.
+    #[cfg(feature = "testing")]
+    InProcess(InProcess),
 }
 
 /// What the pool wants of its workers.

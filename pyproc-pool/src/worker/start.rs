@@ -54,6 +54,8 @@ impl Slot {
         match &self.source {
             Source::External(socket) => socket.clone(),
             Source::Spawned(sockets) => sockets.path_of(self.worker, incarnation),
+            #[cfg(feature = "testing")]
+            Source::InProcess(_) => PathBuf::from("in-process"),
         }
     }
 
@@ -64,7 +66,7 @@ impl Slot {
         last_error: &mut Option<io::Error>,
     ) -> Result<Connection, Cause> {
         let Source::Spawned(sockets) = &self.source else {
-            let transport = connect::open(socket, is_not_yet, last_error).await?;
+            let transport = self.connect(socket, last_error).await?;
             return self.handshake(transport, socket, false).await;
         };
         let spawned = process.insert(Arc::new(self.spawn(socket, sockets.clone()).await?));
@@ -90,14 +92,26 @@ impl Slot {
         }
     }
 
+    /// Connects to a worker that runs already.
+    async fn connect(
+        &self,
+        socket: &Path,
+        last_error: &mut Option<io::Error>,
+    ) -> Result<Transport, Cause> {
+        #[cfg(feature = "testing")]
+        if let Source::InProcess(workers) = &self.source {
+            return Ok((workers.0)(self.worker));
+        }
+        connect::open(socket, is_not_yet, last_error).await
+    }
+
     pub(super) async fn handshake(
         &self,
         transport: Transport,
         socket: &Path,
         owner: bool,
     ) -> Result<Connection, Cause> {
-        let (config, features) = (&self.shared.config, self.shared.features);
-        connect::handshake(transport, socket, owner, config, features).await
+        connect::handshake(transport, socket, owner, &self.shared).await
     }
 
     async fn spawn(&self, socket: &Path, sockets: Sockets) -> Result<Process, Cause> {

@@ -1,0 +1,105 @@
+//! From a function of a test to what a worker runs: bodies in, bodies or failures out.
+
+use std::{
+    fmt::Display,
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use pyproc_protocol::{
+    decode_json, encode_json,
+    v2::{Body, Codec, Failure},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::RemoteException;
+
+pub(super) type Function = Arc<dyn Fn(Body) -> Call + Send + Sync>;
+pub(super) type Call = Pin<Box<dyn Future<Output = Result<Body, Failure>> + Send>>;
+
+/// Its result travels in the encoding of its input.
+pub(super) fn of_values<In, Out, Fut>(
+    function: impl Fn(In) -> Fut + Send + Sync + 'static,
+) -> Function
+where
+    In: DeserializeOwned,
+    Out: Serialize,
+    Fut: Future<Output = Result<Out, RemoteException>> + Send + 'static,
+{
+    Arc::new(move |body| match decode(&body) {
+        Ok(input) => {
+            let (codec, call) = (body.codec, function(input));
+            Box::pin(async move { encode(codec, &call.await.map_err(failure)?) })
+        }
+        Err(refused) => Box::pin(ready(Err(refused))),
+    })
+}
+
+pub(super) fn of_bytes<Out, Fut>(
+    function: impl Fn(Bytes) -> Fut + Send + Sync + 'static,
+) -> Function
+where
+    Out: Into<Bytes>,
+    Fut: Future<Output = Result<Out, RemoteException>> + Send + 'static,
+{
+    Arc::new(move |body| {
+        let call = function(body.bytes);
+        Box::pin(async move {
+            let bytes = call.await.map_err(failure)?.into();
+            let codec = Codec::Raw;
+            Ok(Body { codec, bytes })
+        })
+    })
+}
+
+fn decode<In: DeserializeOwned>(body: &Body) -> Result<In, Failure> {
+    match body.codec {
+        Codec::Json => decode_json(&body.bytes).map_err(refusal),
+        #[cfg(feature = "msgpack")]
+        Codec::MessagePack => crate::msgpack::decode(&body.bytes).map_err(refusal),
+        other => Err(refusal(format!("the function takes no {other:?}"))),
+    }
+}
+
+fn encode<Out: Serialize>(codec: Codec, output: &Out) -> Result<Body, Failure> {
+    let encoded = match codec {
+        #[cfg(feature = "msgpack")]
+        Codec::MessagePack => crate::msgpack::encode(output, usize::MAX),
+        _ => {
+            let mut bytes = Vec::new();
+            encode_json(output, usize::MAX, &mut bytes).map(|()| bytes)
+        }
+    };
+    let bytes = encoded.map_err(unwritable)?.into();
+    Ok(Body { codec, bytes })
+}
+
+/// An input that does not fit.
+fn refusal(why: impl Display) -> Failure {
+    Failure {
+        type_name: RemoteException::INVALID_REQUEST.into(),
+        message: why.to_string(),
+        ..Failure::default()
+    }
+}
+
+/// A result that cannot be sent.
+pub(super) fn unwritable(why: impl Display) -> Failure {
+    Failure {
+        type_name: "ValueError".into(),
+        message: why.to_string(),
+        ..Failure::default()
+    }
+}
+
+/// The call's own method and worker take the place of the exception's.
+fn failure(raised: RemoteException) -> Failure {
+    Failure {
+        type_name: raised.type_name.unwrap_or_default(),
+        message: raised.message,
+        traceback: raised.traceback.unwrap_or_default(),
+        retryable: raised.retryable,
+    }
+}
