@@ -233,4 +233,6 @@ mod owned;
 #[cfg(test)]
 mod purity;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 pub(crate) mod tests;
