@@ -90,9 +90,7 @@ def read_message(frame: Bytes) -> BinaryMessage:
         raise BrokenFrame(f"messages of kind 0x{kind:02x} are unknown: {FROZEN}")
     unknown = flags & MUST_UNDERSTAND & ~_KNOWN_FLAGS.get(kind, 0)
     if unknown:
-        raise BrokenFrame(
-            f"the flags 0x{unknown:02x} of a {NAMES[kind]} are unknown: {FROZEN}"
-        )
+        raise BrokenFrame(f"the flags 0x{unknown:02x} of a {NAMES[kind]} are unknown: {FROZEN}")
     if kind == REQUEST:
         return _request(message_id, flags, codec, parts)
     if kind == CANCEL:
