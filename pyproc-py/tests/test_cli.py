@@ -86,7 +86,6 @@ def test_call_awaits_an_async_function(script):
     ("function", "body", "message"),
     [
         ("fail", "null", "ValueError: out of order"),
-        ("add", '{"a": "x"}', "field 'a' must be an integer, not a string"),
         ("unjson", "null", "result.a: an object of type object is not JSON"),
     ],
 )
@@ -95,6 +94,13 @@ def test_call_shows_an_exception_and_exits_with_1(script, function, body, messag
     assert (result.returncode, result.stdout) == (1, "")
     assert "Traceback" in result.stderr
     assert message in result.stderr
+
+
+def test_call_says_in_one_line_what_is_wrong_with_the_body(script):
+    result = run("call", script, "add", '{"a": "x"}')
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.endswith("InvalidRequest: field 'a' must be an integer, not a string")
 
 
 def test_call_takes_its_body_from_a_file_or_from_stdin(script, folder):

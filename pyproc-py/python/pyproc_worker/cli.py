@@ -13,6 +13,7 @@ from pyproc_worker import _early
 from pyproc_worker._codec import choose_codec
 from pyproc_worker._deferred import Deferred
 from pyproc_worker._doctor import examine
+from pyproc_worker._errors import InvalidRequest
 from pyproc_worker._hints import signature_of
 from pyproc_worker._registry import Exposed, functions
 from pyproc_worker._run import Runs, run_worker
@@ -165,8 +166,11 @@ def _call(options: argparse.Namespace) -> int:
             sys.stdout.buffer.write(bytes(result))
         else:
             print(codec.encode(result).decode())
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        # Where the body is at fault, lines of the package do not help; those of a constructor do.
+        is_refused = isinstance(error, InvalidRequest) and error.__cause__ is None
+        shown = traceback.format_exception_only(type(error), error) if is_refused else None
+        print("".join(shown or traceback.format_exc()), end="", file=sys.stderr)
         return FAILED
     return 0
 
