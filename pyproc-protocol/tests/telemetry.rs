@@ -131,10 +131,9 @@ fn a_record_too_large_for_a_frame_is_refused_and_leaves_nothing_behind() {
 fn what_is_wrong_with_a_record_is_in_the_text_of_the_error() {
     let error = Record::read_line(br#"{"type":"lost","logs":-1}"#).unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.starts_with("the telemetry record of 25 bytes cannot be read: invalid value"),
-        "{text}"
-    );
+    // Which word follows depends on features of serde_json.
+    let begins = "the telemetry record of 25 bytes cannot be read: invalid ";
+    assert!(text.starts_with(begins) && text.contains("`-1`"), "{text}");
     assert!(error.source().is_none());
 }
 
