@@ -346,7 +346,7 @@ fn again(cx: &Context<'_>) -> Poll<Closed> {
     Poll::Pending
 }
 
-/// However the connection ends, who has an answer is told.
+/// However the connection ends, callers that have an answer are woken.
 impl Drop for Connection {
     fn drop(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);

@@ -9,7 +9,7 @@ use crate::{Error, outgoing::Outgoing};
 ///
 /// A call's id on the wire names its place in the table and how often that
 /// place was used before. So an answer is found without searching, and one that comes after
-/// its call has ended is told from the place's next call.
+/// its call has ended is not taken for one to the place's next call.
 #[derive(Debug, Default)]
 pub(crate) struct CallTable {
     entries: Vec<Entry>,

@@ -58,7 +58,8 @@
 //!
 //! All time of such a pool is that of the tokio runtime: delays, deadlines, pauses before restarts, what observers are
 //! notified of. While a test has paused the clock, it goes on only when every task waits, and then at once. What
-//! does not follow is time that a function measures itself with [`std::time`], and threads that it blocks.
+//! does not follow is time that a function measures itself with [`std::time`], and threads that it blocks; and for how long a
+//! connection looks for answers before it sleeps (`spin`), which decides no outcome.
 
 use std::{collections::BTreeMap, fmt, future::Future, ops::Deref, sync::Arc};
 

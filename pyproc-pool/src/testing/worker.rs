@@ -87,7 +87,7 @@ struct Worker {
     session: WorkerSession,
     of: Arc<Workers>,
     running: JoinSet<Answered>,
-    /// Whom to tell that nobody waits for a call any more.
+    /// Dropping one ends its call.
     cancels: HashMap<u64, oneshot::Sender<()>>,
     output: Vec<u8>,
 }
