@@ -1,7 +1,7 @@
 """One client's connection: its socket, what it still wants, and what it has not read yet."""
 
+import _socket
 import select
-import socket
 from collections import deque
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -50,7 +50,7 @@ class Connection:
         "writer",
     )
 
-    def __init__(self, sock: socket.socket, max_frame_size: int, writer: Writer) -> None:
+    def __init__(self, sock: _socket.socket, max_frame_size: int, writer: Writer) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._frames = FrameReader(max_frame_size)

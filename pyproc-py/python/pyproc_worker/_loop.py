@@ -13,12 +13,17 @@ All that is here belongs to one thread at a time: the one that serves or, while 
 function that takes a `cancel_event`, the one that watches the sockets for it.
 """
 
+import _socket
 import contextlib
+import functools
+import itertools
+import operator
 import os
 import select
 import socket
 import time
-from typing import Callable, Optional
+from collections.abc import Iterator
+from typing import Any, Callable, Optional
 
 from pyproc_worker import _call, _channel, _log, _unpatched
 from pyproc_worker._codec import Codec
@@ -45,6 +50,9 @@ class Loop:
     ) -> None:
         listener.setblocking(False)
         self._listener = listener
+        self._clients = _clients_of(listener)
+        self._accepted: list[_socket.socket] = []
+        """Clients whose user has not been checked yet."""
         self._settings = settings
         self._termination = termination
         self._concurrent = Concurrent(termination.wake)
@@ -132,6 +140,7 @@ class Loop:
             connection.interest = 0
             self._poll.register(connection.fd, 0)  # which it may not have been yet
             self._settle_or_close(connection)
+        self._admit_accepted()
         if self._draining:
             self._refuse_more()
 
@@ -180,15 +189,23 @@ class Loop:
     def _accept(self) -> None:
         for _ in range(BURST):
             try:
-                client, _ = self._listener.accept()
+                self._accepted.extend(itertools.islice(self._clients, 1))
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # out of descriptors, most likely: try again later
                 _log.error(f"cannot accept a connection: {error}")
                 return self._listen(False)
-            self._admit(client)
+            self._admit_accepted()
 
-    def _admit(self, client: socket.socket) -> None:
+    def _admit_accepted(self) -> None:
+        """Idempotent: an exception from outside may interrupt it, and `_recover` repeats it."""
+        while self._accepted:
+            client = self._accepted[0]
+            if client.fileno() not in self._connections:
+                self._admit(client)
+            del self._accepted[0]
+
+    def _admit(self, client: _socket.socket) -> None:
         try:
             uid = user_of(client)
         except OSError:  # it has left
@@ -300,3 +317,15 @@ class Loop:
         """In a process that a function forked: the clients are the parent's."""
         for connection in self._connections.values():
             connection.disown()
+
+
+def _clients_of(listener: socket.socket) -> Iterator[_socket.socket]:
+    """Accepts a client each time it is advanced.
+
+    `list.extend` advances it in C throughout, so an exception from outside comes before or after.
+    `socket.accept` is Python code: an exception within it leaks the client's descriptor.
+    """
+    accept: Any = listener._accept  # type: ignore[attr-defined]
+    accepted = itertools.starmap(accept, itertools.repeat(()))
+    of_descriptor = functools.partial(_socket.socket, -1, -1, -1)
+    return map(of_descriptor, map(operator.itemgetter(0), accepted))

@@ -5,8 +5,8 @@ of signals: also while the same thread is within a method here. So it's only off
 leaves with what that method sends.
 """
 
+import _socket
 import contextlib
-import socket
 import time
 
 from pyproc_worker import _unpatched
@@ -16,7 +16,7 @@ from pyproc_worker._frames import Bytes
 class Outgoing:
     """Sends at once what the client takes, and keeps the rest. Frames stay whole and in order."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: _socket.socket) -> None:
         self._socket = sock
         self._lock = _unpatched.Lock()
         self._waiting = bytearray()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import os
 import socket
@@ -35,13 +36,13 @@ def allowed_users(settings: Settings) -> frozenset[int]:
     return frozenset({0, os.geteuid(), *settings.allowed_uids})
 
 
-def user_of(client: socket.socket) -> int:
+def user_of(client: _socket.socket) -> int:
     """The user that connected."""
     (uid,) = _ANSWER.unpack(client.getsockopt(*_ASKED, _ANSWER.size))
     return int(uid)
 
 
-def turn_away(client: socket.socket, uid: int) -> None:
+def turn_away(client: _socket.socket, uid: int) -> None:
     """Closes a connection of this user, and says why if that does not block."""
     import json  # not before: the native core, which has its own, does without these
 
