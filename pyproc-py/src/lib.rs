@@ -4,51 +4,26 @@
 //! connection mean is [`WorkerSession`](pyproc_protocol::WorkerSession)'s; what the wire gains goes
 //! there, and the pure loop stays as it is.
 //!
-//! | module | idea |
+//! | folder | idea |
 //! | --- | --- |
-//! | `server` | the thread that waits for sockets and takes turns |
-//! | `turn` | one connection's turn: functions run, answers leave |
-//! | `answers` | bodies become arguments; results and errors become answers |
-//! | `concurrent` | `async def` functions, on the event loop's thread |
-//! | `watcher` | the thread that looks after clients while a function runs for long |
-//! | `errands` | what needs the interpreter lock meanwhile |
+//! | `server` | the thread that waits for sockets and runs plain functions |
+//! | `watcher` | the thread that serves clients while a function runs for long, and one for what needs the interpreter lock then |
+//! | `run` | how a call runs: arguments, context, answers, `async def` functions, the hello |
+//! | `telemetry` | the channel for records of one client |
 //! | `state` | what these threads share, behind one lock |
-//! | `connection`, `outgoing` | a client's socket and its buffers |
-//! | `context`, `hooks` | the context that a call runs in, what may be known of it, and what is done around it |
-//! | `reporter` | telemetry's way to a client |
-//! | `pulse` | what the watcher knows without the lock |
-//! | `hello` | what the worker says of itself |
-//! | `lazy` | modules that are loaded when they are needed |
-//! | `limits` | bounds that both cores keep |
-//! | `peers` | who may connect |
-//! | `functions`, `package` | what is used of the Python package |
-//! | `json` | JSON straight into objects, and back |
-//! | `spin` | looking before sleeping |
-//! | `fork` | processes that functions fork |
+//! | `transport` | a client's socket, its buffers, its requests; who may connect |
+//! | `types` | JSON straight into objects, and back |
+//! | `package` | what is used of the Python package |
 //! | `ffi` | all unsafe code |
 
-mod answers;
-mod concurrent;
-mod connection;
-mod context;
-mod errands;
 mod ffi;
-mod fork;
-mod functions;
-mod hello;
-mod hooks;
-mod json;
-mod lazy;
-mod limits;
-mod outgoing;
 mod package;
-mod peers;
-mod pulse;
-mod reporter;
+mod run;
 mod server;
-mod spin;
 mod state;
-mod turn;
+mod telemetry;
+mod transport;
+mod types;
 mod watcher;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -59,11 +34,12 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyproc_protocol::v2::Failure;
 
-use crate::limits::Limits;
-use crate::package::Package;
-use crate::peers::Peers;
+use crate::package::{Limits, Package};
+use crate::run::{answers, context};
 use crate::server::{Server, Sources};
-use crate::state::Core;
+use crate::state::{Core, fork};
+use crate::transport::{CallBody, Peers};
+use crate::types::json;
 
 /// The native core.
 #[pymodule]
@@ -156,7 +132,7 @@ fn on_fork() {
 #[pyfunction]
 fn loads<'py>(py: Python<'py>, document: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let package = Package::import(py)?;
-    let body = connection::CallBody::Frame(bytes::Bytes::copy_from_slice(document));
+    let body = CallBody::Frame(bytes::Bytes::copy_from_slice(document));
     let codec = pyproc_protocol::v2::Codec::Json;
     answers::argument(py, &package, &mut json::Keys::new(), codec, &body)
 }

@@ -10,9 +10,9 @@
 //! dict is locked while we are at it.
 #![allow(unsafe_code)]
 
+mod buffer;
 mod context;
 mod peer;
-mod room;
 
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
@@ -26,10 +26,10 @@ use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use rustix::net::RecvFlags;
 
+pub(crate) use self::buffer::{Bounded, Full, Room, SHORT};
 pub(crate) use self::context::{ContextCopy, SpareContext};
 pub(crate) use self::peer::peer_uid;
-pub(crate) use self::room::{Bounded, Full, Room, SHORT};
-use crate::json::{Labels, leaf};
+use crate::types::json::{Labels, leaf};
 
 unsafe extern "C" {
     fn PyUnicode_AsUTF8AndSize(unicode: *mut PyObject, size: *mut Py_ssize_t) -> *const c_char;

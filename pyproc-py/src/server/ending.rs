@@ -9,9 +9,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Server;
 use super::waiting::timespec;
-use crate::connection::Connection;
+use crate::run::async_calls;
 use crate::state::{Core, Place};
-use crate::{concurrent, reporter};
+use crate::telemetry::record_channel;
+use crate::transport::Connection;
 
 impl Server<'_, '_> {
     /// Takes no more than what has arrived already, then finishes.
@@ -20,7 +21,7 @@ impl Server<'_, '_> {
             return Ok(());
         }
         self.flush_deadline = Instant::now() + self.core.limits.flush;
-        reporter::drain(self.py)?;
+        record_channel::drain(self.py)?;
         self.greet()?;
         for place in self.places() {
             if self.with(place, |connection| connection.ended) == Some(false) {
@@ -51,7 +52,7 @@ impl Server<'_, '_> {
 
     /// Gives clients a bounded time to read what is ready.
     pub(super) fn say_goodbye(&mut self) -> PyResult<()> {
-        reporter::drain(self.py)?;
+        record_channel::drain(self.py)?;
         let deadline = Instant::now() + self.core.limits.flush;
         for place in self.places() {
             while self.sends_on(place) {
@@ -95,7 +96,7 @@ pub(crate) fn end(py: Python<'_>, core: &Core, watcher: JoinHandle<()>) -> PyRes
     let closed = late
         .into_iter()
         .try_for_each(|place| close(py, core, place).map(drop));
-    concurrent::stop(py, core).and(closed)
+    async_calls::stop(py, core).and(closed)
 }
 
 /// Closes a connection, and tells all that have to do with it; whether it is the owner's.
@@ -108,7 +109,7 @@ pub(super) fn close(py: Python<'_>, core: &Core, place: Place) -> PyResult<bool>
         return Ok(false);
     };
     if let Some(channel) = &connection.client.channel {
-        reporter::close(py, channel)?;
+        record_channel::close(py, channel)?;
     }
     Ok(connection.session.is_owned())
 }

@@ -7,6 +7,8 @@
 
 mod accepting;
 mod ending;
+mod spin;
+mod turn;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -20,18 +22,17 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use rustix::event::PollFlags;
 
-pub(crate) use self::accepting::accept;
 pub(crate) use self::ending::end;
+use self::spin::Spin;
 use self::waiting::Happened;
-use crate::answers::Clocks;
-use crate::connection::Connection;
-use crate::context::StandIn;
-use crate::functions::Functions;
-use crate::hello;
-use crate::json::Keys;
-use crate::spin::Spin;
+use crate::package::Functions;
+use crate::package::ends_worker;
+use crate::run::answers::Clocks;
+use crate::run::context::StandIn;
+use crate::run::hello;
 use crate::state::{Core, GivenUp, Place, State};
-use crate::turn::ends_worker;
+use crate::transport::Connection;
+use crate::types::json::Keys;
 
 const GONE: PollFlags = PollFlags::HUP.union(PollFlags::ERR).union(PollFlags::NVAL);
 

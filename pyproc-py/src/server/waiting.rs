@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Server;
-use crate::spin::Spin;
+use super::spin::Spin;
 use crate::state::Place;
 
 /// What has happened.

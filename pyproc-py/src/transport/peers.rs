@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyproc_protocol::Response;
 
 use crate::ffi;
-use crate::outgoing::Outgoing;
+use crate::transport::Outgoing;
 
 /// The users that may connect.
 pub(crate) struct Peers {

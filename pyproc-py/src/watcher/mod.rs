@@ -2,6 +2,8 @@
 //! pings, takes cancellations and reads requests. It never takes the interpreter lock, which a
 //! function may keep for as long as it likes.
 
+mod gil_tasks;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -10,10 +12,9 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::connection::{Client, Connection};
-use crate::errands::{Errand, Errands};
-use crate::server;
-use crate::state::{Core, GivenUp, Place};
+use self::gil_tasks::{Errand, Errands};
+use crate::state::{self, Core, GivenUp, Place};
+use crate::transport::{Client, Connection};
 
 /// How long a function runs, at least, before its clients are looked after.
 const TICK: Duration = Duration::from_millis(10);
@@ -21,7 +22,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// Ticks without any function after which the watcher sleeps.
 const IDLE_TICKS: u32 = 100;
 
-/// Starts the watcher of a worker; it ends with [`Pulse::stop`](crate::pulse::Pulse::stop).
+/// Starts the watcher of a worker; it ends with [`Pulse::stop`](crate::state::Pulse::stop).
 pub(crate) fn start(core: Arc<Core>, listener: OwnedFd) -> io::Result<JoinHandle<()>> {
     let watched = Arc::clone(&core);
     let handle = thread::Builder::new()
@@ -65,7 +66,7 @@ fn look_after(core: &Core, listener: &OwnedFd, errands: &mut Errands, count: u64
     while !is_over() {
         let (accept, happened) = wait(core, listener);
         if accept {
-            if server::accept(core, listener.as_fd()).is_err() {
+            if state::accept(core, listener.as_fd()).is_err() {
                 // The serving thread will say so.
                 thread::park_timeout(TICK);
             }

@@ -7,11 +7,11 @@ use pyo3::prelude::*;
 use pyproc_protocol::v2::Codec;
 use pyproc_protocol::{AnswerForm, Greeting, Version};
 
-use crate::answers::{self, Failed};
-use crate::connection::Listed;
-use crate::functions::Functions;
-use crate::reporter;
+use super::answers::{self, Failed};
+use crate::package::Functions;
 use crate::state::{Core, Place};
+use crate::telemetry::record_channel;
+use crate::transport::Listed;
 
 /// Sends the answer to a client's hello after what is in `out`, where the one to a hello that fails is left.
 pub(crate) fn answer(
@@ -48,7 +48,7 @@ pub(crate) fn answer(
                 connection.introduce(out);
             }
             if features.has_telemetry() {
-                reporter::open(py, core, place, names)?;
+                record_channel::open(py, core, place, names)?;
             }
             Ok(())
         }

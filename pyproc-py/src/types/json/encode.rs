@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyTuple};
 
 use super::Labels;
 use crate::ffi::{self, Bounded, Full, Met};
-use crate::lazy::Lazy;
+use crate::package::Lazy;
 
 /// Levels of lists, dicts and conversions, as in the decoder.
 const DEEPEST: usize = 1000;

@@ -7,10 +7,10 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 use pyproc_protocol::v2::{Codec, Times};
 use pyproc_protocol::{AnswerForm, EncodeError, Version};
 
-use crate::connection::CallBody;
 use crate::ffi::Bounded;
-use crate::json::{self, Keys};
 use crate::package::Package;
+use crate::transport::CallBody;
+use crate::types::json::{self, Keys};
 
 /// Documents from here on are read with the garbage collector paused.
 const COLLECTOR_PAYS: usize = 8 * 1024;

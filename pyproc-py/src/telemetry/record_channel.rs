@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use rustix::event::PollFlags;
 
-use crate::lazy::Lazy;
+use crate::package::Lazy;
 use crate::state::{Core, Place};
 
 static OPEN: Lazy = Lazy::new("pyproc_worker._channel", "open_channel");

@@ -10,10 +10,6 @@
 //! What the bytes mean, and what the client is to know of the protocol, is `WorkerSession`'s of
 //! [`pyproc_protocol`].
 
-mod large;
-mod reading;
-mod request;
-
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -25,11 +21,9 @@ use pyproc_protocol::v2::telemetry::write_frame;
 use pyproc_protocol::{Features, Greeting, Version, WorkerSession};
 use rustix::event::PollFlags;
 
-use self::large::Large;
-pub(crate) use self::reading::Cancellations;
-pub(crate) use self::request::{Call, CallBody, Client, Known, Listed, Target, Waiting};
-use crate::limits::Limits;
-use crate::outgoing::Outgoing;
+use super::large::Large;
+use super::{Call, Client, Listed, Outgoing, Waiting};
+use crate::package::Limits;
 
 /// Bytes of a frame of telemetry before its lines.
 const FRAME_HEAD: usize = 16;
@@ -37,12 +31,12 @@ const FRAME_HEAD: usize = 16;
 /// A client's socket, which never blocks, and the buffers on both sides of it.
 pub(crate) struct Connection {
     pub(crate) socket: Arc<OwnedFd>,
-    limits: Limits,
+    pub(super) limits: Limits,
     pub(crate) session: WorkerSession,
-    input: BytesMut,
+    pub(super) input: BytesMut,
     /// A raw payload that has begun to come.
-    large: Option<Large>,
-    backlog: usize,
+    pub(super) large: Option<Large>,
+    pub(super) backlog: usize,
     pub(crate) client: Client,
     /// What the hello listed.
     pub(crate) table: Vec<Listed>,
@@ -59,7 +53,7 @@ pub(crate) struct Connection {
     pub(crate) concurrent_bytes: usize,
     pub(crate) outgoing: Outgoing,
     /// The last frame, to be sent after all answers.
-    farewell: Option<Vec<u8>>,
+    pub(super) farewell: Option<Vec<u8>>,
     /// Nothing more will be read: the client finished, or broke the protocol.
     pub(crate) ended: bool,
     /// The client is gone altogether, as its functions have been told.
@@ -124,7 +118,7 @@ impl Connection {
     }
 
     /// Answers a request with a failure.
-    fn fail(&mut self, version: Version, id: u64, failure: &Failure) {
+    pub(super) fn fail(&mut self, version: Version, id: u64, failure: &Failure) {
         let form = self.session.answer_form(version);
         // The smallest maximum is 1,024 bytes: a note fits.
         let _ = form.write_failure(id, None, failure, self.outgoing.end());
@@ -185,7 +179,7 @@ impl Connection {
         self.has_no_calls() && self.outgoing.is_empty() && self.farewell.is_none()
     }
 
-    fn is_waiting(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty() || !self.waiting_concurrent.is_empty()
     }
 

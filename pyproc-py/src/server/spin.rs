@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::limits::Limits;
+use crate::package::Limits;
 
 /// Spins while it pays, by the rule of `_spin.py`.
 pub(crate) struct Spin {

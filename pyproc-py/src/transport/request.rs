@@ -8,7 +8,7 @@ use pyo3::types::PyBytes;
 use pyproc_protocol::v2::{Codec, TraceContext};
 use pyproc_protocol::{Greeting, Headers, Version};
 
-use crate::functions::FunctionId;
+use crate::package::FunctionId;
 
 /// Among the flags of a trace.
 const SAMPLED: u8 = 0x01;

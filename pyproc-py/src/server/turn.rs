@@ -5,19 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 use pyproc_protocol::AnswerForm;
 use pyproc_protocol::v2::Times;
 
-use crate::answers::{self, Failed};
-use crate::connection::{Call, Target, Waiting};
-use crate::context::OwnContext;
+use super::Server;
 use crate::ffi::SpareContext;
-use crate::functions::FunctionId;
-use crate::server::Server;
+use crate::package::{FunctionId, ends_worker};
+use crate::run::answers::{self, Failed};
+use crate::run::context::OwnContext;
+use crate::run::{async_calls, hello};
 use crate::state::{NO_FUNCTION, Next, Place};
-use crate::{concurrent, hello};
+use crate::transport::{Call, Target, Waiting};
 
 /// Answers that are kept in memory between turns.
 const KEPT: usize = 256 * 1024;
@@ -29,7 +28,7 @@ const LARGE: usize = 8 * 1024;
 /// What a turn has come to.
 struct Turn<'py> {
     place: Place,
-    submitted: Vec<concurrent::Prepared<'py>>,
+    submitted: Vec<async_calls::Prepared<'py>>,
     is_first: bool,
     roused: bool,
     spare: SpareContext<'py>,
@@ -74,7 +73,7 @@ impl<'py> Server<'_, 'py> {
     fn submit(&mut self, turn: &mut Turn<'py>) -> PyResult<()> {
         match mem::take(&mut turn.submitted) {
             calls if calls.is_empty() => Ok(()),
-            calls => concurrent::submit(self.py, self.core, calls),
+            calls => async_calls::submit(self.py, self.core, calls),
         }
     }
 
@@ -291,7 +290,7 @@ impl<'py> Server<'_, 'py> {
         let about = self.functions.get_mut(function);
         let id = call.id;
         let keys = &mut self.keys;
-        match concurrent::prepare(self.core, keys, turn.place, &client, call, about, plan) {
+        match async_calls::prepare(self.core, keys, turn.place, &client, call, about, plan) {
             Ok(prepared) => turn.submitted.push(prepared),
             Err(error) => {
                 let name = about.name.clone();
@@ -320,9 +319,4 @@ impl<'py> Server<'_, 'py> {
             told => told,
         }
     }
-}
-
-/// Whether an exception ends the worker, whoever raised it.
-pub(crate) fn ends_worker(py: Python<'_>, error: &PyErr) -> bool {
-    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
 }

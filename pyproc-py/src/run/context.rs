@@ -10,12 +10,12 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use pyproc_protocol::Headers;
 use pyproc_protocol::v2::TraceContext;
 
-use crate::connection::{Client, Known};
+use super::hooks::{self, Hooks};
 use crate::ffi::{self, SpareContext};
-use crate::hooks::{self, Hooks};
-use crate::lazy::Lazy;
+use crate::package::Lazy;
 use crate::package::partial;
 use crate::state::{Core, NO_FUNCTION, Place};
+use crate::transport::{Client, Known};
 
 static RUN: Lazy = Lazy::new("pyproc_worker._call", "run");
 static RUN_ASYNC: Lazy = Lazy::new("pyproc_worker._call", "run_async");

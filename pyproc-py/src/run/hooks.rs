@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::lazy::Lazy;
+use crate::package::Lazy;
 
 static MODULE: Lazy = Lazy::new("pyproc_worker", "_call");
 

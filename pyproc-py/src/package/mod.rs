@@ -1,11 +1,18 @@
 //! What the native core uses of the Python package, looked up once.
 
+mod functions;
+mod lazy_import;
+mod limits;
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use pyproc_protocol::v2::Failure;
 
-use crate::lazy::Lazy;
+pub(crate) use self::functions::{Function, FunctionId, Functions};
+pub(crate) use self::lazy_import::Lazy;
+pub(crate) use self::limits::Limits;
 
 static STANDARD_CODEC: Lazy = Lazy::new("pyproc_worker._codec", "StandardCodec");
 static DEFERRED: Lazy = Lazy::new("pyproc_worker._deferred", "Deferred");
@@ -265,6 +272,11 @@ impl Package {
             Ok(_) => pyo3::exceptions::PySystemExit::new_err(0),
         }
     }
+}
+
+/// Whether an exception ends the worker, whoever raised it.
+pub(crate) fn ends_worker(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
 }
 
 /// The exception with its traceback, which older Pythons keep apart.

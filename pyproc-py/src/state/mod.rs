@@ -4,6 +4,10 @@
 //! let another thread take it): the thread that has the interpreter lock may be waiting for this
 //! one.
 
+mod accept;
+mod activity;
+pub(crate) mod fork;
+
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::mem;
@@ -16,12 +20,12 @@ use pyo3::prelude::*;
 use pyproc_protocol::v2::{Codec, Failure};
 use pyproc_protocol::{AnswerForm, Greeting, Version};
 
-use crate::connection::{Call, Cancellations, Client, Connection, Known, Waiting};
-use crate::fork;
-use crate::limits::Limits;
+pub(crate) use self::accept::accept;
+pub(crate) use self::activity::Pulse;
+use crate::package::Limits;
 use crate::package::Package;
-use crate::peers::{Peers, Refused};
-use crate::pulse::Pulse;
+use crate::transport::{Call, Cancellations, Client, Connection, Known, Waiting};
+use crate::transport::{Peers, Refused};
 
 /// In place of a function's number: none runs.
 pub(crate) const NO_FUNCTION: usize = usize::MAX;

@@ -9,13 +9,13 @@ use pyo3::types::PyBytes;
 use pyproc_protocol::Version;
 use pyproc_protocol::v2::Times;
 
-use crate::answers::{self, Failed};
-use crate::connection::{Call, Client};
-use crate::context::Context;
-use crate::functions::Function;
-use crate::json::Keys;
+use super::answers::{self, Failed};
+use super::context::Context;
+use crate::package::Function;
+use crate::package::ends_worker;
 use crate::state::{ConcurrentCall, Core, Place};
-use crate::turn::ends_worker;
+use crate::transport::{Call, Client};
+use crate::types::json::Keys;
 
 /// A call for the event loop: its token, what begins it, and the body.
 pub(crate) type Prepared<'py> = (u64, Bound<'py, PyAny>, Bound<'py, PyAny>);

@@ -15,12 +15,12 @@ use std::thread::{self, JoinHandle};
 use pyo3::prelude::*;
 use pyproc_protocol::Greeting;
 
-use crate::answers::{self, Failed};
-use crate::connection::{Call, Client, Target, Waiting};
-use crate::functions::Functions;
-use crate::json::Keys;
+use crate::package::Functions;
+use crate::run::answers::{self, Failed};
+use crate::run::{async_calls, hello};
 use crate::state::{Core, GivenUp, Place};
-use crate::{concurrent, hello};
+use crate::transport::{Call, Client, Target, Waiting};
+use crate::types::json::Keys;
 
 /// Bytes of errands that wait, beyond which no requests are added.
 const HEAVIEST: usize = 4 * 1024 * 1024;
@@ -209,7 +209,7 @@ fn start(
             continue;
         }
         let (version, id) = (call.version, call.id);
-        match concurrent::prepare(core, keys, place, client, call, function, plan) {
+        match async_calls::prepare(core, keys, place, client, call, function, plan) {
             Ok(call) => prepared.push(call),
             Err(error) => {
                 let form = core.answer_form(place, version);
@@ -223,7 +223,7 @@ fn start(
         }
     }
     if !prepared.is_empty() {
-        concurrent::submit(py, core, prepared)?;
+        async_calls::submit(py, core, prepared)?;
     }
     if let Some(connection) = core.lock().get(place) {
         connection.outgoing.append(&mut failures);

@@ -1,0 +1,3 @@
+//! The records of telemetry on their way to the client.
+
+pub(crate) mod record_channel;

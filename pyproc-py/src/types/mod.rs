@@ -1,0 +1,3 @@
+//! Python's values as JSON.
+
+pub(crate) mod json;
