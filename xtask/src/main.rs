@@ -19,6 +19,8 @@ mod process;
 mod prometheus;
 mod python;
 mod quick_start;
+#[cfg(test)]
+mod rooms;
 mod test;
 mod venv;
 mod workspace;
