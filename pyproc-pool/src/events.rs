@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing::{Dispatch, dispatcher, subscriber::NoSubscriber};
 
-use crate::{Error, StartFailure, error::bounded, refusals::Refused};
+use crate::{Error, StartFailure, error::bounded, observe::Refused};
 
 /// An event whose level is known only at run time: each level is a callsite of its own.
 macro_rules! event_at {

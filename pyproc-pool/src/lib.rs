@@ -63,42 +63,29 @@
 #![deny(unsafe_code)]
 
 mod builder;
-mod call_log;
+mod call;
 mod clock;
 mod config;
 mod driver;
 mod error;
 mod events;
-mod lines;
-mod lost;
-#[cfg(feature = "msgpack")]
-mod msgpack;
-mod nearest;
 #[doc = include_str!("../LOGS.md")]
 pub mod logged {}
 pub mod observe;
 mod outgoing;
-mod pending;
+mod output;
 mod pool;
-mod printable;
-mod python_log;
-mod read;
-mod records;
-mod refusals;
-mod report;
-mod request;
 mod scheduler;
-mod several;
 mod shared;
-mod socket_dir;
 mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod text;
 mod transport;
-mod watch;
 mod worker;
 
 pub use builder::PoolBuilder;
+pub use call::CallRequest;
 pub use config::{LogLevel, PoolConfig, RestartConfig, WorkerOutput};
 pub use error::{
     ConfigError, Deadline, DeathCause, DecodeError, Error, ErrorKind, ProtocolViolation,
@@ -106,7 +93,6 @@ pub use error::{
 };
 pub use pool::{Pool, WeakPool};
 pub use pyproc_protocol as protocol;
-pub use request::CallRequest;
 pub use status::{Health, ReloadReport, ShutdownReport, Stats, WorkerHealth, WorkerState};
 
 #[cfg(doctest)]

@@ -17,11 +17,12 @@ use tokio::{
 use crate::{
     CallRequest, ConfigError, Error, Health, PoolBuilder, PoolConfig, ReloadReport, ShutdownReport,
     StartFailure, Stats, WorkerHealth,
+    call::Deadlines,
     config::unknown,
-    driver::Deadlines,
     shared::{Attached, Shared},
-    socket_dir::SocketDir,
-    worker::{Lifecycle, Reload, Running, SHORTEST_GRACE, Slot, Source, Stop, last_words},
+    worker::{
+        Lifecycle, Reload, Running, SHORTEST_GRACE, Slot, SocketDir, Source, Stop, last_words,
+    },
 };
 
 /// A pool of Python worker processes.

@@ -9,17 +9,14 @@ use pyproc_protocol::{Features, Headers};
 use crate::transport::InProcess;
 use crate::{
     Error, PoolConfig, WorkerOutput, WorkerState,
-    call_log::{CallLog, Completed},
     clock::Clock,
     driver::Driver,
     events::{self, Subscriber, WorkerNews},
-    observe::{CallOutcome, Observer, Wants, WorkerEvent},
-    records::Records,
-    refusals::{Refusals, Refused},
-    report::Reports,
+    observe::{
+        CallLog, CallOutcome, Completed, Observer, Records, Refusals, Refused, Reports, Seen,
+        Wants, Watch, WorkerEvent, together,
+    },
     scheduler::Limits,
-    several::together,
-    watch::{Seen, Watch},
     worker::{Groups, Process},
 };
 

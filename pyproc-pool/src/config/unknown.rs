@@ -2,7 +2,7 @@
 
 use std::{env, sync::Once};
 
-use crate::{events::unknown_variable, nearest::nearest};
+use crate::{events::unknown_variable, text::nearest};
 
 /// What this project reads: the pool, the workers, which inherit the environment, telemetry and logging; at last what
 /// its tests read.

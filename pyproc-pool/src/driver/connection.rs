@@ -15,10 +15,10 @@ use super::{Locked, Outlet, inbox::Inbox, spin::Spin};
 use crate::{
     ProtocolViolation,
     clock::Clock,
+    output::Origin,
     scheduler::{ConnectionConfig, ConnectionId, NextWrite, Outbox, Verdict},
     shared::Shared,
     transport::{ReadHalf, Transport, WriteHalf},
-    worker::Origin,
 };
 
 /// The connection to one worker, after the handshake.

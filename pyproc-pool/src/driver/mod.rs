@@ -17,18 +17,16 @@ use tokio::{sync::Notify, time::timeout_at};
 use crate::clock::Clock;
 use crate::{
     outgoing::discard,
+    output::Origin,
     scheduler::{Actions, Attribution, Batch, ConnectionConfig, ConnectionId, Limits, Scheduler},
     transport::WriteHalf,
-    worker::Origin,
 };
 
 mod connection;
-mod deadlines;
 mod inbox;
 mod spin;
 
 pub(crate) use connection::{Closed, Connection};
-pub(crate) use deadlines::Deadlines;
 
 #[derive(Debug)]
 pub(crate) struct Driver {
@@ -119,7 +117,10 @@ impl Driver {
 
     /// Waits for the first deadline of a call, or until something else is due. Returns the time, or `None` when nobody makes
     /// calls any more.
-    fn wait_for_deadline(&self, due: impl Fn(Instant) -> Option<Instant>) -> Option<Instant> {
+    pub(crate) fn wait_for_deadline(
+        &self,
+        due: impl Fn(Instant) -> Option<Instant>,
+    ) -> Option<Instant> {
         let mut core = self.core();
         while !core.is_over {
             let now = Instant::now();
@@ -145,7 +146,10 @@ impl Driver {
     ///
     /// Cancellation safety: no deadline is lost when the future is dropped.
     #[cfg(feature = "testing")]
-    async fn deadline_by_tokio(&self, due: impl Fn(Instant) -> Option<Instant>) -> Option<Instant> {
+    pub(crate) async fn deadline_by_tokio(
+        &self,
+        due: impl Fn(Instant) -> Option<Instant>,
+    ) -> Option<Instant> {
         loop {
             let now = Clock::Tokio.now();
             let next = {
@@ -171,7 +175,7 @@ impl Driver {
         self.alarm.ring();
     }
 
-    fn end(&self) {
+    pub(crate) fn end(&self) {
         self.core().is_over = true;
         self.alarm.ring();
     }

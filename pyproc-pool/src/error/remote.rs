@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{ErrorKind, nearest::nearest, printable::Printable};
+use crate::{
+    ErrorKind,
+    text::{Printable, nearest},
+};
 
 /// What a function raised, or why the worker refused the request: [`kind`](Self::kind) and the text say which.
 ///

@@ -10,7 +10,7 @@ use std::{
 use pyproc_protocol::SessionError;
 
 use super::{MORE_FILES, is_out_of_descriptors};
-use crate::{ErrorKind, printable::Printable};
+use crate::{ErrorKind, text::Printable};
 
 /// How a worker ended.
 #[derive(Debug)]

@@ -58,7 +58,7 @@ fn decode<In: DeserializeOwned>(body: &Body) -> Result<In, Failure> {
     match body.codec {
         Codec::Json => decode_json(&body.bytes).map_err(refusal),
         #[cfg(feature = "msgpack")]
-        Codec::MessagePack => crate::msgpack::decode(&body.bytes).map_err(refusal),
+        Codec::MessagePack => crate::call::msgpack::decode(&body.bytes).map_err(refusal),
         other => Err(refusal(format!("the function takes no {other:?}"))),
     }
 }
@@ -66,7 +66,7 @@ fn decode<In: DeserializeOwned>(body: &Body) -> Result<In, Failure> {
 fn encode<Out: Serialize>(codec: Codec, output: &Out) -> Result<Body, Failure> {
     let encoded = match codec {
         #[cfg(feature = "msgpack")]
-        Codec::MessagePack => crate::msgpack::encode(output, usize::MAX),
+        Codec::MessagePack => crate::call::msgpack::encode(output, usize::MAX),
         _ => {
             let mut bytes = Vec::new();
             encode_json(output, usize::MAX, &mut bytes).map(|()| bytes)

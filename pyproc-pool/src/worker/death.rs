@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{Process, group::TO_DIE, process::Exit, slot::Seat};
+use super::{
+    Process,
+    process::{Exit, TO_DIE},
+    slot::Seat,
+};
 use crate::{
     DeathCause, Error, WorkerDeath,
     driver::{Closed, Connection},

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use pyproc_protocol::Peer;
 use tokio::{sync::watch, time::Instant};
 
-use super::{Origin, Process};
+use super::{Process, socket_dir::Sockets};
 #[cfg(feature = "testing")]
 use crate::transport::InProcess;
 use crate::{
@@ -14,9 +14,9 @@ use crate::{
     error::bounded,
     events::WorkerNews,
     observe::WorkerEvent,
+    output::Origin,
     scheduler::Gone,
     shared::{Shared, Worker},
-    socket_dir::Sockets,
 };
 
 /// A worker's place in the pool.

@@ -17,14 +17,13 @@ use super::{
     Process,
     connect::{self, is_not_yet},
     death::{self, LAST_WORDS, last_words},
-    group::Python,
-    interpreter,
-    sink::Destination,
+    process::{Python, interpreter},
     slot::{Running, Slot, Source},
+    socket_dir::Sockets,
 };
 use crate::{
     StartFailure, StartFailureCause as Cause, WorkerOutput, driver::Connection, events::WorkerNews,
-    observe::WorkerEvent, socket_dir::Sockets, transport::Transport,
+    observe::WorkerEvent, output::Destination, transport::Transport,
 };
 
 impl Slot {

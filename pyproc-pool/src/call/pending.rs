@@ -1,0 +1,142 @@
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    mem,
+    task::{Poll, Waker},
+};
+
+use crate::{
+    Error,
+    observe::{CallOutcome, Seen, Watch},
+    outgoing::Outgoing,
+    scheduler::{Admission, CallId, GivenUp, Next, Outcome},
+    shared::Shared,
+};
+
+/// A call that was taken by the pool. Dropping it gives the call up.
+#[derive(Debug)]
+pub(crate) struct Pending<'a> {
+    shared: &'a Shared,
+    id: CallId,
+    method: &'a str,
+    /// The outcome was taken, or the call given up: nothing is left to do.
+    over: bool,
+    watch: &'a mut Watch,
+}
+
+/// Bytes of inputs that are written in no time.
+const SMALL: usize = 1024;
+
+/// The deadline passed; with the worker that has the call, if one has.
+pub(crate) struct DeadlinePassed(pub(crate) Option<usize>);
+
+impl<'a> Pending<'a> {
+    pub(crate) fn submit(
+        shared: &'a Shared,
+        method: &'a str,
+        request: Outgoing,
+        admission: Admission,
+        waker: Waker,
+        watch: &'a mut Watch,
+    ) -> Result<Self, Error> {
+        // To write a small input takes no longer than a look at the clock.
+        let is_small = request.payload.as_slice().len() < SMALL;
+        let now = if is_small {
+            watch.start
+        } else {
+            shared.clock.now()
+        };
+        let mut request = Some(request);
+        let mut scheduler = shared.driver.lock();
+        let number = scheduler.methods().find(method);
+        watch.confirmed = scheduler.methods().is_confirmed(number);
+        let submitted = scheduler.submit((method, number), &mut request, admission, waker, now)?;
+        let transport = match &submitted.next {
+            Next::Write(batch) => scheduler.transport_of(batch),
+            _ => None,
+        };
+        drop(scheduler);
+        let pending = Self {
+            shared,
+            id: submitted.id,
+            method,
+            over: false,
+            watch,
+        };
+        if let Some(buffer) = submitted.buffer {
+            give_buffer(buffer);
+        }
+        match submitted.next {
+            Next::Settled => {}
+            Next::Wake(connection) => connection.wake(),
+            Next::Write(batch) => {
+                shared.driver.write(batch, transport);
+                shared.meanwhile();
+            }
+        }
+        Ok(pending)
+    }
+
+    /// Waits for the outcome; to be polled first by the task that the call was submitted with, which is woken
+    /// already when there is one.
+    ///
+    /// Cancellation safety: a dropped wait gives the call up, its late answer is dropped by
+    /// id, and its capacity comes back when the worker answers.
+    pub(crate) async fn outcome(&mut self) -> Result<Outcome, DeadlinePassed> {
+        let mut is_first = true;
+        let outcome = poll_fn(|cx| match mem::take(&mut is_first) {
+            true => Poll::Pending,
+            false => self.shared.driver.lock().poll_outcome(self.id, cx),
+        });
+        if let Some(outcome) = outcome.await {
+            self.over = true;
+            return Ok(outcome);
+        }
+        match self.give_up("timeout") {
+            GivenUp::Answered(outcome) => Ok(outcome),
+            GivenUp::OnWorker(worker) => Err(DeadlinePassed(Some(worker))),
+            GivenUp::Queued => Err(DeadlinePassed(None)),
+        }
+    }
+
+    fn give_up(&mut self, reason: &str) -> GivenUp {
+        self.over = true;
+        self.shared.driver.lock().give_up(self.id, reason)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let worker = match self.give_up("the caller is gone") {
+            GivenUp::OnWorker(worker) => Some(worker),
+            _ => None,
+        };
+        let seen = Seen {
+            worker,
+            answer: None,
+        };
+        self.shared
+            .finish(self.method, self.watch, seen, CallOutcome::Abandoned);
+    }
+}
+
+thread_local! {
+    /// Where calls of this thread write their input, so that it takes memory only once.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A larger buffer is not kept.
+const LARGEST_BUFFER: usize = 64 * 1024;
+
+pub(crate) fn take_buffer() -> Vec<u8> {
+    BUFFER.take()
+}
+
+fn give_buffer(buffer: Vec<u8>) {
+    if buffer.capacity() <= LARGEST_BUFFER {
+        BUFFER.set(buffer);
+    }
+}

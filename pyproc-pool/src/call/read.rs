@@ -1,0 +1,59 @@
+//! From a result's bytes to the caller's type.
+
+use std::io;
+
+use bytes::Bytes;
+use pyproc_protocol::{
+    decode_json,
+    v2::{Body, Codec},
+};
+use serde::de::DeserializeOwned;
+
+use crate::{DecodeError, Error};
+
+/// Reads the result of `method`.
+pub(crate) fn value<Out: DeserializeOwned>(method: &str, body: Body) -> Result<Out, Error> {
+    match body.codec {
+        Codec::Json => {
+            decode_json(&body.bytes).map_err(|_| unreadable_json::<Out>(method, &body.bytes))
+        }
+        #[cfg(feature = "msgpack")]
+        Codec::MessagePack => crate::call::msgpack::decode(&body.bytes)
+            .map_err(|source| unreadable(method, "", DecodeError::MessagePack(source))),
+        codec => Err(unreadable(method, "", DecodeError::Codec { codec })),
+    }
+}
+
+/// The result of `method`, if it is bytes.
+pub(crate) fn bytes(method: &str, body: Body) -> Result<Bytes, Error> {
+    match body.codec {
+        Codec::Raw => Ok(body.bytes),
+        codec => Err(unreadable(method, "", DecodeError::Codec { codec })),
+    }
+}
+
+/// Reads a second time, now following the path: what everybody would pay for, only who
+/// fails does.
+#[cold]
+fn unreadable_json<Out: DeserializeOwned>(method: &str, bytes: &[u8]) -> Error {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let read = serde_path_to_error::deserialize::<_, Out>(&mut json);
+    let (path, source) = match read.map(|_| json.end()) {
+        Err(error) => (error.path().to_string(), error.into_inner()),
+        Ok(Err(trailing)) => (String::new(), trailing),
+        // A type that reads differently the second time.
+        Ok(Ok(())) => {
+            let odd = io::Error::other("the type read the same bytes differently");
+            (String::new(), serde::de::Error::custom(odd))
+        }
+    };
+    unreadable(method, &path, DecodeError::Json(source))
+}
+
+fn unreadable(method: &str, path: &str, source: DecodeError) -> Error {
+    Error::Decode {
+        method: method.into(),
+        path: if path == "." { "" } else { path }.into(),
+        source,
+    }
+}

@@ -1,0 +1,405 @@
+//! Why calls and starts fail.
+//!
+//! Each error's text names its cause, and the cause of that, in one line; what a worker printed last may follow.
+//! `source()` is what lies below these: nothing, hence `r#source`, which thiserror takes for no source.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use pyproc_protocol::{EncodeError, SessionError, v2::Codec};
+use rustix::io::Errno;
+
+pub use self::{
+    remote::RemoteException,
+    workers::{DeathCause, StartFailure, StartFailureCause, WorkerDeath},
+};
+use crate::text::{LONGEST, Printable, cut};
+
+mod remote;
+mod workers;
+
+/// Why a call, or the start of a pool, failed.
+///
+/// [`kind`](Self::kind) is for telling failures apart in code and in metrics,
+/// [`is_retryable`](Self::is_retryable) for deciding what to do next.
+///
+/// Its text names its cause, and the cause of that; `source()` is what lies below these, so that a report which
+/// follows sources says nothing twice. Its `Debug` is the kind and that text, so that a `main` that returns it, or an
+/// `unwrap`, says what went wrong.
+#[derive(thiserror::Error)]
+pub enum Error {
+    /// The call's deadline passed before its answer came.
+    #[error(transparent)]
+    Timeout(TimeoutError),
+    /// The pool has as many calls as it takes. The function did not run.
+    #[error(
+        "the pool is full: {ready} workers are ready, {in_flight} calls in flight and {queued} waiting; \
+         try again later, or raise max_queue, max_in_flight or workers"
+    )]
+    Overloaded {
+        /// Workers that were ready for calls.
+        ready: usize,
+        /// Calls that workers had.
+        in_flight: usize,
+        /// Calls that waited for a worker.
+        queued: usize,
+    },
+    /// The worker died while it had the call. The function may have run, in part or
+    /// whole.
+    #[error(transparent)]
+    WorkerDied(Arc<WorkerDeath>),
+    /// No worker is left that could take the call. The function did not run.
+    #[error("no worker is left, and starting one failed too often: {0}")]
+    NoWorkers(Arc<StartFailure>),
+    /// A worker did not start.
+    #[error(transparent)]
+    StartFailed(Arc<StartFailure>),
+    /// The pool did not start, as the system gave it no thread.
+    #[error("the system gives the pool no thread: {0}")]
+    NoThread(io::Error),
+    /// The pool did not start, as the service, or the whole system, has as many files open as it may.
+    #[error("the system gives the pool no file descriptor: {0}; {MORE_FILES}")]
+    NoDescriptor(io::Error),
+    /// The worker broke the protocol while it had the call.
+    #[error("worker {worker} broke the protocol: {}", Quoting(source))]
+    Protocol {
+        /// The worker's slot.
+        worker: usize,
+        /// What it did.
+        r#source: Arc<ProtocolViolation>,
+    },
+    /// The function raised an exception, or the worker refused the request.
+    #[error("{0}")]
+    Remote(RemoteException),
+    /// The pool is shutting down or is shut down.
+    #[error("the pool is shut down")]
+    ShutDown,
+    /// The tokio runtime in which the pool was started has ended, and the workers with it.
+    #[error(
+        "the tokio runtime in which the pool was started has ended, and its workers with it; \
+         start the pool in one that lives as long as the pool is used"
+    )]
+    RuntimeEnded,
+    /// The input, or its headers, cannot be sent. The function did not run.
+    #[error("{}: {}", unsendable(method, path), Quoting(source))]
+    Encode {
+        /// The function's name.
+        method: String,
+        /// Where in the input, such as `items[3].name`; empty when it is not about one field.
+        path: String,
+        /// What is wrong.
+        r#source: EncodeError,
+    },
+    /// The function returned something else than the caller's type.
+    #[error("{}: {}", unexpected(method, path), Quoting(source))]
+    Decode {
+        /// The function's name.
+        method: String,
+        /// Where in the result, such as `items[3].name`; empty when it is not about one field.
+        path: String,
+        /// What is wrong.
+        r#source: DecodeError,
+    },
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Why a result could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// It is JSON, but not of the expected type.
+    #[error(transparent)]
+    Json(serde_json::Error),
+    /// It is MessagePack, but not of the expected type.
+    #[cfg(feature = "msgpack")]
+    #[error("{0}")]
+    MessagePack(rmp_serde::decode::Error),
+    /// It is in an encoding that was not asked for.
+    #[error("it is {}", encoding(.codec))]
+    Codec {
+        /// The encoding that the worker chose.
+        codec: Codec,
+    },
+}
+
+fn encoding(codec: &Codec) -> String {
+    match codec {
+        Codec::Json => "JSON: ask for it with `call`".into(),
+        Codec::MessagePack => {
+            "MessagePack: ask for it with `call`, and the feature `msgpack`".into()
+        }
+        Codec::Raw => "raw bytes: ask for them with `call_bytes`".into(),
+        other => format!("of an encoding that is not known here: {other:?}"),
+    }
+}
+
+/// The kinds of [`Error`], as a closed set for metrics and decisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// A deadline passed.
+    Timeout,
+    /// The pool is full.
+    Overloaded,
+    /// The worker died, or none is left.
+    WorkerUnavailable,
+    /// A worker, or the pool itself, did not start.
+    StartFailed,
+    /// A worker was not ready within `start_timeout`.
+    StartTimeout,
+    /// The worker broke the protocol.
+    Protocol,
+    /// The function raised.
+    FunctionError,
+    /// The input does not fit the function: the worker, or the function itself, says that the caller is at fault.
+    InvalidRequest,
+    /// The worker has no function of that name.
+    NotFound,
+    /// The pool is shut down.
+    ShutDown,
+    /// The input cannot be sent.
+    Encode,
+    /// The result is not of the expected type.
+    Decode,
+    /// A setting is wrong.
+    Config,
+}
+
+impl ErrorKind {
+    /// The kind in snake case, for logs and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Overloaded => "overloaded",
+            Self::WorkerUnavailable => "worker_unavailable",
+            Self::StartFailed => "start_failed",
+            Self::StartTimeout => "start_timeout",
+            Self::Protocol => "protocol",
+            Self::FunctionError => "function_error",
+            Self::InvalidRequest => "invalid_request",
+            Self::NotFound => "not_found",
+            Self::ShutDown => "shut_down",
+            Self::Encode => "encode",
+            Self::Decode => "decode",
+            Self::Config => "config",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind(), bounded(self))
+    }
+}
+
+impl Error {
+    /// Which kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Timeout(_) => ErrorKind::Timeout,
+            Self::Overloaded { .. } => ErrorKind::Overloaded,
+            Self::WorkerDied(_) | Self::NoWorkers(_) => ErrorKind::WorkerUnavailable,
+            Self::StartFailed(failure) => failure.kind(),
+            Self::NoThread(_) | Self::NoDescriptor(_) => ErrorKind::StartFailed,
+            Self::Protocol { .. } => ErrorKind::Protocol,
+            Self::Remote(exception) => exception.kind(),
+            Self::ShutDown | Self::RuntimeEnded => ErrorKind::ShutDown,
+            Self::Encode { .. } => ErrorKind::Encode,
+            Self::Decode { .. } => ErrorKind::Decode,
+            Self::Config(_) => ErrorKind::Config,
+        }
+    }
+
+    /// The slot of the worker that had the call, if one had.
+    pub fn worker(&self) -> Option<usize> {
+        match self {
+            Self::Timeout(timeout) => timeout.worker,
+            Self::WorkerDied(death) => Some(death.worker),
+            Self::Protocol { worker, .. } => Some(*worker),
+            Self::Remote(exception) => Some(exception.worker),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call, made again a little later, may succeed **and** cannot run the
+    /// function twice: the pool was full, or the deadline passed while the call still waited for a worker.
+    ///
+    /// A call whose worker died isn't retryable in this sense: the function may have
+    /// done its work. Retry it if that does no harm.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Overloaded { .. } => true,
+            Self::Timeout(timeout) => timeout.worker.is_none(),
+            _ => false,
+        }
+    }
+
+    /// The text without the words of readers and writers of bodies, who quote them.
+    pub(crate) fn without_bodies(&self) -> String {
+        match self {
+            Self::Encode { method, path, .. } => unsendable(method, path),
+            Self::Decode { method, path, .. } => unexpected(method, path),
+            other => bounded(other),
+        }
+    }
+}
+
+/// A deadline passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TimeoutError {
+    /// The function's name.
+    pub method: String,
+    /// The time that the call had.
+    pub limit: Duration,
+    /// Who set the limit.
+    pub deadline: Deadline,
+    /// The worker that had the call; `None` when it still waited for one.
+    pub worker: Option<usize>,
+}
+
+/// Which deadline a call had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deadline {
+    /// The pool's `request_timeout`.
+    Pool,
+    /// The timeout given with the call.
+    Call,
+}
+
+impl TimeoutError {
+    /// One of a call that waited for a worker for the pool's `request_timeout`, such as for tests of code that handles
+    /// errors. The other fields can be set.
+    pub fn new(method: impl Into<String>, limit: Duration) -> Self {
+        Self {
+            method: method.into(),
+            limit,
+            deadline: Deadline::Pool,
+            worker: None,
+        }
+    }
+}
+
+impl fmt::Display for TimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let setting = match self.deadline {
+            Deadline::Pool => "the pool's request_timeout",
+            Deadline::Call => "the timeout of this call",
+        };
+        write!(
+            f,
+            "no answer from `{}` within {setting} of {:?}",
+            self.method, self.limit
+        )?;
+        match self.worker {
+            Some(worker) => write!(f, "; worker {worker} has it still"),
+            None => f.write_str("; no worker was free to take it"),
+        }
+    }
+}
+
+impl std::error::Error for TimeoutError {}
+
+/// What a worker did that the protocol does not allow.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolViolation {
+    /// It sent something that is no answer.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// It answered an id that is not outstanding: never asked, or answered before.
+    #[error("the worker answered id {id}, which is not outstanding")]
+    UnknownId {
+        /// The id.
+        id: u64,
+    },
+}
+
+/// A setting that makes no sense. Its `Debug` is its text, as that is what a `main` that returns it prints.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("bad setting `{field}`: {reason}")]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The field, or the environment variable.
+    pub field: String,
+    /// What is wrong, and what would be right.
+    pub reason: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What helps where the system gives no file descriptor.
+const MORE_FILES: &str = "close what is open, or raise the limit of open files (ulimit -n)";
+
+/// Whether the service, or the whole system, has as many files open as it may.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
+}
+
+fn unsendable(method: &str, path: &str) -> String {
+    format!("the input of `{method}` cannot be sent{}", at(path))
+}
+
+fn unexpected(method: &str, path: &str) -> String {
+    let at = at(path);
+    format!("the result of `{method}` is not what the caller expects{at}")
+}
+
+fn at(path: &str) -> String {
+    match path {
+        "" => String::new(),
+        path => format!(" (at `{path}`)"),
+    }
+}
+
+/// What may quote a worker, as a text of bounded length.
+pub(crate) fn bounded(error: &dyn fmt::Display) -> String {
+    let mut text = error.to_string();
+    cut(&mut text, LONGEST);
+    // What is escaped is longer.
+    let mut text = Printable(&text).to_string();
+    cut(&mut text, LONGEST);
+    text
+}
+
+/// A cause that may quote a worker, in a text of ours.
+struct Quoting<'a, E>(&'a E);
+
+impl<E: fmt::Display> fmt::Display for Quoting<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&bounded(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_says_has_a_bounded_length_also_where_it_is_escaped() {
+        let text = bounded(&io::Error::other("\u{1b}".repeat(LONGEST)));
+        assert!(text.starts_with("\\u001b") && text.ends_with("... (cut)"));
+        assert!(text.len() < LONGEST + 20, "{}", text.len());
+    }
+}

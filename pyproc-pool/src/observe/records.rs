@@ -1,0 +1,331 @@
+//! What workers report beside answers: from their connections to a thread of the pool's own, which may
+//! take its time.
+
+use std::{
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::{sync::watch, time::timeout};
+
+use super::report::Reports;
+use crate::output::Tail;
+
+/// The way in, for connections; the thread ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Records {
+    queue: Arc<Queue>,
+    /// Who gets what arrives; taken by the thread, which begins with the first frame.
+    reports: Mutex<Option<Reports>>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    arrival: Condvar,
+    /// How many batches have been handled, for those who wait for that.
+    handled: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// By lane: of each slot's worker, and last of one that was replaced.
+    lanes: Vec<Inbound>,
+    /// What others had sent before they were gone.
+    late: Vec<Inbound>,
+    /// Number of the batch that is being collected.
+    batch: u64,
+    /// The thread is to be woken.
+    asleep: bool,
+    closed: bool,
+}
+
+/// What one worker has sent and nobody has looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Inbound {
+    /// The worker's slot.
+    pub(crate) worker: usize,
+    pub(crate) pid: Option<u32>,
+    /// It says that it is not written in Python.
+    pub(crate) foreign: bool,
+    /// Where the last of what it said is kept.
+    pub(crate) tail: Option<Tail>,
+    /// Lines, as in the frames.
+    pub(crate) records: Vec<u8>,
+    /// Records that there was no room for.
+    pub(crate) dropped: u64,
+    /// Frames that were too long to be read: at least one record each.
+    pub(crate) too_long: u64,
+    /// There is no more to come, and somebody waits until all of it was told.
+    pub(crate) is_last: bool,
+}
+
+/// What may wait for each worker, unless one frame alone is larger.
+const ROOM: usize = 1024 * 1024;
+
+/// Memory that is kept for the next batch.
+const KEPT: usize = 64 * 1024;
+
+/// How long the thread collects before it looks again, as waking it costs those who wake it.
+const NAP: Duration = Duration::from_millis(1);
+
+/// How long a worker's end may wait for the last of its records.
+const LAST_RECORDS: Duration = Duration::from_millis(500);
+
+impl Records {
+    pub(crate) fn new(workers: usize, reports: Reports) -> Self {
+        let waiting = Waiting {
+            lanes: (0..=workers).map(|_| Inbound::default()).collect(),
+            late: Vec::new(),
+            batch: 0,
+            asleep: false,
+            closed: false,
+        };
+        let queue = Queue {
+            waiting: Mutex::new(waiting),
+            arrival: Condvar::new(),
+            handled: watch::Sender::new(0),
+        };
+        Self {
+            queue: Arc::new(queue),
+            reports: Mutex::new(Some(reports)),
+        }
+    }
+
+    /// Another process reports for this worker from now on.
+    pub(crate) fn begin(&self, worker: usize, pid: Option<u32>, foreign: bool, tail: Option<Tail>) {
+        let next = Inbound {
+            worker,
+            pid,
+            foreign,
+            tail,
+            ..Inbound::default()
+        };
+        self.queue.lock().begin(next);
+    }
+
+    /// The worker was replaced. Returns the lane that what it reports comes from, from now on: the last one, so there is one
+    /// such worker at a time.
+    pub(crate) fn replaced(&self, worker: usize) -> usize {
+        let mut waiting = self.queue.lock();
+        let last = waiting.lanes.len() - 1;
+        waiting.lanes.swap(worker, last);
+        last
+    }
+
+    /// Takes frames, and the number of those that were too long to be read. Never waits: what there is no room for is dropped
+    /// and counted.
+    pub(crate) fn push(&self, lane: usize, frames: impl Iterator<Item = Bytes>, too_long: u64) {
+        let mut waiting = self.queue.lock();
+        let inbound = &mut waiting.lanes[lane];
+        frames.for_each(|frame| inbound.push(&frame));
+        inbound.too_long += too_long;
+        if mem::take(&mut waiting.asleep) {
+            drop(waiting);
+            self.queue.arrival.notify_one();
+            return;
+        }
+        drop(waiting);
+        self.start_thread();
+    }
+
+    fn start_thread(&self) {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(reports) = reports.take() else {
+            return;
+        };
+        let queue = Arc::clone(&self.queue);
+        let subscriber = reports.subscriber.clone();
+        let started = thread::Builder::new()
+            .name("pyproc-records".into())
+            .stack_size(1024 * 1024)
+            .spawn(move || run(&queue, reports));
+        if let Err(error) = started {
+            subscriber.with_guarded(
+                || tracing::error!(target: "pyproc::pool", %error, "no thread for what workers report"),
+            );
+        }
+    }
+
+    /// Waits until all that this worker, which is gone, has sent was told, but not for long.
+    pub(crate) async fn settled(&self, lane: usize) {
+        let mut handled = self.queue.handled.subscribe();
+        let batch = {
+            let mut waiting = self.queue.lock();
+            if waiting.batch == 0 && waiting.is_empty() {
+                return;
+            }
+            waiting.lanes[lane].is_last = true;
+            waiting.asleep = false;
+            waiting.batch
+        };
+        self.queue.arrival.notify_one();
+        let _ = timeout(LAST_RECORDS, handled.wait_for(|handled| *handled > batch)).await;
+    }
+}
+
+impl Drop for Records {
+    fn drop(&mut self) {
+        self.queue.lock().closed = true;
+        self.queue.arrival.notify_one();
+    }
+}
+
+impl Inbound {
+    fn push(&mut self, frame: &[u8]) {
+        if !self.records.is_empty() && self.records.len() + frame.len() > ROOM {
+            self.dropped += records(frame);
+            return;
+        }
+        self.records.extend_from_slice(frame);
+        if !frame.ends_with(b"\n") {
+            self.records.push(b'\n');
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.dropped == 0 && self.too_long == 0
+    }
+
+    /// Records that are lost if nobody looks at this.
+    fn all(&self) -> u64 {
+        self.dropped + self.too_long + records(&self.records)
+    }
+
+    /// To be filled again.
+    fn clear(&mut self) {
+        self.records.clear();
+        self.records.shrink_to(KEPT);
+        self.dropped = 0;
+        self.too_long = 0;
+        self.is_last = false;
+    }
+
+    /// Takes what has arrived, and leaves empty memory.
+    fn swap(&mut self, empty: &mut Self) {
+        mem::swap(self, empty);
+        self.worker = empty.worker;
+        self.pid = empty.pid;
+        self.foreign = empty.foreign;
+        self.tail.clone_from(&empty.tail);
+    }
+}
+
+/// How many records there are in the payload of a frame.
+fn records(payload: &[u8]) -> u64 {
+    let lines = payload.split(|byte| *byte == b'\n');
+    lines.filter(|line| !line.trim_ascii().is_empty()).count() as u64
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for what has arrived, or until `deadline`, and takes it.
+    fn take(&self, batch: &mut [Inbound], deadline: Option<Instant>) -> Taken {
+        let mut waiting = self.lock();
+        while !waiting.is_worth_a_look() {
+            waiting.asleep = true;
+            let rest = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+            waiting = match rest {
+                None => self.wait(waiting),
+                Some(Duration::ZERO) => break,
+                Some(rest) => self.wait_for(waiting, rest),
+            };
+        }
+        waiting.asleep = false;
+        for (inbound, empty) in waiting.lanes.iter_mut().zip(batch) {
+            inbound.swap(empty);
+        }
+        waiting.batch += 1;
+        Taken {
+            late: mem::take(&mut waiting.late),
+            number: waiting.batch,
+            last: waiting.closed,
+        }
+    }
+
+    /// Lets more arrive, unless somebody waits.
+    fn nap(&self) {
+        let waiting = self.lock();
+        if !waiting.is_urgent() {
+            drop(self.wait_for(waiting, NAP));
+        }
+    }
+
+    fn wait<'a>(&self, waiting: MutexGuard<'a, Waiting>) -> MutexGuard<'a, Waiting> {
+        let woken = self.arrival.wait(waiting);
+        woken.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for<'a>(
+        &self,
+        waiting: MutexGuard<'a, Waiting>,
+        limit: Duration,
+    ) -> MutexGuard<'a, Waiting> {
+        let woken = self.arrival.wait_timeout(waiting, limit);
+        woken.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+impl Waiting {
+    fn begin(&mut self, next: Inbound) {
+        let most = self.lanes.len();
+        let lane = &mut self.lanes[next.worker];
+        let before = mem::replace(lane, next);
+        if before.is_empty() && !before.is_last {
+            return;
+        }
+        if self.late.len() < most {
+            self.late.push(before);
+        } else {
+            lane.dropped = before.all();
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.late.is_empty() && self.lanes.iter().all(Inbound::is_empty)
+    }
+
+    fn is_worth_a_look(&self) -> bool {
+        self.is_urgent() || !self.is_empty()
+    }
+
+    /// Somebody waits for the thread.
+    fn is_urgent(&self) -> bool {
+        self.closed || self.lanes.iter().any(|it| it.is_last)
+    }
+}
+
+struct Taken {
+    late: Vec<Inbound>,
+    number: u64,
+    /// The pool is gone.
+    last: bool,
+}
+
+fn run(queue: &Queue, mut reports: Reports) {
+    let lanes = queue.lock().lanes.len();
+    let mut batch: Vec<_> = (0..lanes).map(|_| Inbound::default()).collect();
+    let mut deadline = None;
+    loop {
+        let taken = queue.take(&mut batch, deadline);
+        taken.late.iter().for_each(|inbound| reports.take(inbound));
+        // One that was replaced began earlier than the others.
+        for inbound in batch.iter_mut().rev() {
+            inbound.is_last |= taken.last;
+            reports.take(inbound);
+            inbound.clear();
+        }
+        deadline = reports.after_batch();
+        queue.handled.send_replace(taken.number);
+        if taken.last {
+            return;
+        }
+        queue.nap();
+    }
+}

@@ -1,0 +1,234 @@
+//! What becomes of what workers report: events of their log records, and the rest for the observer.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use pyproc_protocol::{
+    Features,
+    v2::telemetry::{LogRecord, LostRecord, Record, UnreadableMetric},
+};
+
+use super::{Observer, Reporter, Wants, WorkerRecord, lost::Lost, records::Inbound};
+use crate::{
+    error::bounded,
+    events::Subscriber,
+    output::{
+        Rate, Transcript,
+        lines::{Context, Stream},
+        python_log,
+    },
+    text::{LONGEST, cut},
+};
+
+/// Who is told.
+pub(crate) struct Reports {
+    pub(crate) subscriber: Subscriber,
+    observer: Option<Arc<dyn Observer>>,
+    wants: Wants,
+    /// What is printed goes where the output of the process goes: nowhere, if so.
+    prints: bool,
+    workers: Vec<Worker>,
+}
+
+/// What is kept of one worker from one batch to the next.
+struct Worker {
+    rate: Rate,
+    stdout: Transcript,
+    stderr: Transcript,
+    lost: Lost,
+}
+
+impl Reports {
+    pub(crate) fn new(
+        subscriber: Subscriber,
+        observer: Option<Arc<dyn Observer>>,
+        features: Features,
+        prints: bool,
+        log_rate: u32,
+        workers: usize,
+    ) -> Self {
+        let now = Instant::now();
+        let transcript = |worker, stream| Transcript::new(worker, stream, subscriber.clone());
+        let worker = |worker| Worker {
+            rate: Rate::new(log_rate, now),
+            stdout: transcript(worker, Stream::Stdout),
+            stderr: transcript(worker, Stream::Stderr),
+            lost: Lost::default(),
+        };
+        let workers = (0..workers).map(worker).collect();
+        Self {
+            subscriber,
+            observer,
+            wants: Wants {
+                spans: features.spans,
+                metrics: features.metrics,
+            },
+            prints,
+            workers,
+        }
+    }
+
+    /// Tells of what one worker has sent.
+    pub(crate) fn take(&mut self, inbound: &Inbound) {
+        let (now, worker) = (Instant::now(), inbound.worker);
+        let state = &mut self.workers[worker];
+        state.lost.without_room.add(inbound.dropped);
+        if inbound.too_long > 0 {
+            let cause = || "telemetry longer than the maximum frame size".into();
+            state.lost.unreadable.add(inbound.too_long, cause);
+        }
+        let from = Reporter {
+            worker,
+            pid: inbound.pid,
+        };
+        let lines = inbound.records.split(|byte| *byte == b'\n');
+        for line in lines.filter(|line| !line.is_empty()) {
+            let state = &mut self.workers[worker];
+            if state.rate.is_empty(now) && is_log(line) {
+                state.lost.over_rate.add(1);
+                continue;
+            }
+            match Record::read_line(line) {
+                Ok(Some(record)) => {
+                    keep_print(&record, inbound);
+                    self.tell(from, record, line.len(), inbound.foreign, now);
+                }
+                // Of a later release.
+                Ok(None) => {}
+                Err(error) => state.lost.unreadable.add(1, || bounded(&error)),
+            }
+        }
+        if inbound.is_last {
+            self.workers[worker].say_all(worker, &self.subscriber, now);
+        }
+    }
+
+    /// `size` is that of the record's line.
+    fn tell(&mut self, from: Reporter, record: Record, size: usize, foreign: bool, now: Instant) {
+        let state = &mut self.workers[from.worker];
+        match record {
+            Record::Log(mut log) if state.rate.take(size, now) => {
+                if size > LONGEST {
+                    bound(&mut log);
+                }
+                self.log(from, &log, foreign, now);
+            }
+            Record::Log(_) => state.lost.over_rate.add(1),
+            Record::Span(span) => self.observe(from, WorkerRecord::Span(span)),
+            Record::Metrics(metrics) => {
+                for UnreadableMetric { name, reason } in &metrics.unreadable {
+                    let cause = || format!("the metric `{name}` cannot be read: {reason}");
+                    state.lost.unreadable.add(1, cause);
+                }
+                self.observe(from, WorkerRecord::Metrics(metrics));
+            }
+            Record::Lost(lost) => {
+                let LostRecord { logs, spans } = lost;
+                state.lost.by_worker.add(logs.saturating_add(spans));
+                self.observe(from, WorkerRecord::Lost(lost));
+            }
+            _ => {}
+        }
+    }
+
+    fn observe(&self, from: Reporter, record: WorkerRecord) {
+        if let Some(observer) = &self.observer
+            && self.wants.wants(&record)
+        {
+            self.subscriber
+                .with_guarded(|| observer.record(from, record));
+        }
+    }
+
+    fn log(&mut self, from: Reporter, record: &LogRecord, foreign: bool, now: Instant) {
+        let worker = from.worker;
+        let stream = match record.stream.as_deref() {
+            None => {
+                let subscriber = &self.subscriber;
+                return subscriber.with_guarded(|| python_log::say(worker, record));
+            }
+            Some("stderr") => Stream::Stderr,
+            Some(_) => Stream::Stdout,
+        };
+        if !self.prints {
+            return;
+        }
+        let state = &mut self.workers[worker];
+        let transcript = match stream {
+            Stream::Stdout => &mut state.stdout,
+            Stream::Stderr => &mut state.stderr,
+        };
+        transcript.lines(&record.message, Context::of(record, from.pid, foreign), now);
+    }
+
+    /// Says what was lost, and what was held back for long enough. Returns when to do so again.
+    pub(crate) fn after_batch(&mut self) -> Option<Instant> {
+        let (now, subscriber) = (Instant::now(), &self.subscriber);
+        let workers = self.workers.iter_mut().enumerate();
+        workers
+            .filter_map(|(worker, state)| state.say_due(worker, subscriber, now))
+            .min()
+    }
+}
+
+impl Worker {
+    /// Returns when there is something to say again.
+    fn say_due(&mut self, id: usize, subscriber: &Subscriber, now: Instant) -> Option<Instant> {
+        self.stdout.tick(now);
+        self.stderr.tick(now);
+        self.lost.say_due(id, subscriber, now);
+        let held = [self.stdout.deadline(), self.stderr.deadline()];
+        held.into_iter().flatten().chain(self.lost.due(now)).min()
+    }
+
+    /// Nothing more arrives from this one.
+    fn say_all(&mut self, id: usize, subscriber: &Subscriber, now: Instant) {
+        self.stdout.flush();
+        self.stderr.flush();
+        self.lost.say_all(id, subscriber, now);
+    }
+}
+
+/// A line that did not come through the pipes is kept for the worker's death all the same.
+fn keep_print(record: &Record, inbound: &Inbound) {
+    if let (Record::Log(log), Some(tail)) = (record, &inbound.tail)
+        && log.stream.is_some()
+    {
+        tail.keep(log.message.as_bytes());
+        tail.keep(b"\n");
+    }
+}
+
+/// Cuts what no worker of ours sends: each text is an event's field, and fields beyond the limit are left out.
+fn bound(log: &mut LogRecord) {
+    let texts = [&mut log.logger, &mut log.message].into_iter();
+    let others = [
+        &mut log.thread,
+        &mut log.exception,
+        &mut log.stack,
+        &mut log.function,
+    ];
+    for text in texts.chain(others.into_iter().flatten()) {
+        cut(text, LONGEST);
+    }
+    let mut room = LONGEST;
+    let mut fits = |name: &str, value: usize| {
+        let size = name.len() + value;
+        let fits = size <= room;
+        room -= if fits { size } else { 0 };
+        fits
+    };
+    log.baggage.retain(|name, value| fits(name, value.len()));
+    log.fields
+        .retain(|name, value| fits(name, value.to_string().len()));
+}
+
+/// Whether it is a log record, as workers of ours write them, without reading it: there may be a flood of them.
+fn is_log(line: &[u8]) -> bool {
+    line.starts_with(br#"{"type":"log""#)
+}
+
+impl fmt::Debug for Reports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reports").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,97 @@
+//! Several observers as one. A panic of one is passed on when all have been told.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+};
+
+use super::{
+    CallEnd, CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerEvent, WorkerRecord,
+};
+
+/// All that watch a pool that more than one watches, and what they want.
+#[derive(Debug)]
+struct Several(Vec<(Arc<dyn Observer>, Wants)>);
+
+/// `None` if nobody watches; one alone as it is.
+pub(crate) fn together(mut observers: Vec<Arc<dyn Observer>>) -> Option<Arc<dyn Observer>> {
+    match observers.len() {
+        0 | 1 => observers.pop(),
+        _ => Some(Arc::new(Several::new(observers))),
+    }
+}
+
+impl Several {
+    fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
+        let with_wants = |it: Arc<dyn Observer>| {
+            let wants = it.wants();
+            (it, wants)
+        };
+        Self(observers.into_iter().map(with_wants).collect())
+    }
+}
+
+impl Observer for Several {
+    fn begin(
+        &self,
+        call: &CallStart<'_>,
+        carried: &mut Carried<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
+        let calls = self.0.iter().filter_map(|(it, _)| it.begin(call, carried));
+        let mut calls: Vec<_> = calls.collect();
+        match calls.len() {
+            0 | 1 => calls.pop(),
+            _ => Some(Box::new(SeveralOfCall(calls))),
+        }
+    }
+
+    fn meanwhile(&self) {
+        each(&self.0, |(it, _)| it.meanwhile());
+    }
+
+    fn worker(&self, event: &WorkerEvent<'_>) {
+        each(&self.0, |(it, _)| it.worker(event));
+    }
+
+    fn wants(&self) -> Wants {
+        let all = self.0.iter().map(|(_, wants)| *wants);
+        all.fold(Wants::default(), |all, one| Wants {
+            spans: all.spans || one.spans,
+            metrics: all.metrics || one.metrics,
+        })
+    }
+
+    fn record(&self, from: Reporter, record: WorkerRecord) {
+        let wanting = self.0.iter().filter(|(_, wants)| wants.wants(&record));
+        let wanting: Vec<_> = wanting.map(|(it, _)| it).collect();
+        let last = wanting.len().saturating_sub(1);
+        let mut record = Some(record);
+        each(wanting.into_iter().enumerate(), |(place, it)| {
+            let own = match place == last {
+                true => record.take(),
+                false => record.clone(),
+            };
+            own.into_iter().for_each(|own| it.record(from, own));
+        });
+    }
+}
+
+struct SeveralOfCall(Vec<Box<dyn CallObserver>>);
+
+impl CallObserver for SeveralOfCall {
+    fn end(self: Box<Self>, end: &CallEnd<'_>) {
+        each(self.0, |it| it.end(end));
+    }
+}
+
+fn each<T>(all: impl IntoIterator<Item = T>, mut tell: impl FnMut(T)) {
+    let mut panic = None;
+    for one in all {
+        if let Err(cause) = catch_unwind(AssertUnwindSafe(|| tell(one))) {
+            panic.get_or_insert(cause);
+        }
+    }
+    if let Some(cause) = panic {
+        resume_unwind(cause);
+    }
+}

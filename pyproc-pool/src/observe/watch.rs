@@ -1,0 +1,151 @@
+//! What is known of one call while it lasts, and what the pool's observer is told of it.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use pyproc_protocol::{Headers, v2::TraceContext};
+
+use super::{Anatomy, CallEnd, CallObserver, CallOutcome, CallStart, Carried, Observer};
+use crate::{clock::Clock, outgoing::Trace, scheduler::Answered};
+
+/// A call, and its observer if there is one, which is notified of the call's end also when the call is dropped.
+pub(crate) struct Watch {
+    observer: Option<Box<dyn CallObserver>>,
+    clock: Clock,
+    pub(crate) start: Instant,
+    /// A worker has listed the function or answered it with success.
+    pub(crate) confirmed: bool,
+    pub(crate) request_bytes: usize,
+    /// What the observer wants the worker to know.
+    pub(crate) trace: Option<Trace>,
+}
+
+/// What came of a call, as far as the pool has seen it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Seen {
+    pub(crate) worker: Option<usize>,
+    /// If it was answered.
+    pub(crate) answer: Option<SeenAnswer>,
+}
+
+/// An answer without its result.
+#[derive(Clone, Copy)]
+pub(crate) struct SeenAnswer {
+    anatomy: Anatomy,
+    response_bytes: usize,
+}
+
+impl SeenAnswer {
+    /// Until the answer arrived. So nobody need look at the clock again.
+    pub(crate) fn duration(&self) -> Duration {
+        self.anatomy.queued + self.anatomy.worker
+    }
+}
+
+/// For `cargo xtask bench --telemetry`: a pool that nobody can watch, to compare with.
+#[allow(unexpected_cfgs, reason = "set by that command alone")]
+const UNWATCHABLE: bool = cfg!(pyproc_without_observer);
+
+impl Watch {
+    /// Of a call that nobody watches yet.
+    pub(crate) fn new(start: Instant, clock: Clock) -> Self {
+        Self {
+            observer: None,
+            clock,
+            start,
+            confirmed: false,
+            request_bytes: 0,
+            trace: None,
+        }
+    }
+
+    /// Tells the observer of the call, and asks what is to travel with the request. Returns whether the worker shall say when
+    /// the function ran.
+    pub(crate) fn begin(
+        &mut self,
+        observer: Option<&dyn Observer>,
+        method: &str,
+        headers: &mut Headers,
+    ) -> bool {
+        let Some(observer) = observer.filter(|_| !UNWATCHABLE) else {
+            return false;
+        };
+        let start = self.start;
+        let mut carried = Carried {
+            trace: None,
+            caller_span_id: None,
+            times: false,
+            headers,
+        };
+        self.observer = observer.begin(&CallStart { method, start }, &mut carried);
+        if let Some(context) = carried.trace {
+            self.trace = Some(Trace {
+                context,
+                caller_span_id: carried.caller_span_id,
+            });
+        }
+        carried.times
+    }
+
+    pub(crate) fn see(&self, answered: &Answered) -> Seen {
+        let result = answered.answer.result.as_ref();
+        // A call that waits is sent when an answer has come, which may have been a little before it.
+        let sent = answered.sent.max(self.start);
+        Seen {
+            worker: Some(answered.worker),
+            answer: Some(SeenAnswer {
+                anatomy: Anatomy {
+                    queued: sent - self.start,
+                    worker: answered.received.saturating_duration_since(sent),
+                    times: answered.answer.times,
+                },
+                response_bytes: result.map_or(0, |body| body.bytes.len()),
+            }),
+        }
+    }
+
+    /// How long a call took that is over.
+    pub(crate) fn duration(&self, seen: &Seen) -> Duration {
+        match &seen.answer {
+            Some(answer) => answer.duration(),
+            None => self.clock.now().saturating_duration_since(self.start),
+        }
+    }
+
+    /// The span of the call itself, as far as the observer has told.
+    pub(crate) fn span(&self) -> Option<TraceContext> {
+        self.trace.map(Trace::above_execution)
+    }
+
+    pub(crate) fn end(&mut self, seen: Seen, outcome: CallOutcome<'_>) {
+        let Some(observer) = self.observer.take() else {
+            return;
+        };
+        let answer = seen.answer.as_ref();
+        observer.end(&CallEnd {
+            listed: self.confirmed,
+            worker: seen.worker,
+            outcome,
+            duration: self.duration(&seen),
+            anatomy: answer.map(|it| it.anatomy),
+            request_bytes: self.request_bytes,
+            response_bytes: answer.map_or(0, |it| it.response_bytes),
+        });
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.end(Seen::default(), CallOutcome::Abandoned);
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watch")
+            .field(&self.observer.is_some())
+            .finish()
+    }
+}
