@@ -28,6 +28,37 @@ fn a_table_without_a_header_and_one_with_a_short_row_are_found() {
 }
 
 #[test]
+fn links_between_pages_lead_somewhere() {
+    let files = files(workspace::root());
+    let pages = files.iter().filter(|path| is_page(path));
+    let broken: Vec<_> = pages
+        .flat_map(|path| broken_links(path, &fs::read_to_string(path).unwrap()))
+        .collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn a_link_to_a_missing_page_and_one_to_a_missing_heading_are_found() {
+    let root = tempfile::tempdir().unwrap();
+    let page = root.path().join("page.md");
+    fs::write(&page, "# One `b` & two\n```\n# code\n```\n").unwrap();
+    let broken = |text| broken_links(&page, text).len();
+    assert_eq!(
+        broken("[a](page.md#one-b--two) [b](https://a.b/c) `[c](d)`"),
+        0
+    );
+    assert_eq!(broken("```\n[a](b.md)\n```\n"), 0);
+    for wrong in [
+        "[a](other.md)",
+        "![a](b.svg)",
+        "[a](page.md#code)",
+        "[a](#two)",
+    ] {
+        assert_eq!(broken(wrong), 1, "{wrong}");
+    }
+}
+
+#[test]
 fn published_manifests_say_where_their_documentation_and_their_repository_are() {
     let mut metadata = process::cargo();
     metadata.args(["metadata", "--no-deps", "--format-version=1"]);
@@ -74,9 +105,56 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
+fn is_page(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == "md")
+}
+
+/// Links to files that are not there, and to headings that a page does not have.
+fn broken_links(path: &Path, text: &str) -> Vec<String> {
+    let prose: Vec<_> = outside_of_code(text).collect();
+    let prose = prose.join("\n");
+    let spans = prose.split('`').step_by(2).collect::<Vec<_>>().join("`");
+    let links = spans.split("](").skip(1);
+    let links = links.filter_map(|it| it.split(')').next());
+    let local = links.filter(|it| !it.contains("://") && !it.starts_with("crate::"));
+    let broken = local.filter(|link| {
+        let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+        let target = if file.is_empty() {
+            path.to_owned()
+        } else {
+            path.with_file_name(file)
+        };
+        let has_heading = || {
+            let page = fs::read_to_string(&target).unwrap_or_default();
+            outside_of_code(&page).any(|line| line.starts_with('#') && anchor(line) == heading)
+        };
+        !target.exists() || (!heading.is_empty() && !has_heading())
+    });
+    broken
+        .map(|link| format!("{}: {link}", path.display()))
+        .collect()
+}
+
+fn outside_of_code(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    text.lines().filter(move |line| {
+        is_code ^= line.starts_with("```");
+        !is_code
+    })
+}
+
+/// The name that a heading has in links.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|it| it.is_alphanumeric() || " -_".contains(*it));
+    kept.map(|it| if it == ' ' { '-' } else { it }).collect()
+}
+
 /// A place for each row that is not in a table whose header it fits.
 fn broken_tables(path: &Path, text: &str) -> Vec<String> {
-    let is_page = path.extension().is_some_and(|it| it == "md");
+    let is_page = is_page(path);
     let mut broken = Vec::new();
     let (mut table, mut is_code) = (Vec::new(), false);
     for (index, line) in text.lines().enumerate() {
