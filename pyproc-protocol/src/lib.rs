@@ -36,23 +36,17 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod answer_form;
-mod answer_frame;
-mod encode;
-mod envelope;
+mod call;
 mod error;
 mod frame;
-mod headers;
 mod hello;
 #[doc(hidden)]
 pub mod json;
 mod lenient;
 mod message;
-mod raw_json;
-mod request_head;
 mod session;
+mod v1;
 mod version;
-mod worker_session;
 
 #[cfg(feature = "codec")]
 pub mod codec;
@@ -64,17 +58,12 @@ pub mod spec {}
 #[doc = include_str!("../SPEC-V2.md")]
 pub mod spec_v2 {}
 
-pub use answer_form::AnswerForm;
-pub use answer_frame::AnswerFrame;
-pub use encode::{MAX_ID, encode_json};
+pub use call::{AnswerForm, AnswerFrame, Closing, RequestHead};
 pub use error::{EncodeError, FrameError, MessageError, SessionError};
 pub use frame::{DEFAULT_MAX_FRAME_SIZE, FrameDecoder, LENGTH_PREFIX};
-pub use headers::{ERROR_TRACEBACK, ERROR_TYPE, Headers, MAX_HEADER_BYTES, MAX_HEADERS};
 pub use hello::{Features, FunctionInfo, HELLO_METHOD, Hello, MAX_FUNCTIONS, Peer, WorkerInfo};
 pub use json::decode_json;
-pub use message::{Cancellation, Message, Request, Response};
-pub use raw_json::RawJson;
-pub use request_head::{Closing, RequestHead};
-pub use session::{Event, Session};
+pub use message::{ERROR_TRACEBACK, ERROR_TYPE, Headers, MAX_HEADER_BYTES, MAX_HEADERS};
+pub use session::{BegunRequest, Event, Greeting, Session, WorkerEvent, WorkerSession};
+pub use v1::{Cancellation, MAX_ID, Message, RawJson, Request, Response, encode_json};
 pub use version::Version;
-pub use worker_session::{BegunRequest, Greeting, WorkerEvent, WorkerSession};

@@ -7,7 +7,7 @@ use super::{
     TraceContext,
     wire::{END_OF_KINDS, FIRST_SKIPPABLE, HEADER, JSON, flag, kind},
 };
-use crate::{Cancellation, Headers, MAX_HEADERS, MAX_ID, MessageError, headers};
+use crate::{Cancellation, Headers, MAX_HEADERS, MAX_ID, MessageError, message};
 
 impl Message {
     /// Reads the body of one frame. Payloads share `frame`'s memory.
@@ -168,7 +168,7 @@ fn request_headers(parts: &mut Parts) -> Result<Headers, DecodeError> {
         }
         headers.insert(name, value);
     }
-    headers::check(&headers).map_err(DecodeError::Headers)?;
+    message::check(&headers).map_err(DecodeError::Headers)?;
     Ok(headers)
 }
 

@@ -13,8 +13,8 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    Cancellation, Headers, MAX_ID, Message, MessageError, RawJson, Request, Response, headers,
-    lenient::Integer,
+    Cancellation, Headers, MAX_ID, Message, MessageError, RawJson, Request, Response,
+    lenient::Integer, message,
 };
 
 /// Who sent a frame, which tells what it is.
@@ -198,7 +198,7 @@ fn required<T>(value: Option<T>, key: &'static str) -> Result<T, MessageError> {
 
 fn checked(headers: Option<Headers>) -> Result<Headers, MessageError> {
     let headers = headers.unwrap_or_default();
-    headers::check(&headers)?;
+    message::check(&headers)?;
     Ok(headers)
 }
 

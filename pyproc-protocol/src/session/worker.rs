@@ -1,11 +1,6 @@
-mod begun;
-mod hello;
-
 use bytes::BytesMut;
 
-pub use begun::BegunRequest;
-pub use hello::Greeting;
-
+use super::Greeting;
 use crate::{
     AnswerForm, Cancellation, EncodeError, Features, FrameDecoder, HELLO_METHOD, Message, Response,
     SessionError, Version, WorkerInfo,
@@ -25,23 +20,23 @@ const SHORT_FAREWELL: usize = 160;
 /// conversation.
 #[derive(Debug)]
 pub struct WorkerSession {
-    decoder: FrameDecoder,
-    max_frame_size: usize,
+    pub(super) decoder: FrameDecoder,
+    pub(super) max_frame_size: usize,
     /// What answers the hello, unless the caller does.
-    info: Option<WorkerInfo>,
+    pub(super) info: Option<WorkerInfo>,
     /// What the worker can do.
-    offered: Features,
+    pub(super) offered: Features,
     /// The features in force.
-    features: Features,
+    pub(super) features: Features,
     /// The newest version in force.
-    version: Version,
-    handshake: Handshake,
-    owned: bool,
-    draining: bool,
+    pub(super) version: Version,
+    pub(super) handshake: Handshake,
+    pub(super) owned: bool,
+    pub(super) draining: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Handshake {
+pub(super) enum Handshake {
     /// The client has not said hello.
     None,
     /// It waits for the answer.
@@ -266,7 +261,7 @@ fn cancellation(it: Cancellation) -> Option<WorkerEvent> {
     (it.id != 0).then_some(WorkerEvent::Cancellation(it))
 }
 
-fn unexpected(got: &'static str) -> SessionError {
+pub(super) fn unexpected(got: &'static str) -> SessionError {
     SessionError::Unexpected {
         got,
         expected: "request",

@@ -1,9 +1,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::decode::{self, Sender};
 use crate::{
     ERROR_TRACEBACK, ERROR_TYPE, Headers, MAX_HEADER_BYTES, MessageError, RawJson,
-    envelope::{self, Sender},
     v2::{self, Failure},
 };
 
@@ -175,7 +175,7 @@ impl Message {
     ///
     /// When the frame is no message of version 1, or breaks a limit.
     pub fn of_client(frame: &Bytes) -> Result<Self, MessageError> {
-        envelope::read(frame, Sender::Client)
+        decode::read(frame, Sender::Client)
     }
 
     /// Reads the body of one frame that a worker sent: whatever has no `type` is a response.
@@ -184,7 +184,7 @@ impl Message {
     ///
     /// As for [`of_client`](Self::of_client).
     pub fn of_worker(frame: &Bytes) -> Result<Self, MessageError> {
-        envelope::read(frame, Sender::Worker)
+        decode::read(frame, Sender::Worker)
     }
 
     /// Reads the body of one frame of either side: one with `ok` is a response. Who knows the sender uses
@@ -194,7 +194,7 @@ impl Message {
     ///
     /// As for [`of_client`](Self::of_client).
     pub fn decode(frame: &Bytes) -> Result<Self, MessageError> {
-        envelope::read(frame, Sender::Either)
+        decode::read(frame, Sender::Either)
     }
 
     /// What to call this message in an error.

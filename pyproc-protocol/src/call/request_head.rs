@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::{
-    EncodeError, Headers, LENGTH_PREFIX, Version, encode, headers,
+    EncodeError, Headers, LENGTH_PREFIX, Version, message, v1,
     v2::{self, Codec, TraceContext},
 };
 
@@ -74,7 +74,7 @@ impl<'a> RequestHead<'a> {
     /// the version, the id and the rest of the head.
     pub fn room(method: &str, headers: &Headers, max_frame_size: usize) -> usize {
         let longest_v1 = LONGEST_ID_PART
-            + encode::json_size(method)
+            + v1::json_size(method)
             + b",\"method\":,\"body\":".len()
             + Closing::of_v1(headers).as_bytes().len();
         let longest = longest_v1.max(v2::longest_head(method, headers));
@@ -115,7 +115,7 @@ impl<'a> RequestHead<'a> {
         max_frame_size: usize,
         out: &mut Vec<u8>,
     ) -> Result<Closing, EncodeError> {
-        headers::check(self.headers).map_err(EncodeError::Headers)?;
+        message::check(self.headers).map_err(EncodeError::Headers)?;
         match version {
             Version::V1 if self.codec != Codec::Json => Err(EncodeError::NotJson),
             Version::V1 => self.begin_v1(len, max_frame_size, out),
@@ -132,7 +132,7 @@ impl<'a> RequestHead<'a> {
         out.extend_from_slice(b"{\"id\":");
         out.extend_from_slice(itoa::Buffer::new().format(self.id).as_bytes());
         out.extend_from_slice(b",\"method\":");
-        encode::json_infallible(self.method, out);
+        v1::json_infallible(self.method, out);
         out.extend_from_slice(b",\"body\":");
         let size = out.len() - start - LENGTH_PREFIX + len + closing.as_bytes().len();
         let Some(prefix) = u32::try_from(size).ok().filter(|_| size <= max) else {
@@ -150,7 +150,7 @@ impl Closing {
             return Self::Brace;
         }
         let mut closing = b",\"headers\":".to_vec();
-        encode::json_infallible(headers, &mut closing);
+        v1::json_infallible(headers, &mut closing);
         closing.push(b'}');
         Self::Headers(closing)
     }

@@ -8,7 +8,7 @@ use serde_json::error::Category;
 
 use crate::{
     Cancellation, EncodeError, Headers, LENGTH_PREFIX, Request, RequestHead, Response, Version,
-    headers, json,
+    json, message,
 };
 
 /// The largest id of a request: 2^53 − 1, the largest integer that every JSON reader
@@ -34,7 +34,7 @@ impl Response {
     ///
     /// When the frame is larger than `max_frame_size`, or the headers break a limit.
     pub fn encode(&self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        headers::check(&self.headers).map_err(EncodeError::Headers)?;
+        message::check(&self.headers).map_err(EncodeError::Headers)?;
         write_frame(max_frame_size, out, |w| {
             w.raw(b"{\"id\":")?;
             w.decimal(self.id)?;

@@ -1,6 +1,6 @@
 //! The handshake: what a hello puts in force, and its answer.
 
-use super::{Handshake, WorkerEvent, WorkerSession, unexpected};
+use super::worker::{Handshake, WorkerEvent, WorkerSession, unexpected};
 use crate::{
     AnswerForm, EncodeError, Features, Hello, RawJson, Request, Response, SessionError, Version,
     WorkerInfo,
