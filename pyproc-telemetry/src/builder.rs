@@ -14,14 +14,12 @@ use crate::{
     config::Endpoint,
     export::{
         Exporter, Sink,
-        http::HttpExporter,
+        otlp::http::HttpExporter,
         queue::{Queue, QueueConfig},
         sdk::SdkExporter,
         stdout::{Form, StdoutExporter},
     },
-    pipeline::{Nowhere, Pipeline},
-    provider::resource,
-    warnings::{Warning, Warnings},
+    provider::{Nowhere, Pipeline, Warning, Warnings, resource},
 };
 
 /// Sets up a [`Provider`] step by step. Most methods set the field of [`Config`] of the same
@@ -330,7 +328,7 @@ fn otlp(
         #[cfg(feature = "grpc")]
         OtlpProtocol::Grpc => {
             let exporter =
-                crate::export::grpc::GrpcExporter::new(endpoint, &config.otlp, resource)?;
+                crate::export::otlp::grpc::GrpcExporter::new(endpoint, &config.otlp, resource)?;
             start_queue(Warning::new(exporter, warnings), queue)
         }
         #[cfg(not(feature = "grpc"))]

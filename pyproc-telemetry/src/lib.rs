@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-mod bridge;
+mod blocking;
 mod builder;
 mod config;
 mod error;
@@ -9,33 +9,31 @@ mod export;
 #[cfg(feature = "http")]
 pub mod http;
 mod metrics;
-mod pipeline;
+mod observer;
 mod propagation;
 mod provider;
-mod sampler;
-mod tail;
-mod tracer;
-mod waiting;
-mod warnings;
+mod sampling;
+mod stats;
+mod text;
 
-pub use bridge::{PoolBuilderExt, Telemetry};
 pub use builder::ProviderBuilder;
 pub use config::{
     BatchConfig, Compression, Config, ExporterType, Headers, MetricsConfig, MetricsExporterType,
     OtlpConfig, OtlpProtocol, PropagatorType, SamplerType, SpanLimits, TailSampling,
 };
 pub use error::{ConfigError, ExportError, FlushError, StartError};
-pub use export::{ExportStats, memory::MemorySpans};
+pub use export::memory::MemorySpans;
 pub use metrics::{
     ExemplarSlot, Exemplars, MetricsFormat, PoolMetrics, PoolMetricsBuilder, PoolWatch,
     register_pipeline, render_metrics,
 };
 #[cfg(feature = "otlp-metrics")]
 pub use metrics::{MetricsExportStats, MetricsExporter};
+pub use observer::{PoolBuilderExt, Telemetry};
 pub use opentelemetry;
 pub use prometheus;
 pub use propagation::Propagator;
 #[cfg(feature = "http")]
 pub use propagation::{HeaderExtractor, HeaderInjector};
-pub use provider::Provider;
-pub use tracer::{Span, Tracer};
+pub use provider::{Provider, Span, Tracer};
+pub use stats::ExportStats;

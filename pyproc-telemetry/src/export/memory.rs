@@ -6,8 +6,8 @@ use std::{
 
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{ExportStats, Item, Sink};
-use crate::FlushError;
+use super::{Item, Sink};
+use crate::{ExportStats, FlushError};
 
 /// Keeps sampled spans in memory, for tests. A span is there as soon as it has ended.
 ///

@@ -10,26 +10,18 @@ use std::{
 
 use opentelemetry_sdk::{Resource, trace::SpanData};
 
-use crate::{ExportError, FlushError};
+use crate::{ExportError, ExportStats, FlushError};
 
-#[cfg(feature = "grpc")]
-pub(crate) mod grpc;
-#[cfg(feature = "grpc")]
-pub(crate) mod grpc_client;
-pub(crate) mod http;
-pub(crate) mod http_client;
+pub(crate) mod log_limit;
 pub(crate) mod memory;
 pub(crate) mod otlp;
 mod pause;
 pub(crate) mod queue;
-pub(crate) mod rarely;
 mod resources;
 pub(crate) mod sdk;
-mod stats;
 pub(crate) mod stdout;
 
 pub(crate) use pause::Pause;
-pub use stats::ExportStats;
 
 /// A span that has ended, on its way.
 #[derive(Debug, Clone)]

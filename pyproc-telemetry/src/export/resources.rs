@@ -9,7 +9,7 @@ use crate::ExportError;
 
 /// Hands the spans of each resource to `send`, which says how many of them were refused; spans without a resource have this
 /// service's. What fails for one resource fails for it alone.
-pub(super) fn send_by_resource(
+pub(in crate::export) fn send_by_resource(
     batch: Vec<Ended>,
     own: &Arc<Resource>,
     mut send: impl FnMut(&Arc<Resource>, Vec<SpanData>) -> Result<u64, ExportError>,
@@ -27,7 +27,7 @@ pub(super) fn send_by_resource(
 
 /// A batch has few resources: looking through them is quicker than a map. Those of a worker with two providers take turns, so that they are not
 /// always the same pointer.
-pub(super) fn by_resource(
+pub(in crate::export) fn by_resource(
     batch: Vec<Ended>,
     own: &Arc<Resource>,
 ) -> Vec<(Arc<Resource>, Vec<SpanData>)> {

@@ -22,7 +22,7 @@ pub(crate) struct SdkExporter<E> {
 }
 
 /// An exporter, and the resource that it was told last.
-pub(super) struct Told<E> {
+pub(in crate::export) struct Told<E> {
     exporter: E,
     resource: Arc<Resource>,
 }
@@ -53,12 +53,12 @@ impl<E: SpanExporter> Exporter for SdkExporter<E> {
 }
 
 impl<E: SpanExporter> Told<E> {
-    pub(super) fn new(mut exporter: E, resource: Arc<Resource>) -> Self {
+    pub(in crate::export) fn new(mut exporter: E, resource: Arc<Resource>) -> Self {
         exporter.set_resource(&resource);
         Self { exporter, resource }
     }
 
-    pub(super) fn export(
+    pub(in crate::export) fn export(
         &mut self,
         resource: &Arc<Resource>,
         spans: Vec<SpanData>,

@@ -19,9 +19,9 @@
 //! ```
 
 mod body;
+mod connections;
 mod endpoints;
 mod pipe;
-mod places;
 mod scrape;
 mod server;
 

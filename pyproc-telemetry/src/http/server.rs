@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     Endpoints,
-    places::{Place, Places},
+    connections::{Place, Places},
 };
 
 /// How long to wait when the system has no connection to give, say as there are no descriptors left.

@@ -29,7 +29,7 @@ use crate::{
     Exemplars,
     metrics::{
         exemplars::{Exemplar, ExemplarSlot},
-        reading::Reading,
+        model::Reading,
     },
 };
 

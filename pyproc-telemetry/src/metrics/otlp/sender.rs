@@ -8,11 +8,15 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 use prost::Message;
 
 #[cfg(feature = "grpc")]
-use crate::export::grpc_client::GrpcTransport;
+use crate::export::otlp::grpc_client::GrpcTransport;
 use crate::{
     ConfigError, ExportError, OtlpConfig, OtlpProtocol, StartError,
     config::Endpoint,
-    export::{Pause, http_client::HttpTransport, otlp::send_until, rarely::Rarely},
+    export::{
+        Pause,
+        log_limit::Rarely,
+        otlp::{http_client::HttpTransport, send_until},
+    },
 };
 
 pub(super) enum Sender {
@@ -92,7 +96,7 @@ mod grpc {
 
     use crate::{
         Compression,
-        export::{grpc_client::GrpcTransport, otlp::Failure},
+        export::otlp::{Failure, grpc_client::GrpcTransport},
     };
 
     pub(super) fn send(

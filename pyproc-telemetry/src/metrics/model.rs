@@ -1,0 +1,56 @@
+//! Parts of metrics in the data model of the `prometheus` crate.
+
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair};
+
+/// From counts that are not cumulative, of which the last is of what is above all bounds.
+pub(super) fn histogram(bounds: &[f64], counts: &[u64], sum: f64) -> Histogram {
+    let mut cumulative = 0_u64;
+    let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
+        cumulative = cumulative.saturating_add(*count);
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(cumulative);
+        bucket
+    });
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(buckets.collect());
+    let all = counts
+        .iter()
+        .fold(0, |all: u64, count| all.saturating_add(*count));
+    histogram.set_sample_count(all);
+    histogram.set_sample_sum(sum);
+    histogram
+}
+
+pub(super) fn label(name: &str, value: &str) -> LabelPair {
+    let mut label = LabelPair::default();
+    label.set_name(name.to_owned());
+    label.set_value(value.to_owned());
+    label
+}
+
+/// Reads a value in both data models of the `prometheus` crate, whose feature `protobuf` anybody may have turned on.
+///
+/// One model has an inherent `get_value`, the other an inherent `value`. What is inherent goes before a
+/// trait, so `value` means this trait's in the first model, and its body the inherent `get_value`; in
+/// the second nothing here is called.
+#[allow(dead_code, reason = "in each model the inherent one goes before it")]
+pub(super) trait Reading {
+    fn value(&self) -> f64;
+
+    fn get_value(&self) -> f64 {
+        f64::NAN
+    }
+}
+
+impl Reading for Counter {
+    fn value(&self) -> f64 {
+        self.get_value()
+    }
+}
+
+impl Reading for Gauge {
+    fn value(&self) -> f64 {
+        self.get_value()
+    }
+}

@@ -1,0 +1,258 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use opentelemetry::{InstrumentationScope, global, trace::TracerProvider};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanLimits};
+
+use self::pipeline::Processor;
+use crate::{
+    Config, ExportStats, FlushError, Propagator, ProviderBuilder, StartError, blocking::on_thread,
+    sampling::Head,
+};
+
+mod pipeline;
+mod resource;
+mod tracer;
+mod warnings;
+
+pub(crate) use pipeline::{Begun, Nowhere, Pipeline};
+pub(crate) use resource::resource;
+pub use tracer::{Span, Tracer};
+pub(crate) use warnings::{Warning, Warnings};
+
+/// Makes tracers, and owns what exports their spans.
+///
+/// It is also the guard: when it is dropped, it is shut down like [`shutdown_blocking`](Self::shutdown_blocking) does,
+/// and what that would say is logged. Exporting happens on a thread of its own, which needs
+/// no runtime; so waiting for it cannot deadlock, on whatever thread and runtime.
+///
+/// ```
+/// use opentelemetry::trace::{Span, Tracer};
+/// use pyproc_telemetry::{ExporterType, Provider};
+///
+/// let provider = Provider::builder()
+///     .service_name("my-service")
+///     .enabled(true)
+///     .exporter_type(ExporterType::Stdout)
+///     .sampling_rate(1.0)
+///     .start()?;
+/// let tracer = provider.tracer("my-service");
+/// tracer.start("work").end();
+/// let stats = provider.shutdown_blocking()?;
+/// assert_eq!(stats.exported, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Provider {
+    /// None: not enabled.
+    running: Option<Running>,
+    propagator: Propagator,
+    warnings: Arc<Warnings>,
+    shutdown_timeout: Duration,
+}
+
+#[derive(Clone)]
+struct Running {
+    sdk: SdkTracerProvider,
+    pipeline: Arc<Pipeline>,
+}
+
+impl Provider {
+    /// Starts with these settings, and none of the environment's.
+    ///
+    /// # Errors
+    ///
+    /// A setting is wrong, or the system does not give what is needed. A collector that is not there is none: it
+    /// may come later.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        ProviderBuilder::from(config).start()
+    }
+
+    /// Starts with the settings of the environment, [`Config::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Config::from_env`] and [`start`](Self::start).
+    pub fn from_env() -> Result<Self, StartError> {
+        Self::builder().read_env().start()
+    }
+
+    /// Starts step by step.
+    pub fn builder() -> ProviderBuilder {
+        ProviderBuilder::default()
+    }
+
+    /// A tracer for the library or part of the service of this name.
+    pub fn tracer(&self, name: impl Into<std::borrow::Cow<'static, str>>) -> Tracer {
+        self.warnings.say();
+        let tracer = match &self.running {
+            Some(running) => running.tracer(name),
+            None => Tracer::disabled(),
+        };
+        tracer.with_propagator(self.propagator.clone())
+    }
+
+    /// How trace context comes in and goes out. It works also when tracing is not enabled.
+    pub fn propagator(&self) -> &Propagator {
+        &self.propagator
+    }
+
+    /// Whether spans are made.
+    pub fn is_enabled(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// What was odd about the settings and was put right. Also logged: at the start or, if the log is set up later, with the first
+    /// tracer, batch, flush or shutdown after that.
+    pub fn warnings(&self) -> &[String] {
+        self.warnings.texts()
+    }
+
+    /// What became of the spans so far.
+    pub fn stats(&self) -> ExportStats {
+        self.running
+            .as_ref()
+            .map_or_else(ExportStats::default, |running| running.pipeline.stats())
+    }
+
+    /// A handle on the counts that lives on when the provider is gone.
+    pub(crate) fn pipeline(&self) -> Option<Arc<Pipeline>> {
+        self.running
+            .as_ref()
+            .map(|running| Arc::clone(&running.pipeline))
+    }
+
+    /// Makes tracers and propagators that are got through [`opentelemetry::global`] those of this provider. Only for code
+    /// that has no other way: a global can be replaced by anybody.
+    pub fn set_global(&self) {
+        global::set_text_map_propagator(self.propagator.clone());
+        if let Some(running) = &self.running {
+            global::set_tracer_provider(running.clone());
+        }
+    }
+
+    /// Waits until the spans that ended so far are exported.
+    ///
+    /// # Errors
+    ///
+    /// Says how many were not, and why.
+    ///
+    /// # Cancellation safety
+    ///
+    /// The spans are exported also when nobody waits for it.
+    pub async fn flush(&self, limit: Duration) -> Result<(), FlushError> {
+        self.warnings.say();
+        match &self.running {
+            Some(running) => on_thread(&running.pipeline, limit, Pipeline::flush).await,
+            None => Ok(()),
+        }
+    }
+
+    /// [`flush`](Self::flush) for code that is not async. On a thread of a runtime it is safe, but blocks it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`flush`](Self::flush).
+    pub fn flush_blocking(&self, limit: Duration) -> Result<(), FlushError> {
+        self.warnings.say();
+        match &self.running {
+            Some(running) => running.pipeline.flush(limit),
+            None => Ok(()),
+        }
+    }
+
+    /// Exports what waits, and ends. Takes at most `shutdown_timeout`; spans that are not confirmed by then are lost and
+    /// counted. Returns what became of all spans.
+    ///
+    /// # Errors
+    ///
+    /// Says how many spans were lost during the shutdown, and why: the collector was down, or too slow.
+    ///
+    /// # Cancellation safety
+    ///
+    /// Once polled, it goes on also when nobody waits for it.
+    pub async fn shutdown(mut self) -> Result<ExportStats, FlushError> {
+        self.warnings.say();
+        let limit = self.shutdown_timeout;
+        match self.running.take() {
+            Some(running) => on_thread(&running.pipeline, limit, Pipeline::close).await,
+            None => Ok(ExportStats::default()),
+        }
+    }
+
+    /// [`shutdown`](Self::shutdown) for code that is not async. On a thread of a runtime it is safe, but blocks it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`shutdown`](Self::shutdown).
+    pub fn shutdown_blocking(mut self) -> Result<ExportStats, FlushError> {
+        self.close()
+    }
+
+    fn close(&mut self) -> Result<ExportStats, FlushError> {
+        self.warnings.say();
+        match self.running.take() {
+            Some(running) => running.pipeline.close(self.shutdown_timeout),
+            None => Ok(ExportStats::default()),
+        }
+    }
+
+    pub(crate) fn assemble(
+        config: &Config,
+        pipeline: Option<Pipeline>,
+        warnings: Arc<Warnings>,
+    ) -> Self {
+        let running = pipeline.map(Arc::new).map(|pipeline| Running {
+            sdk: sdk_provider(config, Arc::clone(&pipeline)),
+            pipeline,
+        });
+        Self {
+            running,
+            propagator: Propagator::new(config.effective_propagators()),
+            warnings,
+            shutdown_timeout: config.shutdown_timeout,
+        }
+    }
+}
+
+impl TracerProvider for Running {
+    type Tracer = Tracer;
+
+    fn tracer_with_scope(&self, scope: InstrumentationScope) -> Tracer {
+        let sdk = self.sdk.tracer_with_scope(scope.clone());
+        Tracer::new(sdk, Arc::clone(&self.pipeline), scope)
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            let cause = error.source.as_ref().map(tracing::field::display);
+            tracing::warn!(%error, cause, "tracing was shut down with losses");
+        }
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider")
+            .field("enabled", &self.is_enabled())
+            .field("propagator", &self.propagator)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+fn sdk_provider(config: &Config, pipeline: Arc<Pipeline>) -> SdkTracerProvider {
+    let limits = &config.span_limits;
+    SdkTracerProvider::builder()
+        .with_resource(resource(config))
+        .with_sampler(Head::new(config))
+        .with_span_limits(SpanLimits {
+            max_events_per_span: limits.events,
+            max_attributes_per_span: limits.attributes,
+            max_links_per_span: limits.links,
+            max_attributes_per_event: limits.attributes,
+            max_attributes_per_link: limits.attributes,
+        })
+        .with_span_processor(Processor(pipeline))
+        .build()
+}

@@ -1,0 +1,119 @@
+//! Tail sampling: what is kept although the head did not sample it.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use opentelemetry::{
+    KeyValue,
+    trace::{SpanContext, Status},
+};
+use opentelemetry_sdk::trace::SpanData;
+
+use super::subtrees::Subtrees;
+use crate::{TailSampling, export::Sink};
+
+/// Says on a local root why tail sampling kept it.
+const KEPT_BECAUSE: &str = "pyproc.kept_because";
+
+/// Holds unsampled spans until their local root has ended.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    rule: Rule,
+    held: Mutex<Subtrees>,
+    next: Arc<dyn Sink>,
+}
+
+/// Which spans matter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    failed: bool,
+    slower_than: Option<Duration>,
+}
+
+impl Tail {
+    pub(crate) fn new(config: TailSampling, next: Arc<dyn Sink>) -> Self {
+        Self {
+            rule: Rule {
+                failed: config.failed,
+                slower_than: config.slower_than,
+            },
+            held: Mutex::new(Subtrees::new(&config)),
+            next,
+        }
+    }
+
+    /// A span was started here. A sampled one goes its way without the tail.
+    pub(crate) fn started(&self, span: &SpanContext, parent: &SpanContext) {
+        if span.is_sampled() {
+            return;
+        }
+        let evicted = self.held().started(span, parent);
+        self.pass_on(evicted);
+    }
+
+    /// A span has ended, here or elsewhere.
+    pub(crate) fn ended(&self, span: SpanData) {
+        if span.span_context.is_sampled() {
+            self.next.accept(span.into());
+            return;
+        }
+        let kept = self.held().ended(span, &self.rule);
+        self.pass_on(kept);
+    }
+
+    /// Decides all that is held, as nothing will end any more.
+    pub(crate) fn finish(&self) {
+        let kept = self.held().finish();
+        self.pass_on(kept);
+    }
+
+    fn pass_on(&self, spans: Vec<SpanData>) {
+        for span in spans {
+            self.next.accept(sampled(span).into());
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Subtrees> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Spans that could not be held.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.held().evicted()
+    }
+}
+
+impl Rule {
+    pub(super) fn reason(&self, span: &SpanData) -> Option<&'static str> {
+        if self.has_failed(span) {
+            return Some("failed");
+        }
+        let took = span.end_time.duration_since(span.start_time);
+        let slow = self.slower_than? <= took.unwrap_or_default();
+        slow.then_some("slow")
+    }
+
+    pub(super) fn has_failed(&self, span: &SpanData) -> bool {
+        self.failed && matches!(span.status, Status::Error { .. })
+    }
+}
+
+/// It is exported, so it counts as sampled from here on.
+fn sampled(mut span: SpanData) -> SpanData {
+    let context = &span.span_context;
+    span.span_context = SpanContext::new(
+        context.trace_id(),
+        context.span_id(),
+        context.trace_flags().with_sampled(true),
+        context.is_remote(),
+        context.trace_state().clone(),
+    );
+    span
+}
+
+pub(super) fn marked(mut span: SpanData, reason: &'static str) -> SpanData {
+    span.attributes.push(KeyValue::new(KEPT_BECAUSE, reason));
+    span
+}
