@@ -5,7 +5,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::{
     Color, ConfigError, InitError, Levels, LogFormat, LogOutput, LoggingConfig, LoggingGuard,
-    LoggingLayer, config::naming_the_variable, redact::Predicate, setup,
+    LoggingLayer, config::naming_the_variable, format::Predicate, setup,
 };
 
 /// Sets up the log step by step. Most methods set the field of [`LoggingConfig`] of the same
@@ -35,8 +35,8 @@ pub struct LoggingBuilder {
     reads_env: bool,
     /// What code sets, in the order of its calls.
     changes: Vec<Change>,
-    pub(crate) predicate: Option<Predicate>,
-    pub(crate) writer: Option<Box<dyn Write + Send>>,
+    predicate: Option<Predicate>,
+    writer: Option<Box<dyn Write + Send>>,
 }
 
 type Change = Box<dyn Fn(&mut LoggingConfig) + Send + Sync>;
@@ -189,7 +189,8 @@ impl LoggingBuilder {
     /// A setting is wrong, or the program has a global subscriber already. Nothing is changed
     /// then.
     pub fn init(self) -> Result<LoggingGuard, InitError> {
-        setup::init(self)
+        let config = self.config()?;
+        setup::init(&config, self.predicate, self.writer)
     }
 
     /// The log as a layer, for programs that build their own subscriber, with its own filter for levels. It needs no
@@ -217,7 +218,8 @@ impl LoggingBuilder {
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
-        setup::layer(self)
+        let config = self.config()?;
+        setup::layer(&config, self.predicate, self.writer)
     }
 }
 

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{ConfigError, Levels, travelling::is_key};
+use crate::{ConfigError, Levels};
 
 mod env;
 
@@ -87,12 +87,12 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// Whether lines of this format have the key, beyond those that no field may have in any format.
-    fn has_key(self, name: &str) -> bool {
+    /// The keys that the format itself writes, beyond those that no field may have in any format.
+    pub(crate) fn own_keys(self) -> &'static [&'static str] {
         match self {
-            Self::Json | Self::Text => false,
+            Self::Json | Self::Text => &[],
             #[cfg(feature = "bunyan")]
-            Self::Bunyan => crate::bunyan::CORE.contains(&name),
+            Self::Bunyan => &["v", "name", "msg", "level", "hostname", "pid", "time"],
         }
     }
 }
@@ -193,7 +193,7 @@ impl LoggingConfig {
         for name in self.fields.keys() {
             let invalid = |reason| ConfigError::new("fields", reason);
             pyproc_fields::check_name(name).map_err(invalid)?;
-            if self.format.has_key(name) {
+            if self.format.own_keys().contains(&name.as_str()) {
                 let reason = format!("`{name}` is a key of bunyan's own; choose another name");
                 return Err(invalid(reason));
             }
@@ -215,6 +215,12 @@ fn in_range(field: &str, value: usize, min: usize, max: usize) -> Result<(), Con
     }
     let reason = format!("{value} is not between {min} and {max}");
     Err(ConfigError::new(field, reason))
+}
+
+/// Whether a name can be a key of W3C baggage.
+fn is_key(name: &str) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_token)
 }
 
 #[cfg(test)]

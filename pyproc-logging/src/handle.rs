@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use crate::{Levels, LoggingStats, filter::SharedLevels, writer::Writer};
+use crate::{Levels, LoggingStats, levels::SharedLevels, writer::Writer};
 
 /// The log of a running program: for changing its level and asking how it fares. Clones
 /// are the same log.

@@ -1,37 +1,29 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod baggage;
 mod builder;
-#[cfg(feature = "bunyan")]
-mod bunyan;
-mod clock;
-mod color;
 mod config;
 mod error;
-mod filter;
+mod format;
 mod handle;
-mod home;
-mod ids;
-mod layer;
 mod levels;
-mod origin;
-mod redact;
-mod render;
-mod request;
+mod own_dispatch;
+mod request_span;
 mod setup;
-mod travelling;
+mod trace_ids;
 mod writer;
 
 #[doc(hidden)]
 pub use tracing as __tracing;
 
+pub use baggage::baggage;
 pub use builder::LoggingBuilder;
 pub use config::{Color, LogFormat, LogOutput, LoggingConfig};
 pub use error::{ConfigError, InitError};
 pub use handle::{LoggingGuard, LoggingHandle};
 pub use levels::{Levels, LevelsError};
 pub use setup::LoggingLayer;
-pub use travelling::baggage;
 pub use writer::LoggingStats;
 
 /// Makes a log with these settings that of the whole program, until the guard is dropped.

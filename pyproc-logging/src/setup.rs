@@ -1,13 +1,6 @@
 //! From settings to a running log.
 
-use std::{
-    env,
-    fs::File,
-    io::{self, IsTerminal, Write},
-    os::fd::AsFd,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{env, io::Write, sync::Arc, time::SystemTime};
 
 use tracing::Subscriber;
 use tracing_subscriber::{
@@ -15,28 +8,29 @@ use tracing_subscriber::{
 };
 
 #[cfg(feature = "bunyan")]
-use crate::bunyan;
+use crate::format::bunyan;
 use crate::{
-    InitError, LogFormat, LogOutput, LoggingBuilder, LoggingConfig, LoggingGuard, LoggingHandle,
-    color,
-    filter::SharedLevels,
-    home::Home,
-    ids::IdSource,
-    layer::LineLayer,
-    redact::Rules,
-    render::{self, Look, Style},
-    travelling::Travelling,
-    writer::{Limits, Notice, Writer},
+    InitError, LogFormat, LoggingConfig, LoggingGuard, LoggingHandle,
+    baggage::Travelling,
+    format::{LineFormat, LineLayer, Predicate, Rules, Style, write_notice},
+    levels::SharedLevels,
+    own_dispatch::OwnDispatch,
+    trace_ids::IdSource,
+    writer::{Destination, Limits, Notice, Writer, wants_color},
 };
-
-/// The message of the line about dropped lines.
-pub(crate) const DROPPED: &str = "log lines were dropped, as the output is too slow";
 
 /// The log as a layer of `tracing-subscriber`, see [`LoggingBuilder::layer`].
 pub type LoggingLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
-pub(crate) fn init(builder: LoggingBuilder) -> Result<LoggingGuard, InitError> {
-    let (layer, guard) = layer::<Registry>(builder)?;
+/// The output that code gave, in place of that of the settings.
+type Output = Option<Box<dyn Write + Send>>;
+
+pub(crate) fn init(
+    config: &LoggingConfig,
+    predicate: Option<Predicate>,
+    output: Output,
+) -> Result<LoggingGuard, InitError> {
+    let (layer, guard) = layer::<Registry>(config, predicate, output)?;
     tracing_subscriber::registry()
         .with(layer)
         .try_init()
@@ -45,31 +39,29 @@ pub(crate) fn init(builder: LoggingBuilder) -> Result<LoggingGuard, InitError> {
 }
 
 pub(crate) fn layer<S>(
-    builder: LoggingBuilder,
+    config: &LoggingConfig,
+    predicate: Option<Predicate>,
+    output: Output,
 ) -> Result<(LoggingLayer<S>, LoggingGuard), InitError>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    let config = builder.config()?;
-    let LoggingBuilder {
-        predicate, writer, ..
-    } = builder;
     let rules = Rules {
         max_value_bytes: config.max_value_bytes,
         names: config.redact.clone(),
         predicate,
     };
-    let destination = match writer {
+    let destination = match output {
         Some(to) => Destination {
             to,
             is_terminal: false,
         },
         None => Destination::open(config.output)?,
     };
-    let color = color::wanted(config.color, destination.is_terminal, |name| {
+    let color = wants_color(config.color, destination.is_terminal, |name| {
         env::var_os(name)
     });
-    let kind = Kind::new(&config, color, &rules);
+    let kind = Kind::new(config, color, &rules);
     let limits = Limits {
         lines: config.queue_lines,
         bytes: config.queue_bytes,
@@ -77,55 +69,28 @@ where
     let writer = Writer::start(destination.to, limits, kind.notice())
         .map_err(|error| InitError::Thread(Arc::new(error)))?;
     let writer = Arc::new(writer);
-    let home = Home::default();
-    let levels = SharedLevels::new(&config.level, home.clone());
-    let layer = kind.layer(&config, rules, levels.clone(), Arc::clone(&writer), home);
+    let own = OwnDispatch::default();
+    let levels = SharedLevels::new(&config.level, own.clone());
+    let layer = kind.layer(config, rules, levels.clone(), Arc::clone(&writer), own);
     let handle = LoggingHandle::new(levels, writer);
     Ok((layer, LoggingGuard::new(handle, config.flush_timeout)))
 }
 
-struct Destination {
-    to: Box<dyn Write + Send>,
-    is_terminal: bool,
-}
-
-impl Destination {
-    /// A descriptor of our own: who holds the lock of `std::io::stdout` for long does not hold up
-    /// the log, and a batch is one write.
-    fn open(output: LogOutput) -> Result<Self, InitError> {
-        let (copy, is_terminal) = match output {
-            LogOutput::Stdout => {
-                let stdout = io::stdout();
-                (stdout.as_fd().try_clone_to_owned(), stdout.is_terminal())
-            }
-            LogOutput::Stderr => {
-                let stderr = io::stderr();
-                (stderr.as_fd().try_clone_to_owned(), stderr.is_terminal())
-            }
-        };
-        let to = File::from(copy.map_err(|error| InitError::Output(Arc::new(error)))?);
-        Ok(Self {
-            to: Box::new(to),
-            is_terminal,
-        })
-    }
-}
-
 /// The format, with what it needs.
 enum Kind {
-    Lines(Look),
+    Lines(LineFormat),
     #[cfg(feature = "bunyan")]
-    Bunyan(bunyan::Look),
+    Bunyan(bunyan::BunyanFormat),
 }
 
 impl Kind {
     fn new(config: &LoggingConfig, color: bool, rules: &Rules) -> Self {
-        let lines = |style| Self::Lines(Look::new(style, config, rules.clone()));
+        let lines = |style| Self::Lines(LineFormat::new(style, config, rules.clone()));
         match config.format {
             LogFormat::Json => lines(Style::Json),
             LogFormat::Text => lines(Style::Text { color }),
             #[cfg(feature = "bunyan")]
-            LogFormat::Bunyan => Self::Bunyan(bunyan::Look::new(config, rules.clone())),
+            LogFormat::Bunyan => Self::Bunyan(bunyan::BunyanFormat::new(config, rules.clone())),
         }
     }
 
@@ -134,7 +99,7 @@ impl Kind {
             Self::Lines(look) => {
                 let look = look.clone();
                 Box::new(move |dropped, out| {
-                    render::write_notice(&look, SystemTime::now(), DROPPED, dropped, out);
+                    write_notice(&look, SystemTime::now(), dropped, out);
                 })
             }
             #[cfg(feature = "bunyan")]
@@ -151,17 +116,17 @@ impl Kind {
         rules: Rules,
         levels: SharedLevels,
         writer: Arc<Writer>,
-        home: Home,
+        own: OwnDispatch,
     ) -> LoggingLayer<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
-        let base = home
+        let base = own
             .clone()
             .and_then(Travelling::new(config.travelling.clone(), rules));
         match self {
             Self::Lines(look) => {
-                let ids = config.trace_enabled.then(|| IdSource(home));
+                let ids = config.trace_enabled.then(|| IdSource(own));
                 let lines = LineLayer::new(look, ids, writer);
                 base.and_then(lines).with_filter(levels).boxed()
             }

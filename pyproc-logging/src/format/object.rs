@@ -8,8 +8,12 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Value, fields::next_free, style::write_quoted};
-use crate::redact::{CUT, REDACTED, Rules};
+use super::{
+    fields::next_free,
+    redact::{CUT, REDACTED, Rules},
+    style::write_quoted,
+    value::Value,
+};
 
 /// An object with more members stays in one piece, as finding a free name takes longer with each.
 const MAX_MEMBERS: usize = 256;

@@ -18,10 +18,16 @@ use tracing_subscriber::{
     registry::{Extensions, LookupSpan, SpanRef},
 };
 
+use super::{
+    fields::Entry,
+    forwarded::Origin,
+    line::Line,
+    line_format::LineFormat,
+    value::Value,
+    visitor::{Record, Visitor},
+};
 use crate::{
-    ids::{self, IdSource, Ids},
-    origin::Origin,
-    render::{Entry, Line, Look, Record, Value, Visitor},
+    trace_ids::{self, IdSource, Ids},
     writer::Writer,
 };
 
@@ -30,13 +36,13 @@ use crate::{
 pub(crate) struct LineLayer {
     /// Tells the data of this layer in a span from that of another one.
     number: usize,
-    look: Look,
+    look: LineFormat,
     ids: Option<IdSource>,
     writer: Arc<Writer>,
 }
 
 impl LineLayer {
-    pub(crate) fn new(look: Look, ids: Option<IdSource>, writer: Arc<Writer>) -> Self {
+    pub(crate) fn new(look: LineFormat, ids: Option<IdSource>, writer: Arc<Writer>) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -70,7 +76,7 @@ impl LineLayer {
         span: Option<&SpanRef<'_, S>>,
     ) -> Option<Ids> {
         let source = self.ids.as_ref()?;
-        ids::choose(event, || self.span_ids(source, span?))
+        trace_ids::choose(event, || self.span_ids(source, span?))
     }
 
     /// A span's ids never change, so they are looked up once.
@@ -175,7 +181,7 @@ impl SpanData {
 }
 
 struct Entries<'a> {
-    look: &'a Look,
+    look: &'a LineFormat,
     list: Vec<Entry>,
 }
 

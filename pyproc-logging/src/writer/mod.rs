@@ -4,6 +4,8 @@
 //! of its own, failed writes are not counted, and its end waits for a fixed second, or a tenth of one
 //! if the queue is full.
 
+mod color;
+mod destination;
 mod output;
 mod queue;
 
@@ -17,6 +19,8 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use color::wanted as wants_color;
+pub(crate) use destination::Destination;
 use output::Output;
 use queue::Queue;
 

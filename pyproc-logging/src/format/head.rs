@@ -4,23 +4,23 @@ use std::time::SystemTime;
 
 use tracing::Level;
 
-use super::{Look, Quotes, Style, Value, escape};
-use crate::clock::Clock;
+use super::{
+    DROPPED,
+    escape::{Quotes, escape},
+    line_format::LineFormat,
+    style::Style,
+    timestamp::Clock,
+    value::Value,
+};
 
 /// Writes the line about dropped lines, which no event stands behind.
-pub(crate) fn write_notice(
-    look: &Look,
-    time: SystemTime,
-    text: &str,
-    dropped: u64,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn write_notice(look: &LineFormat, time: SystemTime, dropped: u64, out: &mut Vec<u8>) {
     let (level, style) = (Level::WARN, look.style);
     let mut clock = Clock::default();
     match style {
         Style::Json => {
             start_json(&mut clock, time, &level, out);
-            style.message(Value::Text(text), out);
+            style.message(Value::Text(DROPPED), out);
             out.push(b'"');
         }
         Style::Text { color } => {
@@ -32,7 +32,7 @@ pub(crate) fn write_notice(
                 env!("CARGO_CRATE_NAME"),
                 out,
             );
-            style.message(Value::Text(text), out);
+            style.message(Value::Text(DROPPED), out);
         }
     }
     for field in &*look.fields {

@@ -4,10 +4,8 @@ use tracing::{Metadata, dispatcher, level_filters::LevelFilter, subscriber::Inte
 use tracing_core::callsite;
 use tracing_subscriber::layer::{self, Context};
 
-use crate::{
-    home::Home,
-    levels::{Filter, Levels},
-};
+use super::{Filter, Levels};
+use crate::own_dispatch::OwnDispatch;
 
 /// Levels that can be changed while the program runs.
 ///
@@ -16,14 +14,14 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct SharedLevels {
     filter: Arc<RwLock<Filter>>,
-    home: Home,
+    own: OwnDispatch,
 }
 
 impl SharedLevels {
-    pub(crate) fn new(levels: &Levels, home: Home) -> Self {
+    pub(crate) fn new(levels: &Levels, own: OwnDispatch) -> Self {
         Self {
             filter: Arc::new(RwLock::new(levels.filter())),
-            home,
+            own,
         }
     }
 
@@ -32,8 +30,8 @@ impl SharedLevels {
         *self.filter.write().unwrap_or_else(PoisonError::into_inner) = filter;
         // With a single subscriber in the program, `tracing` asks that of the current thread, which may have
         // none.
-        match self.home.dispatch() {
-            Some(home) => dispatcher::with_default(&home, callsite::rebuild_interest_cache),
+        match self.own.get() {
+            Some(own) => dispatcher::with_default(&own, callsite::rebuild_interest_cache),
             None => callsite::rebuild_interest_cache(),
         }
     }

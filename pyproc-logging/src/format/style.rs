@@ -1,4 +1,7 @@
-use super::{Quotes, Value, escape, escape::is_special};
+use super::{
+    escape::{Quotes, escape, is_special},
+    value::Value,
+};
 
 /// How fields look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

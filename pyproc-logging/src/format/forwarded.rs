@@ -9,7 +9,7 @@ use tracing::{
     field::{Field, Visit},
 };
 
-use crate::ids::Ids;
+use crate::trace_ids::Ids;
 
 /// The targets of events that hand on what another process logged or printed.
 const HANDED_ON: [&str; 2] = ["pyproc::python", "pyproc::output"];

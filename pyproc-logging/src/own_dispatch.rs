@@ -9,15 +9,15 @@ use tracing_subscriber::Layer;
 /// `tracing` does not tell which one that is while an event is on its way through it, nor in a thread
 /// that has another one.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Home(Arc<OnceLock<WeakDispatch>>);
+pub(crate) struct OwnDispatch(Arc<OnceLock<WeakDispatch>>);
 
-impl Home {
-    pub(crate) fn dispatch(&self) -> Option<Dispatch> {
+impl OwnDispatch {
+    pub(crate) fn get(&self) -> Option<Dispatch> {
         self.0.get()?.upgrade()
     }
 }
 
-impl<S: Subscriber> Layer<S> for Home {
+impl<S: Subscriber> Layer<S> for OwnDispatch {
     fn on_register_dispatch(&self, dispatch: &Dispatch) {
         let _ = self.0.set(dispatch.downgrade());
     }

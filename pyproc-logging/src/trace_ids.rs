@@ -7,7 +7,7 @@ use opentelemetry::{
 use tracing::Event;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-use crate::home::Home;
+use crate::own_dispatch::OwnDispatch;
 
 /// The ids of an OpenTelemetry span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) struct Ids {
 
 /// Finds the ids of `tracing` spans through the subscriber that they live in.
 #[derive(Debug)]
-pub(crate) struct IdSource(pub(crate) Home);
+pub(crate) struct IdSource(pub(crate) OwnDispatch);
 
 impl IdSource {
     /// The ids of a span, or of the nearest around it that is traced.
@@ -27,7 +27,7 @@ impl IdSource {
     /// A span that nobody has entered yet is started by this, as only then it has ids. The caller must hold no lock
     /// on the extensions of a span.
     pub(crate) fn of<S: for<'a> LookupSpan<'a>>(&self, span: &SpanRef<'_, S>) -> Option<Ids> {
-        let dispatch = self.0.dispatch()?;
+        let dispatch = self.0.get()?;
         span.scope().find_map(|span| {
             let context = tracing_opentelemetry::get_otel_context(&span.id(), &dispatch)?;
             Ids::of(context.span().span_context())

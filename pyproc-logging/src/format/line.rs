@@ -1,46 +1,22 @@
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use tracing::{Metadata, field::Field};
 
 use super::{
-    Entry, Fields, Record, Style, Value, Visitor,
-    fields::name_of,
+    fields::{Entry, Fields, name_of},
+    forwarded::{FIELDS, Origin, PLACE},
     head::{DIM, Paint, start_json, start_text},
-    spread,
+    line_format::LineFormat,
+    object::spread,
+    style::Style,
+    timestamp::Clock,
+    value::Value,
+    visitor::{Record, Visitor},
 };
-use crate::{
-    LoggingConfig,
-    clock::Clock,
-    ids::Ids,
-    origin::{FIELDS, Origin, PLACE},
-    redact::Rules,
-};
+use crate::trace_ids::Ids;
 
 /// Buffers larger than this are given back after the line that needed them.
 const KEPT_BYTES: usize = 64 << 10;
-
-/// How the lines of one layer look.
-#[derive(Debug, Clone)]
-pub(crate) struct Look {
-    pub(crate) style: Style,
-    /// Whether JSON lines name the target.
-    pub(crate) target: bool,
-    pub(crate) rules: Rules,
-    /// The fields of every line.
-    pub(crate) fields: Arc<[Entry]>,
-}
-
-/// The keys that JSON lines give a meaning.
-const RESERVED: &[&str] = &["time", "level", "msg", "trace_id", "span_id", "trace_flags"];
-const RESERVED_WITH_TARGET: &[&str] = &[
-    "time",
-    "level",
-    "msg",
-    "trace_id",
-    "span_id",
-    "trace_flags",
-    "target",
-];
 
 /// One line in the making. Each thread keeps one, so that a line usually allocates nothing.
 #[derive(Debug, Default)]
@@ -56,7 +32,7 @@ impl Line {
     /// Begins a line with the message and fields of an event, but for what its origin says.
     pub(crate) fn begin(
         &mut self,
-        look: &Look,
+        look: &LineFormat,
         origin: Option<&Origin>,
         record: impl FnOnce(&mut dyn tracing::field::Visit),
     ) {
@@ -87,7 +63,7 @@ impl Line {
     /// The whole line, its end included.
     pub(crate) fn finish(
         &mut self,
-        look: &Look,
+        look: &LineFormat,
         time: SystemTime,
         metadata: &Metadata<'_>,
         ids: Option<Ids>,
@@ -102,7 +78,7 @@ impl Line {
 
     fn finish_json(
         &mut self,
-        look: &Look,
+        look: &LineFormat,
         time: SystemTime,
         metadata: &Metadata<'_>,
         ids: Option<Ids>,
@@ -124,7 +100,7 @@ impl Line {
 
     fn finish_text(
         &mut self,
-        look: &Look,
+        look: &LineFormat,
         color: bool,
         time: SystemTime,
         metadata: &Metadata<'_>,
@@ -162,34 +138,9 @@ impl Line {
     }
 }
 
-impl Look {
-    pub(crate) fn new(style: Style, config: &LoggingConfig, rules: Rules) -> Self {
-        let fields = config.fields.iter().map(|(name, value)| {
-            // It lives as long as the log, which is as long as the program.
-            let name: &'static str = name.clone().leak();
-            let value = rules.cut(value);
-            Entry::of_every_line(name.into(), rules.shown(name, Value::Text(&value)), style)
-        });
-        Self {
-            style,
-            target: config.target && style == Style::Json,
-            fields: fields.collect(),
-            rules,
-        }
-    }
-
-    fn reserved(&self) -> &'static [&'static str] {
-        if self.target {
-            RESERVED_WITH_TARGET
-        } else {
-            RESERVED
-        }
-    }
-}
-
 /// Where the fields of an event go: the message apart.
 struct Event<'a> {
-    look: &'a Look,
+    look: &'a LineFormat,
     origin: Option<&'a Origin>,
     message: &'a mut Vec<u8>,
     has_message: bool,
@@ -226,17 +177,5 @@ impl Record for Event<'_> {
 
     fn takes_whole(&self, field: &Field) -> bool {
         self.origin.is_some_and(|origin| origin.elsewhere) && field.name() == FIELDS
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_field_of_every_line_has_a_key_with_a_meaning() {
-        for key in RESERVED.iter().chain(RESERVED_WITH_TARGET).chain(PLACE) {
-            assert!(pyproc_fields::check_name(key).is_err(), "{key}");
-        }
     }
 }

@@ -5,8 +5,10 @@ use std::{
 
 use tracing::field::{Field, Visit};
 
-use super::Value;
-use crate::redact::{CUT, Rules, floor_char_boundary};
+use super::{
+    redact::{CUT, Rules, floor_char_boundary},
+    value::Value,
+};
 
 /// Takes the values of fields one by one.
 pub(crate) trait Record {

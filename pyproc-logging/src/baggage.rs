@@ -11,10 +11,7 @@ use tracing_subscriber::{
     registry::{LookupSpan, SpanRef},
 };
 
-use crate::{
-    redact::Rules,
-    render::{Record, Value, Visitor, name_of},
-};
+use crate::format::{Record, Rules, Value, Visitor, name_of};
 
 /// Limits of W3C baggage.
 const MAX_BYTES: usize = 8192;
@@ -46,12 +43,6 @@ pub fn baggage() -> Option<String> {
         let span = registry.span(dispatch.current_span().id()?)?;
         travelling.baggage(&span)
     })
-}
-
-/// Whether a name can be a key of W3C baggage.
-pub(crate) fn is_key(name: &str) -> bool {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.bytes().all(is_token)
 }
 
 /// Keeps the values of travelling fields with their spans.

@@ -2,7 +2,7 @@ use std::{borrow::Cow, ops::Range};
 
 use tracing::field::Field;
 
-use super::{Style, Value};
+use super::{style::Style, value::Value};
 
 /// One field of a span, rendered once for all lines inside the span.
 #[derive(Debug)]

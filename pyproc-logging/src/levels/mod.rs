@@ -1,8 +1,14 @@
+//! Which events are logged. The levels can change while the program runs ([`SharedLevels`]).
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::filter::Targets;
+
+mod filter;
+
+pub(crate) use filter::SharedLevels;
 
 /// Which events are logged: a level for all, and other levels for some targets.
 ///
@@ -65,7 +71,7 @@ impl Levels {
         self
     }
 
-    pub(crate) fn filter(&self) -> Filter {
+    fn filter(&self) -> Filter {
         let all = self.all.unwrap_or(LevelFilter::OFF);
         let most = self
             .some
@@ -81,14 +87,14 @@ impl Levels {
 
 /// [`Levels`] in a form that is quick to ask.
 #[derive(Debug)]
-pub(crate) struct Filter {
+struct Filter {
     targets: Targets,
     /// Of all targets.
     most: LevelFilter,
 }
 
 impl Filter {
-    pub(crate) fn enables(&self, metadata: &Metadata<'_>) -> bool {
+    fn enables(&self, metadata: &Metadata<'_>) -> bool {
         let level = metadata.level();
         if metadata.is_span() && *level <= Level::INFO {
             return self.most != LevelFilter::OFF;
@@ -97,13 +103,13 @@ impl Filter {
     }
 
     /// Whether a line about this is wanted, as opposed to a span's fields on the lines of others.
-    pub(crate) fn logs(&self, metadata: &Metadata<'_>) -> bool {
+    fn logs(&self, metadata: &Metadata<'_>) -> bool {
         self.targets
             .would_enable(metadata.target(), metadata.level())
     }
 
     /// The level beyond which nothing is enabled.
-    pub(crate) fn max_level(&self) -> LevelFilter {
+    fn max_level(&self) -> LevelFilter {
         match self.most {
             LevelFilter::OFF => LevelFilter::OFF,
             most => most.max(LevelFilter::INFO),

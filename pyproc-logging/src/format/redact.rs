@@ -1,6 +1,6 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use crate::render::Value;
+use super::value::Value;
 
 /// What stands in place of a value that must not be seen.
 pub(crate) const REDACTED: &str = "[redacted]";

@@ -19,31 +19,30 @@ use tracing::Metadata;
 use tracing_bunyan_formatter::{BunyanFormattingLayer, JsonStorageLayer};
 use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Layered, registry::LookupSpan};
 
-use crate::{
-    LoggingConfig,
-    clock::Clock,
-    filter::SharedLevels,
-    origin::{self, FIELDS, PLACE, TIME},
+use super::{
+    DROPPED,
+    escape::{Quotes, escape},
+    fields::next_free,
+    forwarded::{self, FIELDS, PLACE, TIME},
+    object::{Members, spread},
     redact::{REDACTED, Rules},
-    render::{Members, Quotes, Value, escape, next_free, spread},
-    writer::Writer,
+    timestamp::Clock,
+    value::Value,
 };
-
-/// What the format itself writes; the rules for fields don't apply to it.
-pub(crate) const CORE: [&str; 7] = ["v", "name", "msg", "level", "hostname", "pid", "time"];
+use crate::{LogFormat, LoggingConfig, levels::SharedLevels, writer::Writer};
 
 pub(crate) type BunyanLayer<S> = Layered<BunyanFormattingLayer<RuledWriter>, JsonStorageLayer, S>;
 
 /// How lines look.
 #[derive(Debug, Clone)]
-pub(crate) struct Look {
+pub(crate) struct BunyanFormat {
     name: String,
     rules: Rules,
     /// The fields of every line.
     fields: Vec<(String, Box<RawValue>)>,
 }
 
-impl Look {
+impl BunyanFormat {
     pub(crate) fn new(config: &LoggingConfig, rules: Rules) -> Self {
         let fields = config.fields.iter().filter_map(|(name, value)| {
             let value = rules.cut(value);
@@ -59,7 +58,11 @@ impl Look {
     }
 }
 
-pub(crate) fn layer<S>(look: Look, levels: SharedLevels, writer: Arc<Writer>) -> BunyanLayer<S>
+pub(crate) fn layer<S>(
+    look: BunyanFormat,
+    levels: SharedLevels,
+    writer: Arc<Writer>,
+) -> BunyanLayer<S>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -82,11 +85,11 @@ fn program_name() -> String {
 }
 
 /// The line about dropped lines.
-pub(crate) fn notice(look: &Look, dropped: u64, out: &mut Vec<u8>) {
+pub(crate) fn notice(look: &BunyanFormat, dropped: u64, out: &mut Vec<u8>) {
     let mut line = json!({
         "v": 0,
         "name": look.name,
-        "msg": crate::setup::DROPPED,
+        "msg": DROPPED,
         "level": 40,
         "hostname": rustix::system::uname().nodename().to_string_lossy(),
         "pid": std::process::id(),
@@ -104,7 +107,7 @@ pub(crate) fn notice(look: &Look, dropped: u64, out: &mut Vec<u8>) {
 /// the rules to them.
 #[derive(Debug)]
 pub(crate) struct RuledWriter {
-    look: Look,
+    look: BunyanFormat,
     levels: SharedLevels,
     writer: Arc<Writer>,
 }
@@ -125,7 +128,7 @@ impl<'a> MakeWriter<'a> for RuledWriter {
         let wanted = metadata.is_event() || self.levels.logs(metadata);
         LineOf {
             to: wanted.then_some(self),
-            handed_on: metadata.is_event() && origin::is_handed_on(metadata),
+            handed_on: metadata.is_event() && forwarded::is_handed_on(metadata),
         }
     }
 }
@@ -169,7 +172,7 @@ fn escaped(line: &[u8]) -> Vec<u8> {
 }
 
 /// The line with the rules applied, and with what a record of another process says of itself.
-fn rewritten(look: &Look, handed_on: bool, line: &[u8]) -> serde_json::Result<Vec<u8>> {
+fn rewritten(look: &BunyanFormat, handed_on: bool, line: &[u8]) -> serde_json::Result<Vec<u8>> {
     let rules = &look.rules;
     let Members(members) = serde_json::from_slice(line)?;
     let mut pairs = Pairs(Vec::with_capacity(members.len()));
@@ -201,11 +204,13 @@ struct Pairs<'a>(Vec<(String, Cow<'a, RawValue>)>);
 
 impl Pairs<'_> {
     fn apply(&mut self, rules: &Rules) -> serde_json::Result<()> {
+        // The rules for fields do not apply to what the format itself writes.
+        let own_keys = LogFormat::Bunyan.own_keys();
         for (name, value) in &mut self.0 {
             // A field that holds a text; others are short.
             let text = serde_json::from_str::<String>(value.get()).ok();
             let shown = text.as_deref().unwrap_or(value.get());
-            if !CORE.contains(&name.as_str()) && rules.hides(name, || shown.into()) {
+            if !own_keys.contains(&name.as_str()) && rules.hides(name, || shown.into()) {
                 *value = Cow::Owned(to_raw_value(REDACTED)?);
             } else if let Some(Cow::Owned(cut)) = text.as_deref().map(|text| rules.cut(text)) {
                 *value = Cow::Owned(to_raw_value(&cut)?);
@@ -221,7 +226,7 @@ impl Pairs<'_> {
             return Ok(());
         };
         if let Ok(nanos) = self.0[said].1.get().parse() {
-            self.0[own].1 = Cow::Owned(to_raw_value(&rfc3339(origin::time(nanos)))?);
+            self.0[own].1 = Cow::Owned(to_raw_value(&rfc3339(forwarded::time(nanos)))?);
             self.0.remove(said);
         }
         Ok(())
