@@ -1,18 +1,20 @@
 //! The native core of the Python package `pyproc-worker`: the module `pyproc_worker._core`.
 //!
 //! It does what the package's pure loop does, and passes the same tests. What the bytes of a
-//! connection mean is [`WorkerSession`](pyproc_protocol::WorkerSession)'s; what the wire gains goes
-//! there, and the pure loop stays as it is.
+//! connection mean is [`WorkerSession`](pyproc_protocol::WorkerSession)'s; new parts of the wire are added
+//! there, and the pure loop is frozen.
+//!
+//! From top to bottom; a folder uses only those below it:
 //!
 //! | folder | idea |
 //! | --- | --- |
-//! | `server` | the thread that waits for sockets and runs plain functions |
-//! | `watcher` | the thread that serves clients while a function runs for long, and one for what needs the interpreter lock then |
-//! | `run` | how a call runs: arguments, context, answers, `async def` functions, the hello |
-//! | `telemetry` | the channel for records of one client |
+//! | `server` | the serving thread: waits for sockets, runs plain functions |
+//! | `watcher` | the thread that serves clients while a function runs for long |
+//! | `run` | how a call runs: argument, context, answer; `async def` functions; the hello |
+//! | `telemetry` | the channel for records to a client |
 //! | `state` | what these threads share, behind one lock |
 //! | `transport` | a client's socket, its buffers, its requests; who may connect |
-//! | `types` | JSON straight into objects, and back |
+//! | `types` | payloads become objects, and objects become payloads |
 //! | `package` | what is used of the Python package |
 //! | `ffi` | all unsafe code |
 
@@ -32,14 +34,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyproc_protocol::v2::Failure;
+use pyproc_protocol::v2::{Codec, Failure};
 
 use crate::package::{Limits, Package};
-use crate::run::{answers, context};
+use crate::run::CallLookup;
 use crate::server::{Server, Sources};
 use crate::state::{Core, fork};
-use crate::transport::{CallBody, Peers};
-use crate::types::json;
+use crate::transport::AllowedPeers;
+use crate::types::json::{self, KeyCache};
 
 /// The native core.
 #[pymodule]
@@ -81,8 +83,8 @@ fn serve(
     let cancelled = package.error(py, "cancelled_before_start", ());
     let cancelled = failure_of(&cancelled.to_string());
     let max_frame_size = settings.getattr("max_frame_size")?.extract()?;
-    let limits = Limits::of_package(py)?;
-    let peers = Peers::new(settings)?;
+    let limits = Limits::import(py)?;
+    let peers = AllowedPeers::new(settings)?;
     let core = Core::new(package, limits, max_frame_size, cancelled, peers, waker);
     let core = Arc::new(core);
     let sources = Sources {
@@ -98,14 +100,14 @@ fn serve(
     };
     let spin = Duration::from_micros(settings.getattr("spin_us")?.extract()?);
     let watcher = watcher::start(Arc::clone(&core), listener.try_clone()?)?;
-    context::Look::install(py, &core)?;
+    CallLookup::install(py, &core)?;
     let served = Server::new(py, &core, sources, spin).serve();
-    context::Look::remove(py)?;
+    CallLookup::remove(py)?;
     let ended = server::end(py, &core, watcher);
     served.and(ended)
 }
 
-/// A `Cancelled` as Python would tell of it, which would take a large module.
+/// A `Cancelled` as Python would report it. Python would need a large module for that.
 fn failure_of(error: &str) -> Failure {
     let type_name = "pyproc_worker.Cancelled";
     let message = error.strip_prefix("Cancelled: ").unwrap_or(error);
@@ -117,10 +119,10 @@ fn failure_of(error: &str) -> Failure {
     }
 }
 
-/// A descriptor of our own for what a Python object has open.
+/// A duplicate of a Python object's descriptor.
 fn duplicate(object: &Bound<'_, PyAny>) -> PyResult<OwnedFd> {
     let fd: i32 = object.call_method0("fileno")?.extract()?;
-    Ok(ffi::borrow(object, fd).try_clone_to_owned()?)
+    Ok(ffi::borrow_fd(object, fd).try_clone_to_owned()?)
 }
 
 #[pyfunction]
@@ -132,9 +134,7 @@ fn on_fork() {
 #[pyfunction]
 fn loads<'py>(py: Python<'py>, document: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let package = Package::import(py)?;
-    let body = CallBody::Frame(bytes::Bytes::copy_from_slice(document));
-    let codec = pyproc_protocol::v2::Codec::Json;
-    answers::argument(py, &package, &mut json::Keys::new(), codec, &body)
+    types::decode(py, &package, &mut KeyCache::new(), Codec::Json, document)
 }
 
 /// A result as JSON. Raises as `json::encode` does. For tests.

@@ -1,41 +1,41 @@
-//! Appending many short pieces to a buffer, whose length is written back once.
+//! Appends many short pieces of bytes to a bounded buffer, whose length is written back once.
 
-/// The longest piece of [`Room::put_short`].
-pub(crate) const SHORT: usize = 32;
+/// The longest piece of [`BufferWriter::put_short`].
+pub(crate) const SHORT_PIECE: usize = 32;
 
-/// What is asked for beyond what is needed.
+/// Bytes that are reserved beyond what is needed.
 const GROWTH: usize = 256;
 
 /// Why no more can be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Full {
+pub(crate) enum Overflow {
     /// More than the limit.
     TooLarge,
     /// The system gives no more memory.
     OutOfMemory,
 }
 
-/// A buffer that ends soon after a limit: what is appended beyond is lost, and `full` says so.
-pub(crate) struct Bounded<'a> {
+/// A buffer that ends soon after a limit. What is appended beyond is discarded, and `overflow` says why.
+pub(crate) struct BoundedBuffer<'a> {
     out: &'a mut Vec<u8>,
     /// Bytes of the buffer, with those that were there before.
     limit: usize,
-    full: Option<Full>,
+    overflow: Option<Overflow>,
 }
 
-impl<'a> Bounded<'a> {
-    /// `out`, to which at most about `limit` bytes are to be added.
+impl<'a> BoundedBuffer<'a> {
+    /// Appends to `out`, at most about `limit` bytes.
     pub(crate) fn new(out: &'a mut Vec<u8>, limit: usize) -> Self {
         let limit = out.len().saturating_add(limit);
         Self {
             out,
             limit,
-            full: None,
+            overflow: None,
         }
     }
 
-    pub(crate) fn full(&self) -> Option<Full> {
-        self.full
+    pub(crate) fn overflow(&self) -> Option<Overflow> {
+        self.overflow
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -51,38 +51,38 @@ impl<'a> Bounded<'a> {
     }
 
     pub(crate) fn push(&mut self, byte: u8) {
-        Room::new(self).put(byte);
+        BufferWriter::new(self).put(byte);
     }
 
     pub(crate) fn append(&mut self, bytes: &[u8]) {
-        Room::new(self).put_all(bytes);
+        BufferWriter::new(self).put_all(bytes);
     }
 
-    /// Makes room, if there may be any.
+    /// Reserves space for `count` bytes, unless that exceeds the limit.
     fn grow(&mut self, count: usize) -> bool {
         let wanted = count.saturating_add(GROWTH);
         if self.out.len().saturating_add(count) > self.limit {
-            self.full.get_or_insert(Full::TooLarge);
+            self.overflow.get_or_insert(Overflow::TooLarge);
         } else if self.out.try_reserve(wanted).is_err() {
-            self.full.get_or_insert(Full::OutOfMemory);
+            self.overflow.get_or_insert(Overflow::OutOfMemory);
         }
-        self.full.is_none()
+        self.overflow.is_none()
     }
 }
 
-/// The end of a buffer, while pieces are appended. Pieces for which there is no room are lost.
+/// Appends pieces to the end of a buffer. Pieces for which there is no space are discarded.
 ///
 /// Invariant: from `at` to `end` lies spare capacity of the buffer, and all bytes from its end to
 /// `at` are initialized.
-pub(crate) struct Room<'a, 'b> {
-    buffer: &'a mut Bounded<'b>,
+pub(crate) struct BufferWriter<'a, 'b> {
+    buffer: &'a mut BoundedBuffer<'b>,
     at: *mut u8,
     end: *mut u8,
 }
 
-impl<'a, 'b> Room<'a, 'b> {
+impl<'a, 'b> BufferWriter<'a, 'b> {
     #[inline]
-    pub(crate) fn new(buffer: &'a mut Bounded<'b>) -> Self {
+    pub(crate) fn new(buffer: &'a mut BoundedBuffer<'b>) -> Self {
         let spare = buffer.out.spare_capacity_mut().as_mut_ptr_range();
         Self {
             at: spare.start.cast(),
@@ -96,19 +96,19 @@ impl<'a, 'b> Room<'a, 'b> {
         if !self.reserve(1) {
             return;
         }
-        // SAFETY: there is room for one byte.
+        // SAFETY: there is space for one byte.
         unsafe {
             self.at.write(byte);
             self.at = self.at.add(1);
         }
     }
 
-    /// Appends at most [`SHORT`] bytes: two moves, which overlap, are faster than a call of
+    /// Appends at most [`SHORT_PIECE`] bytes: two moves, which overlap, are faster than a call of
     /// `memcpy`. More are appended as well.
     #[inline]
     pub(crate) fn put_short(&mut self, bytes: &[u8]) {
         match bytes.len() {
-            16..=SHORT => self.put_ends::<16>(bytes),
+            16..=SHORT_PIECE => self.put_ends::<16>(bytes),
             8..16 => self.put_ends::<8>(bytes),
             4..8 => self.put_ends::<4>(bytes),
             2..4 => self.put_ends::<2>(bytes),
@@ -128,7 +128,7 @@ impl<'a, 'b> Room<'a, 'b> {
         if !self.reserve(bytes.len()) {
             return;
         }
-        // SAFETY: there is room for all bytes. There are from `N` to `2 * N`, so both moves stay
+        // SAFETY: there is space for all bytes. There are from `N` to `2 * N`, so both moves stay
         // within it and leave no gap.
         unsafe {
             let after = self.at.add(bytes.len());
@@ -144,7 +144,7 @@ impl<'a, 'b> Room<'a, 'b> {
         if !self.reserve(N) {
             return;
         }
-        // SAFETY: there is room for the whole block, and no more of it is taken than was written.
+        // SAFETY: there is space for the whole block, and at most `N` bytes of it count as written.
         unsafe {
             self.at.cast::<[u8; N]>().write_unaligned(*block);
             self.at = self.at.add(len.min(N));
@@ -167,7 +167,7 @@ impl<'a, 'b> Room<'a, 'b> {
         if !self.reserve(bytes.len()) {
             return;
         }
-        // SAFETY: there is room for all bytes, and nobody else has that memory.
+        // SAFETY: there is space for all bytes, and nothing else refers to that memory.
         unsafe {
             self.at
                 .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
@@ -175,7 +175,7 @@ impl<'a, 'b> Room<'a, 'b> {
         }
     }
 
-    /// Whether there is room for so many bytes, which there mostly is.
+    /// Whether there is space for so many bytes. There mostly is.
     #[inline]
     fn reserve(&mut self, count: usize) -> bool {
         (self.end as usize) - (self.at as usize) >= count || self.grow(count)
@@ -198,7 +198,7 @@ impl<'a, 'b> Room<'a, 'b> {
     }
 }
 
-impl Drop for Room<'_, '_> {
+impl Drop for BufferWriter<'_, '_> {
     #[inline]
     fn drop(&mut self) {
         self.commit();

@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// rustix has this on Linux alone, and there for processes only that this one can see, which one
-/// in another container is not.
+/// rustix has this on Linux alone, and there only for processes that this one can see. A process
+/// in another container is not visible.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn peer_uid(client: BorrowedFd<'_>) -> io::Result<u32> {
     let mut peer = libc::ucred {

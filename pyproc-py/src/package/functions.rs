@@ -6,10 +6,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::package::Package;
+use super::objects::Package;
 
-/// The place of a function among those that are exposed, in the order of their exposure. None ever
-/// leaves it, so an id means the same name for ever, on each thread.
+/// The position of a function in the order of exposure. It never changes, so an id means the same name for ever, on
+/// each thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FunctionId(pub(crate) usize);
 
@@ -23,15 +23,15 @@ pub(crate) struct Functions {
 /// What is exposed under one name.
 pub(crate) struct Function {
     pub(crate) name: String,
-    /// The name, too.
+    /// The name as a Python str.
     pub(crate) text: Py<PyString>,
     exposed: Py<PyAny>,
     call: Py<PyAny>,
     /// It is `async def`.
-    pub(crate) concurrent: bool,
+    pub(crate) is_async: bool,
     /// It takes a `cancel_event`.
     pub(crate) cancellable: bool,
-    /// Its last call was so short that others' answers may wait for it.
+    /// Its last call was so short that earlier answers may wait for it.
     pub(crate) quick: bool,
 }
 
@@ -46,13 +46,13 @@ impl Functions {
         if let Some(id) = self.ids.get(name) {
             return Ok(Some(*id));
         }
-        self.learn(py, package)?;
+        self.update(py, package)?;
         Ok(self.ids.get(name).copied())
     }
 
-    /// The functions that a hello lists at this moment, in its order.
+    /// The functions that the answer to a hello lists at this moment, in its order.
     pub(crate) fn table(&mut self, py: Python<'_>, package: &Package) -> PyResult<Vec<FunctionId>> {
-        self.learn(py, package)?;
+        self.update(py, package)?;
         let names = package.table(py)?;
         Ok(names
             .iter()
@@ -60,8 +60,8 @@ impl Functions {
             .collect())
     }
 
-    /// Takes in what was exposed since.
-    pub(crate) fn learn(&mut self, py: Python<'_>, package: &Package) -> PyResult<()> {
+    /// Adds the functions that were exposed since the last time.
+    pub(crate) fn update(&mut self, py: Python<'_>, package: &Package) -> PyResult<()> {
         for exposed in package.exposed_from(py, self.functions.len())? {
             self.add(exposed)?;
         }
@@ -99,7 +99,7 @@ impl Functions {
             text: text.unbind(),
             exposed: exposed.unbind(),
             call: call.clone().unbind(),
-            concurrent: false,
+            is_async: false,
             cancellable: false,
             quick: false,
         };
@@ -111,11 +111,11 @@ impl Functions {
 }
 
 impl Function {
-    /// Takes over what may have changed: after the first call, and when another function has taken
-    /// this one's place.
+    /// Reads the attributes that may have changed: after the first call, and when another function has
+    /// replaced this one under its name.
     fn read(&mut self, call: Bound<'_, PyAny>) -> PyResult<()> {
         let exposed = self.exposed.bind(call.py());
-        self.concurrent = exposed.getattr("concurrent")?.extract()?;
+        self.is_async = exposed.getattr("concurrent")?.extract()?;
         self.cancellable = exposed.getattr("cancellable")?.extract()?;
         self.call = call.unbind();
         Ok(())

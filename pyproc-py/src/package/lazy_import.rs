@@ -1,17 +1,17 @@
-//! Objects of Python modules that are loaded only when they are needed, since each module takes
+//! Objects of Python modules that are imported when they are used first, since each module takes
 //! memory.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-/// What a module calls `name`.
-pub(crate) struct Lazy {
+/// The object `name` of a module.
+pub(crate) struct LazyImport {
     module: &'static str,
     name: &'static str,
     object: PyOnceLock<Py<PyAny>>,
 }
 
-impl Lazy {
+impl LazyImport {
     pub(crate) const fn new(module: &'static str, name: &'static str) -> Self {
         Self {
             module,

@@ -1,4 +1,4 @@
-//! The bounds that both cores keep, as the Python package has them in `_limits.py`.
+//! The bounds that both cores keep. The Python package defines them in `_limits.py`.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(crate) struct Limits {
     #[pyo3(attribute("BURST"))]
     pub(crate) burst: usize,
     #[pyo3(attribute("TURN"), from_py_with = seconds)]
-    pub(crate) turn: Duration,
+    pub(crate) time_slice: Duration,
     #[pyo3(attribute("QUICK"), from_py_with = seconds)]
     pub(crate) quick: Duration,
     #[pyo3(attribute("IDLE_CHECK"), from_py_with = seconds)]
@@ -33,7 +33,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn of_package(py: Python<'_>) -> PyResult<Self> {
+    pub(crate) fn import(py: Python<'_>) -> PyResult<Self> {
         py.import("pyproc_worker._limits")?.extract()
     }
 }

@@ -1,5 +1,6 @@
-//! `async def` functions, which run on the event loop of `pyproc_worker._asyncio`.
+//! Calls of `async def` functions, which run on the event loop of `pyproc_worker._asyncio`.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,62 +10,61 @@ use pyo3::types::PyBytes;
 use pyproc_protocol::Version;
 use pyproc_protocol::v2::Times;
 
-use super::answers::{self, Failed};
-use super::context::Context;
-use crate::package::Function;
-use crate::package::ends_worker;
-use crate::state::{ConcurrentCall, Core, Place};
-use crate::transport::{Call, Client};
-use crate::types::json::Keys;
+use super::answers::{self, FailedRequest};
+use super::call_info::CallInfo;
+use crate::package::{Function, ends_worker};
+use crate::state::{AsyncCall, ConnectionId, Core};
+use crate::transport::{Call, Channel};
+use crate::types::json::KeyCache;
 
-/// A call for the event loop: its token, what begins it, and the body.
-pub(crate) type Prepared<'py> = (u64, Bound<'py, PyAny>, Bound<'py, PyAny>);
+/// A call for the event loop: its token, the callable that begins it, and the argument.
+pub(crate) type PreparedCall<'py> = (u64, Bound<'py, PyAny>, Bound<'py, PyAny>);
 
-/// Enters a call of an `async def` function. Raises `InvalidRequest` if its body cannot be read.
+/// Enters a call of an `async def` function. Raises `InvalidRequest` if its body cannot be decoded.
 pub(crate) fn prepare<'py>(
     core: &Core,
-    keys: &mut Keys,
-    place: Place,
-    client: &Client,
+    keys: &mut KeyCache,
+    connection_id: ConnectionId,
+    channel: Option<&Channel>,
     call: Call,
     function: &Function,
     plan: Bound<'py, PyAny>,
-) -> PyResult<Prepared<'py>> {
+) -> PyResult<PreparedCall<'py>> {
     let (py, package) = (plan.py(), &core.package);
-    let body = answers::argument(py, package, keys, call.codec, &call.body)?;
-    let (mut start, mut event, mut watch) = (plan, None, None);
+    let argument = answers::argument(py, package, keys, call.codec, &call.body)?;
+    let (mut start, mut event, mut stopwatch) = (plan, None, None);
     if function.cancellable {
-        let it = package.event(py)?;
-        start = package.with_event(start, &it)?;
-        event = Some(Arc::new(it.unbind()));
+        let new = package.event(py)?;
+        start = package.with_event(start, &new)?;
+        event = Some(Arc::new(new.unbind()));
     }
-    if client.channel.is_some() || !call.known.is_nothing() {
-        let context = Context::new(py, &call.known, client)?;
-        start = context.around(start, &function.text)?;
+    if channel.is_some() || !call.metadata.is_empty() {
+        let info = CallInfo::new(py, &call.metadata, channel)?;
+        start = info.around_async(start, &function.text)?;
     }
     if call.wants_times && call.version == Version::V2 {
-        let (stopwatch, measured) = package.measured(start)?;
+        let (new, measured) = package.measured(start)?;
         start = measured;
-        watch = Some(stopwatch.unbind());
+        stopwatch = Some(new.unbind());
     }
-    let token = core.lock().begin_concurrent(ConcurrentCall {
-        place,
+    let token = core.lock().begin_async(AsyncCall {
+        connection_id,
         id: call.id,
         version: call.version,
         codec: call.codec,
         method: function.name.clone(),
         size: call.body.len() + core.limits.running_cost,
         event,
-        watch,
+        stopwatch,
     });
-    Ok((token, start, body))
+    Ok((token, start, argument))
 }
 
-/// Hands calls to the event loop, or answers them with the reason why it has not got them. Raises what ends the worker.
+/// Submits calls to the event loop. If it does not take them, answers them with the reason. Raises what ends the worker.
 pub(crate) fn submit<'py>(
     py: Python<'py>,
     core: &Arc<Core>,
-    calls: Vec<Prepared<'py>>,
+    calls: Vec<PreparedCall<'py>>,
 ) -> PyResult<()> {
     let tokens: Vec<u64> = calls.iter().map(|(token, ..)| *token).collect();
     let submitted = event_loop(py, core).and_then(|it| it.call_method1("submit", (calls,)));
@@ -73,16 +73,16 @@ pub(crate) fn submit<'py>(
         return Err(error);
     }
     for token in tokens {
-        // Should the event loop run it nevertheless, its answer is dropped.
-        let call = core.lock().end_concurrent(token);
+        // If the event loop runs the call nevertheless, its answer is dropped.
+        let call = core.lock().end_async(token);
         if let Some(call) = call {
-            write(py, core, &call, Err(error.clone_ref(py)))?;
+            write_answer(py, core, &call, Err(error.clone_ref(py)))?;
         }
     }
     Ok(())
 }
 
-/// Cancels what runs, and waits for that a bounded time.
+/// Cancels all calls on the event loop, and waits for them for a bounded time.
 pub(crate) fn stop(py: Python<'_>, core: &Core) -> PyResult<()> {
     if let Some(event_loop) = core.event_loop.get() {
         event_loop.bind(py).call_method0("stop")?;
@@ -94,18 +94,18 @@ fn event_loop<'py>(py: Python<'py>, core: &Arc<Core>) -> PyResult<Bound<'py, PyA
     if let Some(event_loop) = core.event_loop.get() {
         return Ok(event_loop.bind(py).clone());
     }
-    let answers = Bound::new(
+    let results = Bound::new(
         py,
-        Answers {
+        AsyncResults {
             core: Arc::clone(core),
         },
     )?;
-    let parts = (answers.getattr("answer")?, answers.getattr("flush")?);
+    let parts = (results.getattr("answer")?, results.getattr("flush")?);
     let event_loop = py
         .import("pyproc_worker._asyncio")?
         .getattr("EventLoopThread")?
         .call1(parts)?;
-    // Another thread may have been faster; a loop without calls has no thread.
+    // Another thread may have set one first. A loop without calls has no thread.
     let _ = core.event_loop.set(event_loop.unbind());
     let event_loop = core
         .event_loop
@@ -116,12 +116,12 @@ fn event_loop<'py>(py: Python<'py>, core: &Arc<Core>) -> PyResult<Bound<'py, PyA
 
 /// Takes the results of the event loop, on its thread.
 #[pyclass(frozen, module = "pyproc_worker._core")]
-struct Answers {
+struct AsyncResults {
     core: Arc<Core>,
 }
 
 #[pymethods]
-impl Answers {
+impl AsyncResults {
     /// Writes the answer to a call. An error that ends the worker may come without a token.
     fn answer(
         &self,
@@ -134,7 +134,7 @@ impl Answers {
         if self.core.forks.has_forked() {
             return Err(self.core.package.leave(py, error.as_ref()));
         }
-        let call = token.and_then(|token| self.core.lock().end_concurrent(token));
+        let call = token.and_then(|token| self.core.lock().end_async(token));
         if let Some(error) = &error
             && ends_worker(py, error)
         {
@@ -144,27 +144,27 @@ impl Answers {
             return Ok(());
         }
         match call {
-            Some(call) => write(py, &self.core, &call, error.map_or(Ok(&result), Err)),
+            Some(call) => write_answer(py, &self.core, &call, error.map_or(Ok(&result), Err)),
             None => Ok(()),
         }
     }
 
-    /// Sends the answers that were written since.
+    /// Sends the answers that were written since the last time.
     fn flush(&self) {
         if self.core.forks.has_forked() {
             return;
         }
         let mut state = self.core.lock();
         let mut wake = state.draining;
-        for place in std::mem::take(&mut state.unsent) {
-            if let Some(connection) = state.get(place) {
+        for connection_id in mem::take(&mut state.unsent) {
+            if let Some(connection) = state.get(connection_id) {
                 let failed = connection.flush().is_err();
-                connection.lost |= failed;
-                // The serving thread waits for room, reads on, or closes.
+                connection.send_failed |= failed;
+                // The serving thread polls for space, reads again, or closes the connection.
                 wake |= failed
-                    || connection.ended
+                    || connection.input_ended
                     || !connection.outgoing.is_empty()
-                    || connection.reads_less;
+                    || connection.was_paused;
             }
         }
         drop(state);
@@ -174,18 +174,18 @@ impl Answers {
     }
 }
 
-/// Leaves the answer to a call with its connection, which is yet to send it.
-fn write(
+/// Appends the answer of a call to its connection's buffer, without sending it.
+fn write_answer(
     py: Python<'_>,
     core: &Core,
-    call: &ConcurrentCall,
+    call: &AsyncCall,
     result: PyResult<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
-    let form = core.answer_form(call.place, call.version);
+    let form = core.answer_form(call.connection_id, call.version);
     let times = times(py, call)?;
     let mut out = Vec::new();
-    let succeeded = result.and_then(|result| {
-        answers::success(
+    let written = result.and_then(|result| {
+        answers::write_result(
             &core.package,
             form,
             call.id,
@@ -195,20 +195,20 @@ fn write(
             &mut out,
         )
     });
-    if let Err(error) = succeeded {
-        let failed = Failed {
+    if let Err(error) = written {
+        let failed = FailedRequest {
             id: call.id,
             method: &call.method,
             times,
         };
-        answers::failure(py, &core.package, form, failed, &error, &mut out)?;
+        answers::write_failure(py, &core.package, form, failed, &error, &mut out)?;
     }
     let mut state = core.lock();
-    if let Some(connection) = state.get(call.place) {
+    if let Some(connection) = state.get(call.connection_id) {
         connection.outgoing.append(&mut out);
-        // With its answer on its way, the next may run.
-        connection.held &= call.id != 0;
-        state.unsent.push(call.place);
+        // Its answer is in the buffer, so the requests behind it may start.
+        connection.is_blocked &= call.id != 0;
+        state.unsent.push(call.connection_id);
     }
     drop(state);
     if call.id == 0 {
@@ -217,13 +217,13 @@ fn write(
     Ok(())
 }
 
-/// What a `Stopwatch` packed: start and duration in nanoseconds.
-fn times(py: Python<'_>, call: &ConcurrentCall) -> PyResult<Option<Times>> {
-    let Some(watch) = &call.watch else {
+/// The start and the duration of a call, which its `Stopwatch` packs as nanoseconds.
+fn times(py: Python<'_>, call: &AsyncCall) -> PyResult<Option<Times>> {
+    let Some(stopwatch) = &call.stopwatch else {
         return Ok(None);
     };
     debug_assert_eq!(call.version, Version::V2);
-    let packed = watch.bind(py).call_method0("packed")?;
+    let packed = stopwatch.bind(py).call_method0("packed")?;
     let packed = packed.cast::<PyBytes>()?.as_bytes();
     let nanoseconds = |part: &[u8; 8]| Duration::from_nanos(u64::from_be_bytes(*part));
     Ok(match packed.as_chunks::<8>().0 {

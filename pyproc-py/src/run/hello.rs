@@ -1,4 +1,4 @@
-//! The hello: the worker says what it is, and what it exposes.
+//! The answer to a hello: the worker says what it is, and which functions it exposes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,18 +7,18 @@ use pyo3::prelude::*;
 use pyproc_protocol::v2::Codec;
 use pyproc_protocol::{AnswerForm, Greeting, Version};
 
-use super::answers::{self, Failed};
+use super::answers::{self, FailedRequest};
 use crate::package::Functions;
-use crate::state::{Core, Place};
+use crate::state::{ConnectionId, Core};
 use crate::telemetry::record_channel;
-use crate::transport::Listed;
+use crate::transport::ListedFunction;
 
-/// Sends the answer to a client's hello after what is in `out`, where the one to a hello that fails is left.
+/// Sends the answer to a client's hello behind what is in `out`. If the hello fails, its answer is left in `out`.
 pub(crate) fn answer(
     py: Python<'_>,
     core: &Arc<Core>,
     functions: &mut Functions,
-    place: Place,
+    connection_id: ConnectionId,
     greeting: &Greeting,
     out: &mut Vec<u8>,
 ) -> PyResult<()> {
@@ -30,65 +30,64 @@ pub(crate) fn answer(
     };
     package.log_debug(py, &format!("hello from {agent}"))?;
     let table = list(py, core, functions)?;
-    if let Some(connection) = core.lock().get(place) {
+    if let Some(connection) = core.lock().get(connection_id) {
         connection.table = table;
     }
     let features = greeting.features;
     let form = AnswerForm::new(Version::V1, features.error_details, core.max_frame_size);
     let names: Vec<&str> = features.names().collect();
-    let mut introduce = |schemas| {
+    let mut write = |schemas| {
         let version = greeting.version.number();
         let body = package.introduction(py, names.clone(), schemas, version)?;
-        answers::success(package, form, greeting.id, Codec::Json, None, &body, out)
+        answers::write_result(package, form, greeting.id, Codec::Json, None, &body, out)
     };
-    // What makes it too long for a frame, most likely, is the schemas.
-    match introduce(true).or_else(|_| introduce(false)) {
+    // If the answer is too long for a frame, the schemas are the most likely reason.
+    match write(true).or_else(|_| write(false)) {
         Ok(()) => {
-            if let Some(connection) = core.lock().get(place) {
-                connection.introduce(out);
+            if let Some(connection) = core.lock().get(connection_id) {
+                connection.send_hello_answer(out);
             }
             if features.has_telemetry() {
-                record_channel::open(py, core, place, names)?;
+                record_channel::open(py, core, connection_id, names)?;
             }
             Ok(())
         }
         Err(error) => {
-            if let Some(connection) = core.lock().get(place) {
+            if let Some(connection) = core.lock().get(connection_id) {
                 connection.session.on_refused();
             }
-            let (id, method) = (greeting.id, "pyproc.hello");
-            let failed = Failed {
-                id,
-                method,
+            let failed = FailedRequest {
+                id: greeting.id,
+                method: "pyproc.hello",
                 times: None,
             };
-            answers::failure(py, package, form, failed, &error, out)
+            answers::write_failure(py, package, form, failed, &error, out)
         }
     }
 }
 
-/// The functions that there are at this moment, in the order of a hello. From now on it is known
-/// which of them are `async def`.
+/// The functions that are exposed at this moment, in the order of a hello's answer. From now on it is known without the
+/// interpreter lock which of them are `async def`.
 pub(crate) fn list(
     py: Python<'_>,
     core: &Core,
     functions: &mut Functions,
-) -> PyResult<Vec<Listed>> {
+) -> PyResult<Vec<ListedFunction>> {
     let mut table = Vec::new();
     for id in functions.table(py, &core.package)? {
         let (function, _) = functions.get(py, id)?;
-        let concurrent = function.concurrent.then(|| function.name.clone());
-        table.push(Listed { id, concurrent });
+        let async_name = function.is_async.then(|| function.name.clone());
+        table.push(ListedFunction { id, async_name });
     }
     let names: HashSet<String> = table
         .iter()
-        .filter_map(|one| one.concurrent.clone())
+        .filter_map(|function| function.async_name.clone())
         .collect();
     let names = Arc::new(names);
     let mut state = core.lock();
     for (_, connection) in state.connections() {
-        connection.concurrent_names = Arc::clone(&names);
+        connection.async_names = Arc::clone(&names);
     }
-    state.concurrent_names = names;
+    state.async_names = names;
     Ok(table)
 }

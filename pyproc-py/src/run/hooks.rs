@@ -1,13 +1,14 @@
-//! What `pyproc_worker._call` is to do for each call. It says when that changes, so that no call need look.
+//! The functions that `pyproc_worker._call` wants to be called around each call. The package reports changes, so that
+//! no call needs to look them up.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::package::Lazy;
+use crate::package::LazyImport;
 
-static MODULE: Lazy = Lazy::new("pyproc_worker", "_call");
+static MODULE: LazyImport = LazyImport::new("pyproc_worker", "_call");
 
 static CHANGES: AtomicUsize = AtomicUsize::new(0);
 
@@ -17,35 +18,35 @@ fn hooked() {
     CHANGES.fetch_add(1, Ordering::Release);
 }
 
-pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
+pub(super) fn install(py: Python<'_>) -> PyResult<()> {
     MODULE
         .get(py)?
         .setattr("hooked", pyo3::wrap_pyfunction!(hooked, py)?)
 }
 
-/// The hooks as they were when somebody looked last.
+/// The hooks when they were read last.
 #[derive(Default)]
-pub(crate) struct Hooks {
-    /// The changes until then, if anybody ever looked.
-    seen: Option<usize>,
-    pub(crate) enter: bool,
-    pub(crate) stand: Option<Py<PyAny>>,
+pub(super) struct Hooks {
+    /// The number of changes at that time; `None` before the first read.
+    changes: Option<usize>,
+    pub(super) enter: bool,
+    pub(super) stand: Option<Py<PyAny>>,
 }
 
 impl Hooks {
     #[inline]
-    pub(crate) fn refresh(&mut self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn refresh(&mut self, py: Python<'_>) -> PyResult<()> {
         let changes = CHANGES.load(Ordering::Acquire);
-        if self.seen == Some(changes) {
+        if self.changes == Some(changes) {
             return Ok(());
         }
-        self.look(py)?;
-        self.seen = Some(changes);
+        self.read(py)?;
+        self.changes = Some(changes);
         Ok(())
     }
 
     #[cold]
-    fn look(&mut self, py: Python<'_>) -> PyResult<()> {
+    fn read(&mut self, py: Python<'_>) -> PyResult<()> {
         let module = MODULE.get(py)?;
         self.enter = !module.getattr(intern!(py, "enter"))?.is_none();
         let stand = module.getattr(intern!(py, "stand"))?;

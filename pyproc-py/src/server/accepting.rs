@@ -1,4 +1,4 @@
-//! New clients.
+//! The serving thread accepts clients.
 
 use std::mem;
 use std::sync::Arc;
@@ -6,38 +6,38 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use rustix::event::PollFlags;
 
-use super::{Polled, Server};
+use super::Server;
+use super::polling::PolledSocket;
 use crate::state::accept;
 
 impl Server<'_, '_> {
     pub(super) fn accept(&mut self) -> PyResult<()> {
         if let Err(error) = accept(self.core, self.listener) {
-            // Out of descriptors, most likely: try again later.
-            self.deaf = true;
+            // Most likely there are no more descriptors: it tries again later.
+            self.accept_paused = true;
             let text = format!("cannot accept a connection: {error}");
             self.core.package.log_error(self.py, &text)?;
         }
-        self.greet()
+        self.register_accepted()
     }
 
-    /// Waits for connections that were accepted.
-    pub(super) fn greet(&mut self) -> PyResult<()> {
+    /// Polls the connections that were accepted, from now on.
+    pub(super) fn register_accepted(&mut self) -> PyResult<()> {
         let mut state = self.core.lock();
         let (accepted, refused) = (
             mem::take(&mut state.accepted),
             mem::take(&mut state.refused),
         );
         drop(state);
-        for place in accepted {
-            let socket = self.with(place, |connection| Arc::clone(&connection.socket));
+        for connection_id in accepted {
+            let socket = self.with(connection_id, |connection| Arc::clone(&connection.socket));
             if let Some(socket) = socket {
-                let interest = PollFlags::empty();
-                self.connections.push(Polled {
-                    place,
+                self.sockets.push(PolledSocket {
+                    connection_id,
                     socket,
-                    interest,
+                    interest: PollFlags::empty(),
                 });
-                self.settle(place)?;
+                self.update_connection(connection_id)?;
             }
         }
         self.core.peers.log(self.py, &refused)

@@ -1,18 +1,30 @@
 //! The serving thread: it waits for sockets, reads them, and runs one plain function at a time.
 //!
-//! What has arrived on a connection is read at once, its requests run one after another, and their
-//! answers leave in one write. A turn ends after fifty microseconds, so that the client works on
-//! the first answers while the worker runs the next requests, and before a function that was not
-//! quick when it last ran, so that no answer waits behind it.
+//! It reads at once what has arrived on a connection, runs the requests one after another, and sends their
+//! answers in one write. A time slice ends after fifty microseconds, so that the client works on
+//! the first answers while the worker runs the next requests; and before a function that was slow
+//! when it last ran, so that no answer waits for it.
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `time_slice` | runs the requests of one connection for a time slice |
+//! | `waiting` | waits for events |
+//! | `accepting` | accepts clients |
+//! | `draining` | finishes what has arrived, and takes no more |
+//! | `closing` | closes connections, ends the worker's threads |
+//! | `polling` | sockets, and the events that they are polled for |
+//! | `spin` | polls for a short time before the thread sleeps |
 
 mod accepting;
-mod ending;
+mod closing;
+mod draining;
+mod polling;
 mod spin;
-mod turn;
+mod time_slice;
 mod waiting;
 
 use std::collections::VecDeque;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,31 +33,27 @@ use pyo3::exceptions::PySystemExit;
 use pyo3::intern;
 use pyo3::prelude::*;
 use rustix::event::PollFlags;
+use rustix::net::RecvFlags;
 
-pub(crate) use self::ending::end;
+pub(crate) use self::closing::end;
+use self::polling::{CLOSED, PolledSocket, ReadyEvents};
 use self::spin::Spin;
-use self::waiting::Happened;
-use crate::package::Functions;
-use crate::package::ends_worker;
-use crate::run::answers::Clocks;
-use crate::run::context::StandIn;
-use crate::run::hello;
-use crate::state::{Core, GivenUp, Place, State};
+use crate::package::{Functions, ends_worker};
+use crate::run::{CallClock, Placeholder, hello};
+use crate::state::{ConnectionId, Core};
 use crate::transport::Connection;
-use crate::types::json::Keys;
+use crate::types::json::KeyCache;
 
-const GONE: PollFlags = PollFlags::HUP.union(PollFlags::ERR).union(PollFlags::NVAL);
-
-/// What the serving thread alone knows.
+/// What only the serving thread uses.
 pub(crate) struct Server<'a, 'py> {
-    pub(crate) py: Python<'py>,
-    pub(crate) core: &'a Arc<Core>,
-    pub(crate) functions: Functions,
-    pub(crate) keys: Keys,
-    pub(crate) clocks: Clocks,
-    pub(crate) stand_in: StandIn,
-    /// Answers of the turn.
-    pub(crate) answers: Vec<u8>,
+    py: Python<'py>,
+    core: &'a Arc<Core>,
+    functions: Functions,
+    keys: KeyCache,
+    clock: CallClock,
+    placeholder: Placeholder,
+    /// Answers of the time slice.
+    answers: Vec<u8>,
     listener: BorrowedFd<'a>,
     termination: Bound<'py, PyAny>,
     termination_fd: BorrowedFd<'a>,
@@ -54,19 +62,14 @@ pub(crate) struct Server<'a, 'py> {
     spin: Spin,
     /// See `_unpatched.py`.
     wait_with_greenlets: Option<Bound<'py, PyAny>>,
-    connections: Vec<Polled>,
-    ready: VecDeque<Place>,
-    deaf: bool,
+    sockets: Vec<PolledSocket>,
+    /// Connections whose requests may run.
+    run_queue: VecDeque<ConnectionId>,
+    /// The listener is not polled: accepting failed.
+    accept_paused: bool,
     flush_deadline: Instant,
-    /// The event loop had calls when a worker that drains looked last.
-    ran_concurrent: bool,
-}
-
-/// A connection as it is waited for.
-struct Polled {
-    place: Place,
-    socket: Arc<OwnedFd>,
-    interest: PollFlags,
+    /// Calls ran on the event loop when a draining worker checked last.
+    had_async_calls: bool,
 }
 
 /// What a worker waits for besides its clients.
@@ -90,9 +93,9 @@ impl<'a, 'py> Server<'a, 'py> {
             py,
             core,
             functions: Functions::default(),
-            keys: Keys::new(),
-            clocks: Clocks::default(),
-            stand_in: StandIn::default(),
+            keys: KeyCache::new(),
+            clock: CallClock::default(),
+            placeholder: Placeholder::default(),
             answers: Vec::new(),
             listener: sources.listener,
             termination: sources.termination,
@@ -101,26 +104,26 @@ impl<'a, 'py> Server<'a, 'py> {
             parent_pid: sources.parent_pid,
             spin: Spin::new(spin, core.limits),
             wait_with_greenlets: sources.wait_with_greenlets,
-            connections: Vec::new(),
-            ready: VecDeque::new(),
-            deaf: false,
+            sockets: Vec::new(),
+            run_queue: VecDeque::new(),
+            accept_paused: false,
             flush_deadline: Instant::now(),
-            ran_concurrent: false,
+            had_async_calls: false,
         }
     }
 
-    /// Serves until SIGTERM, the owner's end or the parent's, then finishes what there is.
+    /// Serves until SIGTERM, the end of the owner or of the parent, then finishes what has arrived.
     pub(crate) fn serve(&mut self) -> PyResult<()> {
         let ended = self.run();
-        let says_goodbye = match &ended {
+        let flushes = match &ended {
             Ok(()) => Instant::now() < self.flush_deadline, // the clients do read
             Err(error) => error.is_instance_of::<PySystemExit>(self.py),
         };
-        if says_goodbye {
-            self.say_goodbye()?;
+        if flushes {
+            self.flush_clients()?;
         }
-        for place in self.places() {
-            self.close(place)?;
+        for connection_id in self.connection_ids() {
+            self.close(connection_id)?;
         }
         ended
     }
@@ -131,54 +134,54 @@ impl<'a, 'py> Server<'a, 'py> {
             self.drain()?;
         }
         while !self.is_finished() {
-            let happened = self.wait(self.timeout())?;
-            let seen = self.look_at_sockets(happened);
-            self.outlive(seen)?;
+            let events = self.wait(self.timeout())?;
+            let handled = self.handle_events(events);
+            self.unless_fatal(handled)?;
             let ran = self.run_functions();
-            self.outlive(ran)?;
+            self.unless_fatal(ran)?;
         }
         Ok(())
     }
 
-    /// Goes on after what no function raised: the handler of a signal did, or another thread injected it. Raises what
+    /// Logs an exception that no function raised: a signal's handler did, or another thread injected it. Raises what
     /// ends the worker.
-    pub(crate) fn outlive(&self, done: PyResult<()>) -> PyResult<()> {
+    fn unless_fatal(&self, done: PyResult<()>) -> PyResult<()> {
         let Err(error) = done else { return Ok(()) };
         if ends_worker(self.py, &error) || self.core.forks.has_forked() {
             return Err(error);
         }
-        self.core.wake(); // something may have been left undone
+        self.core.wake(); // something may be left undone
         match self.core.package.log_stray(self.py, &error) {
             Err(error) if ends_worker(self.py, &error) => Err(error),
             _ => Ok(()),
         }
     }
 
-    // Sockets
+    // Events
 
-    fn look_at_sockets(&mut self, happened: Happened) -> PyResult<()> {
+    fn handle_events(&mut self, events: ReadyEvents) -> PyResult<()> {
         self.py.check_signals()?;
-        if happened.wake {
+        if events.wake {
             self.on_wake()?;
         }
-        if happened.signal {
+        if events.signal {
             self.termination.call_method0(intern!(self.py, "clear"))?;
         }
-        if happened.accept {
+        if events.accept {
             self.accept()?;
         }
-        for (place, events) in happened.connections {
-            self.serve_connection(place, events)?;
+        for (connection_id, events) in events.connections {
+            self.serve_connection(connection_id, events)?;
         }
-        if self.deaf && !happened.anything {
-            self.deaf = false;
+        if self.accept_paused && !events.anything {
+            self.accept_paused = false;
         }
-        let requested = happened.signal
+        let requested = events.signal
             && self
                 .termination
                 .getattr(intern!(self.py, "requested"))?
                 .is_truthy()?;
-        if requested || (!happened.anything && self.is_orphan()) {
+        if requested || (!events.anything && self.is_orphan()) {
             self.drain()?;
         }
         Ok(())
@@ -187,85 +190,99 @@ impl<'a, 'py> Server<'a, 'py> {
     /// Another thread left something to do.
     fn on_wake(&mut self) -> PyResult<()> {
         let mut bytes = [0; 64];
-        // Whatever it is: the pipe is only there to end the waiting.
-        let _ = rustix::net::recv(self.wake, &mut bytes, rustix::net::RecvFlags::DONTWAIT);
+        // The bytes mean nothing: they only end the wait.
+        let _ = rustix::net::recv(self.wake, &mut bytes, RecvFlags::DONTWAIT);
         self.core.on_woken();
         let exit = self.core.lock().exit.take();
         if let Some(exit) = exit {
             return Err(exit);
         }
-        self.greet()?;
-        for place in self.places() {
-            self.serve_connection(place, PollFlags::empty())?;
+        self.register_accepted()?;
+        for connection_id in self.connection_ids() {
+            self.serve_connection(connection_id, PollFlags::empty())?;
         }
         Ok(())
     }
 
-    fn serve_connection(&mut self, place: Place, events: PollFlags) -> PyResult<()> {
+    fn serve_connection(&mut self, connection_id: ConnectionId, events: PollFlags) -> PyResult<()> {
         if events.contains(PollFlags::IN) {
-            let (received, given_up) = self.core.lock().receive(Some(self.py), place);
-            self.tell(given_up);
+            let (received, cancelled) = self.core.lock().receive(Some(self.py), connection_id);
+            if !cancelled.is_empty() {
+                self.core.cancel(self.py, cancelled);
+            }
             if received.is_err() {
-                return self.close(place);
+                return self.close(connection_id);
             }
         }
-        if events.intersects(GONE) {
-            return self.close(place);
+        if events.intersects(CLOSED) {
+            return self.close(connection_id);
         }
-        self.settle(place)
+        self.update_connection(connection_id)
     }
 
-    /// After anything has happened to a connection: what is to be done for it next.
-    pub(crate) fn settle(&mut self, place: Place) -> PyResult<()> {
+    // Connections
+
+    /// After anything has happened to a connection: sends its answers, closes it if nothing is left to do, queues it if
+    /// a request may run, and updates the events that it is polled for.
+    fn update_connection(&mut self, connection_id: ConnectionId) -> PyResult<()> {
         let mut state = self.core.lock();
-        let Some(connection) = state.get(place) else {
+        let Some(connection) = state.get(connection_id) else {
             return Ok(());
         };
         let failed = connection.flush().is_err();
-        if failed || connection.gone || connection.lost || connection.is_finished() {
+        let is_lost = failed || connection.disconnected || connection.send_failed;
+        if is_lost || connection.is_finished() {
             drop(state);
-            return self.close(place);
+            return self.close(connection_id);
         }
         if connection.may_run() && !connection.scheduled {
             connection.scheduled = true;
-            self.ready.push_back(place);
+            self.run_queue.push_back(connection_id);
         }
-        connection.reads_less = connection.is_paused();
+        connection.was_paused = connection.is_paused();
         let interest = connection.wanted_events();
         if connection.interest != interest {
             connection.interest = interest;
             drop(state);
-            let polled = self.connections.iter_mut().find(|one| one.place == place);
-            polled.into_iter().for_each(|one| one.interest = interest);
+            let mut sockets = self.sockets.iter_mut();
+            let polled = sockets.find(|polled| polled.connection_id == connection_id);
+            polled.into_iter().for_each(|it| it.interest = interest);
         }
         Ok(())
     }
 
-    pub(crate) fn close(&mut self, place: Place) -> PyResult<()> {
-        self.connections.retain(|one| one.place != place);
-        self.deaf = false;
-        if ending::close(self.py, self.core, place)? {
+    fn close(&mut self, connection_id: ConnectionId) -> PyResult<()> {
+        self.sockets.retain(|it| it.connection_id != connection_id);
+        self.accept_paused = false;
+        if closing::close(self.py, self.core, connection_id)? {
             self.drain()?;
         }
         Ok(())
     }
 
-    fn tell(&self, given_up: GivenUp) {
-        if !given_up.is_empty() {
-            self.core.tell(self.py, given_up);
-        }
+    fn connection_ids(&self) -> Vec<ConnectionId> {
+        self.sockets.iter().map(|it| it.connection_id).collect()
+    }
+
+    fn with<T>(
+        &self,
+        connection_id: ConnectionId,
+        act: impl FnOnce(&mut Connection) -> T,
+    ) -> Option<T> {
+        let mut state = self.core.lock();
+        state.get(connection_id).map(act)
     }
 
     // Functions
 
     fn run_functions(&mut self) -> PyResult<()> {
-        if self.ready.is_empty() {
+        if self.run_queue.is_empty() {
             return Ok(());
         }
-        let deadline = Instant::now() + self.core.limits.turn;
-        while let Some(place) = self.ready.pop_front() {
-            if self.is_to_run(place) {
-                self.take_turn(place)?;
+        let deadline = Instant::now() + self.core.limits.time_slice;
+        while let Some(connection_id) = self.run_queue.pop_front() {
+            if self.may_run(connection_id) {
+                self.run_time_slice(connection_id)?;
             }
             let now = Instant::now();
             self.flush_deadline = now + self.core.limits.flush;
@@ -273,27 +290,14 @@ impl<'a, 'py> Server<'a, 'py> {
                 break;
             }
         }
-        self.stand_in.prepare(self.py, self.core)
+        self.placeholder.prepare(self.py, self.core)
     }
 
-    fn is_to_run(&self, place: Place) -> bool {
+    fn may_run(&self, connection_id: ConnectionId) -> bool {
         let mut state = self.core.lock();
-        state.get(place).is_some_and(|connection| {
+        state.get(connection_id).is_some_and(|connection| {
             connection.scheduled = false;
             connection.may_run()
         })
-    }
-
-    fn places(&self) -> Vec<Place> {
-        self.connections.iter().map(|one| one.place).collect()
-    }
-
-    pub(crate) fn with<T>(
-        &self,
-        place: Place,
-        act: impl FnOnce(&mut Connection) -> T,
-    ) -> Option<T> {
-        let mut state = self.core.lock();
-        State::get(&mut state, place).map(act)
     }
 }

@@ -1,4 +1,4 @@
-//! Looking for messages for a while before sleeping: it saves the time that a sleeping thread takes
+//! Polls again and again for a short time before the thread sleeps, which saves the time that a sleeping thread takes
 //! to wake.
 
 use std::thread;
@@ -6,36 +6,36 @@ use std::time::{Duration, Instant};
 
 use crate::package::Limits;
 
-/// Spins while it pays, by the rule of `_spin.py`.
-pub(crate) struct Spin {
-    length: Duration,
+/// Spins as long as it pays off, by the rule of `_spin.py`.
+pub(super) struct Spin {
+    duration: Duration,
     limits: Limits,
     misses: u32,
     rest: u32,
 }
 
 impl Spin {
-    pub(crate) fn new(length: Duration, limits: Limits) -> Self {
+    pub(super) fn new(duration: Duration, limits: Limits) -> Self {
         Self {
-            length,
+            duration,
             limits,
             misses: 0,
             rest: 0,
         }
     }
 
-    /// Looks again and again, for as long as a spin may take; whether `look` found something.
-    pub(crate) fn spin(&mut self, mut look: impl FnMut() -> bool) -> bool {
-        if self.length.is_zero() || self.rest > 0 {
+    /// Calls `check` until it returns true or the time is over. Returns whether it returned true.
+    pub(super) fn spin(&mut self, mut check: impl FnMut() -> bool) -> bool {
+        if self.duration.is_zero() || self.rest > 0 {
             return false;
         }
         let start = Instant::now();
-        while start.elapsed() < self.length {
-            if look() {
+        while start.elapsed() < self.duration {
+            if check() {
                 self.misses = 0;
                 return true;
             }
-            // The other end may need this very core to send anything.
+            // The client may need this CPU to send anything.
             thread::yield_now();
         }
         self.misses += 1;
@@ -45,8 +45,8 @@ impl Spin {
         false
     }
 
-    /// Something came while the worker slept.
-    pub(crate) fn was_woken(&mut self) {
+    /// An event came while the thread slept.
+    pub(super) fn on_woken(&mut self) {
         self.rest = self.rest.saturating_sub(1);
     }
 }

@@ -1,4 +1,4 @@
-//! New clients.
+//! New clients become connections, on the serving thread or the watcher's.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,12 +12,12 @@ use crate::transport::Connection;
 /// Bytes that one write should be able to leave with the system.
 const SEND_BUFFER: usize = 1024 * 1024;
 
-/// Accepts those who have come; the serving thread is yet to greet them.
+/// Accepts the clients that wait. The serving thread polls them once it has registered them.
 pub(crate) fn accept(core: &Core, listener: BorrowedFd<'_>) -> io::Result<()> {
     for _ in 0..core.limits.burst {
         match accept_private(listener) {
             Ok(socket) => admit(core, socket),
-            Err(error) if is_passing(error) => break,
+            Err(error) if is_temporary(error) => break,
             Err(error) => return Err(error.into()),
         }
     }
@@ -32,24 +32,24 @@ fn admit(core: &Core, socket: OwnedFd) {
             drop(socket);
             return core.lock().refused.add(uid);
         }
-        // It has left.
+        // The client has left.
         Err(_) => return,
     }
     // As much as the system allows.
     let _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER);
     let mut state = core.lock();
     if state.draining {
-        // Hung up on, as is whoever comes later: the watcher did not know yet.
+        // The connection is closed, as all later ones are. The watcher did not know of the drain yet.
         return;
     }
-    let names = Arc::clone(&state.concurrent_names);
+    let names = Arc::clone(&state.async_names);
     let connection = Connection::new(socket, core.limits, core.max_frame_size, names);
-    let place = state.add(connection);
-    state.accepted.push(place);
+    let connection_id = state.add(connection);
+    state.accepted.push(connection_id);
 }
 
-/// A socket that no program inherits that functions start. It may block: all its uses say that they
-/// must not.
+/// Accepts a socket that no program inherits which a function starts. The socket is in blocking mode: each use of it
+/// asks not to block.
 #[cfg(target_os = "linux")]
 fn accept_private(listener: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC)
@@ -62,7 +62,7 @@ fn accept_private(listener: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn is_passing(error: rustix::io::Errno) -> bool {
+fn is_temporary(error: rustix::io::Errno) -> bool {
     use rustix::io::Errno;
     matches!(error, Errno::AGAIN | Errno::INTR | Errno::CONNABORTED)
 }

@@ -7,10 +7,10 @@ use std::os::fd::AsFd;
 
 use rustix::net::{SendFlags, send};
 
-/// Memory that is kept for later answers.
-const KEPT: usize = 256 * 1024;
+/// Bytes of capacity that are kept for later answers.
+const KEPT_CAPACITY: usize = 256 * 1024;
 
-/// A closed connection is an error to us, never a signal. (macOS has no such flag; Python ignores
+/// Writing to a closed connection is an error, never a signal. (macOS has no such flag; Python ignores
 /// the signal.)
 #[cfg(target_os = "linux")]
 const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
@@ -22,7 +22,7 @@ const FLAGS: SendFlags = SendFlags::DONTWAIT;
 pub(crate) struct Outgoing {
     bytes: Vec<u8>,
     sent: usize,
-    /// What follows, where `bytes` found no memory for it.
+    /// What follows `bytes`, if there was no memory to append it there.
     later: VecDeque<Vec<u8>>,
 }
 
@@ -40,7 +40,7 @@ impl Outgoing {
         self.later.back_mut().unwrap_or(&mut self.bytes)
     }
 
-    /// Takes over `frames`, which are empty afterwards, without a copy if nothing waits or memory is short.
+    /// Moves `frames` to the end and leaves them empty. Nothing is copied if nothing waits or memory is short.
     pub(crate) fn append(&mut self, frames: &mut Vec<u8>) {
         if self.is_empty() {
             self.bytes.clear();
@@ -67,7 +67,7 @@ impl Outgoing {
                 Ok(count) => self.sent += count,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => {
-                    self.forget_sent();
+                    self.discard_sent();
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
@@ -77,9 +77,9 @@ impl Outgoing {
         Ok(())
     }
 
-    /// A client that always reads a little would make this grow without end.
-    fn forget_sent(&mut self) {
-        if self.sent > KEPT && self.sent > self.len() {
+    /// Frees what was sent. Otherwise a client that always reads a little would make the buffer grow without bound.
+    fn discard_sent(&mut self) {
+        if self.sent > KEPT_CAPACITY && self.sent > self.len() {
             self.bytes.drain(..self.sent);
             self.sent = 0;
         }
@@ -87,7 +87,7 @@ impl Outgoing {
 
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(KEPT);
+        self.bytes.shrink_to(KEPT_CAPACITY);
         self.sent = 0;
         self.later.clear();
     }

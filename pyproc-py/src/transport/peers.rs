@@ -1,4 +1,4 @@
-//! Who may connect. Connections of others are closed, which the log says now and then.
+//! Who may connect. Connections of other users are closed; the log says so now and then.
 
 use std::collections::HashSet;
 use std::io;
@@ -7,11 +7,11 @@ use std::os::fd::BorrowedFd;
 use pyo3::prelude::*;
 use pyproc_protocol::Response;
 
+use super::outgoing::Outgoing;
 use crate::ffi;
-use crate::transport::Outgoing;
 
 /// The users that may connect.
-pub(crate) struct Peers {
+pub(crate) struct AllowedPeers {
     allowed: HashSet<u32>,
     /// The package's `REFUSAL`.
     reason: String,
@@ -21,12 +21,12 @@ pub(crate) struct Peers {
 
 /// Connections that were closed and are not in the log yet.
 #[derive(Default)]
-pub(crate) struct Refused {
+pub(crate) struct RefusedConnections {
     count: u64,
     last_uid: u32,
 }
 
-impl Peers {
+impl AllowedPeers {
     pub(crate) fn new(settings: &Bound<'_, PyAny>) -> PyResult<Self> {
         let module = settings.py().import("pyproc_worker._peers")?;
         Ok(Self {
@@ -44,18 +44,18 @@ impl Peers {
         Ok((!self.allowed.contains(&uid)).then_some(uid))
     }
 
-    /// Says why the connection of this user is about to be closed, if that does not block.
+    /// Sends the reason why the connection of this user is about to be closed, if that does not block.
     pub(crate) fn explain(&self, client: BorrowedFd<'_>, uid: u32, max_frame_size: usize) {
         let reason = self.reason.replace("{uid}", &uid.to_string());
         let mut outgoing = Outgoing::default();
-        // The smallest maximum has room for it.
+        // The smallest maximum is 1,024 bytes, which is enough for this.
         let _ = Response::failure(0, reason).encode(max_frame_size, outgoing.end());
         // The client may have left.
         let _ = outgoing.send(client);
     }
 
     /// Logs what was refused, if anything.
-    pub(crate) fn log(&self, py: Python<'_>, refused: &Refused) -> PyResult<()> {
+    pub(crate) fn log(&self, py: Python<'_>, refused: &RefusedConnections) -> PyResult<()> {
         if refused.count > 0 {
             let arguments = (refused.last_uid, refused.count);
             self.refusals.bind(py).call_method1("add", arguments)?;
@@ -64,7 +64,7 @@ impl Peers {
     }
 }
 
-impl Refused {
+impl RefusedConnections {
     pub(crate) fn add(&mut self, uid: u32) {
         self.count += 1;
         self.last_uid = uid;

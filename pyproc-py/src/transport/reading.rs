@@ -1,4 +1,4 @@
-//! What a client sent becomes calls that wait, answers to those that are cancelled, or the end.
+//! Bytes that have arrived become requests that wait, answers to requests that are cancelled, or the end of the input.
 
 use std::io;
 
@@ -6,19 +6,24 @@ use pyo3::prelude::*;
 use pyproc_protocol::v2::{self, Failure, Method};
 use pyproc_protocol::{SessionError, Version, WorkerEvent};
 
-use super::{Call, CallBody, Connection, Known, Listed, Target, Waiting};
-use crate::ffi;
+use super::connection::Connection;
+use super::large_payload::LargePayload;
+use super::request::{Call, CallBody, CallMetadata, ListedFunction, PendingRequest, Target};
+use crate::ffi::{self, UnfinishedBytes};
 
-/// What clients no longer want.
+/// Raw payloads of at least so many bytes are received straight into their object.
+const LARGE: usize = 64 * 1024;
+
+/// Requests that clients cancelled.
 pub(crate) struct Cancellations<'a> {
     /// The answer to requests that have not started.
     pub(crate) failure: &'a Failure,
-    /// Requests that may run, or have been answered.
+    /// Requests that run, or have been answered.
     pub(crate) started: Vec<u64>,
 }
 
 impl Connection {
-    /// Takes what has arrived. With the interpreter lock, a large payload is given its object at
+    /// Takes what has arrived. With the interpreter lock, a large payload gets its object at
     /// once.
     pub(crate) fn receive(
         &mut self,
@@ -28,23 +33,23 @@ impl Connection {
         if self.large.is_some() {
             return self.receive_large();
         }
-        let room = self.limits.read_size.saturating_sub(self.input.len());
-        self.input.reserve(room.max(1));
-        let Some(count) = arrived(ffi::receive(&*self.socket, &mut self.input))? else {
+        let missing = self.limits.read_size.saturating_sub(self.input.len());
+        self.input.reserve(missing.max(1));
+        let Some(count) = unless_empty(ffi::receive(&*self.socket, &mut self.input))? else {
             return Ok(());
         };
         if count == 0 {
-            self.ended = true;
+            self.input_ended = true;
             return Ok(());
         }
-        // An upper bound suffices: it falls to zero whenever all requests have started.
-        self.backlog = if !self.is_waiting() {
+        // An upper bound suffices: it starts anew whenever all requests have started.
+        self.backlog = if !self.has_pending() {
             count
         } else {
             self.backlog + count
         };
         if let Err(error) = self.take_events(cancellations) {
-            self.end_with(&error);
+            self.end_input(&error);
         } else if let Some(py) = py {
             self.begin_large(py);
         }
@@ -59,22 +64,24 @@ impl Connection {
                     self.enqueue(call);
                 }
                 WorkerEvent::Cancellation(it) => self.cancel(it.id, cancellations),
-                WorkerEvent::Hello(greeting) => self.waiting.push_back(Waiting::Hello(greeting)),
+                WorkerEvent::Hello(greeting) => {
+                    self.pending.push_back(PendingRequest::Hello(greeting));
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
-    pub(super) fn call(&self, version: Version, request: v2::Request) -> Call {
+    fn call(&self, version: Version, request: v2::Request) -> Call {
         let target = match request.method {
             Method::Name(name) => Target::Name(name),
             Method::Index(index) => match self.table.get(usize::from(index)) {
-                Some(Listed {
-                    concurrent: Some(name),
+                Some(ListedFunction {
+                    async_name: Some(name),
                     ..
                 }) => Target::Name(name.to_string()),
-                Some(Listed { id, .. }) => Target::Function(*id),
+                Some(ListedFunction { id, .. }) => Target::Function(*id),
                 None => Target::Index(index),
             },
         };
@@ -84,22 +91,22 @@ impl Connection {
             target,
             codec: request.body.codec,
             wants_times: request.wants_times,
-            known: Known::new(request.trace, request.headers),
+            metadata: CallMetadata::new(request.trace, request.headers),
             body: CallBody::Frame(request.body.bytes),
         }
     }
 
-    pub(super) fn enqueue(&mut self, call: Call) {
+    fn enqueue(&mut self, call: Call) {
         match &call.target {
-            // Its client tells answers to requests without ids by their order.
-            Target::Name(name) if call.id != 0 && self.concurrent_names.contains(name) => {
-                self.waiting_concurrent.push_back(call);
+            // The client assigns answers to requests without ids by their order.
+            Target::Name(name) if call.id != 0 && self.async_names.contains(name) => {
+                self.pending_async.push_back(call);
             }
-            _ => self.waiting.push_back(Waiting::Call(call)),
+            _ => self.pending.push_back(PendingRequest::Call(call)),
         }
     }
 
-    /// A request that waits is answered at once. A later request may have its id again.
+    /// Answers a request that waits at once. A later request may have the same id.
     fn cancel(&mut self, id: u64, cancellations: &mut Cancellations<'_>) {
         let mut versions = Vec::new();
         let mut stays = |call: &Call| {
@@ -108,10 +115,10 @@ impl Connection {
             }
             call.id != id
         };
-        self.waiting_concurrent.retain(&mut stays);
-        self.waiting.retain(|waiting| match waiting {
-            Waiting::Call(call) => stays(call),
-            _ => true, // a hello is always answered
+        self.pending_async.retain(&mut stays);
+        self.pending.retain(|request| match request {
+            PendingRequest::Call(call) => stays(call),
+            PendingRequest::Hello(_) => true, // a hello is always answered
         });
         for version in versions {
             self.fail(version, id, cancellations.failure);
@@ -119,16 +126,46 @@ impl Connection {
         cancellations.started.push(id);
     }
 
-    fn end_with(&mut self, error: &SessionError) {
-        self.ended = true;
-        let mut farewell = Vec::new();
-        self.session.farewell(error, &mut farewell);
-        self.farewell = Some(farewell);
+    /// If a request with a large raw payload has begun to arrive, moves the beginning of the payload into its object,
+    /// where the rest will follow.
+    fn begin_large(&mut self, py: Python<'_>) {
+        let Some(begun) = self.session.begun_request(&self.input, LARGE) else {
+            return;
+        };
+        // If there is no memory, the call fails once the frame is complete.
+        if let Ok(mut bytes) = UnfinishedBytes::new(py, begun.payload) {
+            bytes.append(begun.beginning(&self.input));
+            self.session.take_begun(&begun, &mut self.input);
+            let call = self.call(Version::V2, begun.request);
+            self.large = Some(LargePayload::new(call, bytes));
+        }
+    }
+
+    fn receive_large(&mut self) -> io::Result<()> {
+        let Some(large) = &mut self.large else {
+            return Ok(());
+        };
+        match unless_empty(large.receive(&*self.socket))? {
+            None => return Ok(()),
+            Some(0) => self.input_ended = true,
+            Some(count) => self.backlog += count,
+        }
+        if !large.is_complete() {
+            return Ok(());
+        }
+        let call = self.large.take().and_then(LargePayload::finish);
+        // A drain may have begun since the payload began.
+        if let Some(call) = call
+            && !self.session.is_draining()
+        {
+            self.enqueue(call);
+        }
+        Ok(())
     }
 }
 
-/// `None` if nothing has.
-pub(super) fn arrived(received: io::Result<usize>) -> io::Result<Option<usize>> {
+/// `None` if nothing has arrived.
+fn unless_empty(received: io::Result<usize>) -> io::Result<Option<usize>> {
     match received {
         Ok(count) => Ok(Some(count)),
         Err(error)

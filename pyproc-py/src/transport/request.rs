@@ -1,4 +1,4 @@
-//! What a client wants.
+//! What a client asks for.
 
 use std::sync::Arc;
 
@@ -13,13 +13,16 @@ use crate::package::FunctionId;
 /// Among the flags of a trace.
 const SAMPLED: u8 = 0x01;
 
-/// What is to be done for a client, in its turn.
-pub(crate) enum Waiting {
+/// The `Channel` for records to a client.
+pub(crate) type Channel = Arc<Py<PyAny>>;
+
+/// A request that waits for its turn.
+pub(crate) enum PendingRequest {
     Call(Call),
     Hello(Greeting),
 }
 
-/// A request.
+/// A call of a function.
 pub(crate) struct Call {
     pub(crate) id: u64,
     /// The version to answer in.
@@ -27,45 +30,39 @@ pub(crate) struct Call {
     pub(crate) target: Target,
     pub(crate) codec: Codec,
     pub(crate) wants_times: bool,
-    pub(crate) known: Known,
+    pub(crate) metadata: CallMetadata,
     pub(crate) body: CallBody,
 }
 
-/// What came with a request besides its body.
+/// What came with a call besides its body.
 #[derive(Clone, Default)]
-pub(crate) struct Known {
+pub(crate) struct CallMetadata {
     pub(crate) trace: Option<TraceContext>,
     pub(crate) headers: Option<Arc<Headers>>,
 }
 
-impl Known {
+impl CallMetadata {
     pub(super) fn new(trace: Option<TraceContext>, headers: Headers) -> Self {
         let headers = (!headers.is_empty()).then(|| Arc::new(headers));
         Self { trace, headers }
     }
 
-    pub(crate) fn is_nothing(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.trace.is_none() && self.headers.is_none()
     }
 
-    /// Its trace, and nothing else.
-    pub(crate) fn is_trace_alone(&self) -> bool {
+    /// Whether it is a trace and nothing else.
+    pub(crate) fn has_only_trace(&self) -> bool {
         self.trace.is_some() && self.headers.is_none()
     }
 
     /// Whether what happens in the call is likely to be recorded.
-    pub(crate) fn is_worth_knowing(&self) -> bool {
+    pub(crate) fn is_likely_recorded(&self) -> bool {
         self.headers.is_some() || self.trace.is_some_and(|trace| trace.flags & SAMPLED != 0)
     }
 }
 
-/// What its calls need to know of a client.
-#[derive(Clone, Default)]
-pub(crate) struct Client {
-    /// The `Channel` for telemetry, if it wants any.
-    pub(crate) channel: Option<Arc<Py<PyAny>>>,
-}
-
+/// The function that is called.
 pub(crate) enum Target {
     Function(FunctionId),
     Name(String),
@@ -73,16 +70,14 @@ pub(crate) enum Target {
     Index(u16),
 }
 
+/// The argument, encoded.
 pub(crate) enum CallBody {
     Frame(Bytes),
-    Object { bytes: Py<PyBytes>, len: usize },
-}
-
-/// A function that the hello listed.
-pub(crate) struct Listed {
-    pub(crate) id: FunctionId,
-    /// Its name, if it is `async def`.
-    pub(crate) concurrent: Option<String>,
+    /// A large raw payload.
+    Object {
+        bytes: Py<PyBytes>,
+        len: usize,
+    },
 }
 
 impl CallBody {
@@ -92,4 +87,11 @@ impl CallBody {
             Self::Object { len, .. } => *len,
         }
     }
+}
+
+/// A function that the answer to the hello listed.
+pub(crate) struct ListedFunction {
+    pub(crate) id: FunctionId,
+    /// Its name, if it is `async def`.
+    pub(crate) async_name: Option<String>,
 }

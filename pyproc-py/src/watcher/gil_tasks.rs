@@ -1,10 +1,9 @@
-//! What needs the interpreter lock while a function runs: telling functions that they were given
-//! up, and starting `async def` functions. A thread of its own does it, so that pings are answered
-//! meanwhile.
+//! What needs the interpreter lock (GIL) while a function runs: cancelling functions, answering hellos, and starting
+//! `async def` functions. A thread of its own waits for the lock, so that the watcher goes on.
 //!
-//! A function may keep the lock for long, so what waits for the thread is bounded: beyond
-//! [`HEAVIEST`], requests stay with their connection, which stops reading in time, and functions to
-//! be told are collected, each once.
+//! A function may keep the lock for long, so the tasks that wait for the thread are bounded. Beyond
+//! [`MAX_WAITING_BYTES`], requests stay with their connection, which stops reading in time, and cancelled functions
+//! are collected, each once.
 
 use std::mem;
 use std::sync::Arc;
@@ -16,124 +15,127 @@ use pyo3::prelude::*;
 use pyproc_protocol::Greeting;
 
 use crate::package::Functions;
-use crate::run::answers::{self, Failed};
+use crate::run::answers::{self, FailedRequest};
 use crate::run::{async_calls, hello};
-use crate::state::{Core, GivenUp, Place};
-use crate::transport::{Call, Client, Target, Waiting};
-use crate::types::json::Keys;
+use crate::state::{CancelledCalls, ConnectionId, Core};
+use crate::transport::{Call, Channel, PendingRequest, Target};
+use crate::types::json::KeyCache;
 
-/// Bytes of errands that wait, beyond which no requests are added.
-const HEAVIEST: usize = 4 * 1024 * 1024;
+/// While the tasks that wait have more bytes, no requests are added.
+const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
 
-/// Bytes of an errand, and of a call besides its body, about.
+/// About the bytes of a task, and of a call without its body.
 const OVERHEAD: usize = 512;
 
-/// What came of reading a connection.
-pub(crate) struct Errand {
-    pub(crate) place: Place,
-    pub(crate) given_up: GivenUp,
+/// What is left to do after a connection was read.
+pub(super) struct GilTask {
+    pub(super) connection_id: ConnectionId,
+    pub(super) cancelled: CancelledCalls,
     /// Calls of `async def` functions.
-    pub(crate) calls: Vec<Call>,
-    pub(crate) client: Client,
+    pub(super) calls: Vec<Call>,
+    pub(super) channel: Option<Channel>,
     /// A hello to answer.
-    pub(crate) greeting: Option<Greeting>,
+    pub(super) greeting: Option<Greeting>,
 }
 
-impl Errand {
-    fn nothing(place: Place) -> Self {
+impl GilTask {
+    fn cancellation(connection_id: ConnectionId, cancelled: CancelledCalls) -> Self {
         Self {
-            place,
-            given_up: GivenUp::default(),
+            connection_id,
+            cancelled,
             calls: Vec::new(),
-            client: Client::default(),
+            channel: None,
             greeting: None,
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.given_up.is_empty() && self.calls.is_empty() && self.greeting.is_none()
+        self.cancelled.is_empty() && self.calls.is_empty() && self.greeting.is_none()
     }
 
-    fn weight(&self) -> usize {
+    fn size(&self) -> usize {
         let calls = self.calls.iter().map(|call| OVERHEAD + call.body.len());
         OVERHEAD + calls.sum::<usize>()
     }
 }
 
-/// The thread, once there is something to do. It ends with this value.
-pub(crate) struct Errands {
+/// The thread, which starts with the first task and ends with this value.
+pub(super) struct GilTasks {
     core: Arc<Core>,
-    thread: Option<(Sender<Errand>, JoinHandle<()>)>,
-    /// What waits for the thread.
-    weight: Arc<AtomicUsize>,
-    /// Functions to be told when less waits.
-    left: Option<Errand>,
+    thread: Option<(Sender<GilTask>, JoinHandle<()>)>,
+    /// Bytes of the tasks that wait for the thread.
+    waiting_bytes: Arc<AtomicUsize>,
+    /// Functions to cancel when fewer bytes wait.
+    postponed: Option<GilTask>,
 }
 
-impl Errands {
-    pub(crate) fn new(core: &Arc<Core>) -> Self {
+impl GilTasks {
+    pub(super) fn new(core: &Arc<Core>) -> Self {
         Self {
             core: Arc::clone(core),
             thread: None,
-            weight: Arc::default(),
-            left: None,
+            waiting_bytes: Arc::default(),
+            postponed: None,
         }
     }
 
-    /// Whether so much waits that errands with requests are not to be sent.
-    pub(crate) fn are_many(&self) -> bool {
-        self.weight.load(Ordering::Acquire) > HEAVIEST
+    /// Whether so much waits that tasks with requests must not be sent.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Acquire) > MAX_WAITING_BYTES
     }
 
-    pub(crate) fn send(&mut self, mut errand: Errand) {
-        if self.are_many() {
-            let given_up = mem::take(&mut errand.given_up);
-            let left = self
-                .left
-                .get_or_insert_with(|| Errand::nothing(errand.place));
-            left.given_up.merge(given_up);
+    pub(super) fn send(&mut self, mut task: GilTask) {
+        if self.is_full() {
+            self.postpone(task.connection_id, mem::take(&mut task.cancelled));
         }
-        if !errand.is_empty() {
-            self.hand_over(errand);
+        if !task.is_empty() {
+            self.send_now(task);
         }
     }
 
-    /// Sends what was collected while too much waited.
-    pub(crate) fn send_left(&mut self) {
-        if let Some(left) = self.left.take() {
-            self.hand_over(left);
+    /// Sends the cancellations that were postponed because too much waited.
+    pub(super) fn send_postponed(&mut self) {
+        if let Some(task) = self.postponed.take() {
+            self.send_now(task);
         }
     }
 
-    fn hand_over(&mut self, errand: Errand) {
+    fn postpone(&mut self, connection_id: ConnectionId, cancelled: CancelledCalls) {
+        match &mut self.postponed {
+            Some(task) => task.cancelled.merge(cancelled),
+            None => self.postponed = Some(GilTask::cancellation(connection_id, cancelled)),
+        }
+    }
+
+    fn send_now(&mut self, task: GilTask) {
         if self.thread.is_none() {
             let (sender, receiver) = channel();
-            let (core, weight) = (Arc::clone(&self.core), Arc::clone(&self.weight));
-            let builder = thread::Builder::new().name("pyproc-errands".into());
-            // Without a thread, clients wait longer for what was asked, that is all.
-            let Ok(thread) = builder.spawn(move || run(&core, &receiver, &weight)) else {
-                self.left = Some(Errand {
-                    given_up: errand.given_up,
-                    ..Errand::nothing(errand.place)
-                });
-                let mut state = self.core.lock();
-                state.put_back_concurrent(errand.place, errand.calls);
-                if let Some(greeting) = errand.greeting {
-                    state.put_back_greeting(errand.place, greeting);
-                }
-                return;
+            let (core, waiting_bytes) = (Arc::clone(&self.core), Arc::clone(&self.waiting_bytes));
+            let builder = thread::Builder::new().name("pyproc-gil".into());
+            let Ok(thread) = builder.spawn(move || run(&core, &receiver, &waiting_bytes)) else {
+                return self.put_back(task);
             };
             self.thread = Some((sender, thread));
         }
         if let Some((sender, _)) = &self.thread {
-            self.weight.fetch_add(errand.weight(), Ordering::AcqRel);
+            self.waiting_bytes.fetch_add(task.size(), Ordering::AcqRel);
             // The thread ends only with the sender.
-            let _ = sender.send(errand);
+            let _ = sender.send(task);
+        }
+    }
+
+    /// Without a thread, clients wait until the function has ended.
+    fn put_back(&mut self, task: GilTask) {
+        self.postponed = Some(GilTask::cancellation(task.connection_id, task.cancelled));
+        let mut state = self.core.lock();
+        state.put_back_async(task.connection_id, task.calls);
+        if let Some(greeting) = task.greeting {
+            state.put_back_hello(task.connection_id, greeting);
         }
     }
 }
 
-impl Drop for Errands {
+impl Drop for GilTasks {
     fn drop(&mut self) {
         if let Some((sender, thread)) = self.thread.take() {
             drop(sender);
@@ -143,55 +145,65 @@ impl Drop for Errands {
     }
 }
 
-fn run(core: &Arc<Core>, errands: &Receiver<Errand>, weight: &AtomicUsize) {
-    let (mut functions, mut keys) = (Functions::default(), Keys::new());
-    for errand in errands {
-        let done = errand.weight();
+fn run(core: &Arc<Core>, tasks: &Receiver<GilTask>, waiting_bytes: &AtomicUsize) {
+    let (mut functions, mut keys) = (Functions::default(), KeyCache::new());
+    for task in tasks {
+        let size = task.size();
         Python::attach(|py| {
-            core.tell(py, errand.given_up);
-            let count = errand.calls.len();
-            let started = start(
+            core.cancel(py, task.cancelled);
+            let (connection_id, count) = (task.connection_id, task.calls.len());
+            let channel = task.channel.as_ref();
+            let started = start_calls(
                 py,
                 core,
                 &mut functions,
                 &mut keys,
-                errand.place,
-                errand.calls,
-                &errand.client,
+                connection_id,
+                task.calls,
+                channel,
             );
             if let Err(error) = started {
                 error.write_unraisable(py, None);
             }
-            if let Some(greeting) = errand.greeting {
-                let mut out = Vec::new();
-                let answered =
-                    hello::answer(py, core, &mut functions, errand.place, &greeting, &mut out);
-                if let Err(error) = answered {
-                    error.write_unraisable(py, None);
-                }
-                if let Some(connection) = core.lock().get(errand.place) {
-                    connection.outgoing.append(&mut out);
-                    connection.held = false;
-                    // A client that is gone is seen by who waits for it.
-                    let _ = connection.flush();
-                }
+            if let Some(greeting) = task.greeting {
+                answer_hello(py, core, &mut functions, connection_id, &greeting);
             }
-            core.lock().have_begun(errand.place, count);
+            core.lock().on_async_begun(connection_id, count);
             core.wake();
         });
-        weight.fetch_sub(done, Ordering::AcqRel);
+        waiting_bytes.fetch_sub(size, Ordering::AcqRel);
     }
     Python::attach(|_| drop((functions, keys)));
 }
 
-fn start(
+fn answer_hello(
     py: Python<'_>,
     core: &Arc<Core>,
     functions: &mut Functions,
-    keys: &mut Keys,
-    place: Place,
+    connection_id: ConnectionId,
+    greeting: &Greeting,
+) {
+    let mut out = Vec::new();
+    let answered = hello::answer(py, core, functions, connection_id, greeting, &mut out);
+    if let Err(error) = answered {
+        error.write_unraisable(py, None);
+    }
+    if let Some(connection) = core.lock().get(connection_id) {
+        connection.outgoing.append(&mut out);
+        connection.is_blocked = false;
+        // The thread that polls the connection notices if the client is gone.
+        let _ = connection.flush();
+    }
+}
+
+fn start_calls(
+    py: Python<'_>,
+    core: &Arc<Core>,
+    functions: &mut Functions,
+    keys: &mut KeyCache,
+    connection_id: ConnectionId,
     calls: Vec<Call>,
-    client: &Client,
+    channel: Option<&Channel>,
 ) -> PyResult<()> {
     let mut prepared = Vec::new();
     let mut failures = Vec::new();
@@ -203,29 +215,30 @@ fn start(
             continue;
         };
         let (function, plan) = functions.get(py, id)?;
-        if !function.concurrent {
-            // Another function has taken its name.
-            core.lock().put_back_plain(place, Waiting::Call(call));
+        if !function.is_async {
+            // A plain function has replaced it under its name.
+            let request = PendingRequest::Call(call);
+            core.lock().put_back_plain(connection_id, request);
             continue;
         }
         let (version, id) = (call.version, call.id);
-        match async_calls::prepare(core, keys, place, client, call, function, plan) {
+        match async_calls::prepare(core, keys, connection_id, channel, call, function, plan) {
             Ok(call) => prepared.push(call),
             Err(error) => {
-                let form = core.answer_form(place, version);
-                let failed = Failed {
+                let form = core.answer_form(connection_id, version);
+                let failed = FailedRequest {
                     id,
                     method: &function.name,
                     times: None,
                 };
-                answers::failure(py, &core.package, form, failed, &error, &mut failures)?;
+                answers::write_failure(py, &core.package, form, failed, &error, &mut failures)?;
             }
         }
     }
     if !prepared.is_empty() {
         async_calls::submit(py, core, prepared)?;
     }
-    if let Some(connection) = core.lock().get(place) {
+    if let Some(connection) = core.lock().get(connection_id) {
         connection.outgoing.append(&mut failures);
     }
     Ok(())

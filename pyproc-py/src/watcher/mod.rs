@@ -1,6 +1,12 @@
-//! The thread that looks after clients while a function keeps the serving thread busy: it answers
-//! pings, takes cancellations and reads requests. It never takes the interpreter lock, which a
-//! function may keep for as long as it likes.
+//! The watcher: a thread that serves clients while a function keeps the serving thread busy. It answers
+//! pings, takes cancellations and reads requests.
+//!
+//! Invariant: the watcher never takes the interpreter lock, which a function may keep for any time. What needs that
+//! lock is left to the thread of `gil_tasks`, and what may wait is left to the serving thread.
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `gil_tasks` | a thread for what needs the interpreter lock |
 
 mod gil_tasks;
 
@@ -12,42 +18,43 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use self::gil_tasks::{Errand, Errands};
-use crate::state::{self, Core, GivenUp, Place};
-use crate::transport::{Client, Connection};
+use self::gil_tasks::{GilTask, GilTasks};
+use crate::state::{self, Activity, CancelledCalls, ConnectionId, Core};
+use crate::transport::Connection;
 
-/// How long a function runs, at least, before its clients are looked after.
+/// A function runs at least so long before the watcher serves clients. Also the timeout of its polls.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Ticks without any function after which the watcher sleeps.
 const IDLE_TICKS: u32 = 100;
 
-/// Starts the watcher of a worker; it ends with [`Pulse::stop`](crate::state::Pulse::stop).
+/// Starts the watcher of a worker; [`Activity::stop`] ends it.
 pub(crate) fn start(core: Arc<Core>, listener: OwnedFd) -> io::Result<JoinHandle<()>> {
     let watched = Arc::clone(&core);
     let handle = thread::Builder::new()
         .name("pyproc-watcher".into())
         .stack_size(256 * 1024)
         .spawn(move || watch(&watched, &listener))?;
-    core.pulse.watched_by(handle.thread().clone());
+    core.activity.set_watcher(handle.thread().clone());
     Ok(handle)
 }
 
 fn watch(core: &Arc<Core>, listener: &OwnedFd) {
-    let mut errands = Errands::new(core);
-    let (mut seen, mut idle_ticks) = (core.pulse.count(), 0);
-    while !core.pulse.is_stopped() {
+    let activity = &core.activity;
+    let mut tasks = GilTasks::new(core);
+    let (mut seen, mut idle_ticks) = (activity.count(), 0);
+    while !activity.is_stopped() {
         thread::park_timeout(TICK);
-        let count = core.pulse.count();
+        let count = activity.count();
         if count != seen {
             (seen, idle_ticks) = (count, 0);
-        } else if is_running(count) {
-            look_after(core, listener, &mut errands, count);
+        } else if Activity::is_function(count) {
+            serve_clients(core, listener, &mut tasks, count);
         } else {
             idle_ticks += 1;
         }
-        if idle_ticks >= IDLE_TICKS && core.pulse.fall_asleep(count) {
-            while core.pulse.is_asleep() && !core.pulse.is_stopped() {
+        if idle_ticks >= IDLE_TICKS && activity.try_sleep(count) {
+            while activity.is_asleep() && !activity.is_stopped() {
                 thread::park();
             }
             idle_ticks = 0;
@@ -55,119 +62,118 @@ fn watch(core: &Arc<Core>, listener: &OwnedFd) {
     }
 }
 
-fn is_running(count: u64) -> bool {
-    count % 2 == 1
-}
-
-/// Until the function that runs at this count of the pulse has ended. What was read is left to the
-/// serving thread.
-fn look_after(core: &Core, listener: &OwnedFd, errands: &mut Errands, count: u64) {
-    let is_over = || core.pulse.count() != count || core.pulse.is_stopped();
+/// Serves clients until the function that runs at this count of the activity has ended. Requests of plain functions
+/// are left to the serving thread.
+fn serve_clients(core: &Core, listener: &OwnedFd, tasks: &mut GilTasks, count: u64) {
+    let is_over = || core.activity.count() != count || core.activity.is_stopped();
     while !is_over() {
-        let (accept, happened) = wait(core, listener);
+        let (accept, ready) = wait(core, listener);
         if accept {
             if state::accept(core, listener.as_fd()).is_err() {
-                // The serving thread will say so.
+                // The serving thread will log it.
                 thread::park_timeout(TICK);
             }
             core.wake();
         }
-        for (place, events) in happened {
-            let errand = serve(core, place, events, !errands.are_many());
-            // It may have looked at its clients before this one was read.
+        for (connection_id, events) in ready {
+            let task = serve(core, connection_id, events, !tasks.is_full());
+            // The serving thread may have checked its connections before this one was read.
             core.wake();
-            errands.send(errand);
+            tasks.send(task);
         }
-        if !errands.are_many() {
-            errands.send_left();
+        if !tasks.is_full() {
+            tasks.send_postponed();
         }
     }
-    errands.send_left();
+    tasks.send_postponed();
 }
 
-/// Whether somebody wants to connect, and the connections on which something has happened, within a
-/// tick.
-fn wait(core: &Core, listener: &OwnedFd) -> (bool, Vec<(Place, PollFlags)>) {
-    let mut listens = PollFlags::IN;
-    let lost: Vec<(Place, PollFlags)> = {
+/// Waits for at most a tick. Returns whether a client wants to connect, and the connections that have events.
+fn wait(core: &Core, listener: &OwnedFd) -> (bool, Vec<(ConnectionId, PollFlags)>) {
+    let mut listener_events = PollFlags::IN;
+    let failed: Vec<(ConnectionId, PollFlags)> = {
         let mut state = core.lock();
-        let lost = state.connections().filter(|(_, one)| one.lost && !one.gone);
-        lost.map(|(place, _)| (place, PollFlags::ERR)).collect()
-    };
-    if !lost.is_empty() {
-        return (false, lost);
-    }
-    let sockets: Vec<(Place, Arc<OwnedFd>, PollFlags)> = {
-        let mut state = core.lock();
-        listens.set(PollFlags::IN, !state.draining);
-        let here = state
+        let failed = state
             .connections()
-            .filter(|(_, connection)| !connection.gone);
-        here.map(|(place, connection)| {
-            (
-                place,
-                Arc::clone(&connection.socket),
-                connection.wanted_events(),
-            )
-        })
-        .collect()
+            .filter(|(_, connection)| connection.send_failed && !connection.disconnected);
+        failed.map(|(id, _)| (id, PollFlags::ERR)).collect()
+    };
+    if !failed.is_empty() {
+        return (false, failed);
+    }
+    let sockets: Vec<(ConnectionId, Arc<OwnedFd>, PollFlags)> = {
+        let mut state = core.lock();
+        listener_events.set(PollFlags::IN, !state.draining);
+        let connected = state
+            .connections()
+            .filter(|(_, connection)| !connection.disconnected);
+        connected
+            .map(|(id, connection)| {
+                let socket = Arc::clone(&connection.socket);
+                (id, socket, connection.wanted_events())
+            })
+            .collect()
     };
     let mut fds: Vec<PollFd<'_>> = sockets
         .iter()
         .map(|(_, socket, events)| PollFd::new(&**socket, *events))
-        .chain([PollFd::new(listener, listens)])
+        .chain([PollFd::new(listener, listener_events)])
         .collect();
     let tick = Timespec {
         tv_sec: 0,
         tv_nsec: TICK.subsec_nanos().into(),
     };
-    // An error, such as an interruption by a signal, is like nothing having happened.
+    // After an error, such as an interruption by a signal, there are no events.
     let _ = poll(&mut fds, Some(&tick));
-    let happened = sockets
+    let ready = sockets
         .iter()
         .zip(&fds)
         .filter(|(_, fd)| !fd.revents().is_empty());
-    let happened = happened
-        .map(|((place, ..), fd)| (*place, fd.revents()))
-        .collect();
+    let ready = ready.map(|((id, ..), fd)| (*id, fd.revents())).collect();
     let accept = fds
         .last()
         .is_some_and(|fd| fd.revents().contains(PollFlags::IN));
-    (accept, happened)
+    (accept, ready)
 }
 
-fn serve(core: &Core, place: Place, events: PollFlags, takes_requests: bool) -> Errand {
+/// Reads from a connection and writes to it. Returns what is left to do with the interpreter lock.
+fn serve(
+    core: &Core,
+    connection_id: ConnectionId,
+    events: PollFlags,
+    takes_requests: bool,
+) -> GilTask {
     let mut state = core.lock();
-    let mut given_up = GivenUp::default();
+    let mut cancelled = CancelledCalls::default();
     let mut failed = events.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
     if events.contains(PollFlags::IN) {
-        let (received, told) = state.receive(None, place);
+        let (received, calls) = state.receive(None, connection_id);
         failed |= received.is_err();
-        given_up = told;
+        cancelled = calls;
     }
-    if let Some(connection) = state.get(place) {
+    if let Some(connection) = state.get(connection_id) {
         failed |= connection.flush().is_err();
         if failed {
             // The serving thread closes it.
-            connection.gone = true;
-            connection.waiting.clear();
-            connection.waiting_concurrent.clear();
-            given_up = state.give_up(place, |_| true);
+            connection.disconnected = true;
+            connection.pending.clear();
+            connection.pending_async.clear();
+            cancelled = state.cancelled_calls(connection_id, |_| true);
         }
     }
-    // Requests that stay where they are make their connection stop reading in time.
-    let (calls, client, greeting) = if takes_requests {
-        let (calls, client) = state.take_concurrent(place);
-        let greeting = state.get(place).and_then(Connection::take_greeting);
-        (calls, client, greeting)
+    // Requests that are not taken make their connection stop reading in time.
+    let (calls, channel, greeting) = if takes_requests {
+        let (calls, channel) = state.take_pending_async(connection_id);
+        let greeting = state.get(connection_id).and_then(Connection::take_hello);
+        (calls, channel, greeting)
     } else {
-        (Vec::new(), Client::default(), None)
+        (Vec::new(), None, None)
     };
-    Errand {
-        place,
-        given_up,
+    GilTask {
+        connection_id,
+        cancelled,
         calls,
-        client,
+        channel,
         greeting,
     }
 }

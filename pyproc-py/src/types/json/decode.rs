@@ -1,5 +1,5 @@
-//! Reads JSON as Python's own `json` does, but for its extensions: NaN, infinities and lone
-//! surrogates are refused.
+//! Reads JSON as Python's `json` does, without its extensions: NaN, infinities and lone
+//! surrogates are errors.
 
 use std::ops::Range;
 
@@ -8,37 +8,37 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt};
 use pyproc_protocol::json::{Number, Reader, Refused};
 
-use super::keys::Keys;
+use super::key_cache::KeyCache;
 use crate::ffi;
 
-/// Levels of arrays and objects; the pure loop reads about as many.
-const DEEPEST: usize = 1000;
+/// Levels of arrays and objects. The pure loop reads about as many.
+const MAX_DEPTH: usize = 1000;
 
-/// The document is no JSON, or one for Python's own reader: nested deeply, with a lone surrogate or
-/// an integer of too many digits. That reader also knows how to tell what is wrong.
-pub(crate) struct Odd;
+/// The document is no JSON, or it is nested deeply, has a lone surrogate or an integer of too many digits. Python's own
+/// reader decides which, and raises the error that says what is wrong.
+pub(crate) struct NotDecoded;
 
-impl From<Refused> for Odd {
+impl From<Refused> for NotDecoded {
     fn from(_: Refused) -> Self {
         Self
     }
 }
 
-impl From<PyErr> for Odd {
+impl From<PyErr> for NotDecoded {
     fn from(_: PyErr) -> Self {
         Self
     }
 }
 
-type Result<T> = std::result::Result<T, Odd>;
+type Result<T> = std::result::Result<T, NotDecoded>;
 
 /// Reads one document.
 pub(crate) struct Decoder<'a, 'py> {
     py: Python<'py>,
     json: &'a [u8],
     reader: Reader<'a>,
-    keys: &'a mut Keys,
-    /// The items of the arrays that are not complete, the innermost one's last.
+    keys: &'a mut KeyCache,
+    /// The items of all arrays that are not complete; those of the innermost array are last.
     items: Vec<Bound<'py, PyAny>>,
 }
 
@@ -47,12 +47,12 @@ impl<'a, 'py> Decoder<'a, 'py> {
     pub(crate) fn decode(
         py: Python<'py>,
         json: &'a [u8],
-        keys: &'a mut Keys,
+        keys: &'a mut KeyCache,
     ) -> Result<Bound<'py, PyAny>> {
         let mut decoder = Self {
             py,
             json,
-            reader: Reader::new(json, DEEPEST),
+            reader: Reader::new(json, MAX_DEPTH),
             keys,
             items: Vec::new(),
         };
@@ -60,7 +60,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         if decoder.reader.is_at_end() {
             Ok(value)
         } else {
-            Err(Odd)
+            Err(NotDecoded)
         }
     }
 
@@ -101,7 +101,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
     /// A key and its colon.
     fn key(&mut self) -> Result<Key<'py>> {
         if self.reader.peek()? != b'"' {
-            return Err(Odd);
+            return Err(NotDecoded);
         }
         let key = match self.reader.string()? {
             Some(content) => Key::Plain(content),
@@ -118,7 +118,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         while self.reader.has_more(is_first, b']')? {
             is_first = false;
             let item = self.value()?;
-            self.items.try_reserve(1).map_err(|_| Odd)?; // Python's reader raises `MemoryError`
+            self.items.try_reserve(1).map_err(|_| NotDecoded)?; // Python's reader raises `MemoryError`
             self.items.push(item);
         }
         self.reader.close(b']')?;
@@ -129,7 +129,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         match self.reader.string()? {
             Some(content) => {
                 let (len, rest) = (content.len(), &self.json[content.start..]);
-                Ok(self.keys.words.get(self.py, rest, len)?)
+                Ok(self.keys.texts.get(self.py, rest, len)?)
             }
             None => self.unescaped(),
         }
@@ -160,7 +160,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         }
     }
 
-    /// An integer by Python, which has a limit of digits.
+    /// Python converts the integer, which has a limit of digits.
     #[cold]
     fn large_integer(&self, digits: &str) -> Result<Bound<'py, PyAny>> {
         Ok(self.py.get_type::<PyInt>().call1((digits,))?)
@@ -176,7 +176,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 }
 
-/// A key, whose str is looked up when its value is there, and so need not be held.
+/// A key. Its str is looked up in the cache after its value has been read, so that no reference to it is needed.
 enum Key<'py> {
     Plain(Range<usize>),
     Escaped(Bound<'py, PyAny>),

@@ -1,39 +1,40 @@
-//! Writes results as JSON. What has no form of its own becomes one by `_convert`, step by step;
-//! what cannot be carried is left to `_codec.encode_bounded`, which says where it is.
+//! Writes results as JSON. `_convert` converts other types, one step at a time. What cannot be encoded is left to
+//! `_codec.encode_bounded`, which says where it is.
 
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyTuple};
 
-use super::Labels;
-use crate::ffi::{self, Bounded, Full, Met};
-use crate::package::Lazy;
+use super::encoded_keys::EncodedKeys;
+use super::scalars::ScalarWriter;
+use crate::ffi::{self, BoundedBuffer, Overflow, Stop};
+use crate::package::LazyImport;
 
 /// Levels of lists, dicts and conversions, as in the decoder.
-const DEEPEST: usize = 1000;
+const MAX_DEPTH: usize = 1000;
 
-/// Dicts from which on their keys' JSON is kept.
+/// With so many dicts, the result is likely a list of rows, and its keys are kept as they were written.
 const ROWS: usize = 4;
 
 /// The package's functions for what is not written here.
-static CONVERT: Lazy = Lazy::new("pyproc_worker._convert", "convert");
-static ENCODE: Lazy = Lazy::new("pyproc_worker._codec", "encode_bounded");
-static TOO_LARGE: Lazy = Lazy::new("pyproc_worker._plain", "too_large");
+static CONVERT: LazyImport = LazyImport::new("pyproc_worker._convert", "convert");
+static ENCODE: LazyImport = LazyImport::new("pyproc_worker._codec", "encode_bounded");
+static TOO_LARGE: LazyImport = LazyImport::new("pyproc_worker._plain", "too_large");
 
 /// Appends `value` as JSON, or raises `EncodeError`, also as soon as it is longer than `maximum`
 /// bytes, or `MemoryError`; `out` is then as it was.
 pub(crate) fn encode(value: &Bound<'_, PyAny>, maximum: usize, out: &mut Vec<u8>) -> PyResult<()> {
-    let mut out = Bounded::new(out, maximum);
+    let mut out = BoundedBuffer::new(out, maximum);
     let start = out.len();
     let mut encoder = Encoder {
         out: &mut out,
         maximum,
-        labels: None,
+        keys: None,
         dicts: 0,
     };
-    let written = encoder.value(value, DEEPEST);
-    if written.is_ok() && out.full().is_none() {
+    let encoded = encoder.value(value, MAX_DEPTH);
+    if encoded.is_ok() && out.overflow().is_none() {
         return Ok(());
     }
     out.truncate(start);
@@ -51,19 +52,19 @@ pub(crate) fn encode(value: &Bound<'_, PyAny>, maximum: usize, out: &mut Vec<u8>
 pub(crate) fn append(
     bytes: &[u8],
     maximum: usize,
-    out: &mut Bounded<'_>,
+    out: &mut BoundedBuffer<'_>,
     py: Python<'_>,
 ) -> PyResult<()> {
     out.append(bytes);
     check(py, out, maximum)
 }
 
-/// Raises what it means that a buffer is full.
-fn check(py: Python<'_>, out: &Bounded<'_>, maximum: usize) -> PyResult<()> {
-    match out.full() {
+/// Raises the error of an overflow.
+fn check(py: Python<'_>, out: &BoundedBuffer<'_>, maximum: usize) -> PyResult<()> {
+    match out.overflow() {
         None => Ok(()),
-        Some(Full::OutOfMemory) => Err(PyMemoryError::new_err("no memory for the result")),
-        Some(Full::TooLarge) => Err(too_large(py, maximum)),
+        Some(Overflow::OutOfMemory) => Err(PyMemoryError::new_err("no memory for the result")),
+        Some(Overflow::TooLarge) => Err(too_large(py, maximum)),
     }
 }
 
@@ -73,34 +74,37 @@ pub(crate) fn too_large(py: Python<'_>, maximum: usize) -> PyErr {
     error.map_or_else(|error| error, PyErr::from_value)
 }
 
-/// It could not be written here.
+/// It cannot be encoded here.
 struct Refused;
 
 type Result = std::result::Result<(), Refused>;
 
 struct Encoder<'a, 'b> {
-    out: &'a mut Bounded<'b>,
+    out: &'a mut BoundedBuffer<'b>,
     maximum: usize,
-    /// Kept once there are some dicts: then they are likely rows.
-    labels: Option<Labels>,
+    /// Used from the fourth dict on.
+    keys: Option<EncodedKeys>,
     dicts: usize,
 }
 
 impl Encoder<'_, '_> {
     fn value(&mut self, value: &Bound<'_, PyAny>, levels: usize) -> Result {
-        if ffi::write_leaf(value, self.out) {
-            return Ok(());
+        match ffi::scalar(value) {
+            Some(scalar) => {
+                ScalarWriter::new(self.out, None).write(scalar);
+                Ok(())
+            }
+            None => self.container(value, levels),
         }
-        self.container(value, levels)
     }
 
-    /// What is no leaf. `levels` more may be opened.
+    /// Writes a value that is no scalar. `levels` more may be opened.
     fn container(&mut self, value: &Bound<'_, PyAny>, levels: usize) -> Result {
         let levels = levels.checked_sub(1).ok_or(Refused)?;
-        if self.out.full().is_some() {
+        if self.out.overflow().is_some() {
             return Err(Refused);
         }
-        // Subclasses may have items of their own, in an order of their own.
+        // Subclasses may define other items and another order.
         if let Ok(dict) = value.cast_exact::<PyDict>() {
             self.dict(dict, levels)
         } else if let Ok(list) = value.cast_exact::<PyList>() {
@@ -115,19 +119,22 @@ impl Encoder<'_, '_> {
     fn dict(&mut self, dict: &Bound<'_, PyDict>, levels: usize) -> Result {
         self.dicts += 1;
         if self.dicts == ROWS {
-            self.labels = Some(Labels::new());
+            self.keys = Some(EncodedKeys::new());
         }
         let start = self.out.len();
         let mut position = 0;
         loop {
-            match ffi::write_items(dict, &mut position, self.labels.as_mut(), self.out) {
-                Met::Value(value) => self.container(&value, levels)?,
-                // Two such keys may become one: only a dict that is built anew tells.
-                Met::Key => return Err(Refused),
-                Met::End => break,
+            let mut writer = ScalarWriter::new(self.out, self.keys.as_mut());
+            let stop = ffi::lend_items(dict, &mut position, &mut writer);
+            drop(writer);
+            match stop {
+                Stop::Container(value) => self.container(&value, levels)?,
+                // Two such keys may become one key. Only a dict that is built anew shows that.
+                Stop::Key => return Err(Refused),
+                Stop::End => break,
             }
         }
-        // Each item is behind a comma.
+        // Each item follows a comma.
         match self.out.get_mut(start) {
             Some(comma) => *comma = b'{',
             None => self.out.push(b'{'),
@@ -139,9 +146,15 @@ impl Encoder<'_, '_> {
     fn list(&mut self, list: &Bound<'_, PyList>, levels: usize) -> Result {
         let start = self.out.len();
         let mut position = 0;
-        // Conversions may run any code, which may shorten the list.
-        while let Met::Value(value) = ffi::write_elements(list, &mut position, self.out) {
-            self.container(&value, levels)?;
+        // Conversions may run any Python code, which may shorten the list.
+        loop {
+            let mut writer = ScalarWriter::new(self.out, None);
+            let stop = ffi::lend_elements(list, &mut position, &mut writer);
+            drop(writer);
+            match stop {
+                Stop::Container(value) => self.container(&value, levels)?,
+                Stop::Key | Stop::End => break,
+            }
         }
         match self.out.get_mut(start) {
             Some(comma) => *comma = b'[',
@@ -165,7 +178,7 @@ impl Encoder<'_, '_> {
 
     fn other(&mut self, value: &Bound<'_, PyAny>, levels: usize) -> Result {
         if value.is_exact_instance_of::<PyInt>() {
-            // It is longer than 64 bits, and Python has a limit of digits.
+            // It has more than 64 bits, and Python has a limit of digits.
             let text = value.str().map_err(|_| Refused)?;
             self.out.append(ffi::utf8(&text).ok_or(Refused)?.as_bytes());
             return Ok(());
