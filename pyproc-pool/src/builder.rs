@@ -261,5 +261,12 @@ impl From<PoolConfig> for PoolBuilder {
     }
 }
 
+impl Pool {
+    /// Settings step by step, with defaults for the others.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::default()
+    }
+}
+
 #[cfg(test)]
 mod tests;

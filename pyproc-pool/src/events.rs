@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing::{Dispatch, dispatcher, subscriber::NoSubscriber};
 
-use crate::{Error, StartFailure, error::bounded, observe::Refused};
+use crate::{Error, StartFailure, error::bounded};
 
 /// An event whose level is known only at run time: each level is a callsite of its own.
 macro_rules! event_at {
@@ -112,20 +112,4 @@ pub(crate) fn worker(worker_id: usize, news: WorkerNews<'_>) {
             tracing::error!(target: "pyproc::pool", worker_id, pid, "a killed process does not end");
         }
     }
-}
-
-/// A variable of the environment that begins as ours do; with the name that may have been meant.
-pub(crate) fn unknown_variable(variable: &str, nearest: Option<&str>) {
-    tracing::warn!(target: "pyproc::pool", variable, nearest, "unknown environment variable");
-}
-
-pub(crate) fn queue_full(refused: Refused) {
-    tracing::warn!(
-        target: "pyproc::pool",
-        rejected = refused.count,
-        queued = refused.queued,
-        in_flight = refused.in_flight,
-        ready_workers = refused.ready,
-        "queue full"
-    );
 }

@@ -15,13 +15,14 @@ use tokio::{
 };
 
 use crate::{
-    CallRequest, ConfigError, Error, Health, PoolBuilder, PoolConfig, ReloadReport, ShutdownReport,
+    CallRequest, ConfigError, Error, Health, PoolConfig, ReloadReport, ShutdownReport,
     StartFailure, Stats, WorkerHealth,
     call::Deadlines,
     config::unknown,
     shared::{Attached, Shared},
     worker::{
-        Lifecycle, Reload, Running, SHORTEST_GRACE, Slot, SocketDir, Source, Stop, last_words,
+        Lifecycle, Reload, Running, SHORTEST_GRACE, Slot, SocketDir, Source, Stop, Worker, Workers,
+        last_words,
     },
 };
 
@@ -59,6 +60,7 @@ impl WeakPool {
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
+    workers: Arc<Workers>,
     _deadlines: Deadlines,
     stop: watch::Sender<Stop>,
     /// One task for each slot, which says how many workers it had to kill.
@@ -72,11 +74,6 @@ struct Handle {
 }
 
 impl Pool {
-    /// Settings step by step, with defaults for the others.
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder::default()
-    }
-
     /// Starts the workers, and returns when all are ready.
     ///
     /// Must be called within a tokio runtime with I/O and time enabled.
@@ -98,6 +95,7 @@ impl Pool {
         config.validate()?;
         let (sources, socket_dir) = sources(&config, &attached)?;
         let shared = Arc::new(Shared::new(config, attached, sources.len()));
+        let workers = Arc::new(Workers::new(sources.len()));
         if shared.subscriber.is_there() {
             shared.subscriber.with_guarded(unknown::warn_once);
         }
@@ -110,6 +108,7 @@ impl Pool {
                 worker,
                 source,
                 shared: Arc::clone(&shared),
+                workers: Arc::clone(&workers),
                 stop: on_stop.clone(),
             };
             starts.push(Lifecycle::new(slot, on_reload));
@@ -118,13 +117,14 @@ impl Pool {
         let tasks = match start_all(starts).await {
             Ok(tasks) => tasks,
             Err(failure) => {
-                end_all(&shared).await;
+                end_all(&shared, &workers).await;
                 return Err(Error::StartFailed(Arc::new(failure)));
             }
         };
         Ok(Self {
             handle: Arc::new(Handle {
                 shared,
+                workers,
                 _deadlines: deadlines,
                 stop,
                 tasks: Mutex::new(tasks),
@@ -224,9 +224,9 @@ impl Pool {
 
     /// How the workers are, at this moment.
     pub fn health(&self) -> Health {
-        let workers = self.handle.shared.workers();
+        let workers = self.handle.workers.lock();
         let scheduler = self.handle.shared.driver.lock();
-        let health = |(worker, it): (usize, &crate::shared::Worker)| WorkerHealth {
+        let health = |(worker, it): (usize, &Worker)| WorkerHealth {
             worker,
             state: it.state,
             pid: it.pid,
@@ -243,8 +243,8 @@ impl Pool {
     pub fn stats(&self) -> Stats {
         let restarts = self
             .handle
-            .shared
-            .workers()
+            .workers
+            .lock()
             .iter()
             .map(|it| it.restarts)
             .sum();
@@ -338,7 +338,7 @@ impl Pool {
         while let Some(ended) = tasks.join_next().await {
             killed += ended.unwrap_or(1);
         }
-        shared.groups.ended().await;
+        self.handle.workers.groups.ended().await;
         self.handle.remove_sockets();
         ShutdownReport { cut_off, killed }
     }
@@ -370,7 +370,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         // The tasks end too, but only when their runtime runs, and it may never run again.
-        for worker in self.shared.workers().iter_mut() {
+        for worker in self.workers.lock().iter_mut() {
             worker.processes.take().for_each(|it| it.kill());
         }
     }
@@ -399,9 +399,9 @@ fn sources(
 }
 
 /// Ends whatever was started.
-async fn end_all(shared: &Shared) {
-    let processes: Vec<_> = shared
-        .workers()
+async fn end_all(shared: &Shared, workers: &Workers) {
+    let processes: Vec<_> = workers
+        .lock()
         .iter_mut()
         .enumerate()
         .flat_map(|(worker, it)| it.processes.take().map(move |process| (worker, process)))
@@ -409,7 +409,7 @@ async fn end_all(shared: &Shared) {
     for (worker, process) in processes {
         last_words(shared, worker, &process).await;
     }
-    shared.groups.ended().await;
+    workers.groups.ended().await;
 }
 
 /// Starts all workers at the same time. The first that fails ends the others.

@@ -1,5 +1,5 @@
 use std::{
-    fmt, mem,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -8,16 +8,15 @@ use pyproc_protocol::{Features, Headers};
 #[cfg(feature = "testing")]
 use crate::transport::InProcess;
 use crate::{
-    Error, PoolConfig, WorkerOutput, WorkerState,
+    Error, PoolConfig, WorkerOutput,
     clock::Clock,
     driver::Driver,
     events::{self, Subscriber, WorkerNews},
     observe::{
-        CallLog, CallOutcome, Completed, Observer, Records, Refusals, Refused, Reports, Seen,
-        Wants, Watch, WorkerEvent, together,
+        CallLog, CallOutcome, CallSummary, CallTracker, Completed, Observer, RecordHandler,
+        RecordQueue, Rejected, Rejections, Wants, WorkerEvent, together,
     },
     scheduler::Limits,
-    worker::{Groups, Process},
 };
 
 /// What the handles of a pool and its tasks have in common.
@@ -27,14 +26,12 @@ pub(crate) struct Shared {
     pub(crate) observer: Option<Arc<dyn Observer>>,
     /// What is wanted of workers.
     pub(crate) features: Features,
-    pub(crate) records: Records,
+    pub(crate) records: RecordQueue,
     pub(crate) carry: Carry,
     pub(crate) call_log: CallLog,
     pub(crate) subscriber: Subscriber,
-    refusals: Mutex<Refusals>,
+    refusals: Mutex<Rejections>,
     pub(crate) driver: Driver,
-    workers: Mutex<Vec<Worker>>,
-    pub(crate) groups: Groups,
 }
 
 /// Without the calls, whose inputs and headers may be secret.
@@ -79,36 +76,6 @@ impl fmt::Debug for Carry {
     }
 }
 
-/// What is known of the worker in a slot.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    pub(crate) state: WorkerState,
-    pub(crate) processes: Processes,
-    pub(crate) pid: Option<u32>,
-    pub(crate) restarts: u64,
-    pub(crate) last_error: Option<String>,
-}
-
-/// The processes of a slot, for whoever ends them all.
-#[derive(Debug, Default)]
-pub(crate) struct Processes {
-    pub(crate) starting: Option<Arc<Process>>,
-    pub(crate) serving: Option<Arc<Process>>,
-    /// It was replaced, and finishes the calls that it has.
-    pub(crate) leaving: Option<Arc<Process>>,
-}
-
-impl Processes {
-    pub(crate) fn take(&mut self) -> impl Iterator<Item = Arc<Process>> {
-        let Self {
-            starting,
-            serving,
-            leaving,
-        } = mem::take(self);
-        [starting, serving, leaving].into_iter().flatten()
-    }
-}
-
 impl Shared {
     pub(crate) fn new(mut config: PoolConfig, attached: Attached, workers: usize) -> Self {
         let subscriber = Subscriber::here();
@@ -116,7 +83,7 @@ impl Shared {
         let clock = attached.clock();
         let observer = together(attached.observers);
         let features = features(&config, observer.as_deref(), &subscriber);
-        let reports = Reports::new(
+        let reports = RecordHandler::new(
             subscriber.clone(),
             observer.clone(),
             features,
@@ -129,26 +96,17 @@ impl Shared {
             max_queue: config.max_queue,
             max_frame_size: config.max_frame_size,
         };
-        let unborn = |_| Worker {
-            state: WorkerState::Starting,
-            processes: Processes::default(),
-            pid: None,
-            restarts: 0,
-            last_error: None,
-        };
         Self {
             clock,
             observer,
             features,
-            records: Records::new(workers, reports),
+            records: RecordQueue::new(workers, reports),
             carry: attached.carry,
             call_log: CallLog::new(&config),
             subscriber,
             refusals: Mutex::default(),
             config,
             driver: Driver::new(workers, limits),
-            workers: Mutex::new((0..workers).map(unborn).collect()),
-            groups: Groups::new(),
         }
     }
 
@@ -176,8 +134,8 @@ impl Shared {
     pub(crate) fn finish(
         &self,
         method: &str,
-        watch: &mut Watch,
-        seen: Seen,
+        watch: &mut CallTracker,
+        seen: CallSummary,
         outcome: CallOutcome<'_>,
     ) {
         self.call_log.completed(&Completed {
@@ -206,7 +164,7 @@ impl Shared {
         let refused = refusals.take(now);
         drop(refusals);
         match refused {
-            Some(refused) => events::queue_full(refused),
+            Some(refused) => refused.log(),
             None if others_wait => {}
             // Whoever keeps deadlines says it later.
             None => self.driver.look_again(),
@@ -214,20 +172,15 @@ impl Shared {
     }
 
     /// Logs refusals of a while ago.
-    pub(crate) fn log_refused(&self, refused: Option<Refused>) {
+    pub(crate) fn log_refused(&self, refused: Option<Rejected>) {
         if let Some(refused) = refused {
-            self.subscriber.with_guarded(|| events::queue_full(refused));
+            self.subscriber.with_guarded(|| refused.log());
         }
     }
 
     /// Held for moments only. Take it after the scheduler's lock, if both.
-    pub(crate) fn refusals(&self) -> MutexGuard<'_, Refusals> {
+    pub(crate) fn refusals(&self) -> MutexGuard<'_, Rejections> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Not on the path of a call. Take it before the scheduler's lock, if both.
-    pub(crate) fn workers(&self) -> MutexGuard<'_, Vec<Worker>> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

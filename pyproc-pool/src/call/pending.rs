@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     Error,
-    observe::{CallOutcome, Seen, Watch},
+    observe::{CallOutcome, CallSummary, CallTracker},
     outgoing::Outgoing,
     scheduler::{Admission, CallId, GivenUp, Next, Outcome},
     shared::Shared,
@@ -21,7 +21,7 @@ pub(crate) struct Pending<'a> {
     method: &'a str,
     /// The outcome was taken, or the call given up: nothing is left to do.
     over: bool,
-    watch: &'a mut Watch,
+    watch: &'a mut CallTracker,
 }
 
 /// Bytes of inputs that are written in no time.
@@ -37,7 +37,7 @@ impl<'a> Pending<'a> {
         request: Outgoing,
         admission: Admission,
         waker: Waker,
-        watch: &'a mut Watch,
+        watch: &'a mut CallTracker,
     ) -> Result<Self, Error> {
         // To write a small input takes no longer than a look at the clock.
         let is_small = request.payload.as_slice().len() < SMALL;
@@ -114,7 +114,7 @@ impl Drop for Pending<'_> {
             GivenUp::OnWorker(worker) => Some(worker),
             _ => None,
         };
-        let seen = Seen {
+        let seen = CallSummary {
             worker,
             answer: None,
         };

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Deadline, Error, ErrorKind, RemoteException, TimeoutError,
-    observe::{CallOutcome, Seen, Watch},
+    observe::{CallOutcome, CallSummary, CallTracker},
     outgoing::{Envelope, Outgoing, Payload, TRACEPARENT_ROOM},
     scheduler::{Admission, Answered, LARGE},
     shared::Shared,
@@ -150,17 +150,24 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         let limit = timeout.unwrap_or(shared.config.request_timeout);
         let deadline = far(now, limit);
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let mut watch = Watch::new(now, shared.clock);
+        let mut watch = CallTracker::new(now, shared.clock);
         // Little but the pending call is kept while it is awaited: what this future holds, each call
         // holds.
         let outcome = match self.submit(admission, deadline, waker, &mut watch) {
             Ok(mut pending) => pending.outcome().await,
             Err(error) => Ok(Err(error)),
         };
-        let mut seen = Seen::default();
+        let mut seen = CallSummary::default();
         let result = match outcome {
             Ok(outcome) => outcome.and_then(|answered| {
-                seen = watch.see(&answered);
+                let Answered {
+                    worker,
+                    sent,
+                    received,
+                    ref answer,
+                    ..
+                } = answered;
+                seen = watch.summary(worker, sent, received, answer);
                 let worker_lists_none = answered.worker_lists_none;
                 let result = result(shared, method, answered)?;
                 if worker_lists_none && !watch.confirmed {
@@ -186,7 +193,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         admission: Admission,
         deadline: Instant,
         waker: Waker,
-        watch: &'w mut Watch,
+        watch: &'w mut CallTracker,
     ) -> Result<Pending<'w>, Error>
     where
         'a: 'w,
@@ -207,7 +214,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         submitted.inspect_err(|error| shared.log_refusal(error))
     }
 
-    fn prepare(mut self, deadline: Instant, watch: &mut Watch) -> Result<Outgoing, Error> {
+    fn prepare(mut self, deadline: Instant, watch: &mut CallTracker) -> Result<Outgoing, Error> {
         if let Some(carry) = &self.shared.carry.0 {
             carry(&mut self.headers);
         }

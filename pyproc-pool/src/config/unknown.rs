@@ -2,7 +2,7 @@
 
 use std::{env, sync::Once};
 
-use crate::{events::unknown_variable, text::nearest};
+use crate::text::nearest;
 
 /// What this project reads: the pool, the workers, which inherit the environment, telemetry and logging; at last what
 /// its tests read.
@@ -74,7 +74,8 @@ pub(crate) fn warn_once() {
     WARNED.call_once(|| {
         for (name, _) in env::vars_os() {
             if let Some(name) = name.to_str().filter(|it| is_unknown(it)) {
-                unknown_variable(name, meant(name));
+                let nearest = meant(name);
+                tracing::warn!(target: "pyproc::pool", variable = name, nearest, "unknown environment variable");
             }
         }
     });

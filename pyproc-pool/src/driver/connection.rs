@@ -11,13 +11,13 @@ use bytes::BytesMut;
 use pyproc_protocol::{Peer, Session};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::{Locked, Outlet, inbox::Inbox, spin::Spin};
+use super::{Driver, Locked, Outlet, inbox::Inbox, spin::Spin};
 use crate::{
     ProtocolViolation,
     clock::Clock,
+    observe::RecordSender,
     output::Origin,
     scheduler::{ConnectionConfig, ConnectionId, NextWrite, Outbox, Verdict},
-    shared::Shared,
     transport::{ReadHalf, Transport, WriteHalf},
 };
 
@@ -151,17 +151,22 @@ impl Connection {
         self.id = scheduler.up(slot, self.peer(), config, outlet, self.inbox.clock.now());
     }
 
-    /// Carries requests and answers until the connection ends. What the worker reports goes to this lane of records.
-    pub(crate) async fn run(&mut self, shared: &Shared, lane: usize) -> Closed {
+    /// Carries requests and answers until the connection ends. What the worker reports goes to `records`.
+    pub(crate) async fn run(&mut self, driver: &Driver, records: RecordSender<'_>) -> Closed {
         if self.hung_up {
             return Closed::MustReconnect;
         }
-        let closed = poll_fn(|cx| self.poll(shared, lane, cx)).await;
+        let closed = poll_fn(|cx| self.poll(driver, records, cx)).await;
         self.wakers.drain(..).for_each(Waker::wake);
         closed
     }
 
-    fn poll(&mut self, shared: &Shared, lane: usize, cx: &mut Context<'_>) -> Poll<Closed> {
+    fn poll(
+        &mut self,
+        driver: &Driver,
+        records: RecordSender<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Closed> {
         loop {
             if let Some(error) = self.count_last_read() {
                 return Poll::Ready(Closed::Failed(error));
@@ -169,7 +174,7 @@ impl Connection {
             let read = self.poll_read(cx);
             let mut others_first = false;
             match read {
-                Poll::Ready(Ok(())) => match self.deliver(shared, lane) {
+                Poll::Ready(Ok(())) => match self.deliver(driver, records) {
                     Ok(may_wait) => others_first = may_wait,
                     Err(closed) => return Poll::Ready(closed),
                 },
@@ -184,7 +189,7 @@ impl Connection {
             if others_first {
                 return again(cx);
             }
-            let written = self.poll_write(shared, cx);
+            let written = self.poll_write(driver, cx);
             if matches!(written, Written::Later) {
                 return again(cx);
             }
@@ -245,11 +250,11 @@ impl Connection {
 
     /// Brings all answers to their calls, and returns whether others run before anything is written. Callers are woken
     /// later, but what was answered is answered.
-    fn deliver(&mut self, shared: &Shared, lane: usize) -> Result<bool, Closed> {
+    fn deliver(&mut self, driver: &Driver, records: RecordSender<'_>) -> Result<bool, Closed> {
         let arrived = self.inbox.arrived;
         self.spin.on_catch(|| arrived);
-        self.pass_on_records(shared, lane);
-        let mut scheduler = shared.driver.lock();
+        self.pass_on_records(records);
+        let mut scheduler = driver.lock();
         if self.inbox.take_drain() {
             scheduler.on_drain(self.id);
         }
@@ -259,7 +264,7 @@ impl Connection {
         drop(scheduler);
         let may_wait = delivered.map_err(Closed::Violation)?;
         if let Some(violation) = self.inbox.take_violation() {
-            self.on_violation(shared, violation)?;
+            self.on_violation(driver, violation)?;
         }
         Ok(may_wait)
     }
@@ -267,11 +272,11 @@ impl Connection {
     #[cold]
     fn on_violation(
         &mut self,
-        shared: &Shared,
+        driver: &Driver,
         violation: ProtocolViolation,
     ) -> Result<(), Closed> {
         let arrived = self.inbox.arrived;
-        let mut scheduler = shared.driver.lock();
+        let mut scheduler = driver.lock();
         let verdict = scheduler.on_violation(self.id, violation, arrived);
         self.wakers.append(&mut scheduler.actions().wake);
         drop(scheduler);
@@ -285,20 +290,20 @@ impl Connection {
         }
     }
 
-    fn pass_on_records(&mut self, shared: &Shared, lane: usize) {
+    fn pass_on_records(&mut self, records: RecordSender<'_>) {
         if self.inbox.has_records() {
             let too_long = mem::take(&mut self.inbox.too_long);
             let frames = self.inbox.records.drain(..);
-            shared.records.push(lane, frames, too_long);
+            records.push(frames, too_long);
         }
     }
 
     /// Reads what the worker still reports, until it takes no more requests or is gone. Its answers reach nobody any more.
-    pub(crate) async fn farewell(&mut self, shared: &Shared, lane: usize) {
+    pub(crate) async fn farewell(&mut self, records: RecordSender<'_>) {
         while !self.inbox.has_drain() {
             let read = poll_fn(|cx| self.poll_read(cx)).await;
             self.inbox.answers.clear();
-            self.pass_on_records(shared, lane);
+            self.pass_on_records(records);
             if read.is_err() || self.inbox.take_violation().is_some() {
                 return;
             }
@@ -309,12 +314,12 @@ impl Connection {
     ///
     /// While the worker is busy anyway, callers that are about to run are let through first: their
     /// requests go out with the same write.
-    fn poll_write(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Written {
+    fn poll_write(&mut self, driver: &Driver, cx: &mut Context<'_>) -> Written {
         if self.broken.is_some() {
             return Written::Nothing { in_flight: 0 };
         }
         if self.output.is_empty() {
-            let mut scheduler = shared.driver.lock();
+            let mut scheduler = driver.lock();
             match scheduler.next_write(self.id, &mut self.output, cx.waker()) {
                 NextWrite::Frames => {}
                 NextWrite::Later => return Written::Later,
@@ -326,7 +331,7 @@ impl Connection {
         match self.write.poll_write(cx, &slices[..count]) {
             Poll::Ready(Ok(n)) => self.output.advance(n),
             Poll::Ready(Err(error)) => self.broken = Some(error),
-            Poll::Pending if shared.driver.lock().has_drained(self.id) => return Written::Drained,
+            Poll::Pending if driver.lock().has_drained(self.id) => return Written::Drained,
             // The worker does not read: there is nothing to look out for.
             Poll::Pending => return Written::Nothing { in_flight: 0 },
         }

@@ -74,7 +74,9 @@ async fn start(ours: Transport, theirs: Transport) -> (Arc<Shared>, JoinHandle<C
     connection.open(&mut shared.driver.lock(), 0, None);
     let for_task = Arc::clone(&shared);
     let task = tokio::spawn(async move {
-        let closed = connection.run(&for_task, 0).await;
+        let closed = connection
+            .run(&for_task.driver, for_task.records.sender(0))
+            .await;
         let mut scheduler = for_task.driver.lock();
         scheduler.close(connection.id());
         scheduler.fail(connection.id(), || Error::ShutDown);

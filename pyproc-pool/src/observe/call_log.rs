@@ -6,7 +6,7 @@ use tracing::Level;
 
 use super::{
     CallOutcome,
-    watch::{Seen, Watch},
+    call_tracker::{CallSummary, CallTracker},
 };
 use crate::{Error, LogLevel, PoolConfig, events::event_at, text::LONGEST};
 
@@ -20,8 +20,8 @@ pub(crate) struct CallLog {
 /// A call that is over.
 pub(crate) struct Completed<'a> {
     pub(crate) method: &'a str,
-    pub(crate) watch: &'a Watch,
-    pub(crate) seen: &'a Seen,
+    pub(crate) watch: &'a CallTracker,
+    pub(crate) seen: &'a CallSummary,
     pub(crate) outcome: &'a CallOutcome<'a>,
 }
 

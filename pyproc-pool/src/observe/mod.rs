@@ -15,19 +15,20 @@ use pyproc_protocol::{
 };
 
 mod call_log;
-mod lost;
-mod records;
-mod refusals;
-mod report;
-mod several;
-mod watch;
+mod call_tracker;
+mod fan_out;
+mod lost_records;
+mod record_batch;
+mod record_handler;
+mod record_queue;
+mod rejections;
 
 pub(crate) use call_log::{CallLog, Completed};
-pub(crate) use records::Records;
-pub(crate) use refusals::{Refusals, Refused};
-pub(crate) use report::Reports;
-pub(crate) use several::together;
-pub(crate) use watch::{Seen, Watch};
+pub(crate) use call_tracker::{CallSummary, CallTracker};
+pub(crate) use fan_out::together;
+pub(crate) use record_handler::RecordHandler;
+pub(crate) use record_queue::{RecordQueue, RecordSender};
+pub(crate) use rejections::{Rejected, Rejections};
 
 use crate::{Error, StartFailure, WorkerDeath};
 

@@ -2,6 +2,7 @@
 //! entries, and the entries become `tracing` events, as many as the rate allows. It knows nothing of slots and their
 //! processes: it gets pipes, and says when they have ended.
 
+mod destination;
 mod event;
 mod flood;
 mod line_log;
@@ -15,9 +16,9 @@ mod source;
 mod tail;
 mod transcript;
 
+pub(crate) use destination::Destination;
 pub(crate) use origin::Origin;
 pub(crate) use rate::{Rate, Tally};
 pub(crate) use reader::Output;
-pub(crate) use sink::Destination;
 pub(crate) use tail::Tail;
 pub(crate) use transcript::Transcript;

@@ -12,9 +12,9 @@ use rustix::{
 use tokio::sync::watch;
 
 use super::{
+    destination::Pipes,
     flood::BUFFER,
     origin::Origin,
-    sink::Pipes,
     source::{Next, Source},
     tail::Tail,
 };

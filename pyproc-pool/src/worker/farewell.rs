@@ -65,7 +65,7 @@ async fn hear_out(
     let farewell = async {
         tokio::select! {
             biased;
-            () = connection.farewell(shared, lane) => {}
+            () = connection.farewell(shared.records.sender(lane)) => {}
             () = left_running(process.cloned()) => {}
         }
     };

@@ -23,8 +23,9 @@ impl Slot {
     ///
     /// Cancellation safety: a connection that is to be replaced stays so, and the worker gets no calls.
     pub(super) async fn serve(&self, running: &mut Running) -> Closed {
+        let records = self.shared.records.sender(self.worker);
         loop {
-            match running.connection.run(&self.shared, self.worker).await {
+            match running.connection.run(&self.shared.driver, records).await {
                 Closed::MustReconnect => {}
                 closed => return closed,
             }

@@ -108,10 +108,12 @@ impl Replaced {
     async fn serve(&self, running: &mut Running, grace: Duration) -> Ending {
         let process = running.process.clone();
         let connection = &mut running.connection;
+        let shared = &self.slot.shared;
+        let records = shared.records.sender(self.seat.lane);
         let closed = tokio::select! {
             biased;
             grace = self.slot.stopped() => return Ending::Stop(grace),
-            closed = timeout(grace, connection.run(&self.slot.shared, self.seat.lane)) => closed,
+            closed = timeout(grace, connection.run(&shared.driver, records)) => closed,
             () = left_running(process) => Ok(Closed::ByPeer),
         };
         match closed {

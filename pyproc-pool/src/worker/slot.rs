@@ -5,18 +5,12 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use pyproc_protocol::Peer;
 use tokio::{sync::watch, time::Instant};
 
-use super::{Process, socket_dir::Sockets};
+use super::{Process, Worker, Workers, socket_dir::Sockets};
 #[cfg(feature = "testing")]
 use crate::transport::InProcess;
 use crate::{
-    WorkerState,
-    driver::Connection,
-    error::bounded,
-    events::WorkerNews,
-    observe::WorkerEvent,
-    output::Origin,
-    scheduler::Gone,
-    shared::{Shared, Worker},
+    WorkerState, driver::Connection, error::bounded, events::WorkerNews, observe::WorkerEvent,
+    output::Origin, scheduler::Gone, shared::Shared,
 };
 
 /// A worker's place in the pool.
@@ -25,6 +19,7 @@ pub(crate) struct Slot {
     pub(crate) worker: usize,
     pub(crate) source: Source,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) workers: Arc<Workers>,
     pub(crate) stop: watch::Receiver<Stop>,
 }
 
@@ -145,7 +140,7 @@ impl Slot {
     }
 
     fn enter(&self, running: &Running, before: Before) -> u64 {
-        let mut workers = self.shared.workers();
+        let mut workers = self.workers.lock();
         let slot = &mut workers[self.worker];
         let processes = &mut slot.processes;
         if before == Before::Leaving {
@@ -182,10 +177,8 @@ impl Slot {
     pub(super) fn leave(&self, gone: Gone) {
         self.vacate();
         let worker = self.worker;
-        let before = std::mem::replace(
-            &mut self.shared.workers()[worker].state,
-            WorkerState::Stopped,
-        );
+        let before =
+            std::mem::replace(&mut self.workers.lock()[worker].state, WorkerState::Stopped);
         self.shared.driver.lock().gone(worker, gone);
         if before != WorkerState::Stopped {
             self.log(WorkerNews::Stopped);
@@ -233,6 +226,6 @@ impl Slot {
     }
 
     pub(super) fn with_worker(&self, change: impl FnOnce(&mut Worker)) {
-        change(&mut self.shared.workers()[self.worker]);
+        change(&mut self.workers.lock()[self.worker]);
     }
 }

@@ -130,7 +130,7 @@ impl Slot {
         }
         let left = PathBuf::from(socket);
         let on_end = move || sockets.remove(&left);
-        Process::spawn(command, on_end, self.destination(), &self.shared.groups)
+        Process::spawn(command, on_end, self.destination(), &self.workers.groups)
             .await
             .map_err(|source| Cause::Spawn {
                 program: config.python_exec.clone(),
@@ -188,7 +188,7 @@ impl Slot {
 
     /// Ends a worker that is being started and not wanted any more.
     pub(super) async fn end_unborn(&self) {
-        let process = self.shared.workers()[self.worker].processes.starting.take();
+        let process = self.workers.lock()[self.worker].processes.starting.take();
         if let Some(process) = process {
             last_words(&self.shared, self.worker, &process).await;
         }

@@ -6,10 +6,7 @@ use std::{
 use tracing::Level;
 
 use super::{
-    Context,
-    entry::{Entry, Read},
-    more::More,
-    trace::Trace,
+    Context, continuation::Continuation, entry::Entry, parse::ParsedLine, stack_trace::StackTrace,
 };
 
 /// Makes entries of lines. The lines of a stack trace are one entry, together with the record before it, so that these
@@ -38,11 +35,11 @@ enum Content {
     /// Of a logging library; a trace may follow.
     Record(Entry),
     /// Other lines may.
-    Begun(Entry, More),
-    Trace(Trace),
+    Begun(Entry, Continuation),
+    Trace(StackTrace),
     Both {
         record: Entry,
-        trace: Trace,
+        trace: StackTrace,
         /// The record's message has the trace in it, so that what went wrong is a part of the message.
         amid: bool,
     },
@@ -108,8 +105,8 @@ impl Assembler {
         let Some(place) = self.place(context) else {
             return false;
         };
-        let is_plain = matches!(Entry::read(line, context.foreign), Read::Plain);
-        is_plain && !Trace::is_title(line) && self.open[place].content.append(line)
+        let is_plain = matches!(ParsedLine::parse(line, context.foreign), ParsedLine::Plain);
+        is_plain && !StackTrace::is_title(line) && self.open[place].content.append(line)
     }
 
     fn place(&self, context: &Context) -> Option<usize> {
@@ -179,7 +176,7 @@ impl Held {
         let is_taken = match &mut self.content {
             Content::Trace(trace) | Content::Both { trace, .. } => trace.take(line),
             Content::Begun(entry, more) => more.take(line, entry),
-            Content::Record(record) => match Trace::begin(line) {
+            Content::Record(record) => match StackTrace::begin(line) {
                 Some(trace) if trace.is_of_python() => {
                     self.content = Content::Both {
                         record: mem::replace(record, Entry::plain("")),
@@ -200,18 +197,18 @@ impl Held {
 
 impl Begun {
     fn of(line: &str, context: &Context) -> Self {
-        let mut record = match Entry::read(line, context.foreign) {
-            Read::Complete(entry) => return Self::Complete(entry),
-            Read::Begun(entry, more) => return Self::Held(Content::Begun(entry, more)),
-            Read::Record(record) => record,
-            Read::Plain => {
-                return match Trace::begin(line) {
+        let mut record = match ParsedLine::parse(line, context.foreign) {
+            ParsedLine::Complete(entry) => return Self::Complete(entry),
+            ParsedLine::Begun(entry, more) => return Self::Held(Content::Begun(entry, more)),
+            ParsedLine::Record(record) => record,
+            ParsedLine::Plain => {
+                return match StackTrace::begin(line) {
                     Some(trace) => Self::Held(Content::Trace(trace)),
                     None => Self::Complete(Entry::plain(line)),
                 };
             }
         };
-        Self::Held(match Trace::begin_amid(&record.message) {
+        Self::Held(match StackTrace::begin_amid(&record.message) {
             None => Content::Record(record),
             Some((message, trace)) => {
                 record.message = message.into();

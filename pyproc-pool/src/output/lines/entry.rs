@@ -2,7 +2,6 @@ use pyproc_protocol::v2::telemetry::LogRecord;
 use serde_json::{Map, Value};
 use tracing::Level;
 
-use super::{more::More, native, record, structured};
 use crate::text::LONGEST;
 
 /// One thing that was printed, ready to become an event.
@@ -51,36 +50,7 @@ pub(crate) struct Context {
     pub(crate) fields: Map<String, Value>,
 }
 
-/// A line that was read.
-pub(super) enum Read {
-    Complete(Entry),
-    /// A traceback may follow that belongs to it.
-    Record(Entry),
-    /// Other lines may.
-    Begun(Entry, More),
-    Plain,
-}
-
 impl Entry {
-    /// Reads a line: JSON as logging libraries write it, a usual format of Python's or of native libraries, or plain
-    /// text.
-    pub(super) fn read(line: &str, foreign: bool) -> Read {
-        if let Some(entry) = structured::read(line, foreign) {
-            return Read::Complete(entry);
-        }
-        if let Some(record) = record::read(line) {
-            return Read::Record(record);
-        }
-        if let Some(warning) = record::of_warnings(line) {
-            return Read::Begun(warning, More::Source);
-        }
-        match native::read(line) {
-            Some((entry, Some(more))) => Read::Begun(entry, more),
-            Some((entry, None)) => Read::Complete(entry),
-            None => Read::Plain,
-        }
-    }
-
     /// Adds a line to the message.
     pub(super) fn append(&mut self, line: &str) {
         append(&mut self.message, line);

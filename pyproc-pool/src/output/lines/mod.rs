@@ -1,14 +1,15 @@
 //! What a worker prints, line by line: from bytes to events.
 
 mod assembler;
+mod continuation;
 mod entry;
-mod more;
+mod json;
 mod native;
-mod record;
+mod parse;
+mod python;
 mod severity;
 mod splitter;
-mod structured;
-mod trace;
+mod stack_trace;
 
 pub(crate) use assembler::QUIET;
 pub(super) use entry::beside;

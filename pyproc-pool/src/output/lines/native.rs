@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Entry, Severity, more::More};
+use super::{Entry, Severity, continuation::Continuation};
 
 /// What a line of a native library says, and what may follow it.
-pub(super) fn read(line: &str) -> Option<(Entry, Option<More>)> {
+pub(super) fn parse(line: &str) -> Option<(Entry, Option<Continuation>)> {
     let line = without_colors(line);
     let logged = of_glog(line)
         .or_else(|| of_tensorflow(line))
@@ -17,10 +17,10 @@ pub(super) fn read(line: &str) -> Option<(Entry, Option<More>)> {
             ..entry
         };
         // A fatal line of glog comes before the stack, and ends the process.
-        return Some((entry, severity.critical.then_some(More::Stack)));
+        return Some((entry, severity.critical.then_some(Continuation::Stack)));
     }
     let more = match line {
-        _ if line.starts_with("terminate called ") => Some(More::What),
+        _ if line.starts_with("terminate called ") => Some(Continuation::What),
         _ if is_last_word(line) => None,
         _ => return None,
     };
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Entry {
-        super::read(line).unwrap().0
+        super::parse(line).unwrap().0
     }
 
     #[test]
@@ -282,7 +282,7 @@ mod tests {
             "*** done ***",
             "free() is a function",
         ] {
-            assert!(super::read(line).is_none(), "{line}");
+            assert!(super::parse(line).is_none(), "{line}");
         }
     }
 }

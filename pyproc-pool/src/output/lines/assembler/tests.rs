@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    output::lines::trace::{LINKS, STALLED},
+    output::lines::stack_trace::{LINKS, STALLED},
     text::LONGEST,
 };
 

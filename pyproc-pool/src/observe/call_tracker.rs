@@ -5,13 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pyproc_protocol::{Headers, v2::TraceContext};
+use pyproc_protocol::{
+    Headers,
+    v2::{Answer, TraceContext},
+};
 
 use super::{Anatomy, CallEnd, CallObserver, CallOutcome, CallStart, Carried, Observer};
-use crate::{clock::Clock, outgoing::Trace, scheduler::Answered};
+use crate::{clock::Clock, outgoing::Trace};
 
 /// A call, and its observer if there is one, which is notified of the call's end also when the call is dropped.
-pub(crate) struct Watch {
+pub(crate) struct CallTracker {
     observer: Option<Box<dyn CallObserver>>,
     clock: Clock,
     pub(crate) start: Instant,
@@ -24,20 +27,20 @@ pub(crate) struct Watch {
 
 /// What came of a call, as far as the pool has seen it.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Seen {
+pub(crate) struct CallSummary {
     pub(crate) worker: Option<usize>,
     /// If it was answered.
-    pub(crate) answer: Option<SeenAnswer>,
+    pub(crate) answer: Option<AnswerSummary>,
 }
 
 /// An answer without its result.
 #[derive(Clone, Copy)]
-pub(crate) struct SeenAnswer {
+pub(crate) struct AnswerSummary {
     anatomy: Anatomy,
     response_bytes: usize,
 }
 
-impl SeenAnswer {
+impl AnswerSummary {
     /// Until the answer arrived. So nobody need look at the clock again.
     pub(crate) fn duration(&self) -> Duration {
         self.anatomy.queued + self.anatomy.worker
@@ -48,7 +51,7 @@ impl SeenAnswer {
 #[allow(unexpected_cfgs, reason = "set by that command alone")]
 const UNWATCHABLE: bool = cfg!(pyproc_without_observer);
 
-impl Watch {
+impl CallTracker {
     /// Of a call that nobody watches yet.
     pub(crate) fn new(start: Instant, clock: Clock) -> Self {
         Self {
@@ -89,17 +92,24 @@ impl Watch {
         carried.times
     }
 
-    pub(crate) fn see(&self, answered: &Answered) -> Seen {
-        let result = answered.answer.result.as_ref();
-        // A call that waits is sent when an answer has come, which may have been a little before it.
-        let sent = answered.sent.max(self.start);
-        Seen {
-            worker: Some(answered.worker),
-            answer: Some(SeenAnswer {
+    /// Of a call that was sent to `worker` at `sent`, and whose answer arrived at `received`.
+    pub(crate) fn summary(
+        &self,
+        worker: usize,
+        sent: Instant,
+        received: Instant,
+        answer: &Answer,
+    ) -> CallSummary {
+        let result = answer.result.as_ref();
+        // A queued call is sent when another is answered, and that time may be earlier than its own beginning.
+        let sent = sent.max(self.start);
+        CallSummary {
+            worker: Some(worker),
+            answer: Some(AnswerSummary {
                 anatomy: Anatomy {
                     queued: sent - self.start,
-                    worker: answered.received.saturating_duration_since(sent),
-                    times: answered.answer.times,
+                    worker: received.saturating_duration_since(sent),
+                    times: answer.times,
                 },
                 response_bytes: result.map_or(0, |body| body.bytes.len()),
             }),
@@ -107,7 +117,7 @@ impl Watch {
     }
 
     /// How long a call took that is over.
-    pub(crate) fn duration(&self, seen: &Seen) -> Duration {
+    pub(crate) fn duration(&self, seen: &CallSummary) -> Duration {
         match &seen.answer {
             Some(answer) => answer.duration(),
             None => self.clock.now().saturating_duration_since(self.start),
@@ -119,7 +129,7 @@ impl Watch {
         self.trace.map(Trace::above_execution)
     }
 
-    pub(crate) fn end(&mut self, seen: Seen, outcome: CallOutcome<'_>) {
+    pub(crate) fn end(&mut self, seen: CallSummary, outcome: CallOutcome<'_>) {
         let Some(observer) = self.observer.take() else {
             return;
         };
@@ -136,15 +146,15 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for CallTracker {
     fn drop(&mut self) {
-        self.end(Seen::default(), CallOutcome::Abandoned);
+        self.end(CallSummary::default(), CallOutcome::Abandoned);
     }
 }
 
-impl fmt::Debug for Watch {
+impl fmt::Debug for CallTracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Watch")
+        f.debug_tuple("CallTracker")
             .field(&self.observer.is_some())
             .finish()
     }

@@ -4,7 +4,7 @@ use super::{Entry, entry::append};
 
 /// What may follow a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum More {
+pub(super) enum Continuation {
     /// The line of the source that Python's `warnings` name,
     Source,
     /// and of a `ResourceWarning` where the resource came from.
@@ -17,7 +17,7 @@ pub(super) enum More {
 
 const STACK: &str = "*** Check failure stack trace: ***";
 
-impl More {
+impl Continuation {
     /// Adds the line to the entry if it belongs to it.
     pub(super) fn take(&mut self, line: &str, entry: &mut Entry) -> bool {
         let is_more = match self {

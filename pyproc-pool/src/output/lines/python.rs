@@ -6,7 +6,7 @@ use tracing::Level;
 use super::{Entry, Severity};
 
 /// A line of `logging` or loguru, whose message may go on with a traceback.
-pub(super) fn read(line: &str) -> Option<Entry> {
+pub(super) fn parse(line: &str) -> Option<Entry> {
     let (severity, logger, message, fields) = of_basic_config(line)
         .or_else(|| of_first_release(line))
         .or_else(|| of_loguru(line))?;
@@ -20,7 +20,7 @@ pub(super) fn read(line: &str) -> Option<Entry> {
 }
 
 /// `/srv/a.py:17: UserWarning: the message`, as Python's `warnings` are shown, under the name that `logging` gives them.
-pub(super) fn of_warnings(line: &str) -> Option<Entry> {
+pub(super) fn parse_warning(line: &str) -> Option<Entry> {
     const WARNING: &str = "Warning: ";
     let end = line.find(WARNING)? + WARNING.len() - ": ".len();
     let (place, category) = line.get(..end)?.rsplit_once(": ")?;
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn parts(line: &str) -> (Level, Option<String>, String) {
-        let entry = read(line).unwrap();
+        let entry = parse(line).unwrap();
         (entry.level, entry.logger, entry.message)
     }
 
@@ -118,7 +118,7 @@ mod tests {
         );
         let loguru = "2026-11-21 12:00:00.123 | SUCCESS  | shop.cart:add:17 - no: such - item";
         assert_eq!(parts(loguru), (Level::INFO, logger(), no()));
-        let fields = Value::Object(read(loguru).unwrap().fields);
+        let fields = Value::Object(parse(loguru).unwrap().fields);
         assert_eq!(fields, json!({"function": "add", "line": 17}));
     }
 
@@ -129,7 +129,7 @@ mod tests {
             "sys:1: DeprecationWarning: ",
             "<string>:1: SyntaxWarning: invalid escape sequence '\\d'",
         ] {
-            let entry = of_warnings(line).unwrap();
+            let entry = parse_warning(line).unwrap();
             assert_eq!((entry.level, &*entry.message), (Level::WARN, line));
             assert_eq!(entry.logger.as_deref(), Some("py.warnings"));
         }
@@ -141,7 +141,7 @@ mod tests {
             ":1: UserWarning: x",
             "17: UserWarning: x",
         ] {
-            assert_eq!(of_warnings(line), None, "{line}");
+            assert_eq!(parse_warning(line), None, "{line}");
         }
     }
 
@@ -161,7 +161,7 @@ mod tests {
             "2026-11-21 12:00:00.123",
             "2026-11-21 12:00:00,12é - a - INFO - b",
         ] {
-            assert_eq!(read(line), None, "{line}");
+            assert_eq!(parse(line), None, "{line}");
         }
     }
 }

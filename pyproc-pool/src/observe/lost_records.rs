@@ -1,4 +1,4 @@
-//! Records of workers that are lost: they are counted, and the counts are logged with the first cause.
+//! RecordQueue of workers that are lost: they are counted, and the counts are logged with the first cause.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use crate::{events::Subscriber, output::Tally, text::cut};
 
 /// The lost records of one worker.
 #[derive(Default)]
-pub(crate) struct Lost {
+pub(crate) struct LostRecords {
     /// Dropped by the worker, because the pool did not read fast enough.
     pub(crate) by_worker: Tally,
     /// Dropped by the pool, because its queue was full.
@@ -16,7 +16,7 @@ pub(crate) struct Lost {
     pub(crate) unreadable: Unreadable,
 }
 
-/// Records that cannot be read.
+/// RecordQueue that cannot be read.
 #[derive(Default)]
 pub(crate) struct Unreadable {
     tally: Tally,
@@ -38,7 +38,7 @@ impl Unreadable {
     }
 }
 
-impl Lost {
+impl LostRecords {
     /// Logs the counts that are due.
     pub(crate) fn say_due(&mut self, worker: usize, subscriber: &Subscriber, now: Instant) {
         self.say(worker, subscriber, |tally| tally.take(now));

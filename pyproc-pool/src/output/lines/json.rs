@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     Severity,
     entry::{Entry, Ids},
-    trace::Trace,
+    stack_trace::StackTrace,
 };
 
 const MESSAGE: &[&str] = &["message", "msg", "event"];
@@ -26,7 +26,7 @@ const THREAD: &[&str] = &["thread_name", "threadName", "thread"];
 
 /// An object of JSON that has a message, as `python-json-logger`, `structlog` or `pino` write it. What has no place of
 /// its own stays among the fields. Numbers are levels of Python's, unless the worker is in another language.
-pub(super) fn read(line: &str, foreign: bool) -> Option<Entry> {
+pub(super) fn parse(line: &str, foreign: bool) -> Option<Entry> {
     if !line.starts_with('{') || !line.ends_with('}') {
         return None;
     }
@@ -87,7 +87,7 @@ fn of_loguru(line: &Map<String, Value>) -> Option<Entry> {
         message: text(record.get("message")?)?,
         logger: record.get("name").and_then(text),
         thread: record.get("thread")?.get("name").and_then(text),
-        exception: raised.map(|_| Trace::amid(printed).trim_end().into()),
+        exception: raised.map(|_| StackTrace::amid(printed).trim_end().into()),
         time: time(record.get("time")?.get("timestamp")?),
         ids,
         fields,
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Option<Entry> {
-        super::read(line, false)
+        super::parse(line, false)
     }
 
     #[test]
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(fatal.fields["err"]["message"], "no");
         // Without what tells them apart, the worker's language does.
         let line = r#"{"level":30,"msg":"m"}"#;
-        let level = |foreign| super::read(line, foreign).unwrap().level;
+        let level = |foreign| super::parse(line, foreign).unwrap().level;
         assert_eq!((level(false), level(true)), (Level::WARN, Level::INFO));
     }
 

@@ -7,7 +7,9 @@ use pyproc_protocol::{
     v2::telemetry::{LogRecord, LostRecord, Record, UnreadableMetric},
 };
 
-use super::{Observer, Reporter, Wants, WorkerRecord, lost::Lost, records::Inbound};
+use super::{
+    Observer, Reporter, Wants, WorkerRecord, lost_records::LostRecords, record_batch::RecordBatch,
+};
 use crate::{
     error::bounded,
     events::Subscriber,
@@ -20,7 +22,7 @@ use crate::{
 };
 
 /// Who is told.
-pub(crate) struct Reports {
+pub(crate) struct RecordHandler {
     pub(crate) subscriber: Subscriber,
     observer: Option<Arc<dyn Observer>>,
     wants: Wants,
@@ -34,10 +36,10 @@ struct Worker {
     rate: Rate,
     stdout: Transcript,
     stderr: Transcript,
-    lost: Lost,
+    lost: LostRecords,
 }
 
-impl Reports {
+impl RecordHandler {
     pub(crate) fn new(
         subscriber: Subscriber,
         observer: Option<Arc<dyn Observer>>,
@@ -52,7 +54,7 @@ impl Reports {
             rate: Rate::new(log_rate, now),
             stdout: transcript(worker, Stream::Stdout),
             stderr: transcript(worker, Stream::Stderr),
-            lost: Lost::default(),
+            lost: LostRecords::default(),
         };
         let workers = (0..workers).map(worker).collect();
         Self {
@@ -68,7 +70,7 @@ impl Reports {
     }
 
     /// Tells of what one worker has sent.
-    pub(crate) fn take(&mut self, inbound: &Inbound) {
+    pub(crate) fn take(&mut self, inbound: &RecordBatch) {
         let (now, worker) = (Instant::now(), inbound.worker);
         let state = &mut self.workers[worker];
         state.lost.without_room.add(inbound.dropped);
@@ -189,7 +191,7 @@ impl Worker {
 }
 
 /// A line that did not come through the pipes is kept for the worker's death all the same.
-fn keep_print(record: &Record, inbound: &Inbound) {
+fn keep_print(record: &Record, inbound: &RecordBatch) {
     if let (Record::Log(log), Some(tail)) = (record, &inbound.tail)
         && log.stream.is_some()
     {
@@ -227,8 +229,8 @@ fn is_log(line: &[u8]) -> bool {
     line.starts_with(br#"{"type":"log""#)
 }
 
-impl fmt::Debug for Reports {
+impl fmt::Debug for RecordHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reports").finish_non_exhaustive()
+        f.debug_struct("RecordHandler").finish_non_exhaustive()
     }
 }

@@ -11,15 +11,29 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::watch, time::timeout};
 
-use super::report::Reports;
+use super::{record_batch::RecordBatch, record_handler::RecordHandler};
 use crate::output::Tail;
 
 /// The way in, for connections; the thread ends when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Records {
+pub(crate) struct RecordQueue {
     queue: Arc<Queue>,
     /// Who gets what arrives; taken by the thread, which begins with the first frame.
-    reports: Mutex<Option<Reports>>,
+    reports: Mutex<Option<RecordHandler>>,
+}
+
+/// The way in for the connection of one worker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecordSender<'a> {
+    queue: &'a RecordQueue,
+    producer: usize,
+}
+
+impl RecordSender<'_> {
+    /// See [`RecordQueue::push`].
+    pub(crate) fn push(self, frames: impl Iterator<Item = Bytes>, too_long: u64) {
+        self.queue.push(self.producer, frames, too_long);
+    }
 }
 
 #[derive(Debug)]
@@ -32,10 +46,10 @@ struct Queue {
 
 #[derive(Debug)]
 struct Waiting {
-    /// By lane: of each slot's worker, and last of one that was replaced.
-    lanes: Vec<Inbound>,
+    /// One for the worker of each slot, and last one for a worker that was replaced.
+    producers: Vec<RecordBatch>,
     /// What others had sent before they were gone.
-    late: Vec<Inbound>,
+    late: Vec<RecordBatch>,
     /// Number of the batch that is being collected.
     batch: u64,
     /// The thread is to be woken.
@@ -43,42 +57,16 @@ struct Waiting {
     closed: bool,
 }
 
-/// What one worker has sent and nobody has looked at.
-#[derive(Debug, Default)]
-pub(crate) struct Inbound {
-    /// The worker's slot.
-    pub(crate) worker: usize,
-    pub(crate) pid: Option<u32>,
-    /// It says that it is not written in Python.
-    pub(crate) foreign: bool,
-    /// Where the last of what it said is kept.
-    pub(crate) tail: Option<Tail>,
-    /// Lines, as in the frames.
-    pub(crate) records: Vec<u8>,
-    /// Records that there was no room for.
-    pub(crate) dropped: u64,
-    /// Frames that were too long to be read: at least one record each.
-    pub(crate) too_long: u64,
-    /// There is no more to come, and somebody waits until all of it was told.
-    pub(crate) is_last: bool,
-}
-
-/// What may wait for each worker, unless one frame alone is larger.
-const ROOM: usize = 1024 * 1024;
-
-/// Memory that is kept for the next batch.
-const KEPT: usize = 64 * 1024;
-
 /// How long the thread collects before it looks again, as waking it costs those who wake it.
 const NAP: Duration = Duration::from_millis(1);
 
 /// How long a worker's end may wait for the last of its records.
 const LAST_RECORDS: Duration = Duration::from_millis(500);
 
-impl Records {
-    pub(crate) fn new(workers: usize, reports: Reports) -> Self {
+impl RecordQueue {
+    pub(crate) fn new(workers: usize, reports: RecordHandler) -> Self {
         let waiting = Waiting {
-            lanes: (0..=workers).map(|_| Inbound::default()).collect(),
+            producers: (0..=workers).map(|_| RecordBatch::default()).collect(),
             late: Vec::new(),
             batch: 0,
             asleep: false,
@@ -97,30 +85,37 @@ impl Records {
 
     /// Another process reports for this worker from now on.
     pub(crate) fn begin(&self, worker: usize, pid: Option<u32>, foreign: bool, tail: Option<Tail>) {
-        let next = Inbound {
+        let next = RecordBatch {
             worker,
             pid,
             foreign,
             tail,
-            ..Inbound::default()
+            ..RecordBatch::default()
         };
         self.queue.lock().begin(next);
     }
 
-    /// The worker was replaced. Returns the lane that what it reports comes from, from now on: the last one, so there is one
-    /// such worker at a time.
+    /// The worker was replaced. Returns its new number as a producer: the last one, so there is one such worker at a time.
     pub(crate) fn replaced(&self, worker: usize) -> usize {
         let mut waiting = self.queue.lock();
-        let last = waiting.lanes.len() - 1;
-        waiting.lanes.swap(worker, last);
+        let last = waiting.producers.len() - 1;
+        waiting.producers.swap(worker, last);
         last
+    }
+
+    /// Takes what the worker with this number sends from now on.
+    pub(crate) fn sender(&self, producer: usize) -> RecordSender<'_> {
+        RecordSender {
+            queue: self,
+            producer,
+        }
     }
 
     /// Takes frames, and the number of those that were too long to be read. Never waits: what there is no room for is dropped
     /// and counted.
-    pub(crate) fn push(&self, lane: usize, frames: impl Iterator<Item = Bytes>, too_long: u64) {
+    fn push(&self, producer: usize, frames: impl Iterator<Item = Bytes>, too_long: u64) {
         let mut waiting = self.queue.lock();
-        let inbound = &mut waiting.lanes[lane];
+        let inbound = &mut waiting.producers[producer];
         frames.for_each(|frame| inbound.push(&frame));
         inbound.too_long += too_long;
         if mem::take(&mut waiting.asleep) {
@@ -151,14 +146,14 @@ impl Records {
     }
 
     /// Waits until all that this worker, which is gone, has sent was told, but not for long.
-    pub(crate) async fn settled(&self, lane: usize) {
+    pub(crate) async fn settled(&self, producer: usize) {
         let mut handled = self.queue.handled.subscribe();
         let batch = {
             let mut waiting = self.queue.lock();
             if waiting.batch == 0 && waiting.is_empty() {
                 return;
             }
-            waiting.lanes[lane].is_last = true;
+            waiting.producers[producer].is_last = true;
             waiting.asleep = false;
             waiting.batch
         };
@@ -167,57 +162,11 @@ impl Records {
     }
 }
 
-impl Drop for Records {
+impl Drop for RecordQueue {
     fn drop(&mut self) {
         self.queue.lock().closed = true;
         self.queue.arrival.notify_one();
     }
-}
-
-impl Inbound {
-    fn push(&mut self, frame: &[u8]) {
-        if !self.records.is_empty() && self.records.len() + frame.len() > ROOM {
-            self.dropped += records(frame);
-            return;
-        }
-        self.records.extend_from_slice(frame);
-        if !frame.ends_with(b"\n") {
-            self.records.push(b'\n');
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.dropped == 0 && self.too_long == 0
-    }
-
-    /// Records that are lost if nobody looks at this.
-    fn all(&self) -> u64 {
-        self.dropped + self.too_long + records(&self.records)
-    }
-
-    /// To be filled again.
-    fn clear(&mut self) {
-        self.records.clear();
-        self.records.shrink_to(KEPT);
-        self.dropped = 0;
-        self.too_long = 0;
-        self.is_last = false;
-    }
-
-    /// Takes what has arrived, and leaves empty memory.
-    fn swap(&mut self, empty: &mut Self) {
-        mem::swap(self, empty);
-        self.worker = empty.worker;
-        self.pid = empty.pid;
-        self.foreign = empty.foreign;
-        self.tail.clone_from(&empty.tail);
-    }
-}
-
-/// How many records there are in the payload of a frame.
-fn records(payload: &[u8]) -> u64 {
-    let lines = payload.split(|byte| *byte == b'\n');
-    lines.filter(|line| !line.trim_ascii().is_empty()).count() as u64
 }
 
 impl Queue {
@@ -226,7 +175,7 @@ impl Queue {
     }
 
     /// Waits for what has arrived, or until `deadline`, and takes it.
-    fn take(&self, batch: &mut [Inbound], deadline: Option<Instant>) -> Taken {
+    fn take(&self, batch: &mut [RecordBatch], deadline: Option<Instant>) -> Taken {
         let mut waiting = self.lock();
         while !waiting.is_worth_a_look() {
             waiting.asleep = true;
@@ -238,7 +187,7 @@ impl Queue {
             };
         }
         waiting.asleep = false;
-        for (inbound, empty) in waiting.lanes.iter_mut().zip(batch) {
+        for (inbound, empty) in waiting.producers.iter_mut().zip(batch) {
             inbound.swap(empty);
         }
         waiting.batch += 1;
@@ -273,22 +222,22 @@ impl Queue {
 }
 
 impl Waiting {
-    fn begin(&mut self, next: Inbound) {
-        let most = self.lanes.len();
-        let lane = &mut self.lanes[next.worker];
-        let before = mem::replace(lane, next);
+    fn begin(&mut self, next: RecordBatch) {
+        let most = self.producers.len();
+        let producer = &mut self.producers[next.worker];
+        let before = mem::replace(producer, next);
         if before.is_empty() && !before.is_last {
             return;
         }
         if self.late.len() < most {
             self.late.push(before);
         } else {
-            lane.dropped = before.all();
+            producer.dropped = before.all();
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.late.is_empty() && self.lanes.iter().all(Inbound::is_empty)
+        self.late.is_empty() && self.producers.iter().all(RecordBatch::is_empty)
     }
 
     fn is_worth_a_look(&self) -> bool {
@@ -297,20 +246,20 @@ impl Waiting {
 
     /// Somebody waits for the thread.
     fn is_urgent(&self) -> bool {
-        self.closed || self.lanes.iter().any(|it| it.is_last)
+        self.closed || self.producers.iter().any(|it| it.is_last)
     }
 }
 
 struct Taken {
-    late: Vec<Inbound>,
+    late: Vec<RecordBatch>,
     number: u64,
     /// The pool is gone.
     last: bool,
 }
 
-fn run(queue: &Queue, mut reports: Reports) {
-    let lanes = queue.lock().lanes.len();
-    let mut batch: Vec<_> = (0..lanes).map(|_| Inbound::default()).collect();
+fn run(queue: &Queue, mut reports: RecordHandler) {
+    let producers = queue.lock().producers.len();
+    let mut batch: Vec<_> = (0..producers).map(|_| RecordBatch::default()).collect();
     let mut deadline = None;
     loop {
         let taken = queue.take(&mut batch, deadline);

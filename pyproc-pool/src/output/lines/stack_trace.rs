@@ -6,7 +6,7 @@ use super::{QUIET, entry::append};
 
 /// A stack trace, as far as it has come.
 #[derive(Debug)]
-pub(super) struct Trace {
+pub(super) struct StackTrace {
     stage: Stage,
     text: String,
     /// What went wrong, once a line has said it.
@@ -66,7 +66,7 @@ pub(super) const LINKS: [&str; 2] = [
 /// With more characters it is no first line of an error: looking for one would take too long.
 const LONG: usize = 1024;
 
-impl Trace {
+impl StackTrace {
     /// A trace that begins with this line.
     pub(super) fn begin(line: &str) -> Option<Self> {
         let stage = Stage::at_beginning(line)?;
@@ -296,7 +296,7 @@ mod tests {
     /// What went wrong according to a trace, all lines of which belong to it.
     fn message(text: &str) -> String {
         let mut lines = text.lines();
-        let mut trace = Trace::begin(lines.next().unwrap()).unwrap();
+        let mut trace = StackTrace::begin(lines.next().unwrap()).unwrap();
         for line in lines {
             assert!(trace.take(line), "{line:?} after {:?}", trace.stage);
         }
@@ -431,7 +431,7 @@ stack backtrace:
             "0 Errors found: Error",
             "failed with IOException",
         ] {
-            let mut trace = Trace::begin(line).unwrap();
+            let mut trace = StackTrace::begin(line).unwrap();
             assert!(!trace.take("after") && !trace.take("  indented"));
             assert_eq!(trace.finish(), Err(line.to_owned()));
         }
@@ -443,7 +443,7 @@ stack backtrace:
             "no error",
             &long,
         ] {
-            assert!(Trace::begin(line).is_none(), "{line}");
+            assert!(StackTrace::begin(line).is_none(), "{line}");
         }
     }
 }

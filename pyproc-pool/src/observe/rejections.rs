@@ -6,24 +6,24 @@ use crate::output::Tally;
 
 /// Those that nothing was said of yet.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals {
+pub(crate) struct Rejections {
     tally: Tally,
-    last: Refused,
+    last: Rejected,
 }
 
 /// So many calls, and how full the pool was at the last of them.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Refused {
+pub(crate) struct Rejected {
     pub(crate) count: u64,
     pub(crate) ready: usize,
     pub(crate) in_flight: usize,
     pub(crate) queued: usize,
 }
 
-impl Refusals {
+impl Rejections {
     pub(crate) fn add(&mut self, ready: usize, in_flight: usize, queued: usize) {
         self.tally.add(1);
-        self.last = Refused {
+        self.last = Rejected {
             count: 0,
             ready,
             in_flight,
@@ -37,14 +37,27 @@ impl Refusals {
     }
 
     /// What to say, if it is time.
-    pub(crate) fn take(&mut self, now: Instant) -> Option<Refused> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Rejected> {
         let count = self.tally.take(now)?;
-        Some(Refused { count, ..self.last })
+        Some(Rejected { count, ..self.last })
     }
 
     /// The same at the end, when it is always time.
-    pub(crate) fn take_all(&mut self, now: Instant) -> Option<Refused> {
+    pub(crate) fn take_all(&mut self, now: Instant) -> Option<Rejected> {
         let count = self.tally.take_all(now)?;
-        Some(Refused { count, ..self.last })
+        Some(Rejected { count, ..self.last })
+    }
+}
+
+impl Rejected {
+    pub(crate) fn log(self) {
+        tracing::warn!(
+            target: "pyproc::pool",
+            rejected = self.count,
+            queued = self.queued,
+            in_flight = self.in_flight,
+            ready_workers = self.ready,
+            "queue full"
+        );
     }
 }

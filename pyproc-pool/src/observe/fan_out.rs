@@ -1,4 +1,4 @@
-//! Several observers as one. A panic of one is passed on when all have been told.
+//! FanOut observers as one. A panic of one is passed on when all have been told.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -11,17 +11,17 @@ use super::{
 
 /// All that watch a pool that more than one watches, and what they want.
 #[derive(Debug)]
-struct Several(Vec<(Arc<dyn Observer>, Wants)>);
+struct FanOut(Vec<(Arc<dyn Observer>, Wants)>);
 
 /// `None` if nobody watches; one alone as it is.
 pub(crate) fn together(mut observers: Vec<Arc<dyn Observer>>) -> Option<Arc<dyn Observer>> {
     match observers.len() {
         0 | 1 => observers.pop(),
-        _ => Some(Arc::new(Several::new(observers))),
+        _ => Some(Arc::new(FanOut::new(observers))),
     }
 }
 
-impl Several {
+impl FanOut {
     fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
         let with_wants = |it: Arc<dyn Observer>| {
             let wants = it.wants();
@@ -31,7 +31,7 @@ impl Several {
     }
 }
 
-impl Observer for Several {
+impl Observer for FanOut {
     fn begin(
         &self,
         call: &CallStart<'_>,
@@ -41,7 +41,7 @@ impl Observer for Several {
         let mut calls: Vec<_> = calls.collect();
         match calls.len() {
             0 | 1 => calls.pop(),
-            _ => Some(Box::new(SeveralOfCall(calls))),
+            _ => Some(Box::new(FanOutOfCall(calls))),
         }
     }
 
@@ -76,9 +76,9 @@ impl Observer for Several {
     }
 }
 
-struct SeveralOfCall(Vec<Box<dyn CallObserver>>);
+struct FanOutOfCall(Vec<Box<dyn CallObserver>>);
 
-impl CallObserver for SeveralOfCall {
+impl CallObserver for FanOutOfCall {
     fn end(self: Box<Self>, end: &CallEnd<'_>) {
         each(self.0, |it| it.end(end));
     }

@@ -1,0 +1,76 @@
+//! Where a worker's output goes, as its settings say.
+
+use std::{io, process::Command, sync::Arc};
+
+use super::{line_log::LineLog, origin::Origin, sink::Sink, source::Source};
+use crate::{events::Subscriber, output::lines::Stream};
+
+/// Where the output of a worker's process goes.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    /// To the service's stderr.
+    Stderr,
+    Nowhere,
+    Log {
+        worker: usize,
+        subscriber: Subscriber,
+        /// Lines a second for each of the two streams.
+        rate: u32,
+    },
+}
+
+/// The pipes of a process, with its stdout and stderr at their other ends.
+pub(crate) struct Pipes {
+    pub(super) sources: Vec<Source>,
+    /// Of what is logged.
+    pub(super) origin: Option<Arc<Origin>>,
+}
+
+impl Destination {
+    /// Gives the command its stdout and stderr.
+    pub(crate) fn attach(self, command: &mut Command) -> io::Result<Pipes> {
+        match self {
+            Self::Stderr => one_pipe(command, Sink::Stderr),
+            Self::Nowhere => one_pipe(command, Sink::Nowhere),
+            Self::Log {
+                worker,
+                subscriber,
+                rate,
+            } => two_pipes(command, |stream, origin| {
+                LineLog::new(worker, stream, origin, subscriber.clone(), rate)
+            }),
+        }
+    }
+}
+
+/// Keeps the order, where nobody asks which of the two it was.
+fn one_pipe(command: &mut Command, sink: Sink) -> io::Result<Pipes> {
+    let (reader, writer) = io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    Ok(Pipes {
+        sources: vec![Source::new(reader, sink)],
+        origin: None,
+    })
+}
+
+fn two_pipes(
+    command: &mut Command,
+    log: impl Fn(Stream, Arc<Origin>) -> LineLog,
+) -> io::Result<Pipes> {
+    let (stdout, to_stdout) = io::pipe()?;
+    let (stderr, to_stderr) = io::pipe()?;
+    command.stdout(to_stdout).stderr(to_stderr);
+    let (stdout, stderr) = (Arc::new(stdout), Arc::new(stderr));
+    let origin = Arc::new(Origin::new(Arc::clone(&stdout), Arc::clone(&stderr)));
+    let source = |pipe, stream| {
+        let log = log(stream, Arc::clone(&origin));
+        Source::new(pipe, Sink::Log(Box::new(log)))
+    };
+    Ok(Pipes {
+        sources: vec![
+            source(stdout, Stream::Stdout),
+            source(stderr, Stream::Stderr),
+        ],
+        origin: Some(origin),
+    })
+}

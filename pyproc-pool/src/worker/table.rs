@@ -1,0 +1,67 @@
+//! What the pool knows of the workers in its slots.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{Groups, Process};
+use crate::WorkerState;
+
+/// The workers of a pool, by slot, and the process groups that they lead.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    slots: Mutex<Vec<Worker>>,
+    pub(crate) groups: Groups,
+}
+
+/// What is known of the worker in a slot.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) state: WorkerState,
+    pub(crate) processes: Processes,
+    pub(crate) pid: Option<u32>,
+    pub(crate) restarts: u64,
+    pub(crate) last_error: Option<String>,
+}
+
+/// The processes of a slot, for whoever ends them all.
+#[derive(Debug, Default)]
+pub(crate) struct Processes {
+    pub(crate) starting: Option<Arc<Process>>,
+    pub(crate) serving: Option<Arc<Process>>,
+    /// It was replaced, and finishes the calls that it has.
+    pub(crate) leaving: Option<Arc<Process>>,
+}
+
+impl Processes {
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Arc<Process>> {
+        let Self {
+            starting,
+            serving,
+            leaving,
+        } = mem::take(self);
+        [starting, serving, leaving].into_iter().flatten()
+    }
+}
+
+impl Workers {
+    pub(crate) fn new(slots: usize) -> Self {
+        let starting = |_| Worker {
+            state: WorkerState::Starting,
+            processes: Processes::default(),
+            pid: None,
+            restarts: 0,
+            last_error: None,
+        };
+        Self {
+            slots: Mutex::new((0..slots).map(starting).collect()),
+            groups: Groups::new(),
+        }
+    }
+
+    /// Not on the path of a call. Take it before the scheduler's lock, if both.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Worker>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
