@@ -26,7 +26,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import sys_tags
 
 PACKAGE = "pyproc_worker"
-WHY_NOT = "_no_core.txt"  # the file that `pyproc_worker._no_core` reads
+WHY_NOT = "_no_core.txt"  # the file that `pyproc_worker._process.no_core` reads
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 

@@ -94,7 +94,7 @@ fn serve(
         wake: &wake,
         parent_pid: settings.getattr("parent_pid")?.extract()?,
         wait_with_greenlets: py
-            .import("pyproc_worker._unpatched")?
+            .import("pyproc_worker._system.unpatched")?
             .call_method0("wait_with_greenlets")?
             .extract()?,
     };

@@ -12,8 +12,9 @@ TRACE_ID, SPAN_ID = TRACE[:16].hex(), TRACE[16:24].hex()
 
 REPORT = """
     import asyncio, contextvars, gc, json, threading
-    from pyproc_worker import _call, _channel
-    from pyproc_worker._call import current_call
+    from pyproc_worker._calls import current
+    from pyproc_worker._calls import channels
+    from pyproc_worker._calls.current import current_call
 
     def about():
         call = current_call()
@@ -64,11 +65,11 @@ REPORT = """
 
     @expose
     def report_everywhere(text):
-        return [channel.send(line(text)) for channel in _channel.channels]
+        return [channel.send(line(text)) for channel in channels.opened]
 
     @expose
     def features(req):
-        return [sorted(channel.features) for channel in _channel.channels]
+        return [sorted(channel.features) for channel in channels.opened]
 """
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Optional  # noqa: F401  # rows name them
 
 import pytest
-from pyproc_worker import InvalidRequest, _registry, expose
+from pyproc_worker import InvalidRequest, expose
+from pyproc_worker._functions import registry
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -43,8 +44,8 @@ def test_the_table_is_found():
 
 @pytest.fixture
 def functions(monkeypatch):
-    monkeypatch.setattr(_registry, "functions", {})
-    return _registry.functions
+    monkeypatch.setattr(registry, "functions", {})
+    return registry.functions
 
 
 @pytest.mark.parametrize(("function", "body", "gets"), [(*row, "")[:3] for row in CALLS])

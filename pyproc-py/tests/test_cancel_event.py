@@ -5,7 +5,8 @@ import threading
 
 import pytest
 from conftest import each_version
-from pyproc_worker import _cancel, _registry
+from pyproc_worker._calls import cancel
+from pyproc_worker._functions import registry
 from wire import PING, PONG, Client, cancellation, frame2, request, request2
 
 CANCELLABLE = """
@@ -233,10 +234,10 @@ def test_the_event_that_is_given_is_the_one_that_arrives():
     def function(req, cancel_event):
         return cancel_event
 
-    exposed = _registry.Exposed("f", function)
+    exposed = registry.Exposed("f", function)
     event = threading.Event()
     assert exposed.cancellable
-    assert _cancel.call_with_event(exposed.call, 1, event) is event
+    assert cancel.call_with_event(exposed.call, 1, event) is event
     assert exposed.call(1) is not event
 
 

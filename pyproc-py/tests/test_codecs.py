@@ -17,10 +17,11 @@ import pytest
 from conftest import CODECS
 from hypothesis import given
 from hypothesis import strategies as st
-from pyproc_worker import EncodeError, _envelope
-from pyproc_worker._codec import choose_codec
+from pyproc_worker import EncodeError
+from pyproc_worker._codec import envelope
+from pyproc_worker._codec.choose import choose_codec
+from pyproc_worker._codec.messages import Cancellation, Ignored, Unreadable
 from pyproc_worker._errors import BrokenFrame
-from pyproc_worker._messages import Cancellation, Ignored, Unreadable
 from pyproc_worker._settings import Settings
 
 BY_NAME = {name: choose_codec(name) for name in CODECS}
@@ -373,7 +374,7 @@ def test_whatever_is_sent_is_read_alike_by_all_codecs_and_with_care(members, spa
     by_codec = {name: told(codec.decode, text.encode()) for name, codec in BY_NAME.items()}
     standard = BY_NAME["json"]
     assert set(map(repr, by_codec.values())) == {repr(by_codec["json"])}
-    assert told(lambda: standard._with_care(_envelope.members(text))) == by_codec["json"]
+    assert told(lambda: standard._with_care(envelope.members(text))) == by_codec["json"]
 
 
 @all_codecs
@@ -460,5 +461,7 @@ def test_the_fastest_installed_codec_is_the_default():
 
 
 def test_nothing_of_the_package_imports_numpy():
-    script = "import sys, pyproc_worker, pyproc_worker._run; assert 'numpy' not in sys.modules"
+    script = (
+        "import sys, pyproc_worker, pyproc_worker._process.run; assert 'numpy' not in sys.modules"
+    )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0

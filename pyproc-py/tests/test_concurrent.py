@@ -4,10 +4,10 @@ import socket
 from types import SimpleNamespace
 
 import pytest
-from pyproc_worker import _concurrent
-from pyproc_worker._connection import Connection
-from pyproc_worker._registry import Exposed
-from pyproc_worker._running import Running
+from pyproc_worker._functions.registry import Exposed
+from pyproc_worker._loop import concurrent as concurrent_calls
+from pyproc_worker._loop.connection import Connection
+from pyproc_worker._loop.in_flight import Running
 
 
 class Shared:
@@ -23,7 +23,7 @@ class Shared:
 @pytest.mark.parametrize(("request_id", "written"), [(0, [True]), (1, [])])
 def test_only_calls_without_an_id_hold_their_connection(request_id, written):
     # The event loop's thread writes it as well: a value read before would undo that.
-    concurrent = _concurrent.Concurrent(wake=lambda: None)
+    concurrent = concurrent_calls.Concurrent(wake=lambda: None)
     concurrent._thread = SimpleNamespace(submit=lambda calls: None, cancel=None)
     writer = SimpleNamespace(wants_times=False, read=lambda payload: payload)
     connection, exposed = Shared(), Exposed("f", lambda body: body)

@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import FREE_THREADED
 from pyproc_worker._limits import SPIN_MISSES, SPIN_REST
-from pyproc_worker._spin import Spin
+from pyproc_worker._loop.spin import Spin
 from wire import PATIENCE
 
 WITHOUT_NATIVE = "import sys; sys.modules['pyproc_worker._core'] = None\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyproc_worker import EncodeError, InvalidRequest
-from pyproc_worker._codec import StandardCodec
+from pyproc_worker._codec.json_codec import StandardCodec
 from test_codecs import CONVERSIONS, REFUSALS, json_values, values
 
 core = pytest.importorskip("pyproc_worker._core")

@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import THREADS_INHERIT_CONTEXT
-from pyproc_worker._call import Call
+from pyproc_worker._calls.current import Call
 from reporting import REPORT, SPAN_ID, TRACE, TRACE_ID, ask, result, script, wanting
 from wire import request, request2
 
@@ -242,7 +242,7 @@ def test_hooks_go_around_each_call_that_is_known(start):
             seen.append(["enter", call.function])
             return call.function
 
-        _call.hook(enter, lambda token: seen.append(["leave", token]))
+        current.hook(enter, lambda token: seen.append(["leave", token]))
 
         @expose
         def take_seen(req):
@@ -270,7 +270,7 @@ def test_hooks_that_come_late_go_around_the_calls_that_follow(start, where):
             seen.append(call.trace_id)
 
         def hook():
-            _call.hook(enter, lambda token: None)
+            current.hook(enter, lambda token: None)
 
         @expose
         def by_function(req):
@@ -305,11 +305,11 @@ def test_the_native_core_does_beforehand_what_is_to_be_done_there(start, core):
 
         @expose
         def hook(req):
-            _call.hook(lambda call: seen.append("enter"), lambda token: None)
+            current.hook(lambda call: seen.append("enter"), lambda token: None)
 
         @expose
         def hook_beforehand(req):
-            _call.hook_beforehand(stand)
+            current.hook_beforehand(stand)
 
         @expose
         def take_seen(req):
@@ -329,9 +329,9 @@ def test_the_native_core_does_beforehand_what_is_to_be_done_there(start, core):
 
 def test_the_event_loop_says_when_it_begins_to_be_busy(start):
     busy = """
-        from pyproc_worker import _asyncio
+        from pyproc_worker._calls import event_loop
         began = []
-        _asyncio.on_busy = lambda loop: began.append(loop.running)
+        event_loop.on_busy = lambda loop: began.append(loop.running)
 
         @expose
         async def count_beginnings(req):

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from pyproc_worker._parameters import plan
-from pyproc_worker._simple import takes_a_dict, takes_whole_body
+from pyproc_worker._functions.parameters import plan
+from pyproc_worker._functions.untyped import takes_a_dict, takes_whole_body
 
 LARGE = {
     "asyncio", "dataclasses", "datetime", "decimal", "inspect", "logging", "pathlib",

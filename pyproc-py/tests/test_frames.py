@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
+from pyproc_worker._codec.frames import FrameReader
 from pyproc_worker._errors import BrokenFrame
-from pyproc_worker._frames import FrameReader
 from wire import frame
 
 bodies = st.lists(st.binary(max_size=300).map(lambda rest: b"{" + rest), min_size=1, max_size=8)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from conftest import CODECS
-from pyproc_worker._codec import choose_codec
+from pyproc_worker._codec.choose import choose_codec
+from pyproc_worker._codec.frames import FrameReader
+from pyproc_worker._codec.messages import Cancellation, Ignored, Unreadable
 from pyproc_worker._errors import BrokenFrame, error_document
-from pyproc_worker._frames import FrameReader
-from pyproc_worker._messages import Cancellation, Ignored, Unreadable
 from wire import Client
 
 TESTDATA = Path(__file__).parents[2] / "pyproc-protocol" / "testdata"

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from pyproc_worker import _binary
-from pyproc_worker._answers import binary_writers
-from pyproc_worker._codec import choose_codec
+from pyproc_worker._codec import binary
+from pyproc_worker._codec.choose import choose_codec
+from pyproc_worker._codec.messages import Cancellation, Ignored
 from pyproc_worker._errors import BrokenFrame
-from pyproc_worker._messages import Cancellation, Ignored
+from pyproc_worker._loop.answers import binary_writers
 from wire import DRAIN, JSON, PONG, RAW, frame2, read2, request2
 
 TESTDATA = Path(__file__).parents[2] / "pyproc-protocol" / "testdata" / "v2"
@@ -28,7 +28,7 @@ def body(entry):
 
 @golden(lambda kind: kind == "request")
 def test_requests_are_read(entry):
-    message, wanted = _binary.read_message(body(entry)), entry["message"]
+    message, wanted = binary.read_message(body(entry)), entry["message"]
     assert (message.id, message.method) == (wanted["id"], wanted["method"])
     assert (message.codec, message.payload.decode()) == (wanted["codec"], wanted["body"])
     assert message.wants_times == wanted.get("wants_times", False)
@@ -40,11 +40,11 @@ def test_requests_are_read(entry):
 
 @golden(lambda kind: kind in ("cancel", "ping", "drain", "skippable"))
 def test_control_messages_are_read(entry):
-    message, wanted = _binary.read_message(body(entry)), entry["message"]
+    message, wanted = binary.read_message(body(entry)), entry["message"]
     kinds = {
         "cancel": Cancellation,
-        "ping": _binary.Ping,
-        "drain": _binary.Drain,
+        "ping": binary.Ping,
+        "drain": binary.Drain,
         "skippable": Ignored,
     }
     assert type(message) is kinds[wanted["kind"]]
@@ -64,20 +64,20 @@ def test_broken_frames_are_reported(entry):
         "trailing": "followed by",
     }
     with pytest.raises(BrokenFrame, match=texts[entry["reason"]]):
-        _binary.read_message(body(entry))
+        binary.read_message(body(entry))
 
 
 @golden(lambda kind: kind in FROM_WORKERS)
 def test_what_only_workers_send_is_refused(entry):
     with pytest.raises(BrokenFrame, match="expected a request"):
-        _binary.read_message(body(entry))
+        binary.read_message(body(entry))
 
 
 def test_a_request_that_is_cut_within_its_parts_is_reported():
     (full,) = (body(entry) for entry in MANIFEST if entry["file"] == "request-full.bin")
     for end in range(len(full) - len("raw")):
         with pytest.raises(BrokenFrame, match="ends within"):
-            _binary.read_message(full[:end])
+            binary.read_message(full[:end])
 
 
 @golden(lambda kind: kind == "broken")

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from pyproc_worker import _unpatched
+from pyproc_worker._system import unpatched
 from reports import Taker
 from wire import PATIENCE, cancellation, request
 
@@ -184,17 +184,17 @@ def test_a_script_may_patch_after_it_has_loaded_the_package(start):
 
 def test_without_patches_the_start_says_nothing_of_greenlets(start):
     assert "greenlets" not in start().stderr()
-    assert _unpatched.patched_by() is None
-    assert _unpatched.wait_with_greenlets() is None
+    assert unpatched.patched_by() is None
+    assert unpatched.wait_with_greenlets() is None
 
 
 def test_a_real_thread_is_waited_for_but_not_in_a_forked_process(monkeypatch):
-    monkeypatch.setattr(_unpatched, "patched_by", lambda: "gevent")
+    monkeypatch.setattr(unpatched, "patched_by", lambda: "gevent")
     gate = threading.Event()
-    thread = _unpatched.Thread(gate.wait, "name")
+    thread = unpatched.Thread(gate.wait, "name")
     thread.start()
     thread.join(0.001)
-    monkeypatch.setattr(_unpatched.os, "getpid", lambda: -1)
+    monkeypatch.setattr(unpatched.os, "getpid", lambda: -1)
     thread.join()
     monkeypatch.undo()
     gate.set()

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pyproc_worker._listener import listening
+from pyproc_worker._process.listener import listening
 from wire import PATIENCE, Client, request
 
 OK_1 = {"id": 1, "ok": True, "body": 1}

@@ -103,14 +103,14 @@ def test_what_of_such_loggers_does_not_leave_is_written(start):
     worker = start(
         LOGGING
         + """
-    from pyproc_worker import _records
+    from pyproc_worker._telemetry import records
     access = logging.getLogger("access")
     access.propagate = False
     access.addHandler(logging.StreamHandler())
 
     @expose
     def say_without_room(req):
-        _records.lost.send = lambda channel, record=b"": False
+        records.lost.send = lambda channel, record=b"": False
         access.warning("no room")
     """
     )

@@ -5,8 +5,8 @@ import logging
 
 from hypothesis import given
 from hypothesis import strategies as st
-from pyproc_worker import _log_handler
-from pyproc_worker._json_text import bounded, shortened, shortened_amid
+from pyproc_worker._telemetry import log_handler
+from pyproc_worker._telemetry.json_text import bounded, shortened, shortened_amid
 
 texts = st.text(max_size=200) | st.text(st.characters(categories=["Cs", "Cc", "So"]), max_size=200)
 scalars = st.none() | st.booleans() | texts | st.integers() | st.floats() | st.binary(max_size=20)
@@ -15,7 +15,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=30,
 )
-names = texts.filter(lambda name: name not in _log_handler._STANDARD and name[:1] != "_")
+names = texts.filter(lambda name: name not in log_handler._STANDARD and name[:1] != "_")
 
 
 def carried(text):
@@ -24,7 +24,7 @@ def carried(text):
 
 def line(message, extra=None, **fields):
     record = logging.makeLogRecord({"msg": message, **fields, **(extra or {})})
-    written = _log_handler._line(record, None)
+    written = log_handler._line(record, None)
     assert written.endswith(b"\n")
     assert written.count(b"\n") == 1
     return json.loads(written, parse_constant=lambda name: 1 / 0)

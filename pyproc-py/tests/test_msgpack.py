@@ -11,16 +11,17 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyproc_worker import EncodeError, InvalidRequest, _msgpack
+from pyproc_worker import EncodeError, InvalidRequest
+from pyproc_worker._codec import messagepack
 from test_codecs import CONVERSIONS
 
-LIBRARIES = {"msgspec": _msgpack._msgspec, "msgpack": _msgpack._msgpack}
+LIBRARIES = {"msgspec": messagepack._msgspec, "msgpack": messagepack._msgpack}
 
 
 @pytest.fixture(params=LIBRARIES)
 def library(request, monkeypatch):
     made = LIBRARIES[request.param]()
-    monkeypatch.setattr(_msgpack, "_library", lambda: made)
+    monkeypatch.setattr(messagepack, "_library", lambda: made)
 
 
 def is_carried_alike(value, wanted):
@@ -39,7 +40,7 @@ ALIKE = [pair for pair in CONVERSIONS if is_carried_alike(*pair)]
 
 @pytest.mark.parametrize(("value", "wanted"), ALIKE, ids=repr)
 def test_results_are_converted_as_in_json(library, value, wanted):
-    assert msgpack.unpackb(_msgpack.dumps(value)) == wanted
+    assert msgpack.unpackb(messagepack.dumps(value)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -55,32 +56,32 @@ def test_results_are_converted_as_in_json(library, value, wanted):
     ],
 )
 def test_what_json_has_no_form_for_stays_as_it_is(library, value):
-    assert msgpack.unpackb(_msgpack.dumps(value), strict_map_key=False) == value
+    assert msgpack.unpackb(messagepack.dumps(value), strict_map_key=False) == value
 
 
 def test_keys_are_converted_like_values(library):
     keys = {uuid.UUID(int=1): 1, dt.date(2026, 1, 2): 2, (3, "x"): 3}
-    carried = _msgpack.dumps({**keys, "big": dt.datetime(2026, 1, 2, tzinfo=dt.timezone.utc)})
+    carried = messagepack.dumps({**keys, "big": dt.datetime(2026, 1, 2, tzinfo=dt.timezone.utc)})
     read = msgpack.unpackb(carried, strict_map_key=False, use_list=False)
     assert list(read) == [str(uuid.UUID(int=1)), "2026-01-02", (3, "x"), "big"]
 
 
 def test_nan_is_carried(library):
-    assert math.isnan(msgpack.unpackb(_msgpack.dumps(math.nan)))
+    assert math.isnan(msgpack.unpackb(messagepack.dumps(math.nan)))
 
 
 @pytest.mark.parametrize("value", [bytearray(b"ab"), memoryview(b"ab"), memoryview(b"a-b-")[::2]])
 def test_all_that_is_bytes_is_carried_as_bytes(library, value):
-    assert msgpack.unpackb(_msgpack.dumps([value])) == [bytes(value)]
+    assert msgpack.unpackb(messagepack.dumps([value])) == [bytes(value)]
 
 
 def test_moments_are_texts_as_in_json(library):
     moment = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc)
-    assert msgpack.unpackb(_msgpack.dumps([moment, "\xd6"])) == ["2026-01-02T03:04:05Z", "\xd6"]
+    assert msgpack.unpackb(messagepack.dumps([moment, "\xd6"])) == ["2026-01-02T03:04:05Z", "\xd6"]
 
 
 def test_bytes_that_look_like_a_timestamp_are_carried(library):
-    assert msgpack.unpackb(_msgpack.dumps({"b": b"\xd6\xff...."})) == {"b": b"\xd6\xff...."}
+    assert msgpack.unpackb(messagepack.dumps({"b": b"\xd6\xff...."})) == {"b": b"\xd6\xff...."}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_bytes_that_look_like_a_timestamp_are_carried(library):
 )
 def test_what_cannot_be_carried_is_reported_with_its_path(library, value, path):
     with pytest.raises(EncodeError) as error:
-        _msgpack.dumps(value)
+        messagepack.dumps(value)
     assert str(error.value).startswith(path)
 
 
@@ -104,7 +105,7 @@ def test_a_value_that_contains_itself_is_reported(library):
     value = []
     value.append(value)
     with pytest.raises(EncodeError, match="contains itself"):
-        _msgpack.dumps(value)
+        messagepack.dumps(value)
 
 
 @pytest.mark.parametrize(
@@ -113,17 +114,17 @@ def test_a_value_that_contains_itself_is_reported(library):
 )
 def test_what_is_no_messagepack_is_reported(library, payload):
     with pytest.raises(InvalidRequest, match="the body"):
-        _msgpack.loads(payload)
+        messagepack.loads(payload)
 
 
 def test_deep_nesting_is_reported(library):
     with pytest.raises(InvalidRequest, match="the body"):
-        _msgpack.loads(b"\x91" * 100_000 + b"\x01")
+        messagepack.loads(b"\x91" * 100_000 + b"\x01")
 
 
 def test_timestamps_are_read_as_moments(library):
     moment = dt.datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=dt.timezone.utc)
-    assert _msgpack.loads(msgspec.msgpack.encode(moment)) == moment
+    assert messagepack.loads(msgspec.msgpack.encode(moment)) == moment
 
 
 scalars = (
@@ -153,8 +154,9 @@ def test_without_a_library_the_error_says_what_to_install():
     script = (
         "import sys\n"
         "sys.modules['msgspec'] = sys.modules['msgpack'] = None\n"
-        "from pyproc_worker import InvalidRequest, _msgpack\n"
-        "try:\n    _msgpack.loads(b'\\x01')\n"
+        "from pyproc_worker import InvalidRequest\n"
+        "from pyproc_worker._codec import messagepack\n"
+        "try:\n    messagepack.loads(b'\\x01')\n"
         "except InvalidRequest as error:\n    print(error)\n"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -6,7 +6,7 @@ import types
 from importlib.machinery import ModuleSpec
 
 import pytest
-from pyproc_worker._on_import import when_loaded
+from pyproc_worker._system.import_hooks import when_loaded
 
 NAME = "module_of_a_test"
 

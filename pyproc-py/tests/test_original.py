@@ -23,10 +23,7 @@ from wire import request
 NAMES = """
     import logging
     from typing import Any, Dict
-    from pyproc_worker import (
-        CancellationError, CancellationManager, Codec, FramedConnection, Worker, get_codec,
-        get_tracing, health, logger, trace_method,
-    )
+    from pyproc_worker import CancellationError, CancellationManager, Codec, FramedConnection, Worker, get_codec, get_tracing, health, logger, trace_method
     from pyproc_worker import cancellation, codec, tracing
     from pyproc_worker.cancellation import CancellableOperation, make_cancellable
     from pyproc_worker.codec import JSONCodec, default_codec
@@ -150,7 +147,7 @@ def test_a_script_that_needs_none_of_the_names_loads_none(start):
         """
     ).connect()
     loaded = client.call("loaded")["body"]
-    for module in ("_original", "cancellation", "codec", "tracing"):
+    for module in ("_compat", "cancellation", "codec", "tracing"):
         assert f"pyproc_worker.{module}" not in loaded
 
 

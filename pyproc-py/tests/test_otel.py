@@ -293,7 +293,7 @@ def test_without_opentelemetry_nothing_is_loaded(start):
         @expose
         def loaded(req):
             return [name for name in sys.modules if "opentelemetry" in name or "otel" in name
-                    or name in ("logging", "pyproc_worker.telemetry", "pyproc_worker._log_handler")]
+                    or name in ("logging", "pyproc_worker.telemetry", "pyproc_worker._telemetry.log_handler")]
         """
     )
     taker = Taker(worker, "logs", "spans", "metrics")
@@ -504,7 +504,7 @@ def test_no_provider_is_set_before_a_sampled_call_of_a_client_that_takes_spans(s
     taker.result("current")
     assert taker.result("provider") == "opentelemetry.trace"
     taker.result("current", trace=SAMPLED)
-    assert taker.result("provider") == "pyproc_worker._otel_provider"
+    assert taker.result("provider") == "pyproc_worker._otel.provider"
 
 
 # Loss

@@ -5,7 +5,7 @@ import socket
 import threading
 
 import pytest
-from pyproc_worker._outgoing import Outgoing
+from pyproc_worker._loop.outgoing import Outgoing
 
 
 @pytest.fixture

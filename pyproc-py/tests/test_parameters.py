@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Literal, Optional, Set, Tuple, TypedDict, Un
 
 import pytest
 from pyproc_worker import InvalidRequest
-from pyproc_worker._parameters import plan
+from pyproc_worker._functions.parameters import plan
 
 
 @dataclasses.dataclass

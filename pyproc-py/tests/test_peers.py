@@ -6,13 +6,14 @@ import os
 import socket
 
 import pytest
-from pyproc_worker import _log, _peers
+from pyproc_worker import _log
+from pyproc_worker._system import peers
 from wire import PATIENCE, request
 
 OK_1 = {"id": 1, "ok": True, "body": 1}
 NOBODY = 65534
 
-REFUSED = _peers.REFUSAL.format(uid=NOBODY)
+REFUSED = peers.REFUSAL.format(uid=NOBODY)
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -82,7 +83,7 @@ def test_the_mode_alone_lets_nobody_in_and_the_answer_and_the_log_say_so(start, 
 def test_a_user_that_the_setting_names_is_answered(start, open_folder):
     worker = start(PYPROC_SOCKET_MODE="0666", PYPROC_ALLOWED_UIDS=f"1, {NOBODY}")
     assert Visitor(worker.path).outcome() == "answered"
-    assert Visitor(worker.path, uid=NOBODY - 1).outcome() == _peers.REFUSAL.format(uid=NOBODY - 1)
+    assert Visitor(worker.path, uid=NOBODY - 1).outcome() == peers.REFUSAL.format(uid=NOBODY - 1)
 
 
 @needs_root
@@ -91,8 +92,8 @@ def test_root_and_the_own_user_may_always(start, open_folder):
     worker = start(
         # Afterwards it may not be able to read the interpreter's files.
         """
-        import pyproc_worker._loop
-        from pyproc_worker._codec import choose_codec
+        import pyproc_worker._loop.loop
+        from pyproc_worker._codec.choose import choose_codec
         choose_codec(None)
         """,
         serve=f"os.setuid({NOBODY})\nrun_worker()\n",
@@ -120,13 +121,13 @@ def test_another_user_is_refused_while_a_function_runs_too(start, open_folder, c
 
 def test_refusals_are_logged_now_and_then_with_their_number(monkeypatch):
     now, lines = [100.0], []
-    monkeypatch.setattr(_peers.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(peers.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(_log, "warning", lines.append)
-    refusals = _peers.Refusals()
+    refusals = peers.Refusals()
     for uid in (7, 8, 9):
         refusals.add(uid)
     refusals.add(10, 3)
-    now[0] += _peers.LOG_INTERVAL
+    now[0] += peers.LOG_INTERVAL
     refusals.add(11)
     assert [line.partition(":")[0] for line in lines] == [
         "closed a connection of user 7",
@@ -137,18 +138,18 @@ def test_refusals_are_logged_now_and_then_with_their_number(monkeypatch):
 def test_nobody_waits_for_a_visitor_that_has_left_or_does_not_read():
     ours, theirs = socket.socketpair()
     theirs.close()
-    _peers.turn_away(ours, NOBODY)
+    peers.turn_away(ours, NOBODY)
     assert ours.fileno() == -1
     ours, theirs = socket.socketpair()
     with theirs:
         with contextlib.suppress(BlockingIOError):
             while True:
                 ours.send(b"x" * 65536, socket.MSG_DONTWAIT)
-        _peers.turn_away(ours, NOBODY)
+        peers.turn_away(ours, NOBODY)
     assert ours.fileno() == -1
 
 
 def test_the_system_names_the_user_at_the_other_end():
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        assert _peers.user_of(ours) == os.geteuid()
+        assert peers.user_of(ours) == os.geteuid()

@@ -83,9 +83,9 @@ def test_lines_of_a_flood_go_to_the_process_output(start):
         LOGGING
         + """
     import types
-    from pyproc_worker import _stdio
+    from pyproc_worker._telemetry import stdio
     now = 100.0
-    _stdio.MOST_LINES, _stdio.time = 3, types.SimpleNamespace(monotonic=lambda: now)
+    stdio.MOST_LINES, stdio.time = 3, types.SimpleNamespace(monotonic=lambda: now)
 
     @expose
     def flood(req):
@@ -105,8 +105,8 @@ def test_a_long_line_counts_as_several_of_a_flood(start):
     worker = start(
         """
     import types
-    from pyproc_worker import _stdio
-    _stdio.MOST_LINES, _stdio.time = 3, types.SimpleNamespace(monotonic=lambda: 100.0)
+    from pyproc_worker._telemetry import stdio
+    stdio.MOST_LINES, stdio.time = 3, types.SimpleNamespace(monotonic=lambda: 100.0)
 
     @expose
     def flood(req):
@@ -124,8 +124,8 @@ def test_lines_that_are_written_at_once_count_each_of_a_flood(start):
         WRITES
         + """
     import types
-    from pyproc_worker import _stdio
-    _stdio.MOST_LINES, _stdio.time = 3, types.SimpleNamespace(monotonic=lambda: 100.0)
+    from pyproc_worker._telemetry import stdio
+    stdio.MOST_LINES, stdio.time = 3, types.SimpleNamespace(monotonic=lambda: 100.0)
     """
     )
     taker = Taker(worker, "logs")

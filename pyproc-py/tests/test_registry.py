@@ -2,14 +2,15 @@ import asyncio
 import functools
 
 import pytest
-from pyproc_worker import InvalidRequest, _registry, expose
+from pyproc_worker import InvalidRequest, expose
+from pyproc_worker._functions import registry
 
 
 @pytest.fixture
 def functions(monkeypatch):
     """The registry, which is as it was again after the test."""
-    copy = {name: _registry.Exposed(name, it.function) for name, it in _registry.functions.items()}
-    monkeypatch.setattr(_registry, "functions", copy)
+    copy = {name: registry.Exposed(name, it.function) for name, it in registry.functions.items()}
+    monkeypatch.setattr(registry, "functions", copy)
     return copy
 
 

@@ -22,9 +22,10 @@ import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyproc_worker import EncodeError, _msgpack
-from pyproc_worker._codec import choose_codec
-from pyproc_worker._plain import MessagePack, encode
+from pyproc_worker import EncodeError
+from pyproc_worker._codec import messagepack as _msgpack
+from pyproc_worker._codec.choose import choose_codec
+from pyproc_worker._codec.results import MessagePack, encode
 from test_codecs import CONVERSIONS, REFUSALS, values
 from wire import MESSAGEPACK, RESPONSE, request, request2
 

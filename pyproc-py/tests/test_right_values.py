@@ -7,7 +7,8 @@ import textwrap
 import warnings
 
 import pytest
-from pyproc_worker import InvalidRequest, _registry, expose
+from pyproc_worker import InvalidRequest, expose
+from pyproc_worker._functions import registry
 
 SCRIPT = """
 import dataclasses, enum, functools
@@ -154,8 +155,8 @@ def test_the_small_inputs_that_failed_once(start):
 
 @pytest.fixture
 def functions(monkeypatch):
-    monkeypatch.setattr(_registry, "functions", {})
-    return _registry.functions
+    monkeypatch.setattr(registry, "functions", {})
+    return registry.functions
 
 
 @pytest.fixture
@@ -564,13 +565,14 @@ def test_without_msgspec_calls_work_and_a_hint_that_needs_it_is_refused():
         import sys
         sys.modules["msgspec"] = None
         from typing import Any, Dict
-        from pyproc_worker import expose, _registry
+        from pyproc_worker import expose
+        from pyproc_worker._functions import registry
 
         @expose
         def add(a, b): return a + b
         @expose
         def given(data: Dict[str, Any], items: list, verbose=False): return [data, items]
-        call = {name: exposed.call for name, exposed in _registry.functions.items()}
+        call = {name: exposed.call for name, exposed in registry.functions.items()}
         print(call["add"]({"a": 1, "b": 2}), call["given"]({"data": {"a": 1}, "items": [2]}))
         try:
             call["given"]({"data": 1, "items": []})

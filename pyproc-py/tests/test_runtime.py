@@ -12,7 +12,7 @@ ASYNC = """
 
     @expose
     def watched(req):
-        asyncio_thread = sys.modules.get("pyproc_worker._asyncio")
+        asyncio_thread = sys.modules.get("pyproc_worker._calls.event_loop")
         return len(gc.callbacks) + (getattr(asyncio_thread, "on_busy", None) is not None)
 
     @expose
@@ -25,7 +25,7 @@ ASYNC = """
 
     @expose
     def is_looking(req):
-        return sys.modules["pyproc_worker._runtime"]._Watched.loop._looking
+        return sys.modules["pyproc_worker._telemetry.runtime_metrics"]._Watched.loop._looking
 
     @expose
     async def busy(req):

@@ -6,11 +6,11 @@ from decimal import Decimal
 from typing import Annotated, Any, Dict, List, Literal, Optional, Set, Tuple, TypedDict, Union
 
 import pytest
-from pyproc_worker._forms import Forms
-from pyproc_worker._hints import Scope
-from pyproc_worker._parameters import plan
-from pyproc_worker._schema import complete, returns_schema
-from pyproc_worker._texts import AWARE, BASE64, DATE, NAIVE, TIME
+from pyproc_worker._functions.parameters import plan
+from pyproc_worker._types.adapters import Forms
+from pyproc_worker._types.hints import Scope
+from pyproc_worker._types.patterns import AWARE, BASE64, DATE, NAIVE, TIME
+from pyproc_worker._types.schema import complete, returns_schema
 
 
 def schema_of(hint):

@@ -7,16 +7,17 @@ import textwrap
 
 import pytest
 from conftest import each_version
-from pyproc_worker import _registry, _services, expose
-from pyproc_worker._hints import signature_of
+from pyproc_worker import expose
+from pyproc_worker._functions import registry, services
+from pyproc_worker._types.hints import signature_of
 
 
 @pytest.fixture(autouse=True)
 def functions(monkeypatch):
-    monkeypatch.setattr(_registry, "functions", {})
-    monkeypatch.setattr(_services.Services, "waiting", [])
-    monkeypatch.setattr(_services.Services, "are_made", False)
-    return _registry.functions
+    monkeypatch.setattr(registry, "functions", {})
+    monkeypatch.setattr(services.Services, "waiting", [])
+    monkeypatch.setattr(services.Services, "are_made", False)
+    return registry.functions
 
 
 def handing_on(function):
@@ -143,7 +144,7 @@ def test_a_class_exposes_its_public_methods(functions):
     assert functions["Model.add"].doc == "Adds to the count."
     assert str(signature_of(functions["Model.add"].function)) == "(by: int = 1) -> int"
     assert functions["Model.aadd"].concurrent
-    _services.make_instances()
+    services.make_instances()
     assert [functions["Model.add"].call({"by": by}) for by in (1, 4)] == [1, 5]
     assert functions["Model.add_two"].call({}) == 7
     assert functions["Model.kind"].call(1) == ["Model", 1]
@@ -163,7 +164,7 @@ def test_the_name_of_a_class_may_be_another(functions):
 def test_two_names_of_one_class_have_an_instance_each(functions):
     for name in ("a", "b"):
         expose(name=name)(Model)
-    _services.make_instances()
+    services.make_instances()
     assert [functions[name].call({}) for name in ("a.add", "a.add", "b.add")] == [1, 2, 1]
 
 
@@ -175,12 +176,12 @@ def test_a_class_that_takes_the_place_of_another_has_the_calls(functions):
     expose(Model)
     with pytest.warns(UserWarning, match="'Model.add' was exposed already"):
         expose(name="Model")(Other)
-    _services.make_instances()
+    services.make_instances()
     assert functions["Model.add"].call({"by": 1}) == "other"
 
 
 def test_a_class_that_is_exposed_while_the_worker_serves_has_its_instance_at_once(functions):
-    _services.make_instances()
+    services.make_instances()
     expose(Model)
     assert functions["Model.add"].call({}) == 1
 

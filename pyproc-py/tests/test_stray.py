@@ -148,8 +148,9 @@ EACH_LINE = (
     import pyproc_worker
 
     OURS = {
-        os.path.join(os.path.dirname(pyproc_worker.__file__), f"_{name}.py")
-        for name in "asyncio concurrent connection intake loop outgoing running turns watch".split()
+        os.path.join(os.path.dirname(pyproc_worker.__file__), *f"{name}.py".split("/"))
+        for name in "_calls/event_loop _loop/concurrent _loop/connection _loop/in_flight _loop/loop "
+        "_loop/outgoing _loop/receiver _loop/turns _loop/watcher".split()
     }
     left = -1  # how many lines of ours are to be run before the exception comes
 
@@ -249,9 +250,9 @@ def test_async_calls_that_cannot_begin_are_answered_with_the_reason(start):
     client = start(
         STRAY
         + """
-    from pyproc_worker import _unpatched
+    from pyproc_worker._system import unpatched
 
-    Thread = _unpatched.Thread
+    Thread = unpatched.Thread
 
     class NoThread(Thread):
         def start(self):
@@ -259,7 +260,7 @@ def test_async_calls_that_cannot_begin_are_answered_with_the_reason(start):
 
     @expose
     def allow_threads(req):
-        _unpatched.Thread = Thread if req else NoThread
+        unpatched.Thread = Thread if req else NoThread
     """
     ).connect()
     client.call("allow_threads", False)

@@ -5,8 +5,9 @@ import signal
 import threading
 
 import pytest
-from pyproc_worker import _metrics, _prometheus, telemetry
-from pyproc_worker._records import RECORD_LIMIT
+from pyproc_worker import telemetry
+from pyproc_worker._telemetry import metrics, prometheus
+from pyproc_worker._telemetry.records import RECORD_LIMIT
 from pyproc_worker.telemetry import MetricError
 from reports import Taker
 
@@ -35,7 +36,7 @@ METRICS = """
 
 @pytest.fixture(autouse=True)
 def no_metrics(monkeypatch):
-    monkeypatch.setattr(_metrics, "metrics", {})
+    monkeypatch.setattr(metrics, "metrics", {})
 
 
 # Counting
@@ -175,7 +176,7 @@ def test_a_metric_defined_twice_differently_is_refused(define):
 def test_definitions_that_cannot_be_are_refused(define, message):
     with pytest.raises(MetricError, match=message):
         define()
-    assert _metrics.metrics == {}
+    assert metrics.metrics == {}
 
 
 def test_a_gauge_has_a_floating_point_number():
@@ -297,9 +298,9 @@ def test_what_a_client_does_not_read_is_reported_later(start):
 
     @expose
     def report(req):
-        from pyproc_worker import _metrics_reports
+        from pyproc_worker._telemetry import metrics_reports
         calls.inc()
-        _metrics_reports.report_now()
+        metrics_reports.report_now()
     """
     )
     taker, other = Taker(worker, "logs", "metrics"), Taker(worker)
@@ -444,7 +445,7 @@ def test_long_metrics_of_a_registry_come_in_parts():
     counter = prometheus_client.Counter("c", "", ["number"], registry=registry)
     for number in range(2000):
         counter.labels("x" * 100 + str(number)).inc()
-    forwarded = _prometheus.Forwarded(registry)
+    forwarded = prometheus.Forwarded(registry)
     parts, changed, again = [], [], []
     assert not forwarded(True, lambda part: len(parts) < 3 and not parts.append(part))
     assert forwarded(False, lambda part: not parts.append(part))  # the rest

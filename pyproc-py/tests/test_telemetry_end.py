@@ -12,10 +12,10 @@ KEPT = """
     def let_leave():
         while kept:
             text = kept.pop()
-            for channel in _channel.channels:
+            for channel in channels.opened:
                 channel.send(line(text))
 
-    _channel.on_drain.append(let_leave)
+    channels.on_drain.append(let_leave)
 
     @expose
     def keep(text):

@@ -36,7 +36,7 @@ def test_version_1_has_no_telemetry_whoever_asks(start):
 
 def test_what_is_sent_when_a_channel_opens_follows_the_answer_to_the_hello(start):
     opened = """
-        _channel.on_open.append(lambda channel: channel.send(line("opened")))
+        channels.on_open.append(lambda channel: channel.send(line("opened")))
     """
     client = wanting(start(script(opened)))
     assert client.records() == [{"type": "log", "message": "opened"}]
@@ -44,7 +44,7 @@ def test_what_is_sent_when_a_channel_opens_follows_the_answer_to_the_hello(start
 
 def test_telemetry_may_be_asked_for_while_a_function_runs(start):
     opened = """
-        _channel.on_open.append(lambda channel: channel.send(line("opened")))
+        channels.on_open.append(lambda channel: channel.send(line("opened")))
     """
     worker = start(script(WAITING, opened))
     busy = wanting(worker)
@@ -61,8 +61,8 @@ def test_a_hook_that_fails_does_no_harm(start):
     broken = """
         def fail_to_open(channel):
             raise LookupError("broken hook")
-        _channel.on_open.append(fail_to_open)
-        _channel.on_open.append(lambda channel: channel.send(line("opened")))
+        channels.on_open.append(fail_to_open)
+        channels.on_open.append(lambda channel: channel.send(line("opened")))
     """
     worker = start(script(broken))
     client = wanting(worker)
@@ -220,13 +220,13 @@ def test_a_closed_channel_takes_nothing(start):
     worker = start(
         script("""
         opened, closed = [], []
-        _channel.on_open.append(opened.append)
-        _channel.on_close.append(closed.append)
+        channels.on_open.append(opened.append)
+        channels.on_close.append(closed.append)
 
         @expose
         def after_close(req):
             return {
-                "open": len(_channel.channels),
+                "open": len(channels.opened),
                 "closed": closed == opened,
                 "sent": [channel.send(line("x")) for channel in opened],
             }
@@ -241,8 +241,8 @@ def test_a_closed_channel_takes_nothing(start):
 
 def test_a_channel_is_closed_whose_client_came_while_the_last_function_ran(start, core):
     last = """
-        _channel.on_open.append(lambda channel: print("opened", file=sys.stderr))
-        _channel.on_close.append(lambda channel: print("closed", file=sys.stderr))
+        channels.on_open.append(lambda channel: print("opened", file=sys.stderr))
+        channels.on_close.append(lambda channel: print("closed", file=sys.stderr))
 
         @expose
         def gate_and_exit(req):

@@ -38,9 +38,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyproc_worker import InvalidRequest
-from pyproc_worker._codec import StandardCodec
-from pyproc_worker._parameters import plan
-from pyproc_worker._texts import DATE
+from pyproc_worker._codec.json_codec import StandardCodec
+from pyproc_worker._functions.parameters import plan
+from pyproc_worker._types.patterns import DATE
 
 annotated_types = pytest.importorskip("annotated_types")
 

@@ -22,10 +22,11 @@ POOL = f"""
 
 SCRIPT = """
     import os
-    from pyproc_worker import _wrapped, expose, run_worker
+    from pyproc_worker import expose, run_worker
+    from pyproc_worker._process import wrapped
 
-    _wrapped.CHECK = 0.01
-    _wrapped.LONGEST_END = 0.1
+    wrapped.CHECK = 0.01
+    wrapped.LONGEST_END = 0.1
 
     @expose
     def pids(req):

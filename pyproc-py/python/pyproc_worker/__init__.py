@@ -14,21 +14,21 @@ a function's parameters is documented at :func:`expose`, what a function may ret
 under "Results".
 """
 
-from pyproc_worker import _early
-from pyproc_worker._call import Call, current_call
+from pyproc_worker._calls.current import Call, current_call
 from pyproc_worker._errors import Cancelled, EncodeError, InvalidRequest, MethodNotFound
-from pyproc_worker._registry import expose, health
-from pyproc_worker._run import run_worker
+from pyproc_worker._functions.registry import expose, health
+from pyproc_worker._process import bootstrap
+from pyproc_worker._process.run import run_worker
 from pyproc_worker._version import __version__
 
-_early.begin()
+bootstrap.begin()
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from typing import Any
 
-    from pyproc_worker._original import FramedConnection, Worker
+    from pyproc_worker._compat import FramedConnection, Worker
     from pyproc_worker.cancellation import CancellationError, CancellationManager
     from pyproc_worker.codec import Codec, get_codec
     from pyproc_worker.tracing import get_tracing, trace_method
@@ -39,8 +39,8 @@ _OF_THE_ORIGINAL = {
     "CancellationError": "cancellation",
     "CancellationManager": "cancellation",
     "Codec": "codec",
-    "FramedConnection": "_original",
-    "Worker": "_original",
+    "FramedConnection": "_compat",
+    "Worker": "_compat",
     "get_codec": "codec",
     "get_tracing": "tracing",
     "trace_method": "tracing",
@@ -52,7 +52,7 @@ def __getattr__(name: str) -> "Any":
     from importlib import import_module
 
     if name == "logger":
-        value: Any = import_module("pyproc_worker._original").make_logger()
+        value: Any = import_module("pyproc_worker._compat").make_logger()
     elif name in _OF_THE_ORIGINAL:
         value = getattr(import_module(f"pyproc_worker.{_OF_THE_ORIGINAL[name]}"), name)
     else:

@@ -1,10 +1,10 @@
-"""The native core; `Loop` in `_loop` does the same in Python."""
+"""The native core; `Loop` in `_loop.loop` does the same in Python."""
 
 import socket
 from typing import Any
 
 from pyproc_worker._settings import Settings
-from pyproc_worker._termination import Termination
+from pyproc_worker._system.termination import Termination
 
 JSON: str
 """What reads and writes JSON, for the log."""

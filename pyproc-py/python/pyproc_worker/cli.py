@@ -9,16 +9,16 @@ import sys
 import traceback
 from typing import Any, Optional
 
-from pyproc_worker import _early
-from pyproc_worker._codec import choose_codec
-from pyproc_worker._deferred import Deferred
-from pyproc_worker._doctor import examine
+from pyproc_worker._calls.deferred import Deferred
+from pyproc_worker._codec.choose import choose_codec
 from pyproc_worker._errors import InvalidRequest
-from pyproc_worker._hints import signature_of
-from pyproc_worker._registry import Exposed, functions
-from pyproc_worker._run import Runs, run_worker
-from pyproc_worker._services import make_instances
+from pyproc_worker._functions.registry import Exposed, functions
+from pyproc_worker._functions.services import make_instances
+from pyproc_worker._process import bootstrap
+from pyproc_worker._process.doctor import examine
+from pyproc_worker._process.run import Runs, run_worker
 from pyproc_worker._settings import Settings
+from pyproc_worker._types.hints import signature_of
 from pyproc_worker._version import __version__
 
 COMMANDS = ("run", "list", "call", "doctor")
@@ -121,7 +121,7 @@ def _run(options: argparse.Namespace) -> int:
         os.environ["PYPROC_SOCKET_PATH"] = options.socket_path
     if options.log_level:
         os.environ["PYPROC_LOG_LEVEL"] = options.log_level
-    _early.begin(is_worker=True)
+    bootstrap.begin(is_worker=True)
     sys.argv = [options.script]
     try:
         _load(options.script, "__main__")

@@ -19,8 +19,8 @@ themselves.
 
 from __future__ import annotations
 
-from pyproc_worker import _metrics
-from pyproc_worker._metrics import (
+from pyproc_worker._telemetry import metrics
+from pyproc_worker._telemetry.metrics import (
     DEFAULT_BOUNDS,
     MOST_SERIES,
     Counter,
@@ -101,12 +101,12 @@ def forward_prometheus(registry: Any = None) -> None:
 
     Raises `ImportError` without a registry and without `prometheus_client`.
     """
-    from pyproc_worker import _metrics_reports
-    from pyproc_worker._prometheus import Forwarded
+    from pyproc_worker._telemetry import metrics_reports
+    from pyproc_worker._telemetry.prometheus import Forwarded
 
     if registry is None:
         from prometheus_client import REGISTRY as registry
     source = Forwarded(registry)
-    if source not in _metrics_reports.sources:
-        _metrics_reports.sources.append(source)
-    _metrics.Changes.note()
+    if source not in metrics_reports.sources:
+        metrics_reports.sources.append(source)
+    metrics.Changes.note()

@@ -9,11 +9,13 @@ use pyproc_protocol::v2::Failure;
 use super::collector::PausedCollector;
 use super::lazy_import::LazyImport;
 
-static STANDARD_CODEC: LazyImport = LazyImport::new("pyproc_worker._codec", "StandardCodec");
-static DEFERRED: LazyImport = LazyImport::new("pyproc_worker._deferred", "Deferred");
-static RAW: LazyImport = LazyImport::new("pyproc_worker._plain", "raw");
+static STANDARD_CODEC: LazyImport =
+    LazyImport::new("pyproc_worker._codec.json_codec", "StandardCodec");
+static DEFERRED: LazyImport = LazyImport::new("pyproc_worker._calls.deferred", "Deferred");
+static RAW: LazyImport = LazyImport::new("pyproc_worker._codec.results", "raw");
 static LOG_ERROR: LazyImport = LazyImport::new("pyproc_worker._log", "error");
-static LOG_STRAY: LazyImport = LazyImport::new("pyproc_worker._stray", "log_stray");
+static LOG_STRAY: LazyImport =
+    LazyImport::new("pyproc_worker._system.async_exceptions", "log_stray");
 static LOG_DEBUG: LazyImport = LazyImport::new("pyproc_worker._log", "debug");
 
 /// Objects of the package.
@@ -30,8 +32,8 @@ pub(crate) struct Package {
 
 impl Package {
     pub(crate) fn import(py: Python<'_>) -> PyResult<Self> {
-        let registry = py.import("pyproc_worker._registry")?;
-        let hello = py.import("pyproc_worker._hello")?;
+        let registry = py.import("pyproc_worker._functions.registry")?;
+        let hello = py.import("pyproc_worker._functions.hello")?;
         let errors = py.import("pyproc_worker._errors")?;
         Ok(Self {
             functions: registry.getattr("functions")?.cast_into()?.unbind(),
@@ -39,7 +41,10 @@ impl Package {
             introduction: hello.getattr("introduction")?.unbind(),
             error_parts: errors.getattr("error_parts")?.unbind(),
             workers_own: errors.getattr("WORKERS_OWN")?.unbind(),
-            cancel: py.import("pyproc_worker._cancel")?.into_any().unbind(),
+            cancel: py
+                .import("pyproc_worker._calls.cancel")?
+                .into_any()
+                .unbind(),
             gc: py.import("gc")?.into_any().unbind(),
             errors: errors.into_any().unbind(),
         })
@@ -183,7 +188,7 @@ impl Package {
         py: Python<'py>,
         payload: Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        py.import(intern!(py, "pyproc_worker._msgpack"))?
+        py.import(intern!(py, "pyproc_worker._codec.messagepack"))?
             .call_method1(intern!(py, "loads"), (payload,))
     }
 
@@ -194,7 +199,7 @@ impl Package {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let py = value.py();
         let encoded = py
-            .import(intern!(py, "pyproc_worker._msgpack"))?
+            .import(intern!(py, "pyproc_worker._codec.messagepack"))?
             .call_method1(intern!(py, "dumps"), (value, maximum))?;
         Ok(encoded.cast_into()?)
     }
@@ -237,7 +242,7 @@ impl Package {
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         let py = call.py();
         let stopwatch = py
-            .import("pyproc_worker._times")?
+            .import("pyproc_worker._calls.times")?
             .call_method0("Stopwatch")?;
         let arguments = PyTuple::new(py, [stopwatch.getattr("run_async")?, call])?;
         Ok((stopwatch, partial(arguments, None)?))
@@ -254,7 +259,7 @@ impl Package {
         let error = error.map(|error| exception(py, error));
         let error = error.unwrap_or_else(|| py.None().into_bound(py));
         let left = py
-            .import("pyproc_worker._fork")
+            .import("pyproc_worker._system.fork")
             .and_then(|fork| fork.call_method1("leave", (error,)));
         match left {
             Err(error) => error,

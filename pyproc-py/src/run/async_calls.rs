@@ -1,4 +1,4 @@
-//! Calls of `async def` functions, which run on the event loop of `pyproc_worker._asyncio`.
+//! Calls of `async def` functions, which run on the event loop of `pyproc_worker._calls.event_loop`.
 
 use std::mem;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ fn event_loop<'py>(py: Python<'py>, core: &Arc<Core>) -> PyResult<Bound<'py, PyA
     )?;
     let parts = (results.getattr("answer")?, results.getattr("flush")?);
     let event_loop = py
-        .import("pyproc_worker._asyncio")?
+        .import("pyproc_worker._calls.event_loop")?
         .getattr("EventLoopThread")?
         .call1(parts)?;
     // Another thread may have set one first. A loop without calls has no thread.

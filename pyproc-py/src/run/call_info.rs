@@ -1,4 +1,4 @@
-//! What code can know of a call, as `_call.Call` takes it.
+//! What code can know of a call, as `_calls.current.Call` takes it.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -8,9 +8,9 @@ use pyproc_protocol::v2::TraceContext;
 use crate::package::{LazyImport, partial};
 use crate::transport::{CallMetadata, Channel};
 
-static RUN: LazyImport = LazyImport::new("pyproc_worker._call", "run");
-static RUN_ASYNC: LazyImport = LazyImport::new("pyproc_worker._call", "run_async");
-static CALL: LazyImport = LazyImport::new("pyproc_worker._call", "Call");
+static RUN: LazyImport = LazyImport::new("pyproc_worker._calls.current", "run");
+static RUN_ASYNC: LazyImport = LazyImport::new("pyproc_worker._calls.current", "run_async");
+static CALL: LazyImport = LazyImport::new("pyproc_worker._calls.current", "Call");
 
 /// Headers, trace and channel of a call.
 pub(super) struct CallInfo<'py> {
@@ -34,7 +34,7 @@ impl<'py> CallInfo<'py> {
         })
     }
 
-    /// Runs a plain function by `_call.run`, which calls the package's hooks around it.
+    /// Runs a plain function by `_calls.current.run`, which calls the package's hooks around it.
     pub(super) fn run(
         self,
         name: &Py<PyString>,

@@ -1,4 +1,4 @@
-//! Finds the call of the plain function that runs, when code asks for it by `_call.current_call`.
+//! Finds the call of the plain function that runs, when code asks for it by `_calls.current.current_call`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,10 +11,10 @@ use crate::ffi;
 use crate::package::LazyImport;
 use crate::state::{Core, NO_FUNCTION};
 
-static MODULE: LazyImport = LazyImport::new("pyproc_worker", "_call");
-static SET_CURRENT: LazyImport = LazyImport::new("pyproc_worker._call", "set_current");
+static MODULE: LazyImport = LazyImport::new("pyproc_worker._calls", "current");
+static SET_CURRENT: LazyImport = LazyImport::new("pyproc_worker._calls.current", "set_current");
 
-/// `_call.look`: called where the context variable is empty.
+/// `_calls.current.look`: called where the context variable is empty.
 #[pyclass(frozen, module = "pyproc_worker._core")]
 pub(crate) struct CallLookup {
     core: Arc<Core>,

@@ -1,4 +1,4 @@
-//! The functions that `pyproc_worker._call` wants to be called around each call. The package reports changes, so that
+//! The functions that `pyproc_worker._calls.current` wants to be called around each call. The package reports changes, so that
 //! no call needs to look them up.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,11 +8,11 @@ use pyo3::prelude::*;
 
 use crate::package::LazyImport;
 
-static MODULE: LazyImport = LazyImport::new("pyproc_worker", "_call");
+static MODULE: LazyImport = LazyImport::new("pyproc_worker._calls", "current");
 
 static CHANGES: AtomicUsize = AtomicUsize::new(0);
 
-/// `_call.hooked`.
+/// `_calls.current.hooked`.
 #[pyfunction]
 fn hooked() {
     CHANGES.fetch_add(1, Ordering::Release);

@@ -9,7 +9,7 @@
 //! | `answers` | arguments of bodies, answers of results and errors |
 //! | `async_calls` | `async def` functions, on the event loop's thread |
 //! | `call_context` | the context in which a plain function runs |
-//! | `call_info` | headers, trace and channel of a call, as `_call.Call` takes them |
+//! | `call_info` | headers, trace and channel of a call, as `_calls.current.Call` takes them |
 //! | `call_lookup` | finds the call that runs, for code that asks |
 //! | `hello` | the answer to a hello |
 //! | `hooks` | what the package wants to be called around each call |

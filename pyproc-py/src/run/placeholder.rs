@@ -1,4 +1,4 @@
-//! Stands for a call in the context variable of `_call`. The `Call` is only built if code asks for it.
+//! Stands for a call in the context variable of `_calls.current`. The `Call` is only built if code asks for it.
 //!
 //! The placeholder is set in the context of the serving thread, of which each call gets a copy. It is set after the
 //! previous answers have left, so that a call that comes alone need not wait for that.
@@ -18,7 +18,7 @@ use crate::package::LazyImport;
 use crate::state::{ConnectionId, Core};
 use crate::transport::CallMetadata;
 
-static MODULE: LazyImport = LazyImport::new("pyproc_worker", "_call");
+static MODULE: LazyImport = LazyImport::new("pyproc_worker._calls", "current");
 
 /// The placeholder in the serving thread's context.
 #[derive(Default)]
@@ -27,7 +27,7 @@ pub(crate) struct Placeholder {
     current: Option<Py<LazyCall>>,
     /// It stands for a call, which may have ended.
     is_used: bool,
-    /// The argument of `_call.leave`, if the `stand` hook was called for a placeholder.
+    /// The argument of `_calls.current.leave`, if the `stand` hook was called for a placeholder.
     token: Option<Py<PyAny>>,
 }
 
@@ -38,7 +38,7 @@ impl Placeholder {
         self.current.is_some()
     }
 
-    /// A call begins. Returns its info if `_call.run` is to call hooks around it.
+    /// A call begins. Returns its info if `_calls.current.run` is to call hooks around it.
     #[inline]
     pub(super) fn begin<'py>(
         &mut self,

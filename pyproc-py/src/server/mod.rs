@@ -60,7 +60,7 @@ pub(crate) struct Server<'a, 'py> {
     wake: &'a UnixStream,
     parent_pid: Option<u32>,
     spin: Spin,
-    /// See `_unpatched.py`.
+    /// See `pyproc_worker._system.unpatched`.
     wait_with_greenlets: Option<Bound<'py, PyAny>>,
     sockets: Vec<PolledSocket>,
     /// Connections whose requests may run.

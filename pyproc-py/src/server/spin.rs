@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::package::Limits;
 
-/// Spins as long as it pays off, by the rule of `_spin.py`.
+/// Spins as long as it pays off, by the rule of `_loop.spin`.
 pub(super) struct Spin {
     duration: Duration,
     limits: Limits,

@@ -1,4 +1,4 @@
-//! The channel by which the package sends records to one client; see `pyproc_worker._channel`.
+//! The channel by which the package sends records to one client; see `pyproc_worker._calls.channels`.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use rustix::event::PollFlags;
 use crate::package::LazyImport;
 use crate::state::{ConnectionId, Core};
 
-static OPEN: LazyImport = LazyImport::new("pyproc_worker._channel", "open_channel");
-static CLOSE: LazyImport = LazyImport::new("pyproc_worker._channel", "close_channel");
-static DRAIN: LazyImport = LazyImport::new("pyproc_worker._channel", "drain");
+static OPEN: LazyImport = LazyImport::new("pyproc_worker._calls.channels", "open_channel");
+static CLOSE: LazyImport = LazyImport::new("pyproc_worker._calls.channels", "close_channel");
+static DRAIN: LazyImport = LazyImport::new("pyproc_worker._calls.channels", "drain");
 
 /// The sending end of a `Channel`.
 #[pyclass(frozen, module = "pyproc_worker._core")]

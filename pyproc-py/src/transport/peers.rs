@@ -28,7 +28,7 @@ pub(crate) struct RefusedConnections {
 
 impl AllowedPeers {
     pub(crate) fn new(settings: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let module = settings.py().import("pyproc_worker._peers")?;
+        let module = settings.py().import("pyproc_worker._system.peers")?;
         Ok(Self {
             allowed: module
                 .call_method1("allowed_users", (settings,))?

@@ -1,5 +1,5 @@
-//! Writes results as JSON. `_convert` converts other types, one step at a time. What cannot be encoded is left to
-//! `_codec.encode_bounded`, which says where it is.
+//! Writes results as JSON. `_codec.convert` converts other types, one step at a time. What cannot be encoded is left to
+//! `_codec.json_codec.encode_bounded`, which says where it is.
 
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyMemoryError;
@@ -18,9 +18,9 @@ const MAX_DEPTH: usize = 1000;
 const ROWS: usize = 4;
 
 /// The package's functions for what is not written here.
-static CONVERT: LazyImport = LazyImport::new("pyproc_worker._convert", "convert");
-static ENCODE: LazyImport = LazyImport::new("pyproc_worker._codec", "encode_bounded");
-static TOO_LARGE: LazyImport = LazyImport::new("pyproc_worker._plain", "too_large");
+static CONVERT: LazyImport = LazyImport::new("pyproc_worker._codec.convert", "convert");
+static ENCODE: LazyImport = LazyImport::new("pyproc_worker._codec.json_codec", "encode_bounded");
+static TOO_LARGE: LazyImport = LazyImport::new("pyproc_worker._codec.results", "too_large");
 
 /// Appends `value` as JSON, or raises `EncodeError`, also as soon as it is longer than `maximum`
 /// bytes, or `MemoryError`; `out` is then as it was.

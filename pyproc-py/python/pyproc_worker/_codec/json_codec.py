@@ -1,0 +1,166 @@
+"""Reads messages and bodies, and writes results: by msgspec, or else by the standard library.
+
+Both codecs give the same messages, results and errors; what a library does in its own way is left
+to the standard library's json for that one document. Integers are exact up to Python's limit of
+4,300 digits, and NaN and infinities are refused.
+"""
+
+import functools
+import json
+import re
+import sys
+from typing import Any, Callable, Protocol
+
+from pyproc_worker._codec.envelope import members
+from pyproc_worker._codec.frames import Bytes
+from pyproc_worker._codec.messages import (
+    Ignored,
+    Message,
+    Unreadable,
+    kind_of,
+    message_of,
+    request_of,
+)
+from pyproc_worker._codec.results import Json, Library, encode
+from pyproc_worker._errors import BrokenFrame, InvalidRequest
+
+
+class Codec(Protocol):
+    """A JSON library as the worker uses it."""
+
+    name: str
+
+    quick_body: Callable[..., Any]
+    """`decode_body` for most bodies; raises anything for others, that `decode_body` may read."""
+
+    def decode(self, frame: Bytes) -> Message:
+        """The message in a frame's body. Raises `BrokenFrame` if it is none."""
+
+    def decode_body(self, payload: Bytes) -> Any:
+        """The value that is a payload of version 2. Raises `InvalidRequest` if it is none."""
+
+    encode: Callable[..., bytes]
+    """A value, and how many bytes it may have, as JSON in UTF-8. See `results.encode`."""
+
+
+class StandardCodec:
+    """json of the standard library. It is also where the other one turns to in doubt."""
+
+    name = "json"
+
+    def __init__(self) -> None:
+        self.quick_body = self.decode_body
+        self._scan = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+        self.encode = encoder(STANDARD)
+
+    def decode(self, frame: Bytes) -> Message:
+        try:
+            document = self._document(frame)
+            is_readable = not _has_lone_surrogate(frame, document)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise _no_json(error) from None
+        except (RecursionError, ValueError):  # ValueError: an integer of too many digits
+            is_readable = False
+        return (
+            message_of(document) if is_readable else self._with_care(members(str(frame, "utf-8")))
+        )
+
+    def _with_care(self, found: dict[str, str]) -> Message:
+        """The message with these members, of which only what matters is read."""
+        try:
+            return self._message(found)
+        except UnicodeEncodeError:
+            raise BrokenFrame("a key or a text of the message has a lone surrogate") from None
+
+    def _message(self, found: dict[str, str]) -> Message:
+        "".join(found).encode()
+        kind = self._envelope(found, "type")
+        if kind is None:
+            return self._request(found)
+        kind_of(kind).encode()
+        if kind not in ("request", "cancellation"):
+            return Ignored()
+        written = found.get("payload", "null")
+        payload = {} if written == "null" else members(written)
+        if kind == "request":
+            return self._request(payload)
+        return message_of({"type": kind, "payload": {"id": self._envelope(payload, "id")}})
+
+    def _request(self, found: dict[str, str]) -> Message:
+        "".join(found).encode()
+        envelope = {key: self._envelope(found, key) for key in ("id", "method", "headers")}
+        request = request_of(envelope)
+        request.method.encode()
+        try:
+            request.body = self.decode_body(found.get("body", "null").encode())
+        except InvalidRequest as error:
+            return Unreadable(request.id, request.method, str(error))
+        return request
+
+    def _envelope(self, found: dict[str, str], key: str) -> Any:
+        try:
+            return self._scan(found.get(key, "null"))[0]
+        except (RecursionError, ValueError) as error:
+            raise BrokenFrame(f"the message's {key} cannot be read: {error}") from None
+
+    def decode_body(self, payload: Bytes) -> Any:
+        try:
+            body = self._document(payload)
+            is_readable = not _has_lone_surrogate(payload, body)
+        except RecursionError:
+            raise InvalidRequest("the body is nested too deeply to be read") from None
+        except (BrokenFrame, ValueError) as error:
+            raise InvalidRequest(f"the body is no JSON that can be read: {error}") from None
+        if not is_readable:
+            raise InvalidRequest("the body has a string with a lone surrogate")
+        return body
+
+    def _document(self, frame: Bytes) -> Any:
+        text = str(frame, "utf-8")
+        document, end = self._scan(text)
+        if end != len(text) and text[end:].strip(" \t\n\r"):
+            raise _no_json(f"extra data after {end} characters")
+        return document
+
+
+def write(value: Any) -> bytes:
+    return _dumps(value).encode()
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def encoder(library: Library) -> Callable[..., bytes]:
+    """A codec's `encode`."""
+    return functools.partial(_encode, library)
+
+
+def _encode(library: Library, value: Any, maximum: int = sys.maxsize) -> bytes:
+    return encode(library, Json, value, maximum)
+
+
+STANDARD = Library(write, write, write)
+encode_bounded = encoder(STANDARD)
+"""What the native core leaves to Python."""
+
+
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def _has_lone_surrogate(frame: Bytes, value: Any) -> bool:
+    """Whether a value that was read from `frame` has no form in UTF-8."""
+    if not _SURROGATE_ESCAPE.search(frame):
+        return False
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _refuse_constant(name: str) -> Any:
+    raise _no_json(f"{name} is no JSON value")
+
+
+def _no_json(reason: object) -> BrokenFrame:
+    return BrokenFrame(f"a frame that is no JSON: {reason}")

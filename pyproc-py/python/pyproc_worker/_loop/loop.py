@@ -1,0 +1,333 @@
+"""The worker's loop: any number of connections, and one plain function at a time.
+
+What has arrived on a connection is read at once (`receiver`), then requests run for a short
+time (`turns`). Between turns the loop looks at all sockets, so a cancellation overtakes
+requests that wait. `async def` functions run on a thread of their own (`concurrent`).
+
+This loop is for installations without the native core, and frozen: it speaks versions 1 and 2 as
+they are. What the wire gains, it gains in `pyproc-protocol`, and so in the native core alone. A
+hello negotiates it: a feature that this loop does not know is not granted, and a version, a kind
+of message or a flag is refused with `FROZEN` of `_errors`.
+
+All that is here belongs to one thread at a time: the one that serves or, while that runs a
+function that takes a `cancel_event`, the one that watches the sockets for it.
+"""
+
+import _socket
+import contextlib
+import functools
+import itertools
+import operator
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any, Callable, Optional
+
+from pyproc_worker import _log
+from pyproc_worker._calls import channels, current
+from pyproc_worker._codec.json_codec import Codec
+from pyproc_worker._limits import BURST, FLUSH, IDLE_CHECK
+from pyproc_worker._loop.concurrent import Concurrent
+from pyproc_worker._loop.connection import Connection
+from pyproc_worker._loop.receiver import DRAIN, Intake
+from pyproc_worker._loop.spin import Events, Spin
+from pyproc_worker._loop.turns import Turns
+from pyproc_worker._settings import Settings
+from pyproc_worker._system import unpatched
+from pyproc_worker._system.async_exceptions import ends_worker, log_stray
+from pyproc_worker._system.fork import Forks, leave
+from pyproc_worker._system.peers import Refusals, allowed_users, turn_away, user_of
+from pyproc_worker._system.termination import Termination
+
+_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
+
+
+class Loop:
+    """Serves the connections to one listening socket."""
+
+    def __init__(
+        self, listener: socket.socket, codec: Codec, settings: Settings, termination: Termination
+    ) -> None:
+        listener.setblocking(False)
+        self._listener = listener
+        self._clients = _clients_of(listener)
+        self._accepted: list[_socket.socket] = []
+        """Clients whose user has not been checked yet."""
+        self._settings = settings
+        self._termination = termination
+        self._concurrent = Concurrent(termination.wake)
+        self._intake = Intake(codec, settings.max_frame_size, self._concurrent)
+        self._turns = Turns(
+            self._settle_or_close, self._watch, termination.wake, self._concurrent.submit
+        )
+        self._allowed = allowed_users(settings)
+        self._refusals = Refusals()
+        self._connections: dict[int, Connection] = {}
+        self._draining = False
+        self._deaf = False
+        self._flush_deadline = 0.0
+        self._stray: Optional[BaseException] = None
+        """It came from outside, and may have cut off anything."""
+        self._ran = False  # something could be cancelled when a worker that drains looked last
+        self._poll = unpatched.poll()
+        self._poll.register(listener, select.POLLIN)
+        self._poll.register(termination, select.POLLIN)
+        self._spin = Spin(self._poll, settings.spin_us)
+        self._wait_with_greenlets = unpatched.wait_with_greenlets()
+
+    def serve(self) -> None:
+        """Serves until SIGTERM, the owner's end or the parent's, then finishes what it has."""
+        Forks.is_child = False
+        Forks.in_child.append(self._disown)
+        current.look = self._turns.calls.find
+        try:
+            # Two, as another may come while the first is dealt with.
+            self._until_done(lambda: self._until_done(self._serve))
+        except BaseException as error:
+            if Forks.is_child:
+                leave(error)
+            if isinstance(error, SystemExit):  # of a function
+                self._say_goodbye()
+            raise
+        finally:
+            current.look = None
+            Forks.in_child.remove(self._disown)
+            for connection in list(self._connections.values()):
+                connection.close()
+            self._concurrent.stop()
+
+    def _until_done(self, serve: Callable[[], None]) -> None:
+        """Serves again after exceptions that came from outside."""
+        while True:
+            try:
+                return serve()
+            except BaseException as error:
+                if Forks.is_child or ends_worker(error):
+                    raise
+                self._stray = error
+
+    def _serve(self) -> None:
+        if self._stray is not None:
+            self._recover(self._stray)
+            self._stray = None
+        if self._is_orphan():
+            self._drain()
+        while not self._finished():
+            self._step()
+        if time.monotonic() < self._flush_deadline:  # the clients do read
+            self._say_goodbye()
+
+    def _step(self) -> None:
+        self._handle(self._wait())
+        if self._concurrent.end is not None:
+            raise self._concurrent.end
+        if self._turns.run():
+            self._flush_deadline = time.monotonic() + FLUSH
+
+    def _recover(self, stray: BaseException) -> None:
+        """Does anew what an exception that came from outside may have cut off.
+
+        Another one may cut this off, which is then done anew.
+        """
+        log_stray(stray)
+        self._turns.finish(stray)
+        self._turns.ready.clear()
+        for connection in list(self._connections.values()):
+            if connection.uncertain or connection.closed:
+                self._close(connection)
+                continue
+            connection.scheduled = False
+            connection.interest = 0
+            self._poll.register(connection.fd, 0)  # which it may not have been yet
+            self._settle_or_close(connection)
+        self._admit_accepted()
+        if self._draining:
+            self._refuse_more()
+
+    # Sockets
+
+    def _wait(self) -> Events:
+        timeout = self._timeout()
+        if self._wait_with_greenlets is None or timeout == 0:
+            return self._spin.wait(timeout, not self._concurrent.running)
+        interests = [(fd, connection.interest) for fd, connection in self._connections.items()]
+        interests.append((self._termination.fileno(), select.POLLIN))
+        if not (self._deaf or self._draining):
+            interests.append((self._listener.fileno(), select.POLLIN))
+        self._wait_with_greenlets(interests, timeout)
+        return self._spin.wait(0, False)
+
+    def _handle(self, events: Events) -> None:
+        for fd, event in events:
+            connection = self._connections.get(fd)
+            if connection is not None:
+                self._serve_connection(connection, event)
+            elif fd == self._listener.fileno():
+                self._accept()
+            else:
+                self._termination.clear()
+        while self._concurrent.unsettled:
+            self._settle_or_close(self._concurrent.unsettled.popleft())
+        if self._deaf and not events:
+            self._listen(True)
+        if self._termination.requested or (not events and self._is_orphan()):
+            self._drain()
+
+    def _watch(self) -> None:
+        """Looks at the sockets while a function runs."""
+        self._handle(self._poll.poll(IDLE_CHECK * 1000))
+
+    def _timeout(self) -> Optional[float]:
+        """Milliseconds to wait for something to happen; None without end."""
+        if self._turns.ready:
+            return 0
+        if self._draining:
+            return max(0.0, self._flush_deadline - time.monotonic()) * 1000
+        checks = self._deaf or self._settings.parent_pid is not None
+        return IDLE_CHECK * 1000 if checks else None
+
+    def _accept(self) -> None:
+        for _ in range(BURST):
+            try:
+                self._accepted.extend(itertools.islice(self._clients, 1))
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # out of descriptors, most likely: try again later
+                _log.error(f"cannot accept a connection: {error}")
+                return self._listen(False)
+            self._admit_accepted()
+
+    def _admit_accepted(self) -> None:
+        """Idempotent: an exception from outside may interrupt it, and `_recover` repeats it."""
+        while self._accepted:
+            client = self._accepted[0]
+            if client.fileno() not in self._connections:
+                self._admit(client)
+            del self._accepted[0]
+
+    def _admit(self, client: _socket.socket) -> None:
+        try:
+            uid = user_of(client)
+        except OSError:  # it has left
+            return client.close()
+        if uid not in self._allowed:
+            turn_away(client, uid)
+            return self._refusals.add(uid)
+        connection = Connection(client, self._settings.max_frame_size, self._intake.plain)
+        self._connections[connection.fd] = connection
+        self._poll.register(client, 0)
+        self._settle(connection)
+
+    def _serve_connection(self, connection: Connection, event: int) -> None:
+        try:
+            if event & select.POLLIN:
+                connection.uncertain = True
+                self._intake.receive(connection)
+                connection.uncertain = False
+            if event & _GONE:
+                self._close(connection)
+            else:
+                self._settle(connection)
+        except OSError:
+            self._close(connection)
+
+    def _settle_or_close(self, connection: Connection) -> None:
+        try:
+            if not connection.closed:
+                self._settle(connection)
+        except OSError:
+            self._close(connection)
+
+    def _settle(self, connection: Connection) -> None:
+        """After anything has happened to a connection: what is to be done for it next."""
+        # Answers that leave meanwhile, on the event loop's thread, ask for another look.
+        known, connection.interest = connection.interest, 0
+        connection.flush()
+        if connection.finished:
+            return self._close(connection)
+        if connection.may_run:
+            self._turns.schedule(connection)
+        interest = connection.wanted_events()
+        if interest != known:
+            self._poll.modify(connection.fd, interest)
+        connection.interest = interest
+
+    def _close(self, connection: Connection) -> None:
+        with contextlib.suppress(KeyError):  # unless an exception from outside came before
+            self._poll.unregister(connection.fd)
+        connection.close()
+        if connection.owner:
+            self._drain()
+        if self._deaf:
+            self._listen(True)
+        self._connections.pop(connection.fd, None)  # last, as `_recover` looks there
+
+    def _listen(self, wanted: bool) -> None:
+        self._deaf = not wanted
+        self._poll.modify(self._listener, select.POLLIN if wanted and not self._draining else 0)
+
+    # The end
+
+    def _drain(self) -> None:
+        """Takes no more than what has arrived already, then finishes."""
+        if self._draining:
+            return
+        self._draining = True
+        self._refuse_more()
+
+    def _refuse_more(self) -> None:
+        """May be done again: a client does not mind a second drain."""
+        self._flush_deadline = time.monotonic() + FLUSH
+        self._listen(False)
+        channels.drain()
+        for connection in list(self._connections.values()):
+            if connection.closed:
+                continue
+            self._serve_connection(connection, 0 if connection.ended else select.POLLIN)
+            connection.refuses = True  # before another thread can send the drain
+            if connection.version == 2 and not connection.closed:
+                connection.outgoing.keep(DRAIN)
+                self._settle_or_close(connection)
+
+    def _finished(self) -> bool:
+        if not self._draining or self._turns.ready:
+            return False
+        connections = self._connections.values()
+        ran, self._ran = self._ran, any(connection.running for connection in connections)
+        if ran or self._ran:  # its client has as long for the answer, however long it ran
+            self._flush_deadline = time.monotonic() + FLUSH
+        if self._ran:
+            return False
+        if time.monotonic() > self._flush_deadline:
+            return True
+        return not any(connection.pending or connection.outgoing for connection in connections)
+
+    def _say_goodbye(self) -> None:
+        """Gives clients a bounded time to read what is ready."""
+        channels.drain()
+        deadline = time.monotonic() + FLUSH
+        for connection in list(self._connections.values()):
+            connection.outgoing.finish_before(deadline)
+
+    def _is_orphan(self) -> bool:
+        parent = self._settings.parent_pid
+        return parent is not None and os.getppid() != parent
+
+    def _disown(self) -> None:
+        """In a process that a function forked: the clients are the parent's."""
+        for connection in self._connections.values():
+            connection.disown()
+
+
+def _clients_of(listener: socket.socket) -> Iterator[_socket.socket]:
+    """Accepts a client each time it is advanced.
+
+    `list.extend` advances it in C throughout, so an exception from outside comes before or after.
+    `socket.accept` is Python code: an exception within it leaks the client's descriptor.
+    """
+    accept: Any = listener._accept  # type: ignore[attr-defined]
+    accepted = itertools.starmap(accept, itertools.repeat(()))
+    of_descriptor = functools.partial(_socket.socket, -1, -1, -1)
+    return map(of_descriptor, map(operator.itemgetter(0), accepted))

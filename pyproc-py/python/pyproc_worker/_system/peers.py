@@ -1,0 +1,73 @@
+"""Who may connect: the worker's own user, root, and whom ``PYPROC_ALLOWED_UIDS`` names."""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import os
+import socket
+import struct
+import sys
+import time
+
+from pyproc_worker import _log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyproc_worker._settings import Settings
+
+REFUSAL = (
+    "user {uid} may not connect: the worker's PYPROC_ALLOWED_UIDS says which users may, besides "
+    "its own and root"
+)
+"""What a client of another user gets, in place of `uid` its number."""
+
+LOG_INTERVAL = 10.0  # seconds between two lines in the log
+
+# What `getsockopt` is asked, how much it answers, and where the user is in it.
+if sys.platform == "linux":
+    _ASKED, _ANSWER = (socket.SOL_SOCKET, socket.SO_PEERCRED), struct.Struct("=4xI4x")  # ucred
+else:
+    _ASKED, _ANSWER = (0, 1), struct.Struct("=4xI68x")  # SOL_LOCAL, LOCAL_PEERCRED: xucred
+
+
+def allowed_users(settings: Settings) -> frozenset[int]:
+    """The users that may connect."""
+    return frozenset({0, os.geteuid(), *settings.allowed_uids})
+
+
+def user_of(client: _socket.socket) -> int:
+    """The user that connected."""
+    (uid,) = _ANSWER.unpack(client.getsockopt(*_ASKED, _ANSWER.size))
+    return int(uid)
+
+
+def turn_away(client: _socket.socket, uid: int) -> None:
+    """Closes a connection of this user, and says why if that does not block."""
+    import json  # not before: the native core, which has its own, does without it
+
+    reason = json.dumps({"id": 0, "ok": False, "error": REFUSAL.format(uid=uid)}).encode()
+    with contextlib.suppress(OSError):
+        client.send(len(reason).to_bytes(4, "big") + reason, socket.MSG_DONTWAIT)
+    client.close()
+
+
+class Refusals:
+    """Logs whose connections were closed, a line at most in each `LOG_INTERVAL`."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._silent_until = 0.0
+
+    def add(self, uid: int, count: int = 1) -> None:
+        """So many connections were closed, the last of them of this user."""
+        self._count += count
+        now = time.monotonic()
+        if now < self._silent_until:
+            return
+        others = f", and {self._count - 1} more before it" if self._count > 1 else ""
+        _log.warning(
+            f"closed a connection of user {uid}{others}: PYPROC_ALLOWED_UIDS says which users "
+            "may connect besides the worker's own and root"
+        )
+        self._count, self._silent_until = 0, now + LOG_INTERVAL
