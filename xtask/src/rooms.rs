@@ -2,7 +2,8 @@
 //!
 //! A picture is a fenced block whose first line is `rooms of FOLDER`. A room is a folder or a file directly below that
 //! folder. Each further line names rooms, separated by one space; text after two spaces explains them. A room may use
-//! only the rooms on the lines below its own. Code for tests may use anything.
+//! only the rooms on the lines below its own. Deeper folders need no picture, but they form no circles either, neither with
+//! each other nor with files beside them. Code for tests may use anything.
 //!
 //! Seen are all paths of Rust sources (in `use`, types, expressions and macros) and all imports of Python sources, also
 //! those within functions. Not seen are methods of values whose type is not named, the strings in attributes such as
@@ -10,32 +11,20 @@
 
 mod python;
 mod rust;
+mod tree;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::workspace;
-
-/// A module's names from the root of its crate or package; the root has none.
-type Module = Vec<String>;
-
-/// What a crate or a Python package is made of, without its tests.
-#[derive(Debug, Default)]
-struct Tree {
-    /// The file that each module begins in.
-    files: BTreeMap<Module, PathBuf>,
-    /// Which module names what.
-    uses: BTreeSet<(Module, Module)>,
-    /// What a name in a module stands for, where a `use` brought it there.
-    names: HashMap<Module, Module>,
-}
+use tree::{Floor, Module, Tree, stem};
 
 /// A block of `ARCHITECTURE.md`.
 #[derive(Debug, PartialEq)]
 struct Picture {
     folder: String,
-    /// From top to bottom.
+    /// The rooms, from top to bottom.
     lines: Vec<Vec<String>>,
 }
 
@@ -58,51 +47,31 @@ impl Picture {
         pictures
     }
 
-    fn line_of(&self, room: &str) -> Option<usize> {
-        self.lines
-            .iter()
-            .position(|line| line.iter().any(|it| it == room))
-    }
-
-    /// What is wrong with the picture or with the sources below `root`.
-    fn problems(&self, root: &Path) -> Vec<String> {
-        let folder = root.join(&self.folder);
-        let is_python = folder.join("__init__.py").exists();
-        let (tree, module) = if is_python {
-            python::read(&folder)
-        } else {
-            rust::read(&folder)
-        };
-        let entrance = &tree.files[&module];
-        let entrance = stem(&entrance.file_name().unwrap_or_default().to_string_lossy());
-        let plan = Plan {
-            tree,
-            module,
-            entrance,
-        };
-        let mut problems = self.missing_and_unknown(&plan.rooms());
-        for (from, to) in &plan.tree.uses {
-            let rooms = (plan.room_of(from), plan.room_of(&plan.resolve(to)));
-            let (Some(user), Some(used)) = rooms else {
-                continue;
-            };
-            let (Some(upper), Some(lower)) = (self.line_of(&user), self.line_of(&used)) else {
-                continue;
-            };
-            if user != used && upper >= lower {
-                let file = plan.tree.files_of(from);
-                let file = file.strip_prefix(root).unwrap_or(file).display();
+    /// What is wrong with the picture, or with the sources of its folder.
+    fn problems(&self, tree: &Tree, module: Module) -> Vec<String> {
+        let floor = Floor::new(tree, module);
+        let mut problems = self.missing_and_unknown(&floor.rooms());
+        for arrow in floor.arrows() {
+            let lines = (self.line_of(&arrow.user), self.line_of(&arrow.used));
+            if let (Some(user), Some(used)) = lines
+                && user >= used
+            {
                 problems.push(format!(
-                    "{file} uses `{}` of the room `{used}`: in the picture of {}, `{user}` is on line {} and may use only \
-                     rooms below it, and `{used}` is on line {}",
-                    if is_python { to.join(".") } else { format!("crate::{}", to.join("::")) },
+                    "{arrow}: in the picture of {}, `{}` is on line {} and may use only rooms below it, and `{}` is on \
+                     line {}",
                     self.folder,
-                    upper + 1,
-                    lower + 1,
+                    arrow.user,
+                    user + 1,
+                    arrow.used,
+                    used + 1,
                 ));
             }
         }
         problems
+    }
+
+    fn line_of(&self, room: &String) -> Option<usize> {
+        self.lines.iter().position(|line| line.contains(room))
     }
 
     fn missing_and_unknown(&self, rooms: &BTreeSet<String>) -> Vec<String> {
@@ -126,109 +95,92 @@ fn rooms_on(line: &str) -> Vec<String> {
     names.split_whitespace().map(stem).collect()
 }
 
-fn stem(name: &str) -> String {
-    let endings = ["/", ".rs", ".py", ".pyi"];
-    let ending = endings.iter().find(|it| name.ends_with(**it));
-    let ending = ending.copied().unwrap_or_default();
-    name.strip_suffix(ending).unwrap_or(name).into()
+/// Reads the crate or the package that a folder belongs to. Also returns the folder's module.
+fn read(folder: &Path) -> (Tree, Module) {
+    if folder.join("__init__.py").exists() {
+        python::read(folder)
+    } else {
+        rust::read(folder)
+    }
 }
 
-/// The rooms of one folder: the modules directly below `module`, and the file that holds `module` itself.
-struct Plan {
-    tree: Tree,
-    module: Module,
-    entrance: String,
-}
-
-impl Plan {
-    fn rooms(&self) -> BTreeSet<String> {
-        let modules = self.tree.files.keys();
-        modules.filter_map(|it| self.room_of(it)).collect()
-    }
-
-    /// `None` outside of the folder.
-    fn room_of(&self, path: &[String]) -> Option<String> {
-        match path.strip_prefix(&self.module[..])?.first() {
-            Some(name) if self.is_room(name) => Some(name.clone()),
-            _ => Some(self.entrance.clone()),
-        }
-    }
-
-    fn is_room(&self, name: &String) -> bool {
-        let module = [&self.module[..], std::slice::from_ref(name)].concat();
-        self.tree.files.contains_key(&module)
-    }
-
-    /// Follows what the entrance exports of the rooms.
-    fn resolve(&self, path: &[String]) -> Module {
-        let depth = self.module.len() + 1;
-        let mut path = path.to_vec();
-        for _ in 0..4 {
-            let Some(name) = path.get(..depth).filter(|it| it.starts_with(&self.module)) else {
+/// The arrows that form circles of folders, or of a folder and files, within one folder.
+fn circles(tree: &Tree) -> Vec<String> {
+    let mut found = Vec::new();
+    for module in tree.folders() {
+        let floor = Floor::new(tree, module);
+        let mut arrows = floor.arrows();
+        arrows.retain(|it| !floor.is_entrance(&it.user) && !floor.is_entrance(&it.used));
+        // What remains when all arrows are gone that come from nowhere or lead nowhere.
+        loop {
+            let users: BTreeSet<_> = arrows.iter().map(|it| it.user.clone()).collect();
+            let used: BTreeSet<_> = arrows.iter().map(|it| it.used.clone()).collect();
+            let before = arrows.len();
+            arrows.retain(|it| users.contains(&it.used) && used.contains(&it.user));
+            if arrows.len() == before {
                 break;
-            };
-            match self.tree.names.get(name) {
-                Some(meant) if !self.is_room(&name[depth - 1]) => {
-                    path = [meant, &path[depth..]].concat();
-                }
-                _ => break,
             }
         }
-        path
+        arrows.retain(|it| floor.is_folder(&it.user) || floor.is_folder(&it.used));
+        let circle = arrows.iter().map(|it| format!("{it}: part of a circle"));
+        found.extend(circle);
     }
-}
-
-impl Tree {
-    /// The file of a module, or of the one that it is written in.
-    fn files_of(&self, module: &[String]) -> &Path {
-        let mut ends = (0..=module.len()).rev();
-        let found = ends.find_map(|end| self.files.get(&module[..end]));
-        found.map_or(Path::new(""), PathBuf::as_path)
-    }
+    found
 }
 
 #[test]
-fn rooms_use_only_those_below_them() {
+fn rooms_use_only_those_below_them_and_form_no_circles() {
     let root = workspace::root();
     let page = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
     let pictures = Picture::all(&page);
     assert!(!pictures.is_empty());
-    let problems: Vec<_> = pictures.iter().flat_map(|it| it.problems(root)).collect();
+    let problems = pictures.iter().flat_map(|picture| {
+        let (tree, module) = read(&root.join(&picture.folder));
+        let mut problems = picture.problems(&tree, module);
+        problems.extend(circles(&tree));
+        problems
+    });
+    let problems: Vec<_> = problems.collect();
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
 }
 
-/// Writes a small source folder, and returns what is wrong with it.
-#[cfg(test)]
-fn problems(files: &[(&str, &str)], picture: &str) -> Vec<String> {
+/// Writes a small source folder, and reads it.
+fn house(files: &[(&str, &str)]) -> (Tree, Module) {
     let root = tempfile::tempdir().unwrap();
     for (path, text) in files {
-        let path = root.path().join(path);
+        let path = root.path().join("house").join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
-    let page = format!("```text\nrooms of house/src\n{picture}```\n");
+    read(&root.path().join("house"))
+}
+
+/// What is wrong with a small source folder.
+fn problems(files: &[(&str, &str)], picture: &str) -> Vec<String> {
+    let page = format!("```text\nrooms of house\n{picture}```\n");
     let [picture] = &Picture::all(&page)[..] else {
         panic!("one picture")
     };
-    picture.problems(root.path())
+    let (tree, module) = house(files);
+    picture.problems(&tree, module)
 }
 
 #[test]
 fn a_wrong_path_in_rust_is_found() {
     let lib = (
-        "house/src/lib.rs",
+        "lib.rs",
         "mod floor; mod roof; mod tree; pub use roof::Tile as Shingle;",
     );
-    let roof = ("house/src/roof.rs", "use crate::floor::{Beam, wood::Oak};");
-    let tree = ("house/src/tree/mod.rs", "");
+    let roof = ("roof.rs", "use crate::floor::{Beam, wood::Oak};");
+    let tree = ("tree/mod.rs", "");
     let picture = "lib.rs\nroof.rs  over all\ntree/ floor/\n";
     let with = |floor| {
         let files = [
             lib,
             roof,
             tree,
-            ("house/src/floor/mod.rs", "mod wood;"),
-            ("house/src/floor/wood.rs", floor),
+            ("floor/mod.rs", "mod wood;"),
+            ("floor/wood.rs", floor),
         ];
         problems(&files, picture)
     };
@@ -242,8 +194,8 @@ fn a_wrong_path_in_rust_is_found() {
     }
     assert_eq!(
         with("use crate::{floor::Beam, roof::{self, Tile}};")[0],
-        "house/src/floor/wood.rs uses `crate::roof` of the room `roof`: in the picture of house/src, `floor` is on line 3 and may \
-         use only rooms below it, and `roof` is on line 2"
+        "floor/wood.rs uses `crate::roof` of the room `roof`: in the picture of house, `floor` is on line 3 and may use \
+         only rooms below it, and `roof` is on line 2"
     );
     let wrong = [
         "use super::super::roof::Tile;",
@@ -265,14 +217,11 @@ fn a_wrong_import_in_python_is_found() {
     let picture = "__init__.py\nroof.py\ntree.py floor/\n";
     let with = |floor| {
         let files = [
-            (
-                "house/src/__init__.py",
-                "from .roof import Tile\n__version__ = '1'\n",
-            ),
-            ("house/src/roof.py", "from .floor import wood\n"),
-            ("house/src/tree.py", ""),
-            ("house/src/floor/__init__.py", ""),
-            ("house/src/floor/wood.py", floor),
+            ("__init__.py", "from .roof import Tile\n__version__ = '1'\n"),
+            ("roof.py", "from .floor import wood\n"),
+            ("tree.py", ""),
+            ("floor/__init__.py", ""),
+            ("floor/wood.py", floor),
         ];
         problems(&files, picture)
     };
@@ -286,9 +235,9 @@ fn a_wrong_import_in_python_is_found() {
     let wrong = [
         "from ..roof import Tile",
         "def f():\n    from .. import (\n        roof,\n    )",
-        "import src.roof as r",
-        "from src import __version__",
-        "from importlib import import_module\nimport_module('src.tree')",
+        "import house.roof as r",
+        "from house import __version__",
+        "from importlib import import_module\nimport_module('house.tree')",
     ];
     for floor in wrong {
         assert_eq!(with(floor).len(), 1, "{floor}");
@@ -296,15 +245,37 @@ fn a_wrong_import_in_python_is_found() {
 }
 
 #[test]
+fn a_circle_between_rooms_of_a_deeper_folder_is_found() {
+    let with = |ash| {
+        let files = [
+            ("lib.rs", "mod floor;"),
+            (
+                "floor/mod.rs",
+                "mod oak; mod pine; mod ash; const SIZE: usize = 1;",
+            ),
+            ("floor/oak.rs", "use super::{pine, SIZE};"),
+            ("floor/pine.rs", "use super::ash;"),
+            ("floor/ash.rs", "mod leaf;"),
+            ("floor/ash/leaf.rs", ash),
+        ];
+        circles(&house(&files).0)
+    };
+    assert_eq!(with("use crate::floor::SIZE;"), Vec::<String>::new());
+    let found = with("use crate::floor::oak;");
+    assert_eq!(
+        found[0],
+        "floor/ash/leaf.rs uses `crate::floor::oak` of the room `oak`: part of a circle"
+    );
+    assert_eq!(found.len(), 2, "{found:?}");
+}
+
+#[test]
 fn a_picture_names_each_room_once() {
     let files = [
-        (
-            "house/src/lib.rs",
-            "mod floor; mod roof; #[cfg(test)] mod tests;",
-        ),
-        ("house/src/floor.rs", ""),
-        ("house/src/roof.rs", ""),
-        ("house/src/tests.rs", "use crate::roof;"),
+        ("lib.rs", "mod floor; mod roof; #[cfg(test)] mod tests;"),
+        ("floor.rs", ""),
+        ("roof.rs", ""),
+        ("tests.rs", "use crate::roof;"),
     ];
     assert_eq!(
         problems(&files, "lib.rs\nroof.rs floor.rs\n"),
@@ -313,9 +284,9 @@ fn a_picture_names_each_room_once() {
     assert_eq!(
         problems(&files, "lib.rs roof.rs\nroof.rs attic/\n"),
         [
-            "the picture of house/src names `floor` 0 times, and must name it once",
-            "the picture of house/src names `roof` 2 times, and must name it once",
-            "the picture of house/src names `attic`, which is not there",
+            "the picture of house names `floor` 0 times, and must name it once",
+            "the picture of house names `roof` 2 times, and must name it once",
+            "the picture of house names `attic`, which is not there",
         ]
     );
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Module, Tree};
+use super::tree::{Module, Tree};
 use crate::process;
 use crate::python::PythonArg;
 
@@ -32,6 +32,8 @@ pub(super) fn read(folder: &Path) -> (Tree, Module) {
     let files = imports.files.into_iter();
     let uses = imports.uses.iter();
     let tree = Tree {
+        root: root.into(),
+        separator: ".",
         files: files.map(|(name, file)| (names(&name), file)).collect(),
         uses: uses.map(|(from, to)| (names(from), names(to))).collect(),
         ..Tree::default()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
-use super::{Module, Tree};
+use super::tree::{Module, Tree};
 
 /// Reads the crate that `folder` belongs to. Also returns the module that `folder` holds.
 pub(super) fn read(folder: &Path) -> (Tree, Module) {
@@ -19,7 +19,12 @@ pub(super) fn read(folder: &Path) -> (Tree, Module) {
         module.insert(0, name);
         root = root.parent().unwrap();
     };
-    let mut tree = Tree::default();
+    let mut tree = Tree {
+        root: root.into(),
+        separator: "::",
+        prefix: "crate::",
+        ..Tree::default()
+    };
     tree.add_file(&file, root, &Module::new());
     (tree, module)
 }
