@@ -1,15 +1,16 @@
 use std::{ffi::OsString, fmt, io::Write, sync::Arc, time::Duration};
 
+use pyproc_settings::Layers;
 use tracing::Subscriber;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::{
     Color, ConfigError, InitError, Levels, LogFormat, LogOutput, LoggingConfig, LoggingGuard,
-    LoggingLayer, config::naming_the_variable, format::Predicate, setup,
+    LoggingLayer, config::builder_methods, format::Predicate, setup,
 };
 
 /// Sets up the log step by step. Most methods set the field of [`LoggingConfig`] of the same
-/// name; unit, default and limits are documented there.
+/// name, whose documentation they have.
 ///
 /// Of each setting the last of these that has it counts, whatever the order of the calls: the default, the
 /// [`LoggingConfig`] that the builder was made from (a file's), the environment if [`read_env`](Self::read_env) is called, code.
@@ -30,49 +31,19 @@ use crate::{
 #[derive(Default)]
 #[must_use]
 pub struct LoggingBuilder {
-    /// What holds unless the environment or code says otherwise: defaults, or a file's settings.
-    base: LoggingConfig,
-    reads_env: bool,
-    /// What code sets, in the order of its calls.
-    changes: Vec<Change>,
+    settings: Layers<LoggingConfig>,
     predicate: Option<Predicate>,
     writer: Option<Box<dyn Write + Send>>,
 }
 
-type Change = Box<dyn Fn(&mut LoggingConfig) + Send + Sync>;
-
 impl LoggingBuilder {
+    builder_methods!();
+
     /// Reads what code does not set from the environment when the log is set up: the variables of
     /// [`LoggingConfig::from_env`].
     pub fn read_env(mut self) -> Self {
-        self.reads_env = true;
+        self.settings = self.settings.read_env();
         self
-    }
-
-    /// Which events are logged.
-    pub fn level(self, levels: impl Into<Levels>) -> Self {
-        let levels = levels.into();
-        self.set(move |config| config.level = levels.clone())
-    }
-
-    /// How a line looks.
-    pub fn format(self, format: LogFormat) -> Self {
-        self.set(move |config| config.format = format)
-    }
-
-    /// Whether lines of a traced operation have its ids.
-    pub fn trace_enabled(self, enabled: bool) -> Self {
-        self.set(move |config| config.trace_enabled = enabled)
-    }
-
-    /// Whether JSON lines have `target`.
-    pub fn target(self, shown: bool) -> Self {
-        self.set(move |config| config.target = shown)
-    }
-
-    /// Where lines go.
-    pub fn output(self, output: LogOutput) -> Self {
-        self.set(move |config| config.output = output)
     }
 
     /// Somewhere else for lines to go, such as a file, instead of `output`. It is called by one thread at a
@@ -80,55 +51,6 @@ impl LoggingBuilder {
     pub fn writer(mut self, writer: impl Write + Send + 'static) -> Self {
         self.writer = Some(Box::new(writer));
         self
-    }
-
-    /// Whether `text` has colours.
-    pub fn color(self, color: Color) -> Self {
-        self.set(move |config| config.color = color)
-    }
-
-    /// The `name` of bunyan lines.
-    pub fn name(self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        self.set(move |config| config.name = Some(name.clone()))
-    }
-
-    /// Lines that may wait for the output; 0 writes each at once.
-    pub fn queue_lines(self, lines: usize) -> Self {
-        self.set(move |config| config.queue_lines = lines)
-    }
-
-    /// Bytes that may wait for the output.
-    pub fn queue_bytes(self, bytes: usize) -> Self {
-        self.set(move |config| config.queue_bytes = bytes)
-    }
-
-    /// How long the end of the program waits for the output.
-    pub fn flush_timeout(self, timeout: Duration) -> Self {
-        self.set(move |config| config.flush_timeout = timeout)
-    }
-
-    /// Longest value of a field.
-    pub fn max_value_bytes(self, bytes: usize) -> Self {
-        self.set(move |config| config.max_value_bytes = bytes)
-    }
-
-    /// One field of every line, such as `version`.
-    pub fn field(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        let (name, value) = (name.into(), value.into());
-        self.set(move |config| drop(config.fields.insert(name.clone(), value.clone())))
-    }
-
-    /// Names of fields whose value is replaced by `[redacted]`.
-    pub fn redact<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
-        let names: Vec<String> = names.into_iter().map(Into::into).collect();
-        self.set(move |config| config.redact = names.clone())
-    }
-
-    /// Names of fields of spans that travel with calls, see [`baggage`](crate::baggage).
-    pub fn travelling<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
-        let names: Vec<String> = names.into_iter().map(Into::into).collect();
-        self.set(move |config| config.travelling = names.clone())
     }
 
     /// Replaces also each value for which `hides(name, value)` is true; the value is given as text, cut
@@ -158,28 +80,8 @@ impl LoggingBuilder {
         &self,
         lookup: impl Fn(&str) -> Option<OsString>,
     ) -> Result<LoggingConfig, ConfigError> {
-        let without_env = self.changed(self.base.clone());
-        if !self.reads_env {
-            return without_env.validate().map(|()| without_env);
-        }
-        let mut base = self.base.clone();
-        base.apply(lookup)?;
-        let config = self.changed(base);
-        match config.validate() {
-            Ok(()) => Ok(config),
-            Err(error) if without_env.validate().as_ref() == Err(&error) => Err(error),
-            Err(error) => Err(naming_the_variable(error)),
-        }
-    }
-
-    fn changed(&self, mut config: LoggingConfig) -> LoggingConfig {
-        self.changes.iter().for_each(|change| change(&mut config));
-        config
-    }
-
-    fn set(mut self, change: impl Fn(&mut LoggingConfig) + Send + Sync + 'static) -> Self {
-        self.changes.push(Box::new(change));
-        self
+        let (apply, check) = (LoggingConfig::apply, LoggingConfig::check);
+        Ok(self.settings.in_effect(apply, check, lookup)?)
     }
 
     /// Makes this the log of the whole program, until the guard is dropped.
@@ -227,7 +129,7 @@ impl LoggingBuilder {
 impl From<LoggingConfig> for LoggingBuilder {
     fn from(config: LoggingConfig) -> Self {
         Self {
-            base: config,
+            settings: config.into(),
             ..Self::default()
         }
     }
@@ -236,8 +138,7 @@ impl From<LoggingConfig> for LoggingBuilder {
 impl fmt::Debug for LoggingBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoggingBuilder")
-            .field("config", &self.changed(self.base.clone()))
-            .field("reads_env", &self.reads_env)
+            .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
 }

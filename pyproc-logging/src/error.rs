@@ -1,8 +1,9 @@
 //! Each error's text names its cause in one line, and its `Debug` is that text, as a `main` that returns it prints it so.
 //! `source()` is what lies below, which is nothing.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
+use pyproc_settings::{Invalid, debug_as_text};
 use tracing_subscriber::util::TryInitError;
 
 use crate::LevelsError;
@@ -18,12 +19,10 @@ pub struct ConfigError {
     pub reason: String,
 }
 
-impl ConfigError {
-    pub(crate) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            reason: reason.into(),
-        }
+impl From<Invalid> for ConfigError {
+    fn from(invalid: Invalid) -> Self {
+        let Invalid { field, reason } = invalid;
+        Self { field, reason }
     }
 }
 
@@ -48,17 +47,6 @@ pub enum InitError {
     Thread(Arc<std::io::Error>),
 }
 
-/// `Debug` is the text.
-macro_rules! debug_as_text {
-    ($($error:ty),*) => {
-        $(impl fmt::Debug for $error {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
-            }
-        })*
-    };
-}
-
 debug_as_text!(ConfigError, InitError, LevelsError);
 
 #[cfg(test)]
@@ -77,7 +65,7 @@ mod tests {
                 "\"loud\" is not a level; write a level (off, error, warn, info, debug, trace), or `info,some_target=debug`",
             ),
             (
-                ConfigError::new("output", "loud is no output").into(),
+                ConfigError::from(Invalid::new("output", "loud is no output")).into(),
                 "bad setting `output`: loud is no output",
             ),
             (

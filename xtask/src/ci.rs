@@ -105,8 +105,9 @@ fn doc() -> Result<()> {
     )
 }
 
-pub(crate) const PUBLISHED: [&str; 5] = [
+pub(crate) const PUBLISHED: [&str; 6] = [
     "pyproc-fields",
+    "pyproc-settings",
     "pyproc-protocol",
     "pyproc-pool",
     "pyproc-telemetry",

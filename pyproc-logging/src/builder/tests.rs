@@ -1,18 +1,9 @@
-use proptest::{collection::vec, prelude::*};
-use serde_json::Value;
+use pyproc_settings::testing::{self, BySerde, Case};
 
 use super::*;
 
-/// A field, how code sets it, a variable that does, and how a file does.
-type Setting = (
-    &'static str,
-    fn(LoggingBuilder) -> LoggingBuilder,
-    &'static str,
-    &'static str,
-);
-
 #[rustfmt::skip]
-const SETTINGS: [Setting; 14] = [
+const SETTINGS: [BySerde<LoggingBuilder>; 14] = [
     ("fields", |it| it.field("a", "code"), "PYPROC_LOG_FIELDS=a=env", r#"{"a": "file"}"#),
     ("level", |it| it.level(Levels::DEBUG), "PYPROC_LOG_LEVEL=error", r#""warn""#),
     ("format", |it| it.format(LogFormat::Json), "PYPROC_LOG_FORMAT=text", r#""text""#),
@@ -29,105 +20,26 @@ const SETTINGS: [Setting; 14] = [
     ("travelling", |it| it.travelling(["code"]), "PYPROC_LOG_TRAVELLING=env", r#"["file"]"#),
 ];
 
-/// Which settings each source has.
-#[derive(Debug, Clone)]
-struct Sources {
-    file: Vec<bool>,
-    env: Vec<bool>,
-    code: Vec<bool>,
-    /// Of the calls in code; the number behind those of all settings stands for `read_env`.
-    order: Vec<usize>,
-}
+impl testing::Builder for LoggingBuilder {
+    type Config = LoggingConfig;
 
-fn sources() -> impl Strategy<Value = Sources> {
-    let some = || vec(any::<bool>(), SETTINGS.len());
-    let order = Just((0..=SETTINGS.len()).collect::<Vec<_>>()).prop_shuffle();
-    (some(), some(), some(), order).prop_map(|(file, env, code, order)| Sources {
-        file,
-        env,
-        code,
-        order,
-    })
-}
-
-fn of_file(chosen: impl Fn(usize) -> bool) -> LoggingConfig {
-    let fields = SETTINGS.iter().enumerate().filter(|(at, _)| chosen(*at));
-    let fields = fields.map(|(_, (field, _, _, json))| format!("{field:?}: {json}"));
-    let json = format!("{{{}}}", fields.collect::<Vec<_>>().join(","));
-    LoggingConfig::from_deserializer(&mut serde_json::Deserializer::from_str(&json)).unwrap()
-}
-
-fn of_env(chosen: impl Fn(usize) -> bool) -> impl Fn(&str) -> Option<OsString> {
-    let chosen: Vec<_> = (0..SETTINGS.len()).filter(|at| chosen(*at)).collect();
-    move |name| {
-        let mut variables = chosen
-            .iter()
-            .filter_map(|at| SETTINGS[*at].2.split_once('='));
-        let (_, value) = variables.find(|(it, _)| *it == name)?;
-        Some(value.into())
+    fn read_env(self) -> Self {
+        self.read_env()
     }
-}
 
-fn field(config: &LoggingConfig, at: usize) -> Value {
-    serde_json::to_value(config).unwrap()[SETTINGS[at].0].clone()
-}
-
-/// What a setting is if nothing but its own sources matters.
-fn alone(sources: &Sources, at: usize) -> Value {
-    let mut config = of_file(|it| it == at && sources.file[at]);
-    if sources.code[at] {
-        let builder = (SETTINGS[at].1)(config.into());
-        return field(&builder.config_over(|_| None).unwrap(), at);
-    }
-    config
-        .apply(of_env(|it| it == at && sources.env[at]))
-        .unwrap();
-    field(&config, at)
-}
-
-proptest! {
-    #[test]
-    fn code_beats_the_environment_that_beats_the_file_in_every_order(sources in sources()) {
-        let mut builder = LoggingBuilder::from(of_file(|at| sources.file[at]));
-        for at in &sources.order {
-            builder = match SETTINGS.get(*at) {
-                None => builder.read_env(),
-                Some((_, code, ..)) if sources.code[*at] => code(builder),
-                Some(_) => builder,
-            };
-        }
-        let config = builder.config_over(of_env(|at| sources.env[at])).unwrap();
-        for (at, (name, ..)) in SETTINGS.iter().enumerate() {
-            prop_assert_eq!(field(&config, at), alone(&sources, at), "{}", name);
-        }
+    fn in_effect(&self, lookup: &dyn Fn(&str) -> Option<OsString>) -> LoggingConfig {
+        self.config_over(lookup).unwrap()
     }
 }
 
 #[test]
-fn the_table_has_every_setting_and_other_values_in_code_than_elsewhere() {
-    let all = serde_json::to_value(LoggingConfig::default()).unwrap();
-    for name in all.as_object().unwrap().keys() {
-        assert!(SETTINGS.iter().any(|(field, ..)| field == name), "{name}");
-    }
-    for (at, (name, ..)) in SETTINGS.iter().enumerate() {
-        let value = |[file, env, code]: [bool; 3]| {
-            let one = |it| vec![it; SETTINGS.len()];
-            let (file, env, code) = (one(file), one(env), one(code));
-            let order = Vec::new();
-            alone(
-                &Sources {
-                    file,
-                    env,
-                    code,
-                    order,
-                },
-                at,
-            )
-        };
-        let code = value([false, false, true]);
-        assert_ne!(code, value([true, false, false]), "{name}");
-        assert_ne!(code, value([false, true, false]), "{name}");
-    }
+fn code_beats_the_environment_that_beats_the_file_in_every_order() {
+    testing::code_beats_environment_beats_file(&SETTINGS.map(Case::by_serde), &[]);
+}
+
+#[test]
+fn the_readme_has_the_table_of_the_settings() {
+    testing::readme_has_settings::<LoggingConfig>(include_str!("../../README.md"));
 }
 
 #[test]
