@@ -56,7 +56,7 @@ async fn start_pool(tracer: Tracer) -> anyhow::Result<Pool> {
     let pool = Pool::builder()
         .python_exec(python)
         .worker_script(WORKER)
-        .carry(|headers| {
+        .inject_headers(|headers| {
             if let Some(baggage) = pyproc_logging::baggage() {
                 headers.insert("baggage".into(), baggage);
             }

@@ -8,11 +8,11 @@ use crate::{
     ConfigError, Error, LogLevel, Pool, PoolConfig, RestartConfig, WorkerOutput,
     config::naming_the_variable,
     observe::Observer,
-    shared::{Attached, Carry},
+    shared::{Attached, HeaderInjector},
 };
 
 /// Sets up a [`Pool`] step by step. Methods set the field of [`PoolConfig`] of the same name; unit, default and limits are
-/// documented there. [`read_env`](Self::read_env), [`observer`](Self::observer) and [`carry`](Self::carry) set no field.
+/// documented there. [`read_env`](Self::read_env), [`observer`](Self::observer) and [`inject_headers`](Self::inject_headers) set no field.
 ///
 /// Of each setting the last of these that has it counts, whatever the order of the calls: the default, the
 /// [`PoolConfig`] that the builder was made from (a file's), the environment, code.
@@ -167,16 +167,16 @@ impl PoolBuilder {
     }
 
     /// Adds headers to each call, such as a request id, in the task of its caller and before observers do. No setting
-    /// of [`PoolConfig`]. Default: none. A second `carry` replaces the first.
+    /// of [`PoolConfig`]. Default: none. A second `inject_headers` replaces the first.
     ///
     /// ```
     /// # let builder = pyproc_pool::Pool::builder();
-    /// let builder = builder.carry(|headers| {
+    /// let builder = builder.inject_headers(|headers| {
     ///     headers.insert("tenant".into(), "acme".into());
     /// });
     /// ```
-    pub fn carry(mut self, add: impl Fn(&mut Headers) + Send + Sync + 'static) -> Self {
-        self.attached.carry = Carry(Some(Arc::new(add)));
+    pub fn inject_headers(mut self, add: impl Fn(&mut Headers) + Send + Sync + 'static) -> Self {
+        self.attached.inject_headers = HeaderInjector(Some(Arc::new(add)));
         self
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     /// What is wanted of workers.
     pub(crate) features: Features,
     pub(crate) records: RecordQueue,
-    pub(crate) carry: Carry,
+    pub(crate) inject_headers: HeaderInjector,
     pub(crate) call_log: CallLog,
     pub(crate) subscriber: Subscriber,
     refusals: Mutex<Rejections>,
@@ -47,7 +47,7 @@ impl fmt::Debug for Shared {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Attached {
     pub(crate) observers: Vec<Arc<dyn Observer>>,
-    pub(crate) carry: Carry,
+    pub(crate) inject_headers: HeaderInjector,
     /// Workers in place of processes.
     #[cfg(feature = "testing")]
     pub(crate) in_process: Option<InProcess>,
@@ -66,13 +66,15 @@ impl Attached {
 
 /// What adds headers to each call.
 #[derive(Clone, Default)]
-pub(crate) struct Carry(pub(crate) Option<Arc<AddHeaders>>);
+pub(crate) struct HeaderInjector(pub(crate) Option<Arc<InjectHeaders>>);
 
-type AddHeaders = dyn Fn(&mut Headers) + Send + Sync;
+type InjectHeaders = dyn Fn(&mut Headers) + Send + Sync;
 
-impl fmt::Debug for Carry {
+impl fmt::Debug for HeaderInjector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Carry").field(&self.0.is_some()).finish()
+        f.debug_tuple("HeaderInjector")
+            .field(&self.0.is_some())
+            .finish()
     }
 }
 
@@ -101,7 +103,7 @@ impl Shared {
             observer,
             features,
             records: RecordQueue::new(workers, reports),
-            carry: attached.carry,
+            inject_headers: attached.inject_headers,
             call_log: CallLog::new(&config),
             subscriber,
             refusals: Mutex::default(),
@@ -111,9 +113,9 @@ impl Shared {
     }
 
     /// A caller has sent what there was: a worker works.
-    pub(crate) fn meanwhile(&self) {
+    pub(crate) fn prepare_next(&self) {
         if let Some(observer) = &self.observer {
-            observer.meanwhile();
+            observer.prepare_next();
         }
     }
 

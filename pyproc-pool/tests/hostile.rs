@@ -18,7 +18,9 @@ use std::{
 use events::{Events, InSpan, OUTPUT, POOL, PYTHON, listen};
 use pyproc_pool::{
     Error, Pool, PoolBuilder, WorkerOutput,
-    observe::{CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerRecord},
+    observe::{
+        CallObserver, CallStart, Observer, RecordOrigin, RequestMetadata, Wants, WorkerRecord,
+    },
 };
 use serde_json::{Value, json};
 use support::{builder, cores, echoes, ours, until};
@@ -163,7 +165,11 @@ async fn records_that_make_no_sense_are_counted_with_the_first_cause() {
 struct Names(Mutex<Vec<String>>);
 
 impl Observer for Names {
-    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(
+        &self,
+        _: &CallStart<'_>,
+        _: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
         None
     }
 
@@ -174,7 +180,7 @@ impl Observer for Names {
         }
     }
 
-    fn record(&self, _: Reporter, record: WorkerRecord) {
+    fn record(&self, _: RecordOrigin, record: WorkerRecord) {
         if let WorkerRecord::Metrics(record) = record {
             let names = record.metrics.into_iter().map(|it| it.name);
             self.0.lock().unwrap().extend(names);

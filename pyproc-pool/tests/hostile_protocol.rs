@@ -21,7 +21,7 @@ use std::{
 use events::{POOL, listen};
 use pyproc_pool::{
     ErrorKind, Pool, PoolBuilder, RestartConfig,
-    observe::{CallEnd, CallObserver, CallStart, Carried, Observer, Wants},
+    observe::{CallEnd, CallObserver, CallStart, Observer, RequestMetadata, Wants},
 };
 use support::{LONG, Scratch, builder, is_alive, until};
 use tokio::task::JoinSet;
@@ -125,8 +125,12 @@ impl Counter {
 }
 
 impl Observer for Counter {
-    fn begin(&self, _: &CallStart<'_>, carried: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
-        carried.times = true;
+    fn begin(
+        &self,
+        _: &CallStart<'_>,
+        metadata: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
+        metadata.times = true;
         Some(Box::new(self.clone()))
     }
 

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use events::{Events, POOL, fields, listen};
 use pyproc_pool::{
     Error, LogLevel, Pool,
-    observe::{CallEnd, CallObserver, CallStart, Carried, Observer},
+    observe::{CallEnd, CallObserver, CallStart, Observer, RequestMetadata},
     protocol::v2::TraceContext,
 };
 use serde_json::Value;
@@ -56,13 +56,17 @@ async fn a_call_that_completed_is_said_in_the_span_of_its_caller() {
 struct InSpan;
 
 impl Observer for InSpan {
-    fn begin(&self, _: &CallStart<'_>, carried: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
-        carried.trace = Some(TraceContext {
+    fn begin(
+        &self,
+        _: &CallStart<'_>,
+        metadata: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
+        metadata.trace = Some(TraceContext {
             trace_id: [7; 16],
             span_id: [8; 8],
             flags: 1,
         });
-        carried.caller_span_id = Some([9; 8]);
+        metadata.caller_span_id = Some([9; 8]);
         Some(Box::new(Self))
     }
 }

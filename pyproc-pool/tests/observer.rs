@@ -19,7 +19,9 @@ use std::{
 
 use pyproc_pool::{
     Error, Pool, PoolBuilder,
-    observe::{CallEnd, CallObserver, CallOutcome, CallStart, Carried, Observer, WorkerEvent},
+    observe::{
+        CallEnd, CallObserver, CallOutcome, CallStart, Observer, RequestMetadata, WorkerEvent,
+    },
     protocol::v2::{Answer, Body, Method, Times, TraceContext},
 };
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
@@ -45,14 +47,14 @@ impl Observer for Notes {
     fn begin(
         &self,
         call: &CallStart<'_>,
-        carried: &mut Carried<'_>,
+        metadata: &mut RequestMetadata<'_>,
     ) -> Option<Box<dyn CallObserver>> {
-        carried.headers.insert("observer".into(), "here".into());
+        metadata.headers.insert("observer".into(), "here".into());
         if call.method == "unwatched" {
             return None;
         }
-        carried.trace = Some(TRACE);
-        carried.times = true;
+        metadata.trace = Some(TRACE);
+        metadata.times = true;
         Some(Box::new(Note {
             method: call.method.into(),
             notes: Arc::clone(&self.0),
@@ -82,9 +84,9 @@ impl CallObserver for Note {
             CallOutcome::Abandoned => "abandoned".into(),
         };
         let (listed, worker) = (end.listed, end.worker);
-        let parts = end.anatomy.map(|it| it.queued + it.worker);
+        let parts = end.timings.map(|it| it.queued + it.worker);
         assert!(parts.is_none_or(|parts| parts == end.duration), "{end:?}");
-        let times = end.anatomy.and_then(|it| it.times).map(|it| it.duration);
+        let times = end.timings.and_then(|it| it.times).map(|it| it.duration);
         self.notes.lock().unwrap().push(format!(
             "{}: {outcome}, listed: {listed}, worker: {worker:?}, times: {times:?}, bytes: {} {}",
             self.method, end.request_bytes, end.response_bytes
@@ -162,13 +164,17 @@ async fn a_worker_of_version_1_gets_the_trace_in_a_header() {
 struct Above;
 
 impl Observer for Above {
-    fn begin(&self, _: &CallStart<'_>, carried: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(
+        &self,
+        _: &CallStart<'_>,
+        metadata: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
         assert_eq!(
-            carried.headers["observer"], "here",
+            metadata.headers["observer"], "here",
             "the first has had its turn"
         );
-        carried.caller_span_id = Some([9; 8]);
-        carried.trace = Some(TRACE);
+        metadata.caller_span_id = Some([9; 8]);
+        metadata.trace = Some(TRACE);
         Some(Box::new(Self))
     }
 }
@@ -282,7 +288,11 @@ struct Over(Arc<Mutex<Option<Instant>>>);
 struct OverOne(Over, Instant);
 
 impl Observer for Over {
-    fn begin(&self, call: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(
+        &self,
+        call: &CallStart<'_>,
+        _: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
         Some(Box::new(OverOne(self.clone(), call.start)))
     }
 }
@@ -332,11 +342,15 @@ async fn a_call_is_over_when_its_answer_has_arrived_and_without_one_when_its_cal
 struct Meanwhile(Sender<()>);
 
 impl Observer for Meanwhile {
-    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(
+        &self,
+        _: &CallStart<'_>,
+        _: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
         None
     }
 
-    fn meanwhile(&self) {
+    fn prepare_next(&self) {
         let _ = self.0.send(());
     }
 }
@@ -373,7 +387,11 @@ async fn observers_are_told_of_the_time_between_a_request_and_its_answer() {
 struct Panics;
 
 impl Observer for Panics {
-    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(
+        &self,
+        _: &CallStart<'_>,
+        _: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
         None
     }
 
@@ -397,7 +415,11 @@ async fn an_observer_that_panics_takes_no_worker_with_it() {
 struct PanicsAtTheEnd;
 
 impl Observer for PanicsAtTheEnd {
-    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(
+        &self,
+        _: &CallStart<'_>,
+        _: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
         Some(Box::new(Self))
     }
 }

@@ -16,7 +16,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use events::{OUTPUT, POOL, PYTHON, fields, listen};
 use pyproc_pool::{
     Pool, WorkerOutput,
-    observe::{CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerRecord},
+    observe::{
+        CallObserver, CallStart, Observer, RecordOrigin, RequestMetadata, Wants, WorkerRecord,
+    },
     protocol::v2::telemetry::{
         LogRecord, LostRecord, Metric, MetricData, MetricsRecord, Record, SpanId, TraceId,
     },
@@ -262,7 +264,11 @@ impl Keeper {
 }
 
 impl Observer for Keeper {
-    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(
+        &self,
+        _: &CallStart<'_>,
+        _: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
         None
     }
 
@@ -270,7 +276,7 @@ impl Observer for Keeper {
         self.wants
     }
 
-    fn record(&self, from: Reporter, record: WorkerRecord) {
+    fn record(&self, from: RecordOrigin, record: WorkerRecord) {
         if let Some(gate) = &self.gate {
             // It is closed by the end of the test at the latest.
             let _ = gate.lock().unwrap().recv();
@@ -389,7 +395,7 @@ async fn headers_that_are_carried_are_there_for_each_call() {
     let socket = sockets.path().join("sidecar.sock");
     let requests = serve_reporting(&socket, |request| Reply::echo(request, vec![]));
     let builder = Pool::builder().external_sockets([&socket]);
-    let builder = builder.carry(|headers| {
+    let builder = builder.inject_headers(|headers| {
         headers.insert("baggage".into(), "request_id=r-1".into());
     });
     let pool = builder.start().await.unwrap();

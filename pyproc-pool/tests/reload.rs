@@ -20,7 +20,9 @@ use std::{
 
 use pyproc_pool::{
     DeathCause, Error, ErrorKind, Pool, PoolBuilder, ReloadReport, RestartConfig, WorkerState,
-    observe::{CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerRecord},
+    observe::{
+        CallObserver, CallStart, Observer, RecordOrigin, RequestMetadata, Wants, WorkerRecord,
+    },
 };
 use serde_json::Value;
 use support::{
@@ -75,7 +77,11 @@ impl Slow {
 }
 
 impl Observer for Slow {
-    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(
+        &self,
+        _: &CallStart<'_>,
+        _: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
         None
     }
 
@@ -86,7 +92,7 @@ impl Observer for Slow {
         }
     }
 
-    fn record(&self, from: Reporter, record: WorkerRecord) {
+    fn record(&self, from: RecordOrigin, record: WorkerRecord) {
         let may = self.may.lock().unwrap();
         drop(self.told.wait_while(may, |may| !*may).unwrap());
         if let WorkerRecord::Metrics(metrics) = record {

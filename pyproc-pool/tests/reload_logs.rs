@@ -18,7 +18,7 @@ use std::{
 
 use pyproc_pool::{
     Error, WorkerOutput,
-    observe::{CallObserver, CallStart, Carried, Observer, WorkerEvent},
+    observe::{CallObserver, CallStart, Observer, RequestMetadata, WorkerEvent},
 };
 use serde_json::{Value, json};
 use support::{LONG, Scratch, held, odd, pids, until};
@@ -29,7 +29,11 @@ use tracing::Level;
 struct Notes(Arc<Mutex<Vec<String>>>);
 
 impl Observer for Notes {
-    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(
+        &self,
+        _: &CallStart<'_>,
+        _: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
         None
     }
 

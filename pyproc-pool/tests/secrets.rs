@@ -9,7 +9,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use pyproc_pool::observe::{CallObserver, CallStart, Carried, Observer};
+use pyproc_pool::observe::{CallObserver, CallStart, Observer, RequestMetadata};
 use support::{Scratch, held, odd, until};
 
 const SECRET: &str = "hunter2";
@@ -55,9 +55,9 @@ impl Observer for Shown {
     fn begin(
         &self,
         call: &CallStart<'_>,
-        carried: &mut Carried<'_>,
+        metadata: &mut RequestMetadata<'_>,
     ) -> Option<Box<dyn CallObserver>> {
-        *self.0.lock().unwrap() = format!("{call:?} {carried:?}");
+        *self.0.lock().unwrap() = format!("{call:?} {metadata:?}");
         None
     }
 }

@@ -15,7 +15,7 @@ use std::{fs, sync::Arc};
 
 use pyproc_pool::{
     Error, Pool,
-    observe::{CallObserver, CallStart, Carried, Observer, Wants},
+    observe::{CallObserver, CallStart, Observer, RequestMetadata, Wants},
     protocol::v2::telemetry::{MetricsRecord, Record},
 };
 use serde_json::Value;
@@ -65,7 +65,11 @@ async fn a_detached_child_that_keeps_the_output_open_does_not_keep_a_thread() {
 struct WantsMetrics;
 
 impl Observer for WantsMetrics {
-    fn begin(&self, _: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(
+        &self,
+        _: &CallStart<'_>,
+        _: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
         None
     }
 

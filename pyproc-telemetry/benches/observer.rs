@@ -22,7 +22,7 @@ use std::{
 use opentelemetry::Context;
 use pyproc_pool::{
     Pool,
-    observe::{CallEnd, CallObserver, CallStart, Carried, Observer},
+    observe::{CallEnd, CallObserver, CallStart, Observer, RequestMetadata},
 };
 use pyproc_telemetry::{
     BatchConfig, ExporterType, PoolMetrics, Provider, Telemetry, prometheus::Registry,
@@ -140,7 +140,11 @@ struct Nothing;
 struct NothingOfOne(#[expect(dead_code, reason = "so that there is something to allocate")] usize);
 
 impl Observer for Nothing {
-    fn begin(&self, call: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(
+        &self,
+        call: &CallStart<'_>,
+        _: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
         Some(Box::new(NothingOfOne(call.method.len())))
     }
 }
@@ -168,13 +172,13 @@ impl Observer for Many {
     fn begin(
         &self,
         call: &CallStart<'_>,
-        carried: &mut Carried<'_>,
+        metadata: &mut RequestMetadata<'_>,
     ) -> Option<Box<dyn CallObserver>> {
         let mut calls = Vec::with_capacity(CALLS);
         let begin = Instant::now();
-        calls.extend((0..CALLS).map(|_| self.inner.begin(black_box(call), carried)));
+        calls.extend((0..CALLS).map(|_| self.inner.begin(black_box(call), metadata)));
         let spent = begin.elapsed();
-        carried.times = true;
+        metadata.times = true;
         Some(Box::new(ManyCalls {
             calls,
             spent,

@@ -435,7 +435,7 @@ async fn a_context_passes_when_tracing_is_disabled() {
 async fn baggage_goes_beside_that_of_the_pools_hook() {
     let (provider, _) = provider();
     let hooked = |builder: PoolBuilder| {
-        builder.carry(|headers| {
+        builder.inject_headers(|headers| {
             headers.insert("baggage".into(), "request_id=r-1, tenant=hook".into());
         })
     };

@@ -65,7 +65,7 @@ impl Stream {
             .env("PYPROC_WORKER_CORE", core)
             .start_timeout(LONG)
             .request_timeout(LONG)
-            .carry(|headers| {
+            .inject_headers(|headers| {
                 if let Some(baggage) = pyproc_logging::baggage() {
                     headers.insert("baggage".into(), baggage);
                 }

@@ -71,7 +71,7 @@ impl<'a> Pending<'a> {
             Next::Wake(connection) => connection.wake(),
             Next::Write(batch) => {
                 shared.driver.write(batch, transport);
-                shared.meanwhile();
+                shared.prepare_next();
             }
         }
         Ok(pending)

@@ -215,8 +215,8 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
     }
 
     fn prepare(mut self, deadline: Instant, watch: &mut CallTracker) -> Result<Outgoing, Error> {
-        if let Some(carry) = &self.shared.carry.0 {
-            carry(&mut self.headers);
+        if let Some(inject) = &self.shared.inject_headers.0 {
+            inject(&mut self.headers);
         }
         let observer = self.shared.observer.as_deref();
         let wants_times = watch.begin(observer, self.method, &mut self.headers);

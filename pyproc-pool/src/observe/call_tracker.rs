@@ -10,7 +10,9 @@ use pyproc_protocol::{
     v2::{Answer, TraceContext},
 };
 
-use super::{Anatomy, CallEnd, CallObserver, CallOutcome, CallStart, Carried, Observer};
+use super::{
+    CallEnd, CallObserver, CallOutcome, CallStart, CallTimings, Observer, RequestMetadata,
+};
 use crate::{clock::Clock, outgoing::Trace};
 
 /// A call, and its observer if there is one, which is notified of the call's end also when the call is dropped.
@@ -36,14 +38,14 @@ pub(crate) struct CallSummary {
 /// An answer without its result.
 #[derive(Clone, Copy)]
 pub(crate) struct AnswerSummary {
-    anatomy: Anatomy,
+    timings: CallTimings,
     response_bytes: usize,
 }
 
 impl AnswerSummary {
     /// Until the answer arrived. So nobody need look at the clock again.
     pub(crate) fn duration(&self) -> Duration {
-        self.anatomy.queued + self.anatomy.worker
+        self.timings.queued + self.timings.worker
     }
 }
 
@@ -76,20 +78,20 @@ impl CallTracker {
             return false;
         };
         let start = self.start;
-        let mut carried = Carried {
+        let mut metadata = RequestMetadata {
             trace: None,
             caller_span_id: None,
             times: false,
             headers,
         };
-        self.observer = observer.begin(&CallStart { method, start }, &mut carried);
-        if let Some(context) = carried.trace {
+        self.observer = observer.begin(&CallStart { method, start }, &mut metadata);
+        if let Some(context) = metadata.trace {
             self.trace = Some(Trace {
                 context,
-                caller_span_id: carried.caller_span_id,
+                caller_span_id: metadata.caller_span_id,
             });
         }
-        carried.times
+        metadata.times
     }
 
     /// Of a call that was sent to `worker` at `sent`, and whose answer arrived at `received`.
@@ -106,7 +108,7 @@ impl CallTracker {
         CallSummary {
             worker: Some(worker),
             answer: Some(AnswerSummary {
-                anatomy: Anatomy {
+                timings: CallTimings {
                     queued: sent - self.start,
                     worker: received.saturating_duration_since(sent),
                     times: answer.times,
@@ -139,7 +141,7 @@ impl CallTracker {
             worker: seen.worker,
             outcome,
             duration: self.duration(&seen),
-            anatomy: answer.map(|it| it.anatomy),
+            timings: answer.map(|it| it.timings),
             request_bytes: self.request_bytes,
             response_bytes: answer.map_or(0, |it| it.response_bytes),
         });

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    CallEnd, CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerEvent, WorkerRecord,
+    CallEnd, CallObserver, CallStart, Observer, RecordOrigin, RequestMetadata, Wants, WorkerEvent,
+    WorkerRecord,
 };
 
 /// All that watch a pool that more than one watches, and what they want.
@@ -35,9 +36,9 @@ impl Observer for FanOut {
     fn begin(
         &self,
         call: &CallStart<'_>,
-        carried: &mut Carried<'_>,
+        metadata: &mut RequestMetadata<'_>,
     ) -> Option<Box<dyn CallObserver>> {
-        let calls = self.0.iter().filter_map(|(it, _)| it.begin(call, carried));
+        let calls = self.0.iter().filter_map(|(it, _)| it.begin(call, metadata));
         let mut calls: Vec<_> = calls.collect();
         match calls.len() {
             0 | 1 => calls.pop(),
@@ -45,8 +46,8 @@ impl Observer for FanOut {
         }
     }
 
-    fn meanwhile(&self) {
-        each(&self.0, |(it, _)| it.meanwhile());
+    fn prepare_next(&self) {
+        each(&self.0, |(it, _)| it.prepare_next());
     }
 
     fn worker(&self, event: &WorkerEvent<'_>) {
@@ -61,7 +62,7 @@ impl Observer for FanOut {
         })
     }
 
-    fn record(&self, from: Reporter, record: WorkerRecord) {
+    fn record(&self, from: RecordOrigin, record: WorkerRecord) {
         let wanting = self.0.iter().filter(|(_, wants)| wants.wants(&record));
         let wanting: Vec<_> = wanting.map(|(it, _)| it).collect();
         let last = wanting.len().saturating_sub(1);

@@ -40,7 +40,7 @@ use crate::{Error, StartFailure, WorkerDeath};
 /// the log.
 ///
 /// ```
-/// use pyproc_pool::observe::{CallEnd, CallObserver, CallStart, Carried, Observer};
+/// use pyproc_pool::observe::{CallEnd, CallObserver, CallStart, RequestMetadata, Observer};
 ///
 /// /// Prints how long each call took.
 /// #[derive(Debug)]
@@ -49,7 +49,7 @@ use crate::{Error, StartFailure, WorkerDeath};
 /// struct PrintOne(String);
 ///
 /// impl Observer for Print {
-///     fn begin(&self, call: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+///     fn begin(&self, call: &CallStart<'_>, _: &mut RequestMetadata<'_>) -> Option<Box<dyn CallObserver>> {
 ///         Some(Box::new(PrintOne(call.method.into())))
 ///     }
 /// }
@@ -67,12 +67,12 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     fn begin(
         &self,
         call: &CallStart<'_>,
-        carried: &mut Carried<'_>,
+        metadata: &mut RequestMetadata<'_>,
     ) -> Option<Box<dyn CallObserver>>;
 
     /// A caller has sent its request, and what others had left to it: while the worker works, what the next call will
     /// need costs nobody time if it is made ready now. Called in the task of a caller, for some of the calls.
-    fn meanwhile(&self) {}
+    fn prepare_next(&self) {}
 
     /// Something happened to a worker.
     fn worker(&self, event: &WorkerEvent<'_>) {
@@ -87,7 +87,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 
     /// A worker reported something that was wanted. Called on a thread of the pool, for one record after another, in
     /// the order of the worker, and before the event of its death.
-    fn record(&self, from: Reporter, record: WorkerRecord) {
+    fn record(&self, from: RecordOrigin, record: WorkerRecord) {
         let _ = (from, record);
     }
 }
@@ -110,7 +110,7 @@ pub struct CallStart<'a> {
 
 /// What travels with a request beside its input. `Debug` shows the names of headers only.
 #[non_exhaustive]
-pub struct Carried<'a> {
+pub struct RequestMetadata<'a> {
     /// The span that the function runs in. To workers of version 1 it is sent as the header `traceparent`, unless
     /// there is one.
     pub trace: Option<TraceContext>,
@@ -119,14 +119,14 @@ pub struct Carried<'a> {
     pub caller_span_id: Option<[u8; 8]>,
     /// The worker shall say when the function ran. Workers of version 1 do not.
     pub times: bool,
-    /// Headers: the call's own, those of [`carry`](crate::PoolBuilder::carry), and those of the pool's earlier
+    /// Headers: the call's own, those of [`inject_headers`](crate::PoolBuilder::inject_headers), and those of the pool's earlier
     /// observers. More may be added within the limits of headers.
     pub headers: &'a mut Headers,
 }
 
-impl fmt::Debug for Carried<'_> {
+impl fmt::Debug for RequestMetadata<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Carried")
+        f.debug_struct("RequestMetadata")
             .field("trace", &self.trace)
             .field("caller_span_id", &self.caller_span_id)
             .field("times", &self.times)
@@ -146,12 +146,12 @@ pub struct CallEnd<'a> {
     pub worker: Option<usize>,
     /// What came of it.
     pub outcome: CallOutcome<'a>,
-    /// From its beginning to the arrival of its answer, and so the parts of its [`anatomy`](Self::anatomy) together; without an
+    /// From its beginning to the arrival of its answer, and so the parts of its [`timings`](Self::timings) together; without an
     /// answer, to its end. What comes after an answer's arrival is the caller's own: its task waits for its turn in its
     /// runtime, and reads the result.
     pub duration: Duration,
     /// What took how long, if it was answered.
-    pub anatomy: Option<Anatomy>,
+    pub timings: Option<CallTimings>,
     /// Bytes of the input as it was sent.
     pub request_bytes: usize,
     /// Bytes of the result as it came; 0 if none came.
@@ -172,7 +172,7 @@ pub enum CallOutcome<'a> {
 /// The parts of a call that was answered.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Anatomy {
+pub struct CallTimings {
     /// Until the pool sent it: the input was written, and the call waited for a worker.
     pub queued: Duration,
     /// From the pool's sending it to the answer's arrival: transport, waiting in the worker, execution.
@@ -204,7 +204,7 @@ impl Wants {
 /// Who reports.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Reporter {
+pub struct RecordOrigin {
     /// The worker's slot.
     pub worker: usize,
     /// Its process id, if it is known.

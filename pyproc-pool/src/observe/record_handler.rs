@@ -8,7 +8,8 @@ use pyproc_protocol::{
 };
 
 use super::{
-    Observer, Reporter, Wants, WorkerRecord, lost_records::LostRecords, record_batch::RecordBatch,
+    Observer, RecordOrigin, Wants, WorkerRecord, lost_records::LostRecords,
+    record_batch::RecordBatch,
 };
 use crate::{
     error::bounded,
@@ -78,7 +79,7 @@ impl RecordHandler {
             let cause = || "telemetry longer than the maximum frame size".into();
             state.lost.unreadable.add(inbound.too_long, cause);
         }
-        let from = Reporter {
+        let from = RecordOrigin {
             worker,
             pid: inbound.pid,
         };
@@ -105,7 +106,14 @@ impl RecordHandler {
     }
 
     /// `size` is that of the record's line.
-    fn tell(&mut self, from: Reporter, record: Record, size: usize, foreign: bool, now: Instant) {
+    fn tell(
+        &mut self,
+        from: RecordOrigin,
+        record: Record,
+        size: usize,
+        foreign: bool,
+        now: Instant,
+    ) {
         let state = &mut self.workers[from.worker];
         match record {
             Record::Log(mut log) if state.rate.take(size, now) => {
@@ -132,7 +140,7 @@ impl RecordHandler {
         }
     }
 
-    fn observe(&self, from: Reporter, record: WorkerRecord) {
+    fn observe(&self, from: RecordOrigin, record: WorkerRecord) {
         if let Some(observer) = &self.observer
             && self.wants.wants(&record)
         {
@@ -141,7 +149,7 @@ impl RecordHandler {
         }
     }
 
-    fn log(&mut self, from: Reporter, record: &LogRecord, foreign: bool, now: Instant) {
+    fn log(&mut self, from: RecordOrigin, record: &LogRecord, foreign: bool, now: Instant) {
         let worker = from.worker;
         let stream = match record.stream.as_deref() {
             None => {

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use pyproc_pool::{
     Error, Pool, RemoteException, TimeoutError,
-    observe::{CallEnd, CallObserver, CallStart, Carried, Observer},
+    observe::{CallEnd, CallObserver, CallStart, Observer, RequestMetadata},
 };
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
@@ -90,7 +90,11 @@ struct Named {
 }
 
 impl Observer for Names {
-    fn begin(&self, call: &CallStart<'_>, _: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
+    fn begin(
+        &self,
+        call: &CallStart<'_>,
+        _: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
         Some(Box::new(Named {
             name: call.method.to_owned(),
             names: self.clone(),

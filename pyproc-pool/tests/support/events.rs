@@ -8,7 +8,7 @@ use std::{
 };
 
 use pyproc_pool::{
-    observe::{CallObserver, CallStart, Carried, Observer},
+    observe::{CallObserver, CallStart, Observer, RequestMetadata},
     protocol::v2::TraceContext,
 };
 use tracing::{
@@ -35,8 +35,12 @@ pub fn fields<const N: usize>(fields: [(&'static str, &str); N]) -> BTreeMap<&'s
 pub struct InSpan;
 
 impl Observer for InSpan {
-    fn begin(&self, _: &CallStart<'_>, carried: &mut Carried<'_>) -> Option<Box<dyn CallObserver>> {
-        carried.trace = Some(TraceContext {
+    fn begin(
+        &self,
+        _: &CallStart<'_>,
+        metadata: &mut RequestMetadata<'_>,
+    ) -> Option<Box<dyn CallObserver>> {
+        metadata.trace = Some(TraceContext {
             trace_id: [7; 16],
             span_id: [8; 8],
             flags: 1,

@@ -16,7 +16,8 @@ use opentelemetry::Context;
 use pyproc_pool::{
     Pool,
     observe::{
-        CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerEvent, WorkerRecord,
+        CallObserver, CallStart, Observer, RecordOrigin, RequestMetadata, Wants, WorkerEvent,
+        WorkerRecord,
     },
 };
 use pyproc_telemetry::Telemetry;
@@ -142,14 +143,14 @@ impl Observer for Switch {
     fn begin(
         &self,
         call: &CallStart<'_>,
-        carried: &mut Carried<'_>,
+        metadata: &mut RequestMetadata<'_>,
     ) -> Option<Box<dyn CallObserver>> {
-        self.now()?.begin(call, carried)
+        self.now()?.begin(call, metadata)
     }
 
-    fn meanwhile(&self) {
+    fn prepare_next(&self) {
         if let Some(telemetry) = self.now() {
-            telemetry.meanwhile();
+            telemetry.prepare_next();
         }
     }
 
@@ -165,7 +166,7 @@ impl Observer for Switch {
         }
     }
 
-    fn record(&self, from: Reporter, record: WorkerRecord) {
+    fn record(&self, from: RecordOrigin, record: WorkerRecord) {
         if let Some(telemetry) = self.now() {
             telemetry.record(from, record);
         }

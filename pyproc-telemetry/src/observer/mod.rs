@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use pyproc_pool::{
     PoolBuilder,
     observe::{
-        CallEnd, CallObserver, CallStart, Carried, Observer, Reporter, Wants, WorkerEvent,
-        WorkerRecord,
+        CallEnd, CallObserver, CallStart, Observer, RecordOrigin, RequestMetadata, Wants,
+        WorkerEvent, WorkerRecord,
     },
     protocol::v2::telemetry::SpanRecord,
 };
@@ -111,7 +111,7 @@ impl Telemetry {
     }
 
     /// A span that was made in a worker goes the way of all spans.
-    fn import(&self, from: Reporter, mut span: SpanRecord) {
+    fn import(&self, from: RecordOrigin, mut span: SpanRecord) {
         let Some(pipeline) = self.pipeline() else {
             return;
         };
@@ -137,13 +137,13 @@ impl Observer for Telemetry {
     fn begin(
         &self,
         call: &CallStart<'_>,
-        carried: &mut Carried<'_>,
+        metadata: &mut RequestMetadata<'_>,
     ) -> Option<Box<dyn CallObserver>> {
         let record = self.tracer.as_ref();
-        let record = record.and_then(|tracer| span::begin(tracer, call, carried));
+        let record = record.and_then(|tracer| span::begin(tracer, call, metadata));
         let counted = self.metrics.as_ref();
         let counted = counted.map(|metrics| metrics.begin(call.method));
-        carried.times |= counted.is_some();
+        metadata.times |= counted.is_some();
         match (record, counted) {
             (None, None) => None,
             (None, Some(counted)) => Some(counted),
@@ -154,7 +154,7 @@ impl Observer for Telemetry {
         }
     }
 
-    fn meanwhile(&self) {
+    fn prepare_next(&self) {
         if let Some(tracer) = &self.tracer {
             prepared::prepare(tracer);
         }
@@ -174,7 +174,7 @@ impl Observer for Telemetry {
         }
     }
 
-    fn record(&self, from: Reporter, record: WorkerRecord) {
+    fn record(&self, from: RecordOrigin, record: WorkerRecord) {
         match record {
             WorkerRecord::Span(span) => self.import(from, span),
             WorkerRecord::Metrics(report) => {

@@ -15,7 +15,7 @@ use opentelemetry::{
     },
 };
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
-use pyproc_pool::observe::Anatomy;
+use pyproc_pool::observe::CallTimings;
 
 use super::{clock::Start, failure::Failure};
 use crate::{Span, Tracer, export::Later, metrics::Counted, provider::Begun};
@@ -38,13 +38,13 @@ pub(super) struct Record {
     // Known when it has ended.
     pub(super) duration: Duration,
     pub(super) worker: Option<usize>,
-    pub(super) anatomy: Option<Anatomy>,
+    pub(super) timings: Option<CallTimings>,
     pub(super) failure: Option<Box<Failure>>,
 }
 
 impl Later for Record {
     fn count(&self) -> usize {
-        let times = self.anatomy.and_then(|it| it.times);
+        let times = self.timings.and_then(|it| it.times);
         1 + usize::from(times.is_some())
     }
 
@@ -72,7 +72,7 @@ impl Record {
             start: Start::soon(),
             duration: Duration::ZERO,
             worker: None,
-            anatomy: None,
+            timings: None,
             failure: None,
         };
         new.draw();
@@ -140,7 +140,7 @@ impl Record {
     }
 
     fn window(&self) -> Window {
-        let answered = self.anatomy.as_ref();
+        let answered = self.timings.as_ref();
         answered.map_or_else(Window::default, |it| {
             Window::of(it, self.start.time_of_day())
         })
@@ -210,17 +210,17 @@ struct Window {
 impl Window {
     /// The worker's clock is this host's, but one of the two may have been set: the execution is then moved to where it
     /// must have been, between sending and answer.
-    fn of(anatomy: &Anatomy, start: SystemTime) -> Self {
-        let queued = Some(anatomy.queued);
-        let sent = start + anatomy.queued;
-        let Some(times) = anatomy.times else {
+    fn of(timings: &CallTimings, start: SystemTime) -> Self {
+        let queued = Some(timings.queued);
+        let sent = start + timings.queued;
+        let Some(times) = timings.times else {
             return Self {
                 queued,
                 ..Self::default()
             };
         };
-        let ran = times.duration.min(anatomy.worker);
-        let transport = anatomy.worker - ran;
+        let ran = times.duration.min(timings.worker);
+        let transport = timings.worker - ran;
         let began = UNIX_EPOCH.checked_add(times.start).unwrap_or(sent);
         let began = began.clamp(sent, sent + transport);
         Self {

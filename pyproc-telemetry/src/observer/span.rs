@@ -8,7 +8,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use pyproc_pool::{
-    observe::{CallEnd, CallObserver, CallStart, Carried},
+    observe::{CallEnd, CallObserver, CallStart, RequestMetadata},
     protocol::v2::TraceContext,
 };
 
@@ -31,14 +31,14 @@ const MAX_NAME: usize = 256;
 pub(super) fn begin(
     tracer: &Arc<Tracer>,
     call: &CallStart<'_>,
-    carried: &mut Carried<'_>,
+    metadata: &mut RequestMetadata<'_>,
 ) -> Option<Box<Record>> {
     match tracer.pipeline().filter(|it| !it.is_closed()) {
         // Nothing in there makes another context current, which a look at this one forbids.
         Some(pipeline) => {
-            Context::map_current(|parent| own(pipeline, tracer, call, carried, parent))
+            Context::map_current(|parent| own(pipeline, tracer, call, metadata, parent))
         }
-        None => foreign(tracer, call, carried, &Context::current()),
+        None => foreign(tracer, call, metadata, &Context::current()),
     }
 }
 
@@ -46,14 +46,14 @@ fn own(
     pipeline: &Pipeline,
     tracer: &Arc<Tracer>,
     call: &CallStart<'_>,
-    carried: &mut Carried<'_>,
+    metadata: &mut RequestMetadata<'_>,
     parent: &Context,
 ) -> Option<Box<Record>> {
     let above = parent.has_active_span().then(|| parent.span());
     let above = above.as_ref().map(|it| it.span_context());
     // It would be a span of telemetry itself.
     if parent.is_telemetry_suppressed() {
-        return pass_on(above?, tracer, carried, parent);
+        return pass_on(above?, tracer, metadata, parent);
     }
     // An invalid parent is none, as for the SDK.
     let mut record = match above.filter(|it| it.is_valid()) {
@@ -62,7 +62,7 @@ fn own(
             let begun = pipeline.begin_below(above);
             if !begun.records {
                 let id = RandomIdGenerator::default().new_span_id();
-                return pass_on(&begun.context(id), tracer, carried, parent);
+                return pass_on(&begun.context(id), tracer, metadata, parent);
             }
             let mut record = prepared::take(tracer);
             record.begun = begun;
@@ -72,11 +72,11 @@ fn own(
     if !record.begun.records {
         let context = record.begun.context(record.id);
         prepared::give_back(record);
-        return pass_on(&context, tracer, carried, parent);
+        return pass_on(&context, tracer, metadata, parent);
     }
     pipeline.begun(&record.begun, record.id, parent);
     record.begin(call);
-    record.carry(carried, parent);
+    record.inject(metadata, parent);
     Some(record)
 }
 
@@ -84,14 +84,14 @@ fn own(
 fn foreign(
     tracer: &Arc<Tracer>,
     call: &CallStart<'_>,
-    carried: &mut Carried<'_>,
+    metadata: &mut RequestMetadata<'_>,
     parent: &Context,
 ) -> Option<Box<Record>> {
     let builder = SpanBuilder::from_name(CALL).with_kind(SpanKind::Client);
     let span = tracer.build_with_context(builder, parent);
     let context = span.span_context().clone();
     if !span.is_recording() {
-        return pass_on(&context, tracer, carried, parent);
+        return pass_on(&context, tracer, metadata, parent);
     }
     let mut record = prepared::take(tracer);
     record.begun = Begun {
@@ -105,7 +105,7 @@ fn foreign(
     // It chooses the execution's id itself, so what is below that in Python is below the call.
     (record.id, record.inner) = (context.span_id(), context.span_id());
     record.foreign = Some(Box::new(span));
-    record.carry(carried, parent);
+    record.inject(metadata, parent);
     Some(record)
 }
 
@@ -114,17 +114,17 @@ fn foreign(
 fn pass_on(
     context: &SpanContext,
     tracer: &Tracer,
-    carried: &mut Carried<'_>,
+    metadata: &mut RequestMetadata<'_>,
     parent: &Context,
 ) -> Option<Box<Record>> {
     if context.is_valid() {
-        carried.trace = Some(TraceContext {
+        metadata.trace = Some(TraceContext {
             trace_id: context.trace_id().to_bytes(),
             span_id: context.span_id().to_bytes(),
             flags: context.trace_flags().to_u8(),
         });
         let (propagator, state) = (tracer.propagator(), context.trace_state());
-        propagator.add_to(carried.headers, parent, state, || context.clone());
+        propagator.add_to(metadata.headers, parent, state, || context.clone());
     }
     None
 }
@@ -138,18 +138,18 @@ impl Record {
         self.start.set(call.start);
     }
 
-    fn carry(&self, carried: &mut Carried<'_>, parent: &Context) {
-        carried.times = true;
+    fn inject(&self, metadata: &mut RequestMetadata<'_>, parent: &Context) {
+        metadata.times = true;
         // What cannot say when the function ran has no span for it, so what is below hangs below the call.
-        carried.caller_span_id = Some(self.id.to_bytes());
+        metadata.caller_span_id = Some(self.id.to_bytes());
         let begun = &self.begun;
-        carried.trace = Some(TraceContext {
+        metadata.trace = Some(TraceContext {
             trace_id: begun.trace.to_bytes(),
             span_id: self.inner.to_bytes(),
             flags: begun.flags.to_u8(),
         });
         let (propagator, context) = (self.tracer.propagator(), || begun.context(self.inner));
-        propagator.add_to(carried.headers, parent, &begun.state, context);
+        propagator.add_to(metadata.headers, parent, &begun.state, context);
     }
 }
 
@@ -162,7 +162,7 @@ impl CallObserver for Record {
         }
         self.duration = end.duration;
         self.worker = end.worker;
-        self.anatomy = end.anatomy;
+        self.timings = end.timings;
         self.failure = Failure::of(&end.outcome);
         if let Some(span) = self.foreign.take() {
             return self.give_to(*span);

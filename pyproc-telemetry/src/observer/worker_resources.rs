@@ -8,7 +8,7 @@ use std::{
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
-use pyproc_pool::{observe::Reporter, protocol::v2::telemetry::Attributes};
+use pyproc_pool::{observe::RecordOrigin, protocol::v2::telemetry::Attributes};
 
 use super::worker_span::key_values;
 
@@ -28,7 +28,12 @@ struct Known {
 
 impl WorkerResources {
     /// The resource that a span gave.
-    pub(super) fn of(&self, from: Reporter, given: Attributes, own: &Resource) -> Arc<Resource> {
+    pub(super) fn of(
+        &self,
+        from: RecordOrigin,
+        given: Attributes,
+        own: &Resource,
+    ) -> Arc<Resource> {
         let mut workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = workers.get(&from.worker)
             && known.pid == from.pid

@@ -10,7 +10,7 @@ use prometheus::{
 };
 use pyproc_pool::{
     Pool, WeakPool,
-    observe::{Reporter, WorkerEvent},
+    observe::{RecordOrigin, WorkerEvent},
     protocol::v2::telemetry::{LostRecord, MetricsRecord},
 };
 
@@ -128,7 +128,7 @@ impl PoolMetrics {
     }
 
     /// A worker reports what it counted.
-    pub(crate) fn report(&self, from: Reporter, record: MetricsRecord) {
+    pub(crate) fn report(&self, from: RecordOrigin, record: MetricsRecord) {
         let reported = &self.inner.reported;
         reported.record(from, record, &self.registry);
     }

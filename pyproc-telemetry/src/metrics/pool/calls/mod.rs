@@ -314,14 +314,14 @@ impl Tally {
         self.duration.observe(end.duration);
         self.sent.inc_by(end.request_bytes as u64);
         self.received.inc_by(end.response_bytes as u64);
-        let Some(anatomy) = end.anatomy else {
+        let Some(timings) = end.timings else {
             return;
         };
-        self.queue.observe(anatomy.queued);
-        if let Some(times) = anatomy.times {
+        self.queue.observe(timings.queued);
+        if let Some(times) = timings.times {
             // Whatever the worker says, the function ran within what was seen of the call.
-            let ran = times.duration.min(anatomy.worker);
-            self.transport.observe(anatomy.worker - ran);
+            let ran = times.duration.min(timings.worker);
+            self.transport.observe(timings.worker - ran);
             self.execution.observe(ran);
         }
     }

@@ -14,7 +14,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 use pyproc_pool::{
-    observe::{Reporter, WorkerEvent},
+    observe::{RecordOrigin, WorkerEvent},
     protocol::v2::telemetry::{Labels, LostRecord, Metric, MetricData, MetricsRecord},
 };
 
@@ -101,7 +101,12 @@ impl Reported {
     }
 
     /// Takes a worker's report. `registry` is the one that these are in.
-    pub(super) fn record(&self, from: Reporter, mut record: MetricsRecord, registry: &Registry) {
+    pub(super) fn record(
+        &self,
+        from: RecordOrigin,
+        mut record: MetricsRecord,
+        registry: &Registry,
+    ) {
         record.metrics.iter_mut().for_each(end_as_total);
         // A scrape locks the registry first, so it is asked before the lock.
         let taken = self.taken(&record.metrics, registry);
@@ -178,8 +183,8 @@ impl Reported {
 
 impl State {
     /// Whose report it is. A process that is new counts from zero, on top of what those before it had.
-    fn source(&mut self, from: Reporter, start: u64) -> Source {
-        let Reporter { worker, pid, .. } = from;
+    fn source(&mut self, from: RecordOrigin, start: u64) -> Source {
+        let RecordOrigin { worker, pid, .. } = from;
         if let Some(start) = self.processes(worker).report(start, pid) {
             let forgotten = Source { worker, start };
             // A gauge's values are not to be kept.
