@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proc_macro2::{TokenStream, TokenTree};
 use serde_json::Value;
 
 use crate::ci::PUBLISHED;
@@ -56,6 +57,42 @@ fn a_link_to_a_missing_page_and_one_to_a_missing_heading_are_found() {
     ] {
         assert_eq!(broken(wrong), 1, "{wrong}");
     }
+}
+
+#[test]
+fn each_event_of_the_pool_is_in_its_list() {
+    let pool = workspace::root().join("pyproc-pool");
+    let list = fs::read_to_string(pool.join("LOGS.md")).unwrap();
+    let mut events = Vec::new();
+    for file in files(&pool.join("src")) {
+        if !is_page(&file) {
+            let text = fs::read_to_string(file).unwrap();
+            add_events(text.parse().unwrap(), &mut events);
+        }
+    }
+    assert!(events.contains(&"worker ready".into()), "{events:?}");
+    events.retain(|event| !list.contains(&format!("`{event}`")));
+    assert!(events.is_empty(), "not in LOGS.md: {events:?}");
+}
+
+#[test]
+fn each_metric_of_a_pool_is_in_a_list() {
+    let telemetry = workspace::root().join("pyproc-telemetry");
+    let (mut lists, mut names) = (String::new(), Vec::new());
+    for file in files(&telemetry) {
+        let text = fs::read_to_string(&file).unwrap();
+        let lines = text.lines().map(documentation);
+        lists.extend(lines.flat_map(|line| [line, "\n"]));
+        if file.starts_with(telemetry.join("src/metrics")) && !file.ends_with("tests.rs") {
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            let quoted = code.split('"').skip(1).step_by(2);
+            names.extend(quoted.filter(|it| is_metric(it)).map(String::from));
+        }
+    }
+    lists += &fs::read_to_string(telemetry.join("README.md")).unwrap();
+    assert!(names.contains(&"pyproc_requests_total".into()), "{names:?}");
+    names.retain(|name| !lists.contains(&format!("`{name}")));
+    assert!(names.is_empty(), "in no list: {names:?}");
 }
 
 #[test]
@@ -150,6 +187,31 @@ fn anchor(heading: &str) -> String {
         .chars()
         .filter(|it| it.is_alphanumeric() || " -_".contains(*it));
     kept.map(|it| if it == ' ' { '-' } else { it }).collect()
+}
+
+/// The messages of events of the target `pyproc::pool`: in each such call of a macro, the last text.
+fn add_events(tokens: TokenStream, found: &mut Vec<String>) {
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let texts = tokens.iter().filter_map(|token| match token {
+        TokenTree::Literal(literal) => Some(literal.to_string()),
+        _ => None,
+    });
+    let texts: Vec<_> = texts.filter(|it| it.starts_with('"')).collect();
+    if let [first, .., last] = &texts[..]
+        && first == "\"pyproc::pool\""
+    {
+        found.push(last.trim_matches('"').into());
+    }
+    for token in tokens {
+        if let TokenTree::Group(group) = token {
+            add_events(group.stream(), found);
+        }
+    }
+}
+
+fn is_metric(text: &str) -> bool {
+    let is_part = |it: char| it.is_ascii_lowercase() || it == '_';
+    text.starts_with("pyproc_") && text.chars().all(is_part)
 }
 
 /// A place for each row that is not in a table whose header it fits.
