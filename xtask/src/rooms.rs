@@ -15,7 +15,7 @@ mod tree;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::workspace;
 use tree::{Floor, Module, Tree, stem};
@@ -102,6 +102,12 @@ fn read(folder: &Path) -> (Tree, Module) {
     } else {
         rust::read(folder)
     }
+}
+
+/// The files of a source folder, without those for tests.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let (tree, _) = read(folder);
+    tree.files.into_values().collect()
 }
 
 /// The arrows that form circles of folders, or of a folder and files, within one folder.
