@@ -57,7 +57,7 @@
 //!
 //! # Features
 //!
-//! - `msgpack`: [`CallRequest::msgpack`] sends and reads MessagePack in place of JSON.
+//! - `msgpack`: `CallRequest::msgpack` sends and reads MessagePack in place of JSON.
 //! - `testing`: a pool over functions of the same process, for unit tests without Python; for `dev-dependencies`.
 
 #![deny(unsafe_code)]

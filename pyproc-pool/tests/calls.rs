@@ -81,7 +81,7 @@ async fn too_many_headers_are_an_encode_error() {
 async fn an_unknown_function_is_a_remote_error_that_names_it() {
     let pool = odd(1).start().await.unwrap();
     let error = pool.call::<_, Value>("nope", &()).await.unwrap_err();
-    let text = "the worker refused `nope`: Method 'nope' not found";
+    let text = "`nope` failed with MethodNotFound: Method 'nope' not found";
     assert_eq!(error.to_string(), text);
     let Error::Remote(exception) = error else {
         panic!("{error:?}");

@@ -282,7 +282,7 @@ async fn what_a_function_raised_and_what_a_worker_refused_are_different_kinds() 
 }
 
 #[tokio::test]
-async fn a_function_that_is_not_there_is_told_the_nearest_and_those_that_are() {
+async fn the_text_of_an_unknown_function_has_the_nearest_name_and_all_names() {
     for core in cores() {
         for version in [1, 2] {
             let builder = ours("typical.py", &core).max_protocol_version(version);
@@ -295,7 +295,7 @@ async fn a_function_that_is_not_there_is_told_the_nearest_and_those_that_are() {
             let text = exception.to_string();
             assert!(
                 text.starts_with(
-                    "the worker refused `predcit`: Method 'predcit' not found (did you mean `predict`?); it has `"
+                    "`predcit` failed with MethodNotFound: Method 'predcit' not found (did you mean `predict`?); the worker has `"
                 ) && text.contains("`add`"),
                 "{core}, version {version}: {text}"
             );
@@ -304,7 +304,7 @@ async fn a_function_that_is_not_there_is_told_the_nearest_and_those_that_are() {
 }
 
 #[tokio::test]
-async fn a_script_that_exposes_nothing_is_told_exactly_that() {
+async fn the_text_of_a_script_that_exposes_nothing_says_what_to_do() {
     for core in cores() {
         let scratch = Scratch::new();
         let code =
@@ -314,8 +314,30 @@ async fn a_script_that_exposes_nothing_is_told_exactly_that() {
         let error = exception(&pool, "predict", &json!(null)).await;
         assert_eq!(
             error.to_string(),
-            "the worker refused `predict`: Method 'predict' not found; its script exposes no function, and it has only \
-             the built-in `health`: put @expose above what is to be called"
+            "`predict` failed with MethodNotFound: Method 'predict' not found; its script exposes no function, and it has only \
+             the built-in `health`: put @expose above each function that is to be called"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_function_may_raise_the_errors_of_the_worker_itself() {
+    for core in cores() {
+        let scratch = Scratch::new();
+        let code = "import pyproc_worker\n\
+                    @pyproc_worker.expose\n\
+                    def f(req): raise getattr(pyproc_worker, req)('no')\n\
+                    pyproc_worker.run_worker()\n";
+        let builder = ours("typical.py", &core).worker_script(written(&scratch, code));
+        let pool = builder.start().await.unwrap();
+        let invalid = exception(&pool, "f", &json!("InvalidRequest")).await;
+        assert_eq!(invalid.kind(), ErrorKind::InvalidRequest, "{core}");
+        assert_eq!(invalid.to_string(), "`f` failed with InvalidRequest: no");
+        let not_found = exception(&pool, "f", &json!("MethodNotFound")).await;
+        assert_eq!(not_found.kind(), ErrorKind::NotFound, "{core}");
+        assert_eq!(
+            not_found.to_string(),
+            "`f` failed with MethodNotFound: Method 'no' not found"
         );
     }
 }
@@ -328,7 +350,7 @@ async fn an_old_worker_that_lists_no_functions_has_the_same_kind() {
     assert_eq!(exception.functions().len(), 0);
     assert_eq!(
         exception.to_string(),
-        "the worker refused `fail`: Method 'fail' not found"
+        "`fail` failed with MethodNotFound: Method 'fail' not found"
     );
 }
 
@@ -350,7 +372,7 @@ fn what_code_maps_to_statuses_can_be_made_in_its_tests() {
         (
             Error::Remote(no_such.with_functions(["g"])),
             ErrorKind::NotFound,
-            "the worker refused `f`: no (did you mean `g`?); it has `g`",
+            "`f` failed with MethodNotFound: no (did you mean `g`?); the worker has `g`",
         ),
         (
             Error::Timeout(late),

@@ -276,7 +276,11 @@ async fn what_a_function_of_ours_prints_or_logs_gives_it_no_other_place() {
     for core in cores() {
         let (events, _guard) = listen(Level::INFO);
         let builder = ours("telling.py", &core).output(WorkerOutput::Log);
-        let pool = builder.observer(Arc::new(InSpan)).start().await.unwrap();
+        let pool = builder
+            .observer(Arc::new(InSpan::default()))
+            .start()
+            .await
+            .unwrap();
         let printed = json!({"event": "printed", "trace_id": OTHER, "span_id": "c".repeat(16), "request_id": "r-2"});
         let request = pool.request("say_of_another", &printed);
         let request = request.header("baggage", "request_id=r-1");

@@ -11,12 +11,8 @@ mod support;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use events::{Events, POOL, fields, listen};
-use pyproc_pool::{
-    Error, LogLevel, Pool,
-    observe::{CallEnd, CallObserver, CallStart, Observer, RequestMetadata},
-    protocol::v2::TraceContext,
-};
+use events::{Events, InSpan, POOL, fields, listen};
+use pyproc_pool::{Error, LogLevel, Pool};
 use serde_json::Value;
 use support::{LONG, odd, poll_once, until};
 use tracing::{Instrument, Level};
@@ -51,34 +47,13 @@ async fn a_call_that_completed_is_said_in_the_span_of_its_caller() {
     assert_eq!(completed(&events), [(Level::DEBUG, expected)]);
 }
 
-/// Puts each call into the same span.
-#[derive(Debug)]
-struct InSpan;
-
-impl Observer for InSpan {
-    fn begin(
-        &self,
-        _: &CallStart<'_>,
-        metadata: &mut RequestMetadata<'_>,
-    ) -> Option<Box<dyn CallObserver>> {
-        metadata.trace = Some(TraceContext {
-            trace_id: [7; 16],
-            span_id: [8; 8],
-            flags: 1,
-        });
-        metadata.caller_span_id = Some([9; 8]);
-        Some(Box::new(Self))
-    }
-}
-
-impl CallObserver for InSpan {
-    fn end(self: Box<Self>, _: &CallEnd<'_>) {}
-}
-
 #[tokio::test]
 async fn a_call_that_has_a_span_is_said_with_its_ids() {
     let (events, _guard) = listen(Level::DEBUG);
-    let pool = odd(1).observer(Arc::new(InSpan)).start().await.unwrap();
+    let in_span = InSpan {
+        caller_span_id: Some([9; 8]),
+    };
+    let pool = odd(1).observer(Arc::new(in_span)).start().await.unwrap();
     let _: u8 = pool.call("echo", &7).await.unwrap();
     let said = &completed(&events)[0].1;
     assert_eq!(said["trace_id"], "07".repeat(16));

@@ -7,13 +7,9 @@
 
 mod support;
 
-use std::{
-    env,
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-};
+use std::{env, process::Command};
 
-use support::{Scratch, is_alive, odd, pids, until};
+use support::{Killed, Scratch, is_alive, odd, pids, service, until};
 
 /// The service that is killed: this test binary once more, which prints the ids of its
 /// workers and waits for its end.
@@ -27,18 +23,11 @@ async fn service_for_the_tests_below() {
     std::future::pending::<()>().await;
 }
 
-fn start_service(sockets: &Scratch) -> (Child, Vec<u32>) {
-    let mut service = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "service_for_the_tests_below", "--nocapture"])
-        .env("ORPHANS_SOCKETS", sockets.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(service.stdout.take().unwrap()).lines();
-    let pids = lines
-        .map_while(Result::ok)
-        .find_map(|line| serde_json::from_str(line.strip_prefix("workers: ")?).ok())
-        .unwrap();
+fn start_service(sockets: &Scratch) -> (Killed, Vec<u32>) {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.env("ORPHANS_SOCKETS", sockets.path());
+    let (service, mut printed) = service(&mut command, "service_for_the_tests_below", "workers: ");
+    let pids = serde_json::from_value(printed.next().unwrap()).unwrap();
     (service, pids)
 }
 
@@ -46,7 +35,7 @@ async fn dies_with(signal: &str) {
     let sockets = Scratch::new();
     let (mut service, workers) = start_service(&sockets);
     assert!(workers.iter().all(|pid| is_alive(*pid)));
-    let id = service.id().to_string();
+    let id = service.0.id().to_string();
     assert!(
         Command::new("kill")
             .args([signal, &id])
@@ -54,7 +43,7 @@ async fn dies_with(signal: &str) {
             .unwrap()
             .success()
     );
-    service.wait().unwrap();
+    service.0.wait().unwrap();
     until("the workers are gone", || {
         !workers.iter().any(|pid| is_alive(*pid))
     })

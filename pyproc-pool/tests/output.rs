@@ -212,7 +212,7 @@ async fn what_an_old_worker_prints_comes_with_the_ids_of_its_call() {
     let (events, _guard) = listen(Level::INFO);
     let pool = odd(1)
         .output(WorkerOutput::Log)
-        .observer(Arc::new(InSpan))
+        .observer(Arc::new(InSpan::default()))
         .start()
         .await
         .unwrap();

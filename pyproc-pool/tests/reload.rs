@@ -5,12 +5,13 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "support/reload.rs"]
+mod reload_support;
 mod support;
 
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -19,47 +20,17 @@ use std::{
 };
 
 use pyproc_pool::{
-    DeathCause, Error, ErrorKind, Pool, PoolBuilder, ReloadReport, RestartConfig, WorkerState,
+    Error, Pool,
     observe::{
         CallObserver, CallStart, Observer, RecordOrigin, RequestMetadata, Wants, WorkerRecord,
     },
 };
+use reload_support::{pid, reload, signal};
 use serde_json::Value;
 use support::{
     LONG, Scratch, cores, echoes, held, is_alive, leaves_nothing, odd, ours, pids, poll_once,
     script, until,
 };
-use tokio::{task::JoinHandle, time::timeout};
-
-/// A script that the test can change.
-struct Script(PathBuf);
-
-impl Script {
-    fn new(dir: &Scratch) -> Self {
-        let script = Self(dir.path().join("worker.py"));
-        fs::copy(self::script("odd.py"), &script.0).unwrap();
-        script
-    }
-
-    /// A pool of workers that run it.
-    fn pool(&self, workers: usize) -> PoolBuilder {
-        odd(workers).worker_script(&self.0)
-    }
-
-    /// Workers that are started from now on run this first.
-    fn begin_with(&self, line: &str) {
-        let rest = fs::read_to_string(script("odd.py")).unwrap();
-        fs::write(&self.0, format!("{line}\n{rest}")).unwrap();
-    }
-
-    /// Workers that are started from now on say so in one file, and go on when there is another.
-    fn wait_at(&self, mark: &Path, gate: &Path) {
-        let wait = "open(mark, 'w').close()\nwhile not os.path.exists(gate): time.sleep(0.001)";
-        self.begin_with(&format!(
-            "import os, time\nmark, gate = {mark:?}, {gate:?}\n{wait}"
-        ));
-    }
-}
 
 /// Takes no report before it may, and then writes down who reported, and when that process began.
 #[derive(Debug, Default)]
@@ -100,15 +71,6 @@ impl Observer for Slow {
             self.seen.lock().unwrap().insert(seen);
         }
     }
-}
-
-fn reload(pool: &Pool, grace: Duration) -> JoinHandle<Result<ReloadReport, Error>> {
-    let pool = pool.clone();
-    tokio::spawn(async move { pool.reload(grace).await })
-}
-
-async fn pid(pool: &Pool) -> Result<u32, Error> {
-    pool.call("pid", &()).await
 }
 
 #[tokio::test]
@@ -197,189 +159,6 @@ async fn workers_of_ours_finish_concurrent_calls_while_the_next_one_serves() {
         assert_eq!(held.await.unwrap().unwrap(), "held", "{core}");
         assert_eq!(reload.await.unwrap().unwrap().killed, 0, "{core}");
     }
-}
-
-#[tokio::test]
-async fn where_the_next_worker_does_not_start_the_old_ones_go_on() {
-    let files = Scratch::new();
-    let script = Script::new(&files);
-    let pool = script.pool(2).start().await.unwrap();
-    let before = pids(&pool);
-    script.begin_with("raise SystemExit('no such model')");
-    let error = pool.reload(LONG).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::StartFailed);
-    assert!(format!("{error:?}").contains("no such model"), "{error:?}");
-    assert_eq!(pids(&pool), before);
-    assert!(pool.health().workers[0].last_error.is_some());
-    echoes(&pool).await;
-    script.begin_with("pass");
-    pool.reload(LONG).await.unwrap();
-    assert!(!pids(&pool).iter().any(|pid| before.contains(pid)));
-}
-
-#[tokio::test]
-async fn a_worker_that_does_not_finish_in_time_is_killed_and_its_calls_are_told_why() {
-    let pool = odd(1).start().await.unwrap();
-    let old = pids(&pool)[0];
-    let endless = {
-        let pool = pool.clone();
-        tokio::spawn(async move { pool.call::<_, Value>("never", &()).await })
-    };
-    until("the worker has the call", || pool.stats().in_flight == 1).await;
-    let report = pool.reload(Duration::from_millis(20)).await.unwrap();
-    assert_eq!(report.killed, 1);
-    let Error::WorkerDied(death) = endless.await.unwrap().unwrap_err() else {
-        panic!("the worker was killed");
-    };
-    assert!(matches!(death.cause, DeathCause::Replaced), "{death:?}");
-    assert_eq!(death.pid, Some(old));
-    assert!(!is_alive(old));
-    assert_eq!(pool.stats().in_flight, 0);
-    echoes(&pool).await;
-}
-
-#[tokio::test]
-async fn a_worker_that_ignores_its_end_is_killed_though_it_has_finished() {
-    let pool = odd(1).start().await.unwrap();
-    let old: u32 = pool.call("stubborn", &()).await.unwrap();
-    let report = pool.reload(Duration::ZERO).await.unwrap();
-    assert_eq!(report.killed, 1);
-    assert!(!is_alive(old));
-}
-
-#[tokio::test]
-async fn a_worker_that_dies_after_it_was_replaced_takes_its_own_calls_with_it() {
-    let files = Scratch::new();
-    let pool = odd(1).start().await.unwrap();
-    let old = pids(&pool)[0];
-    let running = held(&pool, &files.path().join("never"));
-    until("the worker has the call", || pool.stats().in_flight == 1).await;
-    let reload = reload(&pool, LONG);
-    until("another worker has the slot", || pids(&pool) != [old]).await;
-    kill(old);
-    let error = running.await.unwrap().unwrap_err();
-    assert!(matches!(error, Error::WorkerDied(_)), "{error:?}");
-    assert_eq!(reload.await.unwrap().unwrap().killed, 0);
-    echoes(&pool).await;
-    assert_eq!(pool.health().workers[0].restarts, 1);
-}
-
-#[tokio::test]
-async fn a_worker_that_dies_while_the_next_one_starts_is_replaced_once() {
-    let files = Scratch::new();
-    let (mark, gate) = (files.path().join("mark"), files.path().join("gate"));
-    let script = Script::new(&files);
-    let restart = RestartConfig {
-        initial_backoff: Duration::from_millis(1),
-        ..Default::default()
-    };
-    let pool = script.pool(1).restart(restart).start().await.unwrap();
-    let old = pids(&pool)[0];
-    script.wait_at(&mark, &gate);
-    let reload = reload(&pool, LONG);
-    until("the next one starts", || mark.exists()).await;
-    kill(old);
-    until("the death is noticed", || {
-        pool.health().workers[0].state == WorkerState::Restarting
-    })
-    .await;
-    fs::write(&gate, "").unwrap();
-    assert_eq!(reload.await.unwrap().unwrap().killed, 0);
-    echoes(&pool).await;
-    assert_eq!(pool.stats().restarts, 1);
-}
-
-#[tokio::test]
-async fn a_slot_that_was_given_up_is_filled_again() {
-    let files = Scratch::new();
-    let script = Script::new(&files);
-    let restart = RestartConfig {
-        max_attempts: 1,
-        initial_backoff: Duration::from_millis(1),
-        ..Default::default()
-    };
-    let pool = script.pool(1).restart(restart).start().await.unwrap();
-    script.begin_with("raise SystemExit('no such model')");
-    kill(pids(&pool)[0]);
-    until("the slot is given up", || {
-        pool.health().workers[0].state == WorkerState::Stopped
-    })
-    .await;
-    let error = pool.reload(LONG).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::StartFailed);
-    let error = pid(&pool).await.unwrap_err();
-    assert!(matches!(error, Error::NoWorkers(_)), "{error:?}");
-    script.begin_with("raise SystemExit('no such weights')");
-    pool.reload(LONG).await.unwrap_err();
-    let error = pid(&pool).await.unwrap_err();
-    assert!(
-        format!("{error:?}").contains("no such weights"),
-        "{error:?}"
-    );
-    script.begin_with("pass");
-    pool.reload(LONG).await.unwrap();
-    echoes(&pool).await;
-    assert_eq!(pool.health().ready(), 1);
-}
-
-#[tokio::test]
-async fn a_shutdown_ends_both_the_old_worker_and_the_new_one() {
-    let (files, sockets) = (Scratch::new(), Scratch::new());
-    let pool = odd(1).socket_dir(sockets.path()).start().await.unwrap();
-    let old = pids(&pool)[0];
-    let running = held(&pool, &files.path().join("never"));
-    until("the worker has the call", || pool.stats().in_flight == 1).await;
-    let reload = reload(&pool, LONG);
-    until("another worker has the slot", || pids(&pool) != [old]).await;
-    let both = [old, pids(&pool)[0]];
-    let report = pool.shutdown(Duration::ZERO).await;
-    assert_eq!(report.cut_off, 1);
-    assert_eq!(
-        running.await.unwrap().unwrap_err().kind(),
-        ErrorKind::ShutDown
-    );
-    let _ = reload.await.unwrap();
-    leaves_nothing(pool, &sockets, &both).await;
-}
-
-#[tokio::test]
-async fn a_shutdown_ends_a_worker_that_is_being_started() {
-    let (files, sockets) = (Scratch::new(), Scratch::new());
-    let (mark, gate) = (files.path().join("mark"), files.path().join("gate"));
-    let script = Script::new(&files);
-    let pool = script
-        .pool(1)
-        .socket_dir(sockets.path())
-        .start()
-        .await
-        .unwrap();
-    let old = pids(&pool);
-    script.wait_at(&mark, &gate);
-    let reload = reload(&pool, LONG);
-    until("the next one starts", || mark.exists()).await;
-    assert_eq!(processes_of(&script), 2);
-    pool.shutdown(LONG).await;
-    let error = reload.await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ShutDown);
-    assert_eq!(processes_of(&script), 0);
-    leaves_nothing(pool, &sockets, &old).await;
-}
-
-#[tokio::test]
-async fn dropping_the_last_handle_kills_the_old_worker_too() {
-    let files = Scratch::new();
-    let script = Script::new(&files);
-    let pool = script.pool(1).start().await.unwrap();
-    let old = pids(&pool);
-    let running = held(&pool, &files.path().join("never"));
-    until("the worker has the call", || pool.stats().in_flight == 1).await;
-    let reload = reload(&pool, LONG);
-    until("another worker has the slot", || pids(&pool) != old).await;
-    assert_eq!(processes_of(&script), 2);
-    running.abort();
-    reload.abort();
-    drop(pool);
-    until("both are gone", || processes_of(&script) == 0).await;
 }
 
 #[tokio::test]
@@ -475,26 +254,6 @@ async fn a_worker_that_drains_is_let_go_while_the_one_before_it_still_has_calls(
 }
 
 #[tokio::test]
-async fn a_shutdown_counts_none_that_a_reload_has_killed() {
-    let pool = odd(1).start().await.unwrap();
-    let _: u32 = pool.call("stubborn", &()).await.unwrap();
-    assert_eq!(pool.reload(Duration::ZERO).await.unwrap().killed, 1);
-    assert_eq!(pool.shutdown(LONG).await.killed, 0);
-}
-
-#[tokio::test]
-async fn a_shutdown_waits_no_longer_than_it_may_for_a_worker_that_was_replaced() {
-    let pool = odd(1).start().await.unwrap();
-    let old: u32 = pool.call("stubborn", &()).await.unwrap();
-    let reload = reload(&pool, LONG * 100);
-    until("another worker has the slot", || pids(&pool) != [old]).await;
-    let stopped = timeout(LONG, pool.shutdown(Duration::ZERO)).await;
-    assert_eq!(stopped.unwrap().killed, 1);
-    assert!(!is_alive(old));
-    let _ = reload.await.unwrap();
-}
-
-#[tokio::test]
 async fn a_worker_that_is_gone_leaves_no_socket() {
     let sockets = Scratch::new();
     let pool = odd(1).socket_dir(sockets.path()).start().await.unwrap();
@@ -506,71 +265,6 @@ async fn a_worker_that_is_gone_leaves_no_socket() {
     let names = files.map(|it| it.unwrap().file_name().into_string().unwrap());
     let left: Vec<_> = names.filter(|it| it.ends_with(".sock")).collect();
     assert_eq!(left, ["worker-0.3.sock"]);
-}
-
-#[tokio::test]
-async fn where_starts_are_tried_for_ever_a_reload_says_that_one_failed() {
-    let files = Scratch::new();
-    let script = Script::new(&files);
-    let restart = RestartConfig {
-        max_attempts: 0,
-        initial_backoff: LONG,
-        max_backoff: LONG,
-        ..Default::default()
-    };
-    let pool = script.pool(1).restart(restart).start().await.unwrap();
-    script.begin_with("raise SystemExit('no such model')");
-    kill(pids(&pool)[0]);
-    until("the death is noticed", || pids(&pool).is_empty()).await;
-    let error = pool.reload(LONG).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::StartFailed);
-    script.begin_with("pass");
-    assert_eq!(pool.reload(LONG).await.unwrap().killed, 0);
-    echoes(&pool).await;
-}
-
-#[test]
-fn a_runtime_that_ends_takes_the_worker_that_is_being_started_with_it() {
-    let files = Scratch::new();
-    let (mark, gate) = (files.path().join("mark"), files.path().join("gate"));
-    let script = Script::new(&files);
-    let [first, second] = [(); 2].map(|()| tokio::runtime::Runtime::new().unwrap());
-    let pool = first.block_on(async {
-        let pool = script.pool(1).start().await.unwrap();
-        script.wait_at(&mark, &gate);
-        let _reload = reload(&pool, LONG);
-        until("the next one starts", || mark.exists()).await;
-        pool
-    });
-    assert_eq!(processes_of(&script), 2);
-    drop(first);
-    second.block_on(until("both are gone", || processes_of(&script) == 0));
-    let error = second.block_on(pool.reload(LONG)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ShutDown);
-}
-
-#[test]
-fn a_runtime_that_ends_ends_the_calls_of_both_workers() {
-    let files = Scratch::new();
-    let [first, second] = [(); 2].map(|()| tokio::runtime::Runtime::new().unwrap());
-    let pool = first.block_on(odd(1).start()).unwrap();
-    let old = pids(&pool);
-    let calls = second.block_on(async {
-        let early = held(&pool, &files.path().join("never"));
-        until("the worker has the call", || pool.stats().in_flight == 1).await;
-        let asked = pool.clone();
-        first.spawn(async move { asked.reload(LONG).await });
-        until("another worker has the slot", || pids(&pool) != old).await;
-        let late = held(&pool, &files.path().join("never"));
-        until("the next one has a call", || pool.stats().in_flight == 2).await;
-        [early, late]
-    });
-    first.shutdown_background();
-    for call in calls {
-        let error = second.block_on(call).unwrap().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ShutDown);
-    }
-    assert_eq!(pool.stats().in_flight, 0);
 }
 
 #[tokio::test]
@@ -591,14 +285,6 @@ async fn what_an_old_worker_reported_stays_its_own_however_late_it_is_looked_at(
 }
 
 #[tokio::test]
-async fn a_pool_that_is_shut_down_has_nothing_to_reload() {
-    let pool = odd(1).start().await.unwrap();
-    pool.shutdown(LONG).await;
-    let error = pool.reload(LONG).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ShutDown);
-}
-
-#[tokio::test]
 async fn workers_of_somebody_else_are_not_reloaded() {
     let sockets = Scratch::new();
     let socket = sockets.path().join("sidecar.sock");
@@ -614,28 +300,4 @@ async fn workers_of_somebody_else_are_not_reloaded() {
     };
     assert_eq!(error.field, "external_sockets");
     echoes(&pool).await;
-}
-
-fn kill(pid: u32) {
-    signal(pid, "-KILL");
-}
-
-fn signal(pid: u32, signal: &str) {
-    let sent = std::process::Command::new("kill")
-        .args([signal, &pid.to_string()])
-        .status();
-    assert!(sent.unwrap().success());
-}
-
-/// How many processes run the script.
-fn processes_of(script: &Script) -> usize {
-    let output = std::process::Command::new("ps")
-        .args(["-eo", "stat=,args="])
-        .output()
-        .unwrap();
-    let name = script.0.to_str().unwrap();
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter(|line| line.ends_with(name) && !line.starts_with('Z'))
-        .count()
 }

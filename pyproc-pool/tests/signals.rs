@@ -7,15 +7,11 @@
 
 mod support;
 
-use std::{
-    env, fs,
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
-};
+use std::{env, fs, process::Command};
 
 use pyproc_pool::Pool;
 use serde_json::{Value, json};
-use support::{Killed, Scratch, cores, is_alive, ours, python, until};
+use support::{Scratch, cores, is_alive, ours, python, service, until};
 
 /// Ignores or blocks what its first argument says, and becomes the program that follows.
 const STARTER: &str = r#"
@@ -32,7 +28,7 @@ for word in sys.argv[1].split(","):
 os.execv(sys.argv[2], sys.argv[2:])
 "#;
 
-/// The service: this test binary once more, which prints what its workers say.
+/// The service: this test binary once more, which prints what its workers report.
 #[tokio::test]
 async fn service_for_the_tests_below() {
     let Some(mark) = env::var_os("SIGNALS_MARK") else {
@@ -46,39 +42,33 @@ async fn service_for_the_tests_below() {
         let file = format!("{}-{core}", mark.to_str().unwrap());
         let death = pool.call::<_, Value>("leave", &file).await.unwrap_err();
         let child: u32 = fs::read_to_string(file).unwrap().parse().unwrap();
-        let said = json!({
+        let report = json!({
             "at_start": at_start,
             "exit_code": exit_code,
             "terminated": terminated,
             "death": death.to_string(),
             "child": child,
         });
-        println!("\nworker: {said}");
+        println!("\nworker: {report}");
     }
 }
 
-/// What the workers of each core say under a service that was started so. What they left running goes with them.
+/// What the workers of each core report under a service that was started so. What they left running goes with them.
 async fn under(how: &str) -> Vec<Value> {
     let scratch = Scratch::new();
-    let service = Command::new(python())
+    let mut command = Command::new(python());
+    command
         .args(["-c", STARTER, how])
         .arg(env::current_exe().unwrap())
-        .args(["--exact", "service_for_the_tests_below", "--nocapture"])
-        .env("SIGNALS_MARK", scratch.path().join("mark"))
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut service = Killed(service.unwrap());
-    let lines = BufReader::new(service.0.stdout.take().unwrap()).lines();
-    let said: Vec<Value> = lines
-        .map_while(Result::ok)
-        .filter_map(|line| serde_json::from_str(line.strip_prefix("worker: ")?).ok())
-        .collect();
-    assert_eq!(said.len(), cores().len(), "{said:?}");
-    for worker in &said {
+        .env("SIGNALS_MARK", scratch.path().join("mark"));
+    let (_service, printed) = service(&mut command, "service_for_the_tests_below", "worker: ");
+    let workers: Vec<Value> = printed.collect();
+    assert_eq!(workers.len(), cores().len(), "{workers:?}");
+    for worker in &workers {
         let child = worker["child"].as_u64().unwrap().try_into().unwrap();
         until("the worker's child is gone", || !is_alive(child)).await;
     }
-    said
+    workers
 }
 
 fn children_are_sound(worker: &Value) {
@@ -113,7 +103,7 @@ async fn a_hangup_that_is_only_blocked_reaches_workers() {
 }
 
 #[tokio::test]
-async fn a_service_that_ignores_the_end_of_children_is_told_that_a_status_is_lost() {
+async fn a_service_that_ignores_the_end_of_children_gets_deaths_with_a_lost_status() {
     for worker in under("ignore:SIGCHLD").await {
         children_are_sound(&worker);
         let death = worker["death"].as_str().unwrap();

@@ -9,16 +9,15 @@ mod support;
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
 use pyproc_pool::{Error, Pool, PoolBuilder};
 use serde_json::Value;
-use support::{Killed, LONG, Scratch, cores, is_alive, nothing_is_left, ours, python, until};
+use support::{LONG, Scratch, cores, is_alive, nothing_is_left, ours, python, service, until};
 
 /// Python shares the wrapper's process group.
 const SHELL: &str = "#!/bin/sh\n\"$PYTHON\" \"$@\"\nexit $?\n";
@@ -222,22 +221,14 @@ async fn it_does_not_outlive_a_service_that_is_killed() {
     for core in cores() {
         for text in [SHELL, SESSION] {
             let scratch = Scratch::new();
-            let mut service = Killed(
-                Command::new(env::current_exe().unwrap())
-                    .args(["--exact", "service_for_the_test_below", "--nocapture"])
-                    .env("WRAPPED_WRAPPER", wrapper(&scratch, text))
-                    .env("WRAPPED_CORE", &core)
-                    .stdout(Stdio::piped())
-                    .spawn()
-                    .unwrap(),
-            );
-            let lines = BufReader::new(service.0.stdout.take().unwrap()).lines();
-            let pids: [u32; 2] = lines
-                .map_while(Result::ok)
-                .find_map(|line| serde_json::from_str(line.strip_prefix("pids: ")?).ok())
-                .unwrap();
-            service.0.kill().unwrap();
-            service.0.wait().unwrap();
+            let mut command = Command::new(env::current_exe().unwrap());
+            command
+                .env("WRAPPED_WRAPPER", wrapper(&scratch, text))
+                .env("WRAPPED_CORE", &core);
+            let (service, mut printed) =
+                service(&mut command, "service_for_the_test_below", "pids: ");
+            let pids: [u32; 2] = serde_json::from_value(printed.next().unwrap()).unwrap();
+            drop(service);
             until("Python and its wrapper are gone", || {
                 !pids.iter().any(|pid| is_alive(*pid))
             })

@@ -67,7 +67,7 @@ pub enum Error {
         /// What it did.
         r#source: Arc<ProtocolViolation>,
     },
-    /// The function raised an exception, or the worker refused the request.
+    /// The worker answered with an error: the function raised it, or the worker did not run the function.
     #[error("{0}")]
     Remote(RemoteException),
     /// The pool is shutting down or is shut down.
@@ -151,9 +151,9 @@ pub enum ErrorKind {
     Protocol,
     /// The function raised.
     FunctionError,
-    /// The input does not fit the function: the worker, or the function itself, says that the caller is at fault.
+    /// The input does not fit the function. The worker found that before the function ran, or the function raised it.
     InvalidRequest,
-    /// The worker has no function of that name.
+    /// The worker has no function of that name, or the function raised this error.
     NotFound,
     /// The pool is shut down.
     ShutDown,

@@ -1,4 +1,4 @@
-//! What a function raised, or why a worker refused a request.
+//! An error that a worker answered: the exception of a function, or the worker's own.
 
 use std::{fmt, sync::Arc};
 
@@ -7,7 +7,9 @@ use crate::{
     text::{Printable, nearest},
 };
 
-/// What a function raised, or why the worker refused the request: [`kind`](Self::kind) and the text say which.
+/// An error that a worker answered: an exception that the function raised, or an error of the worker itself.
+///
+/// The wire does not tell the two apart: a function may raise the worker's own types of errors, too.
 ///
 /// ```
 /// use pyproc_pool::{Error, ErrorKind, RemoteException};
@@ -23,8 +25,8 @@ use crate::{
 ///
 /// let raised = RemoteException::new("predict", "shop.errors.NoSuchModel", "no model named x");
 /// assert_eq!(status(&Error::Remote(raised)), 500);
-/// let refused = RemoteException::new("predict", RemoteException::INVALID_REQUEST, "value: missing");
-/// assert_eq!(status(&Error::Remote(refused)), 422);
+/// let invalid = RemoteException::new("predict", RemoteException::INVALID_REQUEST, "value: missing");
+/// assert_eq!(status(&Error::Remote(invalid)), 422);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,15 +35,14 @@ pub struct RemoteException {
     pub method: String,
     /// The worker's slot.
     pub worker: usize,
-    /// Qualified name of the exception's type, such as `KeyError`; `None` from an old worker,
-    /// which does not say.
+    /// Qualified name of the exception's type, such as `KeyError`; `None` from an old worker, which does not send it.
     pub type_name: Option<String>,
     /// The exception's text.
     pub message: String,
     /// The formatted traceback; `None` from an old worker.
     pub traceback: Option<String>,
-    /// The worker says that the same call may succeed when it is made again. Whether the function has run in part,
-    /// it does not say.
+    /// Whether the worker expects that the same call may succeed when it is made again. The function may have run in
+    /// part.
     pub retryable: bool,
     /// Boxed, as it is rare, and results of calls have room for it.
     functions: Option<Box<Functions>>,
@@ -51,18 +52,18 @@ pub struct RemoteException {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Functions(Vec<Arc<str>>);
 
-/// So many functions are named in a text.
+/// How many functions a text names at most.
 const MOST_NAMED: usize = 16;
 
 /// What each worker of ours has.
 const BUILT_IN: &str = "health";
 
 impl RemoteException {
-    /// Type of the exception with which a worker refuses an input that does not fit the function; functions may raise
-    /// it, too.
+    /// Type of the error that a worker answers to an input that does not fit the function. A function may raise it, too.
     pub const INVALID_REQUEST: &str = "pyproc_worker.InvalidRequest";
 
-    /// Type of the exception with which a worker refuses a call of a function that it does not have.
+    /// Type of the error that a worker answers to a call of a function that it does not have. A function may raise it,
+    /// too.
     pub const METHOD_NOT_FOUND: &str = "pyproc_worker.MethodNotFound";
 
     /// What `method` of worker 0 raised, without a traceback, such as for tests of code that handles errors. The other
@@ -90,21 +91,24 @@ impl RemoteException {
         self
     }
 
-    /// Of an error of the kind [`NotFound`](ErrorKind::NotFound): the names under which the worker has functions. Empty
-    /// where the worker does not say them, as an old one.
+    /// For an error of the kind [`NotFound`](ErrorKind::NotFound): the names under which the worker has functions. Empty
+    /// if the worker does not send them, as an old one.
     pub fn functions(&self) -> impl ExactSizeIterator<Item = &str> {
         let functions = self.functions.as_deref();
         let names = functions.map_or(&[][..], |it| &it.0);
         names.iter().map(AsRef::as_ref)
     }
 
-    /// [`FunctionError`](ErrorKind::FunctionError) if the function raised. If the worker says that it did not run:
-    /// [`NotFound`](ErrorKind::NotFound) or [`InvalidRequest`](ErrorKind::InvalidRequest).
+    /// [`NotFound`](ErrorKind::NotFound) and [`InvalidRequest`](ErrorKind::InvalidRequest) for the worker's own errors of
+    /// these types, else [`FunctionError`](ErrorKind::FunctionError).
+    ///
+    /// A worker answers these two before the function runs. But a function that raises one of these types gets the same
+    /// kind, and it may have run in part.
     pub fn kind(&self) -> ErrorKind {
         match self.type_name.as_deref() {
             Some(Self::METHOD_NOT_FOUND) => ErrorKind::NotFound,
             Some(Self::INVALID_REQUEST) => ErrorKind::InvalidRequest,
-            // An old worker has but these words for it.
+            // An old worker sends no type.
             None if self.message == format!("Method '{}' not found", self.method) => {
                 ErrorKind::NotFound
             }
@@ -118,10 +122,12 @@ impl fmt::Display for RemoteException {
         let (method, message) = (&self.method, Printable(&self.message));
         match self.kind() {
             ErrorKind::NotFound => {
-                write!(f, "the worker refused `{method}`: {message}")?;
+                write!(f, "`{method}` failed with MethodNotFound: {message}")?;
                 self.write_functions(f)
             }
-            ErrorKind::InvalidRequest => write!(f, "the worker refused `{method}`: {message}"),
+            ErrorKind::InvalidRequest => {
+                write!(f, "`{method}` failed with InvalidRequest: {message}")
+            }
             _ => {
                 let name = Printable(self.type_name.as_deref().unwrap_or("an error"));
                 write!(f, "`{method}` raised {name}: {message}")
@@ -131,20 +137,24 @@ impl fmt::Display for RemoteException {
 }
 
 impl RemoteException {
-    /// What could have been meant.
+    /// Which function the caller may have meant.
     fn write_functions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The function exists, and raised the error itself.
+        if self.functions().any(|it| it == self.method) {
+            return Ok(());
+        }
         if self.functions().eq([BUILT_IN]) {
             return write!(
                 f,
-                "; its script exposes no function, and it has only the built-in `{BUILT_IN}`: put @expose above what \
-                 is to be called"
+                "; its script exposes no function, and it has only the built-in `{BUILT_IN}`: put @expose above each \
+                 function that is to be called"
             );
         }
         if let Some(meant) = nearest(&self.method, self.functions()) {
             write!(f, " (did you mean `{}`?)", Printable(meant))?;
         }
         for (at, name) in self.functions().take(MOST_NAMED).enumerate() {
-            let before = if at == 0 { "; it has" } else { "," };
+            let before = if at == 0 { "; the worker has" } else { "," };
             write!(f, "{before} `{}`", Printable(name))?;
         }
         match self.functions().len().saturating_sub(MOST_NAMED) {
@@ -158,7 +168,7 @@ impl RemoteException {
 mod tests {
     use super::*;
 
-    fn refused(functions: &[&str]) -> String {
+    fn not_found(functions: &[&str]) -> String {
         let exception = RemoteException::new(
             "predcit",
             RemoteException::METHOD_NOT_FOUND,
@@ -166,12 +176,13 @@ mod tests {
         )
         .with_functions(functions.iter().copied());
         let text = exception.to_string();
-        let rest = text.strip_prefix("the worker refused `predcit`: Method 'predcit' not found");
+        let rest =
+            text.strip_prefix("`predcit` failed with MethodNotFound: Method 'predcit' not found");
         rest.map(str::to_owned).unwrap_or(text)
     }
 
     #[test]
-    fn the_kind_and_the_text_say_whether_the_function_raised_or_the_worker_refused_the_request() {
+    fn types_of_the_worker_have_a_kind_and_a_text_that_fit_a_function_that_raises_them() {
         use ErrorKind::{FunctionError, InvalidRequest, NotFound};
         let no_such = "Method 'f' not found";
         for (type_name, message, kind, text) in [
@@ -179,13 +190,13 @@ mod tests {
                 Some("pyproc_worker.MethodNotFound"),
                 "no",
                 NotFound,
-                "the worker refused `f`: no",
+                "`f` failed with MethodNotFound: no",
             ),
             (
                 Some("pyproc_worker.InvalidRequest"),
                 "no",
                 InvalidRequest,
-                "the worker refused `f`: no",
+                "`f` failed with InvalidRequest: no",
             ),
             (
                 Some("KeyError"),
@@ -203,7 +214,7 @@ mod tests {
                 None,
                 no_such,
                 NotFound,
-                "the worker refused `f`: Method 'f' not found",
+                "`f` failed with MethodNotFound: Method 'f' not found",
             ),
             (
                 None,
@@ -219,21 +230,29 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_found_is_told_the_nearest_and_what_there_is() {
-        assert_eq!(refused(&[]), "");
+    fn the_text_of_an_unknown_name_has_the_nearest_name_and_all_names() {
+        assert_eq!(not_found(&[]), "");
         assert_eq!(
-            refused(&["add", "health", "predict"]),
-            " (did you mean `predict`?); it has `add`, `health`, `predict`"
+            not_found(&["add", "health", "predict"]),
+            " (did you mean `predict`?); the worker has `add`, `health`, `predict`"
         );
-        assert_eq!(refused(&["add", "health"]), "; it has `add`, `health`");
-        assert!(refused(&["health"]).contains("exposes no function"));
+        assert_eq!(
+            not_found(&["add", "health"]),
+            "; the worker has `add`, `health`"
+        );
+        assert!(not_found(&["health"]).contains("exposes no function"));
+        // The function exists, and raised the error itself.
+        assert_eq!(not_found(&["predcit", "predict"]), "");
     }
 
     #[test]
     fn many_functions_are_counted_and_odd_names_do_no_harm() {
         let names: Vec<String> = (0..100).map(|at| format!("other_{at}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        assert!(refused(&names).ends_with("`other_15` and 84 more"));
-        assert_eq!(refused(&["a\u{1b}[2J", "b"]), "; it has `a\\u001b[2J`, `b`");
+        assert!(not_found(&names).ends_with("`other_15` and 84 more"));
+        assert_eq!(
+            not_found(&["a\u{1b}[2J", "b"]),
+            "; the worker has `a\\u001b[2J`, `b`"
+        );
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 async fn logged(worker: &Candidate) -> Result<(Pool, Events)> {
     let (events, listener) = listener(Level::INFO);
     let builder = worker.pool(1).output(WorkerOutput::Log);
-    let start = builder.observer(Arc::new(InSpan)).start();
+    let start = builder.observer(Arc::new(InSpan::default())).start();
     let pool = start.with_subscriber(listener).await?;
     Ok((pool, events))
 }

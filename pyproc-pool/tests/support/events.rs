@@ -1,4 +1,4 @@
-//! A subscriber that keeps what it is told.
+//! A subscriber that keeps its events.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::{
@@ -31,8 +31,11 @@ pub fn fields<const N: usize>(fields: [(&'static str, &str); N]) -> BTreeMap<&'s
 }
 
 /// Puts each call into the same span, of trace 0707... with the id 0808....
-#[derive(Debug)]
-pub struct InSpan;
+#[derive(Debug, Default)]
+pub struct InSpan {
+    /// The id of the span above that one.
+    pub caller_span_id: Option<[u8; 8]>,
+}
 
 impl Observer for InSpan {
     fn begin(
@@ -45,6 +48,7 @@ impl Observer for InSpan {
             span_id: [8; 8],
             flags: 1,
         });
+        metadata.caller_span_id = self.caller_span_id;
         None
     }
 }

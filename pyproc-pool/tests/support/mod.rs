@@ -4,7 +4,9 @@
 use std::{
     env, fs,
     future::Future,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -86,13 +88,34 @@ impl Drop for Scratch {
 }
 
 /// A process that ends with the test, however that ends.
-pub struct Killed(pub std::process::Child);
+pub struct Killed(pub Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Runs `command`, whose last argument is this test binary, as the service that `test` is. Returns the process, and the
+/// JSON of the lines that it prints after `mark`.
+pub fn service(
+    command: &mut Command,
+    test: &str,
+    mark: &'static str,
+) -> (Killed, impl Iterator<Item = Value>) {
+    let mut service = Killed(
+        command
+            .args(["--exact", test, "--nocapture"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let lines = BufReader::new(service.0.stdout.take().unwrap()).lines();
+    let printed = lines
+        .map_while(Result::ok)
+        .filter_map(move |line| serde_json::from_str(line.strip_prefix(mark)?).ok());
+    (service, printed)
 }
 
 /// Waits until `condition` holds.
@@ -106,7 +129,7 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
 
 /// Whether the process runs; one that is dead but not yet collected does not.
 pub fn is_alive(pid: u32) -> bool {
-    let output = std::process::Command::new("ps")
+    let output = Command::new("ps")
         .args(["-o", "stat=", "-p", &pid.to_string()])
         .output()
         .unwrap();

@@ -3,9 +3,10 @@
 import os
 import time
 
-from pyproc_worker import _loop, expose, run_worker
+from pyproc_worker import expose, run_worker
+from pyproc_worker._loop.loop import Loop
 
-_loop.Loop._finished = lambda self: self._draining and not self._connections
+Loop._finished = lambda self: self._draining and not self._connections
 
 
 @expose
