@@ -4,14 +4,15 @@ use std::collections::HashMap;
 
 use anyhow::{Context, ensure};
 use pyproc_protocol::{
-    DEFAULT_MAX_FRAME_SIZE, Event, Headers, Hello, Peer, RequestHead, Session, Version, v2::Answer,
+    ClientEvent, ClientSession, DEFAULT_MAX_FRAME_SIZE, Headers, Hello, Peer, RequestHead, Version,
+    v2::Response,
 };
 
 use crate::transport::Transport;
 
 pub(crate) struct Client {
     transport: Transport,
-    session: Session,
+    session: ClientSession,
     last_id: u64,
     /// The methods of calls that have no answer yet, by id.
     outstanding: HashMap<u64, &'static str>,
@@ -21,7 +22,7 @@ impl Client {
     /// Shakes hands with the worker at the other end.
     pub(crate) fn connect(mut transport: Transport) -> anyhow::Result<Self> {
         let hello = Hello::new("custom-transport/1.0");
-        let session = Session::start(hello, DEFAULT_MAX_FRAME_SIZE, &mut transport.output)?;
+        let session = ClientSession::start(hello, DEFAULT_MAX_FRAME_SIZE, &mut transport.output)?;
         transport.flush()?;
         let mut client = Self {
             transport,
@@ -58,16 +59,16 @@ impl Client {
     }
 
     /// Waits for an answer, to whichever call it is.
-    pub(crate) fn answer(&mut self) -> anyhow::Result<(&'static str, Answer)> {
+    pub(crate) fn answer(&mut self) -> anyhow::Result<(&'static str, Response)> {
         loop {
-            if let Event::Answer(answer) = self.next_event()? {
+            if let ClientEvent::Response(answer) = self.next_event()? {
                 let method = self.outstanding.remove(&answer.id);
                 return Ok((method.context("an answer that nobody asked for")?, answer));
             }
         }
     }
 
-    fn next_event(&mut self) -> anyhow::Result<Event> {
+    fn next_event(&mut self) -> anyhow::Result<ClientEvent> {
         loop {
             if let Some(event) = self.session.receive(&mut self.transport.input)? {
                 return Ok(event);

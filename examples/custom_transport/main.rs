@@ -12,7 +12,7 @@ mod worker;
 use std::{os::unix::net::UnixStream, thread};
 
 use anyhow::anyhow;
-use pyproc_protocol::{Peer, v2::Answer};
+use pyproc_protocol::{Peer, v2::Response};
 
 use crate::{client::Client, transport::Transport};
 
@@ -40,7 +40,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn introduce(peer: Option<&Peer>) {
-    if let Some(Peer::Introduced(worker)) = peer {
+    if let Some(Peer::Negotiated(worker)) = peer {
         println!("{} speaks version {}", worker.agent, worker.version);
         for function in &worker.functions {
             println!("  {}: {}", function.name, function.doc);
@@ -63,7 +63,7 @@ fn pipeline(client: &mut Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn outcome(answer: &Answer) -> anyhow::Result<String> {
+fn outcome(answer: &Response) -> anyhow::Result<String> {
     Ok(match &answer.result {
         Ok(body) => format!("answers {}", serde_json::from_slice::<i64>(&body.bytes)?),
         Err(failure) => format!("raises {}: {}", failure.type_name, failure.message),

@@ -1,8 +1,9 @@
 //! The end that answers.
 
 use pyproc_protocol::{
-    DEFAULT_MAX_FRAME_SIZE, Features, FunctionInfo, WorkerEvent, WorkerInfo, WorkerSession,
-    v2::{Answer, Body, Failure, Method, Request},
+    DEFAULT_MAX_FRAME_SIZE, Failure, Features, FunctionInfo, WorkerEvent, WorkerInfo,
+    WorkerSession,
+    v2::{Body, Method, Request, Response},
 };
 use serde_json::json;
 
@@ -49,19 +50,19 @@ fn answer_all(session: &mut WorkerSession, transport: &mut Transport) -> anyhow:
             Ok(Some(_)) => {}
             Ok(None) => return Ok(()),
             Err(error) => {
-                session.farewell(&error, &mut transport.output);
+                session.write_error(&error, &mut transport.output);
                 return Err(error.into());
             }
         }
     }
 }
 
-fn answer(request: &Request) -> anyhow::Result<Answer> {
+fn answer(request: &Request) -> anyhow::Result<Response> {
     let result = match run(request) {
         Ok(result) => Ok(Body::json(serde_json::to_vec(&result)?.into())),
         Err(failure) => Err(failure.into()),
     };
-    Ok(Answer {
+    Ok(Response {
         id: request.id,
         times: None,
         result,

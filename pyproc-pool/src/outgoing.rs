@@ -4,10 +4,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pyproc_protocol::{
-    Headers, MAX_HEADER_BYTES, MAX_HEADERS, RequestHead,
-    v2::{Codec, TraceContext},
-};
+use pyproc_protocol::{Codec, Headers, MAX_HEADER_BYTES, MAX_HEADERS, RequestHead, TraceContext};
 
 /// A request, as far as it can be written before a worker takes it.
 #[derive(Debug)]

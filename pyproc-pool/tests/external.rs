@@ -25,7 +25,7 @@ use pyproc_pool::{
     Error, ErrorKind, Pool,
     protocol::{
         DEFAULT_MAX_FRAME_SIZE, WorkerEvent, WorkerInfo, WorkerSession,
-        v2::{Answer, Body, Message, Request},
+        v2::{Body, Message, Request, Response},
     },
 };
 use sidecar::{Reply, serve, serve_reporting};
@@ -79,7 +79,7 @@ async fn what_a_caller_finds_no_room_for_arrives_all_the_same() {
 /// Answers each call with 1.
 fn ones(socket: &Path) -> Receiver<Request> {
     serve(socket, |it| {
-        Some(Answer::success(it.id, Body::json(b"1"[..].into())))
+        Some(Response::success(it.id, Body::json(b"1"[..].into())))
     })
 }
 
@@ -269,7 +269,7 @@ fn answer_two_and_hang_up(listener: &UnixListener) {
                 continue;
             };
             let body = serde_json::to_vec(&"x".repeat(60_000)).unwrap();
-            let answer = Answer::success(request.id, Body::json(body.into()));
+            let answer = Response::success(request.id, Body::json(body.into()));
             session.respond(version, answer, &mut output).unwrap();
             answered += 1;
         }

@@ -22,7 +22,10 @@ use pyproc_pool::{
     observe::{
         CallEnd, CallObserver, CallOutcome, CallStart, Observer, RequestMetadata, WorkerEvent,
     },
-    protocol::v2::{Answer, Body, Method, Times, TraceContext},
+    protocol::{
+        Times, TraceContext,
+        v2::{Body, Method, Response},
+    },
 };
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{Value, json};
@@ -112,9 +115,9 @@ async fn a_call_carries_what_the_observer_adds_and_tells_it_what_the_worker_said
             duration: Duration::from_millis(3),
         });
         let body = Body::json(request.body.bytes.clone());
-        Some(Answer {
+        Some(Response {
             times: times.filter(|_| request.wants_times),
-            ..Answer::success(request.id, body)
+            ..Response::success(request.id, body)
         })
     });
     let builder = Pool::builder().external_sockets([&socket]);
@@ -146,7 +149,7 @@ async fn a_worker_of_version_1_gets_the_trace_in_a_header() {
     let sockets = Scratch::new();
     let socket = sockets.path().join("sidecar.sock");
     let requests = sidecar::serve(&socket, |request| {
-        Some(Answer::success(request.id, request.body.clone()))
+        Some(Response::success(request.id, request.body.clone()))
     });
     let builder = Pool::builder()
         .external_sockets([&socket])
@@ -189,7 +192,7 @@ async fn several_observers_see_each_call_and_a_worker_of_version_1_gets_the_span
     let sockets = Scratch::new();
     let socket = sockets.path().join("sidecar.sock");
     let requests = sidecar::serve(&socket, |request| {
-        Some(Answer::success(request.id, request.body.clone()))
+        Some(Response::success(request.id, request.body.clone()))
     });
     let first = Notes::default();
     let told = Arc::clone(&first.0);
@@ -363,7 +366,7 @@ async fn observers_are_told_of_the_time_between_a_request_and_its_answer() {
     let _requests = sidecar::serve(&socket, move |request| {
         // The pool has until then nothing to do.
         is_told.recv_timeout(LONG).ok()?;
-        Some(Answer::success(
+        Some(Response::success(
             request.id,
             Body::json(request.body.bytes.clone()),
         ))

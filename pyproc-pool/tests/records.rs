@@ -313,7 +313,7 @@ fn span(name: &str) -> Record {
         "1".repeat(32),
         "2".repeat(16)
     );
-    Record::read_line(line.as_bytes()).unwrap().unwrap()
+    Record::decode_line(line.as_bytes()).unwrap().unwrap()
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
-//! [`tokio_util::codec`] over whole messages, for `Framed` and its relatives.
+//! [`tokio_util::codec`] implementations for messages of version 1, for `Framed`, `FramedRead` and `FramedWrite`.
 //!
 //! ```
 //! use bytes::BytesMut;
-//! use pyproc_protocol::{Message, Response, RawJson, codec::MessageCodec};
+//! use pyproc_protocol::{codec::MessageCodec, v1::{Message, RawJson, Response}};
 //! use tokio_util::codec::{Decoder, Encoder};
 //!
 //! let mut codec = MessageCodec::default();
@@ -19,11 +19,12 @@ use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::{
-    Cancellation, DEFAULT_MAX_FRAME_SIZE, EncodeError, FrameDecoder, FrameError, Message,
-    MessageError, Request, Response,
+    Cancellation, DEFAULT_MAX_FRAME_SIZE, EncodeError, FrameDecoder, FrameError, MessageError,
+    Version,
+    v1::{Message, Request, Response},
 };
 
-/// Reads any [`Message`]; writes requests, responses and cancellations.
+/// Decodes any [`Message`]; encodes requests, responses and cancellations.
 #[derive(Debug)]
 pub struct MessageCodec {
     decoder: FrameDecoder,
@@ -31,17 +32,17 @@ pub struct MessageCodec {
     scratch: Vec<u8>,
 }
 
-/// Why a stream of messages ended. The text names the cause; `source()` is what lies below that.
+/// Why a stream of messages ended. The text includes the cause; `source()` returns the cause of the cause.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CodecError {
     /// The connection failed.
     Io(io::Error),
-    /// The peer sent bytes that are no frames.
+    /// The peer sent bytes that are not frames.
     Frame(FrameError),
-    /// The peer sent a frame that is no message.
+    /// The peer sent a frame that is not a message.
     Message(MessageError),
-    /// This side was asked to send a message that it must not send.
+    /// The message cannot be encoded.
     Encode(EncodeError),
 }
 
@@ -92,8 +93,7 @@ impl From<EncodeError> for CodecError {
 }
 
 impl MessageCodec {
-    /// A codec that neither reads nor writes bodies of more than `max_frame_size`
-    /// bytes.
+    /// A codec that neither decodes nor encodes bodies of more than `max_frame_size` bytes.
     pub fn new(max_frame_size: usize) -> Self {
         Self {
             decoder: FrameDecoder::new(max_frame_size),
@@ -153,6 +153,6 @@ impl Encoder<Cancellation> for MessageCodec {
     type Error = CodecError;
 
     fn encode(&mut self, it: Cancellation, out: &mut BytesMut) -> Result<(), CodecError> {
-        self.write(out, |max, buffer| it.encode(max, buffer))
+        self.write(out, |max, buffer| it.encode(Version::V1, max, buffer))
     }
 }

@@ -2,17 +2,13 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::FrameError;
 
-/// Bytes of the length prefix before each frame's body.
+/// Size in bytes of the length prefix before each frame's body.
 pub const LENGTH_PREFIX: usize = 4;
 
-/// Maximum frame size unless set otherwise: 10 MiB, as in the first release of the
-/// protocol.
-pub const DEFAULT_MAX_FRAME_SIZE: usize = 10 * 1024 * 1024;
-
-/// Cuts a stream of bytes into frames.
+/// Splits a stream of bytes into frames.
 ///
-/// The caller owns the buffer and appends what arrives; each call of
-/// [`decode`](Self::decode) takes at most one frame off its front.
+/// The caller owns the buffer and appends what it receives. Each call of [`decode`](Self::decode) removes at most one
+/// frame from its front.
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -28,33 +24,30 @@ pub const DEFAULT_MAX_FRAME_SIZE: usize = 10 * 1024 * 1024;
 pub struct FrameDecoder {
     max_frame_size: usize,
     offset: u64,
-    /// Bytes of a frame that are still to come, and not wanted.
-    unwanted: usize,
+    /// Bytes of a skipped frame that have not arrived yet.
+    to_skip: usize,
 }
 
 impl FrameDecoder {
-    /// A decoder at the start of a stream that refuses bodies of more than
-    /// `max_frame_size` bytes.
+    /// A decoder at the start of a stream. It rejects bodies of more than `max_frame_size` bytes.
     pub fn new(max_frame_size: usize) -> Self {
         Self {
             max_frame_size,
             offset: 0,
-            unwanted: 0,
+            to_skip: 0,
         }
     }
 
-    /// Takes the next whole frame's body off the front of `input`; `None` when more
-    /// bytes are needed.
+    /// Removes the next whole frame from the front of `input` and returns its body; `None` if more bytes are needed.
     ///
-    /// The length is checked as soon as the prefix is there. Then room for the rest of the frame
-    /// is reserved in `input`, so that one large read can follow.
+    /// It checks the length as soon as the prefix is there. Then it reserves space for the rest of the frame in `input`,
+    /// so that one large read can follow.
     ///
     /// # Errors
     ///
-    /// When the prefix is zero or above the maximum; the stream cannot be
-    /// followed any further.
+    /// If the length is zero or above the maximum. The stream cannot be decoded any further.
     pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
-        if self.unwanted > 0 {
+        if self.to_skip > 0 {
             self.discard(input);
         }
         let Some(prefix) = input.first_chunk::<LENGTH_PREFIX>() else {
@@ -73,22 +66,23 @@ impl FrameDecoder {
         Ok(Some(input.split_to(len).freeze()))
     }
 
-    /// Reads past the frame at the front of `input`, of which `len` bytes follow the prefix, as they arrive. They take no memory.
+    /// Skips the frame at the front of `input`, of which `len` bytes follow the prefix. Its bytes are dropped as they
+    /// arrive, and take no memory.
     pub(crate) fn skip(&mut self, len: usize, input: &mut BytesMut) {
-        self.unwanted = LENGTH_PREFIX + len;
-        self.pass(self.unwanted);
+        self.to_skip = LENGTH_PREFIX + len;
+        self.advance(self.to_skip);
         self.discard(input);
     }
 
-    /// A frame of so many bytes, prefix included, is read by somebody else.
-    pub(crate) fn pass(&mut self, len: usize) {
+    /// Counts a frame of `len` bytes, prefix included, that the caller reads itself.
+    pub(crate) fn advance(&mut self, len: usize) {
         self.offset += len as u64;
     }
 
     fn discard(&mut self, input: &mut BytesMut) {
-        let here = self.unwanted.min(input.len());
+        let here = self.to_skip.min(input.len());
         input.advance(here);
-        self.unwanted -= here;
+        self.to_skip -= here;
     }
 
     fn check(&self, len: usize) -> Result<(), FrameError> {

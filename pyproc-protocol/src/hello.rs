@@ -1,26 +1,25 @@
+//! What the handshake exchanges.
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{MessageError, RawJson, SessionError, Version, lenient};
+use crate::{Version, lenient};
 
-/// The method by which a client introduces itself.
+/// The method of the hello: the request with which a client begins the handshake.
 pub const HELLO_METHOD: &str = "pyproc.hello";
 
-/// The most functions that a worker may list.
-pub const MAX_FUNCTIONS: usize = 4096;
-
-/// Abilities beyond plain calls. Only those that both sides name are in force.
+/// Optional features. A feature is in force only if both sides name it in the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Features {
-    /// Error responses say the exception's type and traceback in their headers.
+    /// Error responses of version 1 carry the exception's type and traceback in headers.
     pub error_details: bool,
     /// The client may send cancellations.
     pub cancel: bool,
-    /// The worker sends its log records. Like the next two only with version 2.
+    /// The worker sends log records. Only with version 2, like the next two features.
     pub logs: bool,
-    /// The worker sends the spans that Python code made.
+    /// The worker sends the spans of the functions' code.
     pub spans: bool,
-    /// The worker sends its metrics.
+    /// The worker sends metrics.
     pub metrics: bool,
 }
 
@@ -31,7 +30,7 @@ impl Features {
     const SPANS: &str = "spans";
     const METRICS: &str = "metrics";
 
-    /// No feature: what a peer without a hello has.
+    /// No features, as without a hello.
     pub const NONE: Self = Self {
         error_details: false,
         cancel: false,
@@ -40,7 +39,7 @@ impl Features {
         metrics: false,
     };
 
-    /// What calls are better with, and no telemetry: what [`Hello::new`] asks for.
+    /// The features about calls, without telemetry. [`Hello::new`] asks for these.
     pub const CALLS: Self = Self {
         error_details: true,
         cancel: true,
@@ -60,16 +59,16 @@ impl Features {
         self.logs || self.spans || self.metrics
     }
 
-    /// What a version of the protocol can carry of these: version 1 has no telemetry.
-    pub fn within(self, version: Version) -> Self {
+    /// The features that are possible in this version: version 1 has no telemetry.
+    pub fn supported_by(self, version: Version) -> Self {
         match version {
-            Version::V1 => self.and(Self::CALLS),
+            Version::V1 => self.intersection(Self::CALLS),
             Version::V2 => self,
         }
     }
 
-    /// The features that both name.
-    pub fn and(self, other: Self) -> Self {
+    /// The features that are in both sets.
+    pub fn intersection(self, other: Self) -> Self {
         Self {
             error_details: self.error_details && other.error_details,
             cancel: self.cancel && other.cancel,
@@ -79,7 +78,7 @@ impl Features {
         }
     }
 
-    /// Their names on the wire.
+    /// The features' names on the wire.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         [
             (self.error_details, Self::ERROR_DETAILS),
@@ -100,7 +99,7 @@ impl Serialize for Features {
     }
 }
 
-/// Unknown names are skipped: they belong to a later release.
+/// Ignores unknown names, which belong to later releases.
 impl<'de> Deserialize<'de> for Features {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut features = Self::NONE;
@@ -118,19 +117,19 @@ impl<'de> Deserialize<'de> for Features {
     }
 }
 
-/// How a client introduces itself.
+/// The body of a hello: what the client supports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// Versions of the protocol that the client speaks. Numbers that no version can have are passed over.
+    /// Versions of the protocol that the client supports. Decoding ignores numbers that cannot be versions.
     #[serde(deserialize_with = "versions")]
     pub versions: Vec<u32>,
-    /// Features that it understands.
+    /// Features that the client supports.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub features: Features,
-    /// Name and version of its software, for logs.
+    /// Name and version of the client's software, for logs.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub agent: String,
-    /// The client started this worker, which exits when the connection closes.
+    /// Whether the client started this worker, which then exits when the connection closes.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub owner: bool,
 }
@@ -147,8 +146,8 @@ fn versions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::E
 }
 
 impl Hello {
-    /// A hello with every version that this crate knows, from a client that does not own
-    /// the worker and wants no telemetry. Who wants some sets [`features`](Self::features).
+    /// A hello with every version that this crate supports, from a client that does not own the worker. It asks for no
+    /// telemetry; set [`features`](Self::features) to ask for it.
     pub fn new(agent: impl Into<String>) -> Self {
         Self {
             versions: vec![Version::V1.number(), Version::V2.number()],
@@ -159,25 +158,25 @@ impl Hello {
     }
 }
 
-/// How a worker introduces itself: the body of the answer to a hello.
+/// The body of the response to a hello: what the worker is, and what both sides support.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WorkerInfo {
-    /// The number of the version in force from now on; see [`Version::of`].
+    /// The number of the version in force from now on; see [`Version::from_number`].
     #[serde(deserialize_with = "lenient::integer")]
     pub version: u32,
     /// The features in force from now on.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub features: Features,
-    /// Name and version of the worker's software; empty when it does not say.
+    /// Name and version of the worker's software; empty if unknown.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub agent: String,
-    /// The worker's process id; 0 when it does not say.
+    /// The worker's process id; 0 if unknown.
     #[serde(default, deserialize_with = "lenient::integer_or_default")]
     pub pid: u32,
-    /// Version of its Python; empty when it does not say.
+    /// The worker's version of Python; empty if unknown.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub python: String,
-    /// The functions that can be called, in order of their names.
+    /// The exposed functions, in the order of their names.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub functions: Vec<FunctionInfo>,
 }
@@ -185,75 +184,22 @@ pub struct WorkerInfo {
 /// A function that a worker exposes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FunctionInfo {
-    /// The name to call it by.
+    /// The function's name.
     pub name: String,
-    /// First line of its documentation; may be empty.
+    /// The first line of the function's documentation; may be empty.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub doc: String,
-    /// JSON Schema of the body of a request; `{}` accepts anything.
+    /// JSON Schema of a request's body; `{}` accepts anything.
     #[serde(default)]
     pub parameters: serde_json::Value,
-    /// JSON Schema of the result; `{}` stands for anything.
+    /// JSON Schema of the result; `{}` means any value.
     #[serde(default)]
     pub returns: serde_json::Value,
-    /// Calls of it run beside other calls, as those of an `async` function do.
+    /// Whether calls of the function run concurrently with other calls, as with an `async` function.
     #[serde(
         default,
         deserialize_with = "lenient::or_default",
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub concurrent: bool,
-}
-
-/// What is known of the other end once the handshake is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Peer {
-    /// A worker that knows no hello: version 1 without features.
-    Plain,
-    /// A worker that introduced itself.
-    Introduced(WorkerInfo),
-}
-
-impl Peer {
-    /// The newest version in force.
-    pub fn version(&self) -> Version {
-        match self {
-            Self::Plain => Version::V1,
-            // Checked when the worker introduced itself.
-            Self::Introduced(info) => Version::of(info.version).unwrap_or(Version::V1),
-        }
-    }
-
-    /// The functions that the worker listed, in the order that version 2 numbers them by.
-    pub fn functions(&self) -> &[FunctionInfo] {
-        match self {
-            Self::Plain => &[],
-            Self::Introduced(info) => &info.functions,
-        }
-    }
-
-    /// The features in force.
-    pub fn features(&self) -> Features {
-        match self {
-            Self::Plain => Features::NONE,
-            Self::Introduced(info) => info.features,
-        }
-    }
-
-    /// Reads a worker's answer to `hello`.
-    pub(crate) fn introduced(body: &RawJson, hello: &Hello) -> Result<Self, SessionError> {
-        let mut info: WorkerInfo = body.decode().map_err(SessionError::HelloBody)?;
-        let chosen = Version::of(info.version).filter(|_| hello.versions.contains(&info.version));
-        let Some(version) = chosen else {
-            return Err(SessionError::Version {
-                version: info.version,
-            });
-        };
-        let count = info.functions.len();
-        if count > MAX_FUNCTIONS {
-            return Err(MessageError::TooManyFunctions { count }.into());
-        }
-        info.features = info.features.and(hello.features).within(version);
-        Ok(Self::Introduced(info))
-    }
 }

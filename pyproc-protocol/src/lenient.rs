@@ -1,23 +1,23 @@
-//! What is read as JSON libraries of other languages write it: `null` for absent, and integers with a fraction of zero.
+//! Accepts what JSON libraries of other languages write: `null` for absent members, and integers with a fraction of zero.
 
 use std::{fmt, marker::PhantomData};
 
 use serde::{Deserialize, Deserializer, de};
 
-/// An integer from 0 on, written as any number of that value; where `CUTS`, a fraction is cut off.
+/// A non-negative integer, written as any number with that value. With `TRUNCATES`, a fraction is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Integer<T, const CUTS: bool = false>(pub(crate) T);
+pub(crate) struct Integer<T, const TRUNCATES: bool = false>(pub(crate) T);
 
-impl<'de, T: TryFrom<u64>, const CUTS: bool> Deserialize<'de> for Integer<T, CUTS> {
+impl<'de, T: TryFrom<u64>, const TRUNCATES: bool> Deserialize<'de> for Integer<T, TRUNCATES> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_u64(Visitor(PhantomData))
     }
 }
 
-struct Visitor<T, const CUTS: bool>(PhantomData<T>);
+struct Visitor<T, const TRUNCATES: bool>(PhantomData<T>);
 
-impl<T: TryFrom<u64>, const CUTS: bool> de::Visitor<'_> for Visitor<T, CUTS> {
-    type Value = Integer<T, CUTS>;
+impl<T: TryFrom<u64>, const TRUNCATES: bool> de::Visitor<'_> for Visitor<T, TRUNCATES> {
+    type Value = Integer<T, TRUNCATES>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bits = 8 * size_of::<T>();
@@ -31,7 +31,7 @@ impl<T: TryFrom<u64>, const CUTS: bool> de::Visitor<'_> for Visitor<T, CUTS> {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-        let is_whole = CUTS || value.fract() == 0.0;
+        let is_whole = TRUNCATES || value.fract() == 0.0;
         match is_whole && (0.0..2_f64.powi(64)).contains(&value) {
             true => self.visit_u64(value as u64),
             false => Err(E::invalid_value(de::Unexpected::Float(value), &self)),
@@ -39,7 +39,7 @@ impl<T: TryFrom<u64>, const CUTS: bool> de::Visitor<'_> for Visitor<T, CUTS> {
     }
 }
 
-/// For `deserialize_with`: an integer, whose fraction is cut off.
+/// For `deserialize_with`: an integer; a fraction is cut off.
 pub(crate) fn integer<'de, D: Deserializer<'de>, T: TryFrom<u64>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -54,7 +54,7 @@ pub(crate) fn optional_integer<'de, D: Deserializer<'de>, T: TryFrom<u64>>(
     Ok(read.map(|it| it.0))
 }
 
-/// For `deserialize_with`: an integer that may be null, which is the default.
+/// For `deserialize_with`: an integer; null means the default.
 pub(crate) fn integer_or_default<'de, D: Deserializer<'de>, T: TryFrom<u64> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -69,7 +69,7 @@ pub(crate) fn integers<'de, D: Deserializer<'de>, T: TryFrom<u64>>(
     Ok(read.into_iter().map(|it| it.0).collect())
 }
 
-/// For `deserialize_with`: null is the default.
+/// For `deserialize_with`: null means the default.
 pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {

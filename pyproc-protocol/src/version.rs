@@ -1,17 +1,18 @@
-/// A version of the wire. Each frame says by its first byte which it is.
+/// A version of the wire. The first byte of a frame's body says which one it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
-    /// JSON, frozen; every peer speaks it. [`spec`](crate::spec) has the specification.
+    /// JSON, frozen. Every peer supports it. The specification is in [`spec`](crate::spec).
     V1,
-    /// Binary, after both sides named it in the hello; see [`spec_v2`](crate::spec_v2).
+    /// Binary. Used only after both sides named it in the hello. The specification is in
+    /// [`spec_v2`](crate::spec_v2).
     V2,
 }
 
 impl Version {
-    /// The newest that this crate speaks.
+    /// The newest version that this crate supports.
     pub const NEWEST: Self = Self::V2;
 
-    /// Its number in the hello.
+    /// The version's number in the hello.
     pub fn number(self) -> u32 {
         match self {
             Self::V1 => 1,
@@ -19,8 +20,8 @@ impl Version {
         }
     }
 
-    /// The version of this number, if this crate speaks it.
-    pub fn of(number: u32) -> Option<Self> {
+    /// The version with this number; `None` if this crate does not support it.
+    pub fn from_number(number: u32) -> Option<Self> {
         match number {
             1 => Some(Self::V1),
             2 => Some(Self::V2),
@@ -28,8 +29,9 @@ impl Version {
         }
     }
 
-    /// The newest that both this crate and a peer speak.
-    pub(crate) fn common(offered: &[u32]) -> Option<Self> {
-        offered.iter().copied().filter_map(Self::of).max()
+    /// The newest version among `numbers` that this crate supports.
+    pub(crate) fn newest_of(numbers: &[u32]) -> Option<Self> {
+        let supported = numbers.iter().copied().filter_map(Self::from_number);
+        supported.max()
     }
 }

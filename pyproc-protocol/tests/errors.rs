@@ -9,9 +9,10 @@ use std::{error::Error, io};
 
 use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{
-    Cancellation, EncodeError, FrameDecoder, Hello, Message, MessageError, Session,
+    Cancellation, ClientSession, EncodeError, FrameDecoder, Hello, MessageError,
     codec::CodecError,
     encode_json,
+    v1::Message,
     v2::{self, telemetry::Record},
 };
 
@@ -31,7 +32,7 @@ fn says(error: &dyn Error, expected: &str) {
 
 /// What a session makes of what a worker sends first.
 fn session_refuses(sent: &[u8]) -> impl Error {
-    let mut session = Session::start(Hello::new("test"), 1024, &mut Vec::new()).unwrap();
+    let mut session = ClientSession::start(Hello::new("test"), 1024, &mut Vec::new()).unwrap();
     session.receive(&mut BytesMut::from(sent)).unwrap_err()
 }
 
@@ -64,14 +65,14 @@ fn a_session_names_the_limit_the_place_and_the_reason() {
 
 #[test]
 fn a_binary_message_names_what_is_wrong_with_a_text() {
-    let cancellation = v2::Message::Cancel(Cancellation {
+    let cancellation = v2::Message::Cancellation(Cancellation {
         id: 1,
         reason: "x".into(),
     });
     let mut frame = Vec::new();
     cancellation.encode(1024, &mut frame).unwrap();
     *frame.last_mut().unwrap() = 0xff;
-    let error = v2::Message::of_frame(Bytes::from(frame.split_off(4))).unwrap_err();
+    let error = v2::Message::decode_owned(Bytes::from(frame.split_off(4))).unwrap_err();
     let text = "the reason is not UTF-8: invalid utf-8 sequence of 1 bytes from index 0";
     says(&error, text);
     says(
@@ -92,7 +93,7 @@ fn a_value_that_cannot_be_written_says_why() {
 
 #[test]
 fn a_record_that_cannot_be_read_says_why() {
-    let error = Record::read_line(b"{\"type\":\"lost\",\"logs\":x}").unwrap_err();
+    let error = Record::decode_line(b"{\"type\":\"lost\",\"logs\":x}").unwrap_err();
     says(
         &error,
         "the telemetry record of 24 bytes cannot be read: expected value at line 1 column 23",

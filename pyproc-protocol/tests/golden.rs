@@ -9,8 +9,8 @@ use std::{fs, path::PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{
-    DEFAULT_MAX_FRAME_SIZE, FrameDecoder, FrameError, Headers, Hello, Message, MessageError,
-    WorkerInfo,
+    DEFAULT_MAX_FRAME_SIZE, FrameDecoder, FrameError, Headers, Hello, MessageError, Version,
+    WorkerInfo, v1::Message,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -42,8 +42,8 @@ impl Golden {
     /// As its receiver reads it.
     fn decode(&self) -> Message {
         match self.kind.contains("response") {
-            true => Message::of_worker(&self.frame()).unwrap(),
-            false => Message::of_client(&self.frame()).unwrap(),
+            true => Message::decode_from_worker(&self.frame()).unwrap(),
+            false => Message::decode_from_client(&self.frame()).unwrap(),
         }
     }
 }
@@ -73,7 +73,7 @@ fn messages_of_this_side_are_written_byte_for_byte_as_the_golden_frames() {
         match golden.decode() {
             Message::Request(it) => it.encode(DEFAULT_MAX_FRAME_SIZE, &mut out),
             Message::Response(it) => it.encode(DEFAULT_MAX_FRAME_SIZE, &mut out),
-            Message::Cancellation(it) => it.encode(DEFAULT_MAX_FRAME_SIZE, &mut out),
+            Message::Cancellation(it) => it.encode(Version::V1, DEFAULT_MAX_FRAME_SIZE, &mut out),
             other => panic!("{}: {other:?}", golden.file),
         }
         .unwrap();
@@ -181,7 +181,7 @@ fn a_wrapped_message_of_an_unknown_type_is_named_not_refused() {
         );
         assert_eq!(
             golden.decode(),
-            Message::of_worker(&golden.frame()).unwrap()
+            Message::decode_from_worker(&golden.frame()).unwrap()
         );
     }
 }
@@ -198,7 +198,7 @@ fn broken_frames_give_the_error_that_the_manifest_names() {
                 ..
             }) => "too-large",
             Err(other) => panic!("{}: {other}", golden.file),
-            Ok(frame) => match Message::of_client(&frame.unwrap()) {
+            Ok(frame) => match Message::decode_from_client(&frame.unwrap()) {
                 Ok(Message::Response(_)) => "direction",
                 Ok(message) => panic!("{}: {message:?}", golden.file),
                 Err(MessageError::UnknownVersion { .. }) => "version",

@@ -8,8 +8,8 @@
 use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{
     DEFAULT_MAX_FRAME_SIZE, EncodeError, FrameDecoder, FrameError, Headers, MAX_HEADER_BYTES,
-    MAX_HEADERS, MAX_ID, Message, MessageError, RawJson, Request, RequestHead, Version,
-    encode_json, v2::TraceContext,
+    MAX_HEADERS, MAX_ID, MessageError, RequestHead, TraceContext, Version, encode_json,
+    v1::{Message, RawJson, Request},
 };
 
 /// A request whose frame body has exactly `size` bytes.
@@ -59,7 +59,7 @@ fn a_payload_that_fills_the_room_fits_whatever_the_version_and_the_rest_of_the_h
     let headers = Headers::from([("tenant \"".to_owned(), "雪".to_owned())]);
     for (method, headers) in [("m", Headers::new()), ("größe\n\"", headers)] {
         let max = 1000;
-        let room = RequestHead::room(method, &headers, max);
+        let room = RequestHead::max_payload(method, &headers, max);
         let head = RequestHead {
             trace: Some(TraceContext {
                 trace_id: [1; 16],

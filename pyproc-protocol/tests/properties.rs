@@ -8,8 +8,9 @@
 use bytes::BytesMut;
 use proptest::{collection::btree_map, collection::vec, prelude::*};
 use pyproc_protocol::{
-    Cancellation, FrameDecoder, FrameError, Headers, MAX_ID, Message, RawJson, Request,
-    RequestHead, Response, Version, encode_json, v2,
+    Cancellation, FrameDecoder, FrameError, Headers, MAX_ID, RequestHead, Version, encode_json,
+    v1::{Message, RawJson, Request, Response},
+    v2,
 };
 use serde_json::Value;
 
@@ -34,7 +35,7 @@ fn encode(message: &Message) -> Vec<u8> {
     match message {
         Message::Request(it) => it.encode(MAX, &mut out),
         Message::Response(it) => it.encode(MAX, &mut out),
-        Message::Cancellation(it) => it.encode(MAX, &mut out),
+        Message::Cancellation(it) => it.encode(Version::V1, MAX, &mut out),
         other => panic!("{other:?} is never sent"),
     }
     .unwrap();
@@ -172,7 +173,7 @@ proptest! {
         members in members(), space in prop::sample::select(&["", " ", "\n\t"][..]),
     ) {
         let text = object(&members, space);
-        let decoded = Message::of_client(&text.clone().into());
+        let decoded = Message::decode_from_client(&text.clone().into());
         // In a `Value`, too, the last of equal keys counts.
         let value: Value = serde_json::from_str(&text).unwrap();
         match &value["type"] {
@@ -197,7 +198,7 @@ proptest! {
             members.push((key.into(), value.into()));
         }
         members.push(("id".into(), id.to_string()));
-        let decoded = Message::of_worker(&object(&members, "").into()).unwrap();
+        let decoded = Message::decode_from_worker(&object(&members, "").into()).unwrap();
         let body = RawJson::parse(&b"7"[..]).unwrap();
         prop_assert_eq!(decoded, Message::Response(Response::success(id, body)));
     }
@@ -224,16 +225,16 @@ proptest! {
         let mut input = BytesMut::from(&bytes[..]);
         while let Ok(Some(frame)) = decoder.decode(&mut input) {
             prop_assert!(!frame.is_empty() && frame.len() <= 64);
-            let _message_or_error = Message::of_client(&frame);
-            let _message_or_error = Message::of_worker(&frame);
+            let _message_or_error = Message::decode_from_client(&frame);
+            let _message_or_error = Message::decode_from_worker(&frame);
         }
     }
 
     #[test]
     fn any_body_that_begins_like_version_1_gives_a_message_or_a_typed_error(text in "\\{.{0,200}") {
         let frame = text.into_bytes().into();
-        let _message_or_error = Message::of_client(&frame);
-        let _message_or_error = Message::of_worker(&frame);
+        let _message_or_error = Message::decode_from_client(&frame);
+        let _message_or_error = Message::decode_from_worker(&frame);
     }
 
     #[test]
@@ -251,7 +252,7 @@ proptest! {
     ) {
         let value: Value = body.decode().unwrap();
         let mut payload = Vec::new();
-        encode_json(&value, RequestHead::room(&method, &headers, MAX), &mut payload).unwrap();
+        encode_json(&value, RequestHead::max_payload(&method, &headers, MAX), &mut payload).unwrap();
         let request = Request {
             id,
             method: method.clone(),

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{
-    AnswerFrame, Cancellation, EncodeError, Event, Features, FrameDecoder, FrameError, Greeting,
-    Headers, Hello, Message, Peer, RequestHead, Session, SessionError, Version, WorkerEvent,
-    WorkerInfo, WorkerSession,
-    v2::{self, Answer, Body, Codec, Failure, Method, Times},
+    AcceptedHello, Cancellation, ClientEvent, ClientSession, Codec, EncodeError, Failure, Features,
+    FrameDecoder, FrameError, Headers, Hello, Peer, RequestHead, ResponseFrame, SessionError,
+    Times, Version, WorkerEvent, WorkerInfo, WorkerSession,
+    v1::Message,
+    v2::{self, Body, Method, Response},
 };
 
 const MAX: usize = 64 * 1024;
@@ -33,9 +34,9 @@ fn info() -> WorkerInfo {
 }
 
 /// A client that has sent its hello.
-fn client() -> (Session, Vec<u8>) {
+fn client() -> (ClientSession, Vec<u8>) {
     let mut out = Vec::new();
-    let session = Session::start(Hello::new("test/1"), MAX, &mut out).unwrap();
+    let session = ClientSession::start(Hello::new("test/1"), MAX, &mut out).unwrap();
     (session, out)
 }
 
@@ -58,29 +59,32 @@ fn hello_of_v1() -> Hello {
 
 /// The worker's answer, as the client sees it.
 fn carried(
-    session: &mut Session,
+    session: &mut ClientSession,
     worker: &WorkerSession,
     version: Version,
-    answer: Answer,
-) -> Option<Event> {
+    answer: Response,
+) -> Option<ClientEvent> {
     let mut out = Vec::new();
     worker.respond(version, answer, &mut out).unwrap();
     session.receive(&mut BytesMut::from(&out[..])).unwrap()
 }
 
 /// Both ends after the handshake.
-fn handshake(hello: Hello) -> (Session, WorkerSession) {
+fn handshake(hello: Hello) -> (ClientSession, WorkerSession) {
     let (mut to_worker, mut to_client) = (Vec::new(), Vec::new());
-    let mut session = Session::start(hello, MAX, &mut to_worker).unwrap();
+    let mut session = ClientSession::start(hello, MAX, &mut to_worker).unwrap();
     let mut worker = WorkerSession::new(info(), MAX);
     let mut input = BytesMut::from(&to_worker[..]);
     assert_eq!(worker.receive(&mut input, &mut to_client).unwrap(), None);
     let mut input = BytesMut::from(&to_client[..]);
-    assert_eq!(session.receive(&mut input).unwrap(), Some(Event::Ready));
+    assert_eq!(
+        session.receive(&mut input).unwrap(),
+        Some(ClientEvent::Ready)
+    );
     (session, worker)
 }
 
-fn answered(json: &str) -> Result<Option<Event>, SessionError> {
+fn answered(json: &str) -> Result<Option<ClientEvent>, SessionError> {
     client().0.receive(&mut frame(json))
 }
 
@@ -90,7 +94,7 @@ fn new_peers_agree_on_version_and_features() {
         owner: true,
         ..Hello::new("test/1")
     });
-    let Some(Peer::Introduced(info)) = session.peer() else {
+    let Some(Peer::Negotiated(info)) = session.peer() else {
         panic!("{:?}", session.peer());
     };
     assert_eq!(
@@ -104,7 +108,10 @@ fn new_peers_agree_on_version_and_features() {
 fn an_old_worker_keeps_the_session_on_version_1_without_features() {
     let (mut session, _) = client();
     let mut answer = frame(r#"{"id":1,"ok":false,"error":"Method 'pyproc.hello' not found"}"#);
-    assert_eq!(session.receive(&mut answer).unwrap(), Some(Event::Ready));
+    assert_eq!(
+        session.receive(&mut answer).unwrap(),
+        Some(ClientEvent::Ready)
+    );
     let peer = session.peer().unwrap();
     assert_eq!(
         (peer.version(), peer.features()),
@@ -155,7 +162,7 @@ fn an_answer_to_the_hello_that_is_no_introduction_is_refused() {
 #[test]
 fn more_functions_than_allowed_are_refused() {
     let functions = vec![r#"{"name":"f"}"#; 4097].join(",");
-    let mut session = Session::start(Hello::new("t"), 1 << 20, &mut Vec::new()).unwrap();
+    let mut session = ClientSession::start(Hello::new("t"), 1 << 20, &mut Vec::new()).unwrap();
     let json = format!(r#"{{"id":1,"ok":true,"body":{{"version":1,"functions":[{functions}]}}}}"#);
     let error = session.receive(&mut frame(&json)).unwrap_err();
     assert!(error.to_string().contains("4097"), "{error}");
@@ -177,7 +184,7 @@ fn a_client_refuses_requests_and_skips_what_it_does_not_know() {
     input.unsplit(frame(r#"{"id":5,"ok":true,"body":1}"#));
     assert_eq!(
         session.receive(&mut input).unwrap(),
-        Some(Event::Answer(Answer::success(5, json("1"))))
+        Some(ClientEvent::Response(Response::success(5, json("1"))))
     );
     for request in [
         r#"{"id":5,"method":"m"}"#,
@@ -228,7 +235,7 @@ fn a_worker_says_why_before_it_closes() {
     let mut worker = WorkerSession::new(info(), MAX);
     let mut out = Vec::new();
     let error = worker.receive(&mut frame("nonsense"), &mut out);
-    worker.farewell(&error.unwrap_err(), &mut out);
+    worker.write_error(&error.unwrap_err(), &mut out);
     let Ok(Message::Response(farewell)) = Message::decode(&out[4..].to_vec().into()) else {
         panic!("{out:?}");
     };
@@ -362,7 +369,7 @@ fn telemetry_longer_than_the_maximum_is_read_past_without_memory() {
     let (len, (mut session, worker)) = (MAX as u32 + 9, handshake(Hello::new("test/1")));
     let mut rest = beginning(0x10, len, 4 + len as usize);
     let mut after = Vec::new();
-    let answer = Answer::success(5, json("1"));
+    let answer = Response::success(5, json("1"));
     worker
         .respond(Version::V2, answer.clone(), &mut after)
         .unwrap();
@@ -375,7 +382,7 @@ fn telemetry_longer_than_the_maximum_is_read_past_without_memory() {
     );
     input.extend_from_slice(&rest.split_to(100));
     let event = session.receive(&mut input).unwrap();
-    assert_eq!(event, Some(Event::TooLong { len: len as usize }));
+    assert_eq!(event, Some(ClientEvent::TooLong { len: len as usize }));
     while rest.len() > 50 {
         input.extend_from_slice(&rest.split_to(50));
         assert_eq!(session.receive(&mut input).unwrap(), None);
@@ -383,7 +390,7 @@ fn telemetry_longer_than_the_maximum_is_read_past_without_memory() {
     }
     input.extend_from_slice(&rest);
     let event = session.receive(&mut input).unwrap();
-    assert_eq!(event, Some(Event::Answer(answer)));
+    assert_eq!(event, Some(ClientEvent::Response(answer)));
 }
 
 #[test]
@@ -406,11 +413,11 @@ fn details_of_an_error_go_only_to_a_client_that_asked_for_them() {
         message: "no such model".into(),
         ..Failure::default()
     };
-    let answer = Answer::failure(3, failure);
+    let answer = Response::failure(3, failure);
 
     let (mut session, asked) = handshake(hello_of_v1());
     let event = carried(&mut session, &asked, Version::V1, answer.clone());
-    assert_eq!(event, Some(Event::Answer(answer.clone())));
+    assert_eq!(event, Some(ClientEvent::Response(answer.clone())));
 
     let never_asked = WorkerSession::new(info(), MAX);
     let mut out = Vec::new();
@@ -422,7 +429,7 @@ fn details_of_an_error_go_only_to_a_client_that_asked_for_them() {
 fn a_failure_of_any_length_can_be_told_in_version_1_and_keeps_the_end_of_its_traceback() {
     let max = 1 << 20;
     let (mut to_worker, mut to_client) = (Vec::new(), Vec::new());
-    let mut session = Session::start(hello_of_v1(), max, &mut to_worker).unwrap();
+    let mut session = ClientSession::start(hello_of_v1(), max, &mut to_worker).unwrap();
     let mut worker = WorkerSession::new(info(), max);
     let mut input = BytesMut::from(&to_worker[..]);
     assert_eq!(worker.receive(&mut input, &mut to_client).unwrap(), None);
@@ -432,11 +439,14 @@ fn a_failure_of_any_length_can_be_told_in_version_1_and_keeps_the_end_of_its_tra
         traceback: format!("{}the last line", "é".repeat(40_000)),
         ..Failure::default()
     };
-    let answer = Answer::failure(3, failure);
+    let answer = Response::failure(3, failure);
     worker.respond(Version::V1, answer, &mut to_client).unwrap();
     let mut input = BytesMut::from(&to_client[..]);
-    assert_eq!(session.receive(&mut input).unwrap(), Some(Event::Ready));
-    let Some(Event::Answer(answer)) = session.receive(&mut input).unwrap() else {
+    assert_eq!(
+        session.receive(&mut input).unwrap(),
+        Some(ClientEvent::Ready)
+    );
+    let Some(ClientEvent::Response(answer)) = session.receive(&mut input).unwrap() else {
         panic!("it is an answer");
     };
     let failure = answer.result.unwrap_err();
@@ -467,15 +477,15 @@ fn a_request_and_its_answer_survive_in_version_2_with_all_their_parts() {
     assert!(request.wants_times && request.headers == headers);
     assert_eq!(request.body.bytes, &b"\0\xff"[..]);
 
-    let answer = Answer {
+    let answer = Response {
         times: Some(Times {
             start: Duration::from_secs(1_700_000_000),
             duration: Duration::from_micros(3),
         }),
-        ..Answer::success(8, request.body)
+        ..Response::success(8, request.body)
     };
     let event = carried(&mut session, &worker, version, answer.clone());
-    assert_eq!(event, Some(Event::Answer(answer)));
+    assert_eq!(event, Some(ClientEvent::Response(answer)));
 }
 
 #[test]
@@ -487,9 +497,9 @@ fn failures_in_version_2_keep_type_traceback_and_whether_to_retry() {
         traceback: "Traceback ...".into(),
         retryable: true,
     };
-    let answer = Answer::failure(3, failure);
+    let answer = Response::failure(3, failure);
     let event = carried(&mut session, &worker, Version::V2, answer.clone());
-    assert_eq!(event, Some(Event::Answer(answer)));
+    assert_eq!(event, Some(ClientEvent::Response(answer)));
 }
 
 #[test]
@@ -506,9 +516,9 @@ fn either_version_may_be_used_for_each_message_after_the_handshake() {
             event.unwrap(),
             Some(WorkerEvent::Request { version, request })
         );
-        let answer = Answer::success(id, json("2"));
+        let answer = Response::success(id, json("2"));
         let event = carried(&mut session, &worker, version, answer.clone());
-        assert_eq!(event, Some(Event::Answer(answer)));
+        assert_eq!(event, Some(ClientEvent::Response(answer)));
     }
 }
 
@@ -541,7 +551,7 @@ fn pings_are_answered_by_the_session_and_unknown_kinds_are_skipped() {
     let event = worker.receive(&mut BytesMut::from(&to_worker[..]), &mut to_client);
     assert_eq!(event.unwrap(), Some(WorkerEvent::Drain));
     let event = session.receive(&mut BytesMut::from(&to_client[..]));
-    assert_eq!(event.unwrap(), Some(Event::Pong(77)));
+    assert_eq!(event.unwrap(), Some(ClientEvent::Pong(77)));
 }
 
 #[test]
@@ -576,7 +586,8 @@ fn only_json_is_written_in_version_1() {
     let mut out = Vec::new();
     let error = head.encode(Version::V1, b"", MAX, &mut out).unwrap_err();
     assert!(matches!(error, EncodeError::NotJson), "{error}");
-    let error = AnswerFrame::begin(Version::V1, 1, Codec::MessagePack, None, &mut out).unwrap_err();
+    let error =
+        ResponseFrame::begin(Version::V1, 1, Codec::MessagePack, None, &mut out).unwrap_err();
     assert!(matches!(error, EncodeError::NotJson), "{error}");
     assert!(out.is_empty());
 }
@@ -585,7 +596,7 @@ fn only_json_is_written_in_version_1() {
 fn a_result_too_large_for_a_frame_leaves_nothing_behind() {
     for version in [Version::V1, Version::V2] {
         let mut out = vec![9];
-        let frame = AnswerFrame::begin(version, 1, Codec::Json, None, &mut out).unwrap();
+        let frame = ResponseFrame::begin(version, 1, Codec::Json, None, &mut out).unwrap();
         out.extend_from_slice(&[b' '; 100]);
         let error = frame.finish(100, &mut out).unwrap_err();
         assert!(
@@ -597,10 +608,10 @@ fn a_result_too_large_for_a_frame_leaves_nothing_behind() {
 }
 
 /// A worker that is yet to answer this hello, and the hello.
-fn greeted(hello: Hello) -> (WorkerSession, Greeting) {
+fn greeted(hello: Hello) -> (WorkerSession, AcceptedHello) {
     let mut to_worker = Vec::new();
-    Session::start(hello, MAX, &mut to_worker).unwrap();
-    let mut worker = WorkerSession::with_late_introduction(Features::ALL, MAX);
+    ClientSession::start(hello, MAX, &mut to_worker).unwrap();
+    let mut worker = WorkerSession::with_deferred_hello(Features::ALL, MAX);
     let Some(WorkerEvent::Hello(greeting)) = received(&mut worker, &to_worker).unwrap() else {
         panic!("it says hello");
     };
@@ -666,11 +677,11 @@ fn a_worker_may_answer_the_hello_itself_while_what_it_agreed_to_is_in_force() {
         })
     ));
     let mut out = Vec::new();
-    worker.introduce(&greeting, info(), &mut out);
+    worker.respond_to_hello(&greeting, info(), &mut out);
     let mut client = client().0;
     assert_eq!(
         client.receive(&mut BytesMut::from(&out[..])).unwrap(),
-        Some(Event::Ready)
+        Some(ClientEvent::Ready)
     );
     let peer = client.peer().unwrap();
     assert_eq!(
@@ -692,7 +703,7 @@ fn nothing_is_in_force_after_a_hello_that_was_answered_with_an_error() {
         ..Hello::new("test/1")
     };
     let mut to_worker = Vec::new();
-    Session::start(hello.clone(), MAX, &mut to_worker).unwrap();
+    ClientSession::start(hello.clone(), MAX, &mut to_worker).unwrap();
     let mut worker = WorkerSession::new(too_large, MAX);
     let mut out = Vec::new();
     worker
@@ -702,7 +713,7 @@ fn nothing_is_in_force_after_a_hello_that_was_answered_with_an_error() {
     assert!(answer.contains("maximum frame size"), "{answer}");
 
     let (mut refused, _) = greeted(hello);
-    refused.on_refused();
+    refused.on_hello_rejected();
     for mut worker in [worker, refused] {
         assert!(!worker.is_owned());
         assert_eq!(worker.features(), Features::NONE);
@@ -718,7 +729,10 @@ fn a_worker_that_drains_passes_over_requests_but_not_cancellations_and_pings() {
     worker.drain(&mut out);
     worker.drain(&mut out);
     let mut input = BytesMut::from(&out[..]);
-    assert_eq!(session.receive(&mut input).unwrap(), Some(Event::Drain));
+    assert_eq!(
+        session.receive(&mut input).unwrap(),
+        Some(ClientEvent::Drain)
+    );
     assert!(input.is_empty(), "it is said once");
     assert!(worker.is_draining());
     let in_v1 = frame(r#"{"id":5,"method":"m"}"#);
@@ -729,7 +743,11 @@ fn a_worker_that_drains_passes_over_requests_but_not_cancellations_and_pings() {
         id: 5,
         reason: String::new(),
     };
-    let event = received(&mut worker, &encoded(&v2::Message::Cancel(it.clone()))).unwrap();
+    let event = received(
+        &mut worker,
+        &encoded(&v2::Message::Cancellation(it.clone())),
+    )
+    .unwrap();
     assert_eq!(event, Some(WorkerEvent::Cancellation(it)));
     let ping = encoded(&v2::Message::Ping(v2::Ping { id: 7 }));
     let mut out = Vec::new();
@@ -750,7 +768,7 @@ fn a_drain_is_said_when_the_client_understands_it_and_never_to_one_that_does_not
         let mut out = Vec::new();
         worker.drain(&mut out);
         assert!(out.is_empty(), "the hello is not answered");
-        worker.introduce(&greeting, info(), &mut out);
+        worker.respond_to_hello(&greeting, info(), &mut out);
         assert_eq!(out.ends_with(&drain), said);
     }
     let mut worker = WorkerSession::new(info(), MAX);
@@ -780,12 +798,12 @@ fn a_farewell_fits_the_smallest_maximum_whatever_the_reason() {
         message: "x".repeat(2000),
     };
     let mut out = Vec::new();
-    worker.farewell(&error, &mut out);
+    worker.write_error(&error, &mut out);
     let last = text_of(&out);
     assert!(last.contains(r#""id":0"#), "{last}");
     let error = received(&mut worker, b"\0\0\0\0").unwrap_err();
     let mut out = Vec::new();
-    worker.farewell(&error, &mut out);
+    worker.write_error(&error, &mut out);
     let last = text_of(&out);
     assert!(
         last.contains("the frame at byte 0 of the stream is empty"),
@@ -804,8 +822,9 @@ fn a_failure_too_long_for_a_frame_is_told_as_that() {
         (Version::V2, Hello::new("test/1")),
     ] {
         let (mut session, worker) = handshake(hello);
-        let answer = Answer::failure(3, failure.clone());
-        let Some(Event::Answer(answer)) = carried(&mut session, &worker, version, answer) else {
+        let answer = Response::failure(3, failure.clone());
+        let Some(ClientEvent::Response(answer)) = carried(&mut session, &worker, version, answer)
+        else {
             panic!("it is an answer");
         };
         assert_eq!(
@@ -823,11 +842,14 @@ fn a_raw_payload_that_has_begun_to_come_can_be_read_elsewhere() {
     let (begin, rest) = request.split_at(50);
     let mut input = BytesMut::from(begin);
     assert_eq!(worker.receive(&mut input, &mut Vec::new()).unwrap(), None);
-    assert!(worker.begun_request(&input, 101).is_none(), "it is shorter");
-    let begun = worker.begun_request(&input, 100).unwrap();
-    assert_eq!((begun.payload, begun.request.id), (100, 9));
-    assert_eq!([begun.beginning(&input), rest].concat(), payload);
-    worker.take_begun(&begun, &mut input);
+    assert!(
+        worker.partial_request(&input, 101).is_none(),
+        "it is shorter"
+    );
+    let begun = worker.partial_request(&input, 100).unwrap();
+    assert_eq!((begun.payload_len, begun.request.id), (100, 9));
+    assert_eq!([begun.received(&input), rest].concat(), payload);
+    worker.take_partial_request(&begun, &mut input);
     assert!(input.is_empty());
 
     let mut input = frame(r#"{"id":5,"method":"m","body":1}"#);
@@ -846,19 +868,22 @@ fn a_raw_payload_that_has_begun_to_come_can_be_read_elsewhere() {
 fn only_large_raw_payloads_of_a_client_that_may_send_them_are_read_elsewhere() {
     let request = raw_request(&[7; 100]);
     let (_, worker) = handshake(Hello::new("test/1"));
-    assert!(worker.begun_request(&request, 16).is_none(), "it is whole");
     assert!(
-        worker.begun_request(&request[..8], 16).is_none(),
+        worker.partial_request(&request, 16).is_none(),
+        "it is whole"
+    );
+    assert!(
+        worker.partial_request(&request[..8], 16).is_none(),
         "its head is not"
     );
     let json = v2::Request::new(9, Method::Index(3), json(r#""a text of some length""#));
     let json = encoded(&v2::Message::Request(json));
-    assert!(worker.begun_request(&json[..30], 16).is_none());
+    assert!(worker.partial_request(&json[..30], 16).is_none());
 
     let (_, mut draining) = handshake(Hello::new("test/1"));
     draining.drain(&mut Vec::new());
     let (_, of_v1) = handshake(hello_of_v1());
     for worker in [draining, of_v1] {
-        assert!(worker.begun_request(&request[..50], 16).is_none());
+        assert!(worker.partial_request(&request[..50], 16).is_none());
     }
 }

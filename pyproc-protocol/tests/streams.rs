@@ -10,9 +10,9 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use bytes::{Bytes, BytesMut};
 use pyproc_protocol::{
-    DEFAULT_MAX_FRAME_SIZE, Features, FrameDecoder, FunctionInfo, Version, WorkerEvent, WorkerInfo,
-    WorkerSession,
-    v2::{self, Answer, Body, Codec, Failure, Message, Method},
+    Codec, DEFAULT_MAX_FRAME_SIZE, Failure, Features, FrameDecoder, FunctionInfo, Version,
+    WorkerEvent, WorkerInfo, WorkerSession,
+    v2::{self, Body, Message, Method, Response},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -121,7 +121,7 @@ fn answers(mut session: WorkerSession, stream: &Stream) -> (Vec<u8>, &'static st
         let hello = r#"{"id":1,"method":"pyproc.hello","body":{"versions":[1,2],"features":["error-details","cancel"]}}"#;
         input.extend_from_slice(&framed(hello.as_bytes()));
         if let Some(WorkerEvent::Hello(greeting)) = session.receive(&mut input, &mut out).unwrap() {
-            session.introduce(&greeting, info(), &mut out);
+            session.respond_to_hello(&greeting, info(), &mut out);
         }
         out.clear();
     }
@@ -133,7 +133,7 @@ fn answers(mut session: WorkerSession, stream: &Stream) -> (Vec<u8>, &'static st
         match session.receive(&mut input, &mut out) {
             Ok(Some(WorkerEvent::Request { version, request })) => {
                 let result = run(version, &request).map_err(Box::new);
-                let answer = Answer {
+                let answer = Response {
                     id: request.id,
                     times: None,
                     result,
@@ -141,14 +141,14 @@ fn answers(mut session: WorkerSession, stream: &Stream) -> (Vec<u8>, &'static st
                 session.respond(version, answer, &mut out).unwrap();
             }
             Ok(Some(WorkerEvent::Hello(greeting))) => {
-                session.introduce(&greeting, info(), &mut out);
+                session.respond_to_hello(&greeting, info(), &mut out);
             }
             Ok(Some(_)) => {}
             // The rest of that frame will not come, which is the caller's concern.
             Ok(None) if !input.is_empty() => return (out, "ended"),
             Ok(None) => return (out, "open"),
             Err(error) => {
-                session.farewell(&error, &mut out);
+                session.write_error(&error, &mut out);
                 return (out, "closed");
             }
         }
@@ -205,7 +205,7 @@ fn describe(frame: &Bytes, expected: &Value) -> Value {
     }
     match Message::decode(frame).unwrap() {
         Message::Pong(pong) => serde_json::json!({"kind": 9, "id": pong.id}),
-        Message::Answer(Answer {
+        Message::Response(Response {
             id,
             result: Ok(body),
             times: None,
@@ -217,7 +217,7 @@ fn describe(frame: &Bytes, expected: &Value) -> Value {
             }
             it
         }
-        Message::Answer(Answer {
+        Message::Response(Response {
             id,
             result: Err(failure),
             times: None,
@@ -286,7 +286,7 @@ fn streams_are_answered_as_written() {
 
 #[test]
 fn streams_are_answered_as_written_by_a_worker_that_answers_the_hello_itself() {
-    played(|| WorkerSession::with_late_introduction(Features::ALL, DEFAULT_MAX_FRAME_SIZE));
+    played(|| WorkerSession::with_deferred_hello(Features::ALL, DEFAULT_MAX_FRAME_SIZE));
 }
 
 fn played(session: impl Fn() -> WorkerSession) {

@@ -1,4 +1,4 @@
-//! Telemetry: who gets it, and that records survive the wire.
+//! Telemetry: who gets it, and that decode_records survive the wire.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -14,13 +14,14 @@ use proptest::{
     prelude::*,
 };
 use pyproc_protocol::{
-    EncodeError, Event, Features, Hello, Peer, Session, WorkerInfo, WorkerSession,
+    ClientEvent, ClientSession, EncodeError, Features, Hello, Peer, WorkerInfo, WorkerSession,
     v2::{
         self,
         telemetry::{
-            Across, AttributeValue, Attributes, DroppedCounts, HistogramSeries, Labels, LogRecord,
-            LostRecord, Metric, MetricData, MetricsRecord, Record, RecordError, Scope, Series,
-            SpanEvent, SpanId, SpanKind, SpanLink, SpanRecord, SpanStatus, TraceId, records,
+            Aggregation, AttributeValue, Attributes, DroppedCounts, HistogramSeries, Labels,
+            LogRecord, LostRecord, Metric, MetricData, MetricsRecord, Record, RecordError, Scope,
+            Series, SpanEvent, SpanId, SpanKind, SpanLink, SpanRecord, SpanStatus, TraceId,
+            decode_records,
         },
     },
 };
@@ -28,18 +29,21 @@ use pyproc_protocol::{
 const MAX: usize = 64 * 1024;
 
 /// Both ends after the handshake.
-fn handshake(hello: Hello) -> (Session, WorkerSession) {
+fn handshake(hello: Hello) -> (ClientSession, WorkerSession) {
     let info = WorkerInfo {
         features: Features::ALL,
         ..WorkerInfo::default()
     };
     let (mut to_worker, mut to_client) = (Vec::new(), Vec::new());
-    let mut session = Session::start(hello, MAX, &mut to_worker).unwrap();
+    let mut session = ClientSession::start(hello, MAX, &mut to_worker).unwrap();
     let mut worker = WorkerSession::new(info, MAX);
     let mut input = BytesMut::from(&to_worker[..]);
     assert_eq!(worker.receive(&mut input, &mut to_client).unwrap(), None);
     let mut input = BytesMut::from(&to_client[..]);
-    assert_eq!(session.receive(&mut input).unwrap(), Some(Event::Ready));
+    assert_eq!(
+        session.receive(&mut input).unwrap(),
+        Some(ClientEvent::Ready)
+    );
     (session, worker)
 }
 
@@ -50,7 +54,7 @@ fn wanting(want: impl FnOnce(&mut Features)) -> Hello {
 }
 
 /// What comes out at the client when the worker sends a frame of telemetry, asked or not.
-fn carried(session: &mut Session, lines: &'static [u8]) -> Option<Event> {
+fn carried(session: &mut ClientSession, lines: &'static [u8]) -> Option<ClientEvent> {
     let mut out = Vec::new();
     let message = v2::Message::Telemetry(Bytes::from_static(lines));
     message.encode(MAX, &mut out).unwrap();
@@ -68,7 +72,7 @@ fn log(message: &str) -> Record {
 fn a_hello_asks_for_no_telemetry_by_itself() {
     let (mut session, worker) = handshake(Hello::new("test/1"));
     assert_eq!(worker.features(), Features::CALLS);
-    assert!(!worker.report(&log("x"), &mut Vec::new()).unwrap());
+    assert!(!worker.send_record(&log("x"), &mut Vec::new()).unwrap());
     assert_eq!(carried(&mut session, b"{}\n"), None, "it is skipped");
 }
 
@@ -77,17 +81,17 @@ fn a_client_gets_the_kinds_of_records_that_it_asked_for() {
     let (mut session, worker) = handshake(wanting(|features| features.logs = true));
     assert_eq!(session.peer().map(Peer::features), Some(worker.features()));
     let mut out = Vec::new();
-    assert!(worker.report(&log("hello"), &mut out).unwrap());
+    assert!(worker.send_record(&log("hello"), &mut out).unwrap());
     let metrics = Record::Metrics(MetricsRecord::default());
-    assert!(!worker.report(&metrics, &mut out).unwrap());
+    assert!(!worker.send_record(&metrics, &mut out).unwrap());
     let lost = Record::Lost(LostRecord::default());
-    assert!(worker.report(&lost, &mut out).unwrap());
+    assert!(worker.send_record(&lost, &mut out).unwrap());
     let mut input = BytesMut::from(&out[..]);
     for expected in [log("hello"), lost] {
-        let Some(Event::Telemetry(lines)) = session.receive(&mut input).unwrap() else {
+        let Some(ClientEvent::Telemetry(lines)) = session.receive(&mut input).unwrap() else {
             panic!("telemetry was sent");
         };
-        let read: Vec<_> = records(&lines).map(Result::unwrap).collect();
+        let read: Vec<_> = decode_records(&lines).map(Result::unwrap).collect();
         assert_eq!(read, [expected]);
     }
     assert_eq!(session.receive(&mut input).unwrap(), None);
@@ -106,7 +110,7 @@ fn version_1_has_no_telemetry_whoever_asks() {
 #[test]
 fn a_worker_that_puts_telemetry_into_version_1_is_not_believed() {
     let mut session =
-        Session::start(wanting(|it| *it = Features::ALL), MAX, &mut Vec::new()).unwrap();
+        ClientSession::start(wanting(|it| *it = Features::ALL), MAX, &mut Vec::new()).unwrap();
     let answer = br#"{"id":1,"ok":true,"body":{"version":1,"features":["cancel","logs"]}}"#;
     let mut input = BytesMut::from(&(answer.len() as u32).to_be_bytes()[..]);
     input.extend_from_slice(answer);
@@ -119,7 +123,9 @@ fn a_worker_that_puts_telemetry_into_version_1_is_not_believed() {
 fn a_record_too_large_for_a_frame_is_refused_and_leaves_nothing_behind() {
     let (_, worker) = handshake(wanting(|features| features.logs = true));
     let mut out = vec![7];
-    let error = worker.report(&log(&"x".repeat(MAX)), &mut out).unwrap_err();
+    let error = worker
+        .send_record(&log(&"x".repeat(MAX)), &mut out)
+        .unwrap_err();
     assert!(
         matches!(error, EncodeError::TooLarge { max: MAX }),
         "{error}"
@@ -129,7 +135,7 @@ fn a_record_too_large_for_a_frame_is_refused_and_leaves_nothing_behind() {
 
 #[test]
 fn what_is_wrong_with_a_record_is_in_the_text_of_the_error() {
-    let error = Record::read_line(br#"{"type":"lost","logs":-1}"#).unwrap_err();
+    let error = Record::decode_line(br#"{"type":"lost","logs":-1}"#).unwrap_err();
     let text = error.to_string();
     // Which word follows depends on features of serde_json.
     let begins = "the telemetry record of 25 bytes cannot be read: invalid ";
@@ -141,7 +147,7 @@ fn what_is_wrong_with_a_record_is_in_the_text_of_the_error() {
 fn ids_that_cannot_be_make_a_record_unreadable() {
     for id in ["12", "+0000000000000ff", "000000000000000g", "ÿÿÿÿÿÿÿÿ"] {
         let line = format!(r#"{{"type":"log","time":1,"level":20,"message":"","span_id":"{id}"}}"#);
-        assert!(Record::read_line(line.as_bytes()).is_err(), "{id}");
+        assert!(Record::decode_line(line.as_bytes()).is_err(), "{id}");
     }
 }
 
@@ -151,7 +157,7 @@ fn span(members: &str) -> Result<SpanRecord, RecordError> {
     let line = format!(
         r#"{{"type":"span","trace_id":"{trace}","span_id":"{span}","name":"n","start":1,"end":2{members}}}"#
     );
-    match Record::read_line(line.as_bytes())? {
+    match Record::decode_line(line.as_bytes())? {
         Some(Record::Span(span)) => Ok(span),
         other => panic!("{other:?}"),
     }
@@ -163,13 +169,13 @@ fn an_id_that_is_null_empty_or_zeros_is_none_where_there_may_be_none() {
         let read = span(&format!(r#","parent_span_id":{id}"#)).unwrap();
         assert_eq!(read, span("").unwrap(), "{id}");
         let line = format!(r#"{{"type":"log","time":1,"level":20,"message":"","span_id":{id}}}"#);
-        let Ok(Some(Record::Log(log))) = Record::read_line(line.as_bytes()) else {
+        let Ok(Some(Record::Log(log))) = Record::decode_line(line.as_bytes()) else {
             panic!("{id}");
         };
         assert_eq!(log.span_id, None, "{id}");
     }
     let nameless = r#"{"type":"span","trace_id":"00000000000000000000000000000000","span_id":"1","name":"n","start":1,"end":2}"#;
-    assert!(Record::read_line(nameless.as_bytes()).is_err());
+    assert!(Record::decode_line(nameless.as_bytes()).is_err());
 }
 
 #[test]
@@ -216,7 +222,7 @@ fn members_that_are_null_are_absent() {
 
     let line = |members: &str| {
         let line = format!(r#"{{"type":"log","time":1,"level":20,"message":"m"{members}}}"#);
-        Record::read_line(line.as_bytes()).unwrap()
+        Record::decode_line(line.as_bytes()).unwrap()
     };
     let nulls = [
         "logger",
@@ -246,14 +252,14 @@ fn integers_are_read_however_they_are_written_unless_they_are_negative() {
         ("3.9", 3),
     ] {
         let line = format!(r#"{{"type":"log","time":{written},"level":20,"message":""}}"#);
-        let Ok(Some(Record::Log(log))) = Record::read_line(line.as_bytes()) else {
+        let Ok(Some(Record::Log(log))) = Record::decode_line(line.as_bytes()) else {
             panic!("{written}");
         };
         assert_eq!(log.time, read, "{written}");
     }
     for written in ["-1", "-0.5", "1e20", r#""1""#, "true", "null"] {
         let line = format!(r#"{{"type":"log","time":{written},"level":20,"message":""}}"#);
-        assert!(Record::read_line(line.as_bytes()).is_err(), "{written}");
+        assert!(Record::decode_line(line.as_bytes()).is_err(), "{written}");
     }
 }
 
@@ -272,7 +278,7 @@ fn attributes_of_kinds_that_do_not_exist_are_left_out_alone() {
 
 #[test]
 fn blank_lines_are_no_records() {
-    let read: Vec<_> = records(b"\n \r\n\t\n{\"type\":\"lost\"}\r\n").collect();
+    let read: Vec<_> = decode_records(b"\n \r\n\t\n{\"type\":\"lost\"}\r\n").collect();
     assert_eq!(read.len(), 1);
     assert!(read[0].is_ok());
 }
@@ -318,7 +324,7 @@ fn a_metric_that_cannot_be_read_takes_no_other_with_it() {
         ("", "{}"),
     ] {
         let line = format!(r#"{{"type":"metrics","start":1,"metrics":[{sound},{odd},{sound}]}}"#);
-        let Ok(Some(Record::Metrics(read))) = Record::read_line(line.as_bytes()) else {
+        let Ok(Some(Record::Metrics(read))) = Record::decode_line(line.as_bytes()) else {
             panic!("{odd}");
         };
         assert_eq!(read.metrics.len(), 2, "{odd}");
@@ -334,7 +340,7 @@ fn a_metric_that_cannot_be_read_takes_no_other_with_it() {
 fn a_record_nested_too_deeply_is_an_error() {
     let deep = "[".repeat(100_000);
     let line = format!(r#"{{"type":"log","time":1,"level":20,"message":"","fields":{{"a":{deep}"#);
-    assert!(Record::read_line(line.as_bytes()).is_err());
+    assert!(Record::decode_line(line.as_bytes()).is_err());
 }
 
 /// Floats that JSON's usual readers give back to the last bit.
@@ -463,15 +469,18 @@ fn histogram() -> impl Strategy<Value = MetricData> {
 }
 
 fn metric() -> impl Strategy<Value = Metric> {
-    let across = prop_oneof![
-        Just(Across::Sum),
-        Just(Across::Max),
-        Just(Across::Min),
-        Just(Across::Each)
+    let aggregation = prop_oneof![
+        Just(Aggregation::Sum),
+        Just(Aggregation::Max),
+        Just(Aggregation::Min),
+        Just(Aggregation::None)
     ];
     let data = prop_oneof![
         series().prop_map(|series| MetricData::Counter { series }),
-        (across, series()).prop_map(|(across, series)| MetricData::Gauge { across, series }),
+        (aggregation, series()).prop_map(|(aggregation, series)| MetricData::Gauge {
+            aggregation,
+            series
+        }),
         histogram(),
     ];
     (any::<(String, String, String)>(), data).prop_map(|((name, help, unit), data)| Metric {
@@ -500,14 +509,14 @@ proptest! {
     #[test]
     fn records_survive_the_wire(sent in vec(record(), 0..4)) {
         let mut lines = Vec::new();
-        sent.iter().for_each(|record| record.write_line(&mut lines));
-        let read: Result<Vec<_>, _> = records(&lines).collect();
+        sent.iter().for_each(|record| record.encode_line(&mut lines));
+        let read: Result<Vec<_>, _> = decode_records(&lines).collect();
         prop_assert_eq!(read.unwrap(), sent);
     }
 
     #[test]
     fn any_bytes_give_records_or_typed_errors(lines in vec(any::<u8>(), 0..512)) {
-        let _records_or_errors = records(&lines).count();
+        let _records_or_errors = decode_records(&lines).count();
     }
 
     #[test]
@@ -515,11 +524,11 @@ proptest! {
         sent in record(), after in record(), cut in any::<prop::sample::Index>(),
     ) {
         let mut lines = Vec::new();
-        sent.write_line(&mut lines);
+        sent.encode_line(&mut lines);
         lines.truncate(1 + cut.index(lines.len() - 2));
         lines.push(b'\n');
-        after.write_line(&mut lines);
-        let read: Vec<_> = records(&lines).collect();
+        after.encode_line(&mut lines);
+        let read: Vec<_> = decode_records(&lines).collect();
         prop_assert!(read[0].is_err());
         prop_assert_eq!(read[1].as_ref().unwrap(), &after);
     }

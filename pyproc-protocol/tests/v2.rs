@@ -10,11 +10,10 @@ use std::{fs, path::Path, time::Duration};
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::btree_map, collection::vec, option, prelude::*};
 use pyproc_protocol::{
-    Cancellation, EncodeError, FrameDecoder, Headers, MAX_ID,
+    Cancellation, Codec, EncodeError, Failure, FrameDecoder, Headers, MAX_ID, Times, TraceContext,
     v2::{
-        Answer, Body, Codec, DecodeError, Failure, Message, Method, Ping, Pong, Request, Times,
-        TraceContext,
-        telemetry::{Record, records},
+        Body, DecodeError, Message, Method, Ping, Pong, Request, Response,
+        telemetry::{Record, decode_records},
     },
 };
 use serde::Deserialize;
@@ -81,21 +80,21 @@ fn codec(codec: Codec) -> u8 {
 fn describe(message: &Message) -> Value {
     match message {
         Message::Request(it) => describe_request(it),
-        Message::Answer(it) => describe_answer(it),
-        Message::Cancel(it) => json!({"kind": "cancel", "id": it.id, "reason": it.reason}),
+        Message::Response(it) => describe_answer(it),
+        Message::Cancellation(it) => json!({"kind": "cancel", "id": it.id, "reason": it.reason}),
         Message::Ping(Ping { id }) => json!({"kind": "ping", "id": id}),
         Message::Pong(Pong { id }) => json!({"kind": "pong", "id": id}),
         Message::Drain => json!({"kind": "drain"}),
         Message::Telemetry(lines) => describe_telemetry(lines),
-        Message::Skippable { .. } => json!({"kind": "skippable"}),
+        Message::Unknown { .. } => json!({"kind": "skippable"}),
         other => panic!("{other:?}"),
     }
 }
 
 fn describe_telemetry(lines: &Bytes) -> Value {
-    let (read, unreadable): (Vec<_>, Vec<_>) = records(lines).partition(Result::is_ok);
+    let (read, unreadable): (Vec<_>, Vec<_>) = decode_records(lines).partition(Result::is_ok);
     let read: Vec<Record> = read.into_iter().map(Result::unwrap).collect();
-    let mut value = json!({"kind": "telemetry", "records": read});
+    let mut value = json!({"kind": "telemetry", "decode_records": read});
     let metrics = read.iter().filter_map(|it| match it {
         Record::Metrics(it) => Some(&it.unreadable),
         _ => None,
@@ -110,7 +109,7 @@ fn describe_telemetry(lines: &Bytes) -> Value {
     value
 }
 
-fn describe_answer(answer: &Answer) -> Value {
+fn describe_answer(answer: &Response) -> Value {
     let mut value = match &answer.result {
         Ok(body) => json!({
             "kind": "response", "codec": codec(body.codec), "body": text(&body.bytes),
@@ -196,7 +195,7 @@ fn broken_frames_give_the_error_that_the_manifest_names() {
 
 #[test]
 fn a_frame_of_the_maximum_size_is_written_and_one_byte_more_is_not() {
-    let response = |size: usize| Answer::success(1, Body::json(vec![b' '; size].into()));
+    let response = |size: usize| Response::success(1, Body::json(vec![b' '; size].into()));
     let mut out = vec![7];
     response(100).encode(112, &mut out).unwrap();
     assert_eq!(out.len(), 1 + 4 + 112);
@@ -295,7 +294,7 @@ fn request() -> impl Strategy<Value = Request> {
         )
 }
 
-fn answer() -> impl Strategy<Value = Answer> {
+fn answer() -> impl Strategy<Value = Response> {
     let times = any::<(u64, u64)>().prop_map(|(start, duration)| Times {
         start: Duration::from_nanos(start),
         duration: Duration::from_nanos(duration),
@@ -309,7 +308,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         },
     );
     let result = prop_oneof![body().prop_map(Ok), failure.prop_map(Err)];
-    (any::<u64>(), option::of(times), result).prop_map(|(id, times, result)| Answer {
+    (any::<u64>(), option::of(times), result).prop_map(|(id, times, result)| Response {
         id,
         times,
         result: result.map_err(Box::new),
@@ -320,8 +319,8 @@ fn message() -> impl Strategy<Value = Message> {
     let cancellation = any::<(u64, String)>().prop_map(|(id, reason)| Cancellation { id, reason });
     prop_oneof![
         request().prop_map(Message::Request),
-        answer().prop_map(Message::Answer),
-        cancellation.prop_map(Message::Cancel),
+        answer().prop_map(Message::Response),
+        cancellation.prop_map(Message::Cancellation),
         any::<u64>().prop_map(|id| Message::Ping(Ping { id })),
         any::<u64>().prop_map(|id| Message::Pong(Pong { id })),
         Just(Message::Drain),
@@ -369,6 +368,6 @@ proptest! {
     fn a_frame_says_by_its_first_byte_which_version_it_is(message in message()) {
         let frame = Bytes::from(encode(&message)).slice(4..);
         prop_assert!(frame[0] < 0x20);
-        prop_assert!(pyproc_protocol::Message::decode(&frame).is_err());
+        prop_assert!(pyproc_protocol::v1::Message::decode(&frame).is_err());
     }
 }

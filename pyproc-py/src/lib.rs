@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyproc_protocol::v2::{Codec, Failure};
+use pyproc_protocol::{Codec, Failure};
 
 use crate::package::{Limits, Package};
 use crate::run::CallLookup;

@@ -30,7 +30,10 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use pyproc_pool::{
     Error, Pool, PoolBuilder,
-    protocol::v2::{Answer, Failure, Request, Times},
+    protocol::{
+        Failure, Times,
+        v2::{Request, Response},
+    },
 };
 use pyproc_telemetry::{
     MemorySpans, PoolBuilderExt, PropagatorType, Provider, TailSampling, Tracer,
@@ -234,14 +237,14 @@ async fn an_exception_is_on_both_spans() {
             traceback: "x".repeat(100_000) + "in price",
             retryable: false,
         };
-        Reply::Answer(Answer {
+        Reply::Answer(Response {
             times: Some(Times {
                 start: SystemTime::now()
                     .duration_since(SystemTime::UNIX_EPOCH)
                     .unwrap(),
                 duration: Duration::ZERO,
             }),
-            ..Answer::failure(request.id, failure)
+            ..Response::failure(request.id, failure)
         })
     })
     .await;
@@ -340,7 +343,7 @@ async fn an_execution_stays_within_its_call_whatever_the_clocks_say() {
                     start,
                     duration: ran,
                 };
-                Reply::Answer(Answer {
+                Reply::Answer(Response {
                     times: Some(times),
                     ..answer
                 })

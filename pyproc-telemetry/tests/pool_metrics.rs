@@ -20,7 +20,10 @@ use std::{
 use opentelemetry::trace::{TraceContextExt, Tracer as _};
 use pyproc_pool::{
     Pool, PoolBuilder, RemoteException, RestartConfig,
-    protocol::v2::{Answer, Failure, Request},
+    protocol::{
+        Failure,
+        v2::{Request, Response},
+    },
 };
 use pyproc_telemetry::{
     Exemplars, MemorySpans, MetricsFormat, PoolBuilderExt, PoolMetrics, Provider, Telemetry,
@@ -80,7 +83,7 @@ async fn what_a_function_raised_and_what_a_worker_refused_are_counted_apart() {
             type_name: serde_json::from_slice(&request.body.bytes).unwrap(),
             ..Failure::default()
         };
-        Reply::Answer(Answer::failure(request.id, failure))
+        Reply::Answer(Response::failure(request.id, failure))
     });
     let pool = builder.with_metrics(&metrics).start().await.unwrap();
     for (raised, kind) in [

@@ -22,9 +22,12 @@ use std::{
 use prometheus::{Programs, Prometheus};
 use pyproc_pool::{
     Pool, PoolBuilder,
-    protocol::v2::{
-        Answer, Failure, Request,
-        telemetry::{Labels, Metric, MetricData, MetricsRecord, Record, Series},
+    protocol::{
+        Failure,
+        v2::{
+            Request, Response,
+            telemetry::{Labels, Metric, MetricData, MetricsRecord, Record, Series},
+        },
     },
 };
 use pyproc_telemetry::{
@@ -68,7 +71,7 @@ fn sold_out(request: &Request) -> Reply {
         traceback: String::new(),
         retryable: false,
     };
-    Reply::Answer(Answer::failure(request.id, failure))
+    Reply::Answer(Response::failure(request.id, failure))
 }
 
 fn report() -> Record {

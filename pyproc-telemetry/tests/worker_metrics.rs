@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use pyproc_pool::{
     Pool, RestartConfig,
     protocol::v2::telemetry::{
-        Across, HistogramSeries, Labels, LostRecord, Metric, MetricData, MetricsRecord, Record,
-        Series,
+        Aggregation, HistogramSeries, Labels, LostRecord, Metric, MetricData, MetricsRecord,
+        Record, Series,
     },
 };
 use pyproc_telemetry::{
@@ -53,7 +53,7 @@ impl Rig {
                 let dies = reports.iter().any(Value::is_null);
                 let records = reports.iter().filter(|it| !it.is_null());
                 let records = records.map(|it| serde_json::to_vec(it).unwrap());
-                let records = records.filter_map(|it| Record::read_line(&it).unwrap());
+                let records = records.filter_map(|it| Record::decode_line(&it).unwrap());
                 let end = match dies {
                     true => Reply::Die,
                     false => echo(request, RAN),
@@ -155,10 +155,16 @@ fn labelled(name: &str, labels: Labels, value: f64) -> Metric {
     metric(name, MetricData::Counter { series })
 }
 
-fn gauge(name: &str, across: Across, value: f64) -> Metric {
+fn gauge(name: &str, aggregation: Aggregation, value: f64) -> Metric {
     let labels = labels([]);
     let series = vec![Series { labels, value }];
-    metric(name, MetricData::Gauge { across, series })
+    metric(
+        name,
+        MetricData::Gauge {
+            aggregation,
+            series,
+        },
+    )
 }
 
 fn histogram(name: &str, counts: [u64; 3], sum: f64) -> Metric {
@@ -189,7 +195,7 @@ async fn what_a_worker_counts_is_in_both_formats() {
         1,
         [
             labelled("jobs", labels([("kind", "a\"b")]), 3.0),
-            gauge("depth", Across::Each, -2.5),
+            gauge("depth", Aggregation::None, -2.5),
             histogram("took_seconds", [1, 2, 4], 9.5),
         ],
     )])
@@ -241,10 +247,10 @@ async fn the_workers_of_a_pool_are_added_and_their_gauges_as_they_ask() {
             [
                 counter("jobs_total", value),
                 histogram("took", [1, 0, 1], value),
-                gauge("sum", Across::Sum, value),
-                gauge("max", Across::Max, value),
-                gauge("min", Across::Min, value),
-                gauge("each", Across::Each, value),
+                gauge("sum", Aggregation::Sum, value),
+                gauge("max", Aggregation::Max, value),
+                gauge("min", Aggregation::Min, value),
+                gauge("each", Aggregation::None, value),
             ],
         )]
     };
@@ -271,7 +277,7 @@ async fn counters_survive_a_hundred_processes_and_gauges_do_not() {
         let report = [
             counter("jobs_total", 2.0),
             histogram("took", [1, 1, 0], 0.5),
-            gauge("depth", Across::Sum, 1.0),
+            gauge("depth", Aggregation::Sum, 1.0),
         ];
         rig.report_and_die([record(process, report)]).await;
     }
@@ -320,7 +326,7 @@ async fn what_cannot_be_a_metric_is_refused_and_counted() {
             counter("good_total", 1.0),
             counter("pyproc_requests_total", 1.0),
             counter("pyproc_request_duration_seconds_count", 1.0),
-            gauge("pyproc_metrics_omitted_series", Across::Sum, 1.0),
+            gauge("pyproc_metrics_omitted_series", Aggregation::Sum, 1.0),
             counter("no-name", 1.0),
             counter("", 1.0),
             // Nothing would be left of the first in OpenMetrics, and a digit of the second.
@@ -328,8 +334,8 @@ async fn what_cannot_be_a_metric_is_refused_and_counted() {
             counter("7_total", 1.0),
             counter("7", 1.0),
             // The family of the good one in OpenMetrics.
-            gauge("good", Across::Sum, 1.0),
-            gauge("good_total", Across::Sum, 1.0),
+            gauge("good", Aggregation::Sum, 1.0),
+            gauge("good_total", Aggregation::Sum, 1.0),
             labelled("good_total", labels([("other", "x")]), 1.0),
             labelled("reserved_total", labels([("__name__", "x")]), 1.0),
             labelled("odd_total", labels([("a-b", "x")]), 1.0),
@@ -357,13 +363,13 @@ fn deployed(version: u64) -> Record {
     let metrics = match version {
         1 => [
             counter("jobs_total", 2.0),
-            gauge("depth", Across::Sum, 1.0),
+            gauge("depth", Aggregation::Sum, 1.0),
             histogram("took_seconds", [1, 1, 0], 0.5),
         ],
         _ => [
             labelled("jobs_total", labels([("kind", "a")]), 3.0),
             counter("depth", 4.0),
-            gauge("took_seconds", Across::Max, 5.0),
+            gauge("took_seconds", Aggregation::Max, 5.0),
         ],
     };
     record(version, metrics)
@@ -483,7 +489,7 @@ async fn all_workers_metrics_together_have_a_bounded_number_of_bytes() {
         let took = metric("took", MetricData::Histogram { bounds, series });
         rig.report([record(1, [took])]).await;
     }
-    rig.report([record(1, [gauge("last", Across::Sum, 1.0)])])
+    rig.report([record(1, [gauge("last", Aggregation::Sum, 1.0)])])
         .await;
     let refused = format!(r#"{REFUSED}{{reason="limit"}} "#);
     for format in [MetricsFormat::Text, MetricsFormat::OpenMetrics] {
@@ -507,10 +513,16 @@ async fn a_gauge_that_each_worker_has_counts_once_for_each() {
             labels: labels([("user", &number.to_string())]),
             value: 1.0,
         });
-        let (across, series) = (Across::Each, series.collect());
+        let (aggregation, series) = (Aggregation::None, series.collect());
         [record(
             1,
-            [metric("depth", MetricData::Gauge { across, series })],
+            [metric(
+                "depth",
+                MetricData::Gauge {
+                    aggregation,
+                    series,
+                },
+            )],
         )]
     };
     // One call at a time a worker, so that each gets one.
@@ -576,7 +588,7 @@ async fn no_count_wraps_whatever_workers_say() {
         let metrics = [
             counter("jobs_total", f64::MAX),
             histogram("took", [most, most, 1], -f64::MAX),
-            gauge("depth", Across::Sum, f64::MAX),
+            gauge("depth", Aggregation::Sum, f64::MAX),
         ];
         [record(start, metrics), lost(most, most)]
     };

@@ -3,10 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use pyproc_protocol::{
-    decode_json,
-    v2::{Body, Codec},
-};
+use pyproc_protocol::{Codec, decode_json, v2::Body};
 use serde::de::DeserializeOwned;
 
 use crate::{DecodeError, Error};

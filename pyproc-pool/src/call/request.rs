@@ -7,10 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pyproc_protocol::{
-    EncodeError, Headers, RequestHead, encode_json,
-    v2::{Body, Codec, Failure},
-};
+use pyproc_protocol::{Codec, EncodeError, Failure, Headers, RequestHead, encode_json, v2::Body};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -221,7 +218,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         let observer = self.shared.observer.as_deref();
         let wants_times = watch.begin(observer, self.method, &mut self.headers);
         let max = self.shared.config.max_frame_size;
-        let mut room = RequestHead::room(self.method, &self.headers, max);
+        let mut room = RequestHead::max_payload(self.method, &self.headers, max);
         if watch.trace.is_some() {
             room = room.saturating_sub(TRACEPARENT_ROOM);
         }

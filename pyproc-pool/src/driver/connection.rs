@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use pyproc_protocol::{Peer, Session};
+use pyproc_protocol::{ClientSession, Peer};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{Driver, Locked, Outlet, inbox::Inbox, spin::Spin};
@@ -84,7 +84,7 @@ const MOMENT: Duration = Duration::from_micros(20);
 impl Connection {
     pub(crate) fn new(
         transport: Transport,
-        session: Session,
+        session: ClientSession,
         input: BytesMut,
         spin: Duration,
         clock: Clock,
@@ -122,7 +122,7 @@ impl Connection {
     /// What the worker says is its process id, if that is one of this host.
     pub(crate) fn peer_pid(&self) -> Option<u32> {
         match self.peer() {
-            Peer::Introduced(info) if info.pid != 0 && self.is_on_this_host => Some(info.pid),
+            Peer::Negotiated(info) if info.pid != 0 && self.is_on_this_host => Some(info.pid),
             _ => None,
         }
     }
@@ -146,7 +146,7 @@ impl Connection {
         };
         let outlet = Outlet {
             write: Arc::downgrade(&self.write),
-            origin: origin.filter(|_| *self.peer() == Peer::Plain),
+            origin: origin.filter(|_| *self.peer() == Peer::Legacy),
         };
         self.id = scheduler.up(slot, self.peer(), config, outlet, self.inbox.clock.now());
     }

@@ -1,7 +1,7 @@
 use std::{io, time::Instant};
 
 use bytes::{Bytes, BytesMut};
-use pyproc_protocol::{Event, Peer, Session, v2::Answer};
+use pyproc_protocol::{ClientEvent, ClientSession, Peer, v2::Response};
 
 use super::Closed;
 use crate::{ProtocolViolation, clock::Clock, transport::ReadHalf};
@@ -9,9 +9,9 @@ use crate::{ProtocolViolation, clock::Clock, transport::ReadHalf};
 /// What has arrived from a worker and not reached its callers yet.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    session: Session,
+    session: ClientSession,
     pub(crate) input: BytesMut,
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) answers: Vec<Response>,
     /// Frames of what the worker reports beside.
     pub(crate) records: Vec<Bytes>,
     /// Such frames that were longer than the maximum, and read past.
@@ -38,7 +38,7 @@ const READ_ROOM: usize = 16 * 1024;
 const READ_BUFFER: usize = 64 * 1024;
 
 impl Inbox {
-    pub(crate) fn new(session: Session, input: BytesMut, clock: Clock) -> Self {
+    pub(crate) fn new(session: ClientSession, input: BytesMut, clock: Clock) -> Self {
         let mut inbox = Self {
             session,
             input,
@@ -58,7 +58,7 @@ impl Inbox {
 
     pub(crate) fn peer(&self) -> &Peer {
         // A connection begins after the handshake.
-        self.session.peer().unwrap_or(&Peer::Plain)
+        self.session.peer().unwrap_or(&Peer::Legacy)
     }
 
     /// Whether nothing waits to be delivered.
@@ -82,10 +82,12 @@ impl Inbox {
         self.arrived = self.clock.now();
         loop {
             match self.session.receive(&mut self.input) {
-                Ok(Some(Event::Answer(answer))) => self.answers.push(answer),
-                Ok(Some(Event::Telemetry(frame))) => self.records.push(frame),
-                Ok(Some(Event::TooLong { .. })) => self.too_long += 1,
-                Ok(Some(Event::Drain)) if self.drain == Drain::No => self.drain = Drain::Unknown,
+                Ok(Some(ClientEvent::Response(answer))) => self.answers.push(answer),
+                Ok(Some(ClientEvent::Telemetry(frame))) => self.records.push(frame),
+                Ok(Some(ClientEvent::TooLong { .. })) => self.too_long += 1,
+                Ok(Some(ClientEvent::Drain)) if self.drain == Drain::No => {
+                    self.drain = Drain::Unknown
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => return,
                 Err(error) => {

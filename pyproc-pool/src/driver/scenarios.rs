@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use pyproc_protocol::{
-    Event, Features, Hello, Session, WorkerEvent, WorkerInfo, WorkerSession,
-    v2::{Answer, Failure, Method},
+    ClientEvent, ClientSession, Failure, Features, Hello, WorkerEvent, WorkerInfo, WorkerSession,
+    v2::{Method, Response},
 };
 use tokio::{net::UnixStream, task::JoinHandle};
 
@@ -39,9 +39,9 @@ async fn worker(mut transport: Transport) {
                 continue;
             };
             let answer = match &request.method {
-                Method::Name(name) if name == "echo" => Answer::success(request.id, request.body),
+                Method::Name(name) if name == "echo" => Response::success(request.id, request.body),
                 Method::Name(name) if name == "quit" => return,
-                _ => Answer::failure(request.id, Failure::default()),
+                _ => Response::failure(request.id, Failure::default()),
             };
             session.respond(version, answer, &mut output).unwrap();
         }
@@ -56,10 +56,10 @@ async fn connect(mut transport: Transport) -> Connection {
         ..Hello::new("test/1")
     };
     let (mut output, mut input) = (Vec::new(), BytesMut::new());
-    let mut session = Session::start(hello, MAX, &mut output).unwrap();
+    let mut session = ClientSession::start(hello, MAX, &mut output).unwrap();
     transport.write_all(&output).await.unwrap();
     loop {
-        if let Some(Event::Ready) = session.receive(&mut input).unwrap() {
+        if let Some(ClientEvent::Ready) = session.receive(&mut input).unwrap() {
             return Connection::new(transport, session, input, Duration::ZERO, Clock::System);
         }
         assert!(transport.read(&mut input).await.unwrap() > 0);

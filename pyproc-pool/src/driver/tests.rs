@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use pyproc_protocol::v2::{Answer, Codec, Failure};
+use pyproc_protocol::{Codec, Failure, v2::Response};
 
 use super::*;
 use crate::{
@@ -135,7 +135,7 @@ fn a_caller_writes_once_although_there_is_room_for_more() {
     frames(&mut pair.driver.lock(), pair.id);
     let answers = calls
         .iter()
-        .map(|id| Answer::failure(id.to_wire(), Failure::default()));
+        .map(|id| Response::failure(id.to_wire(), Failure::default()));
     let delivered = pair
         .driver
         .lock()
@@ -201,7 +201,7 @@ fn who_is_woken_finds_the_scheduler_unlocked() {
     let woken = || locks.1.load(Ordering::Relaxed);
     let [answered, ..] =
         [(); 3].map(|()| pair.submit(with_payload(1), Arc::clone(&locks).into()).0);
-    let answers = [Answer::failure(answered.to_wire(), Failure::default())].into_iter();
+    let answers = [Response::failure(answered.to_wire(), Failure::default())].into_iter();
     let delivered = pair
         .driver
         .lock()

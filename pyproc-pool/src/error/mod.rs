@@ -5,7 +5,7 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use pyproc_protocol::{EncodeError, SessionError, v2::Codec};
+use pyproc_protocol::{Codec, EncodeError, SessionError};
 use rustix::io::Errno;
 
 pub use self::{

@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pyproc_protocol::{
-    Headers,
-    v2::{Answer, TraceContext},
-};
+use pyproc_protocol::{Headers, TraceContext, v2::Response};
 
 use super::{
     CallEnd, CallObserver, CallOutcome, CallStart, CallTimings, Observer, RequestMetadata,
@@ -100,7 +97,7 @@ impl CallTracker {
         worker: usize,
         sent: Instant,
         received: Instant,
-        answer: &Answer,
+        answer: &Response,
     ) -> CallSummary {
         let result = answer.result.as_ref();
         // A queued call is sent when another is answered, and that time may be earlier than its own beginning.

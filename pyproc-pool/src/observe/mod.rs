@@ -7,11 +7,8 @@ use std::{
 };
 
 use pyproc_protocol::{
-    Headers,
-    v2::{
-        Times, TraceContext,
-        telemetry::{LostRecord, MetricsRecord, SpanRecord},
-    },
+    Headers, Times, TraceContext,
+    v2::telemetry::{LostRecord, MetricsRecord, SpanRecord},
 };
 
 mod call_log;

@@ -90,7 +90,7 @@ impl RecordHandler {
                 state.lost.over_rate.add(1);
                 continue;
             }
-            match Record::read_line(line) {
+            match Record::decode_line(line) {
                 Ok(Some(record)) => {
                     keep_print(&record, inbound);
                     self.tell(from, record, line.len(), inbound.foreign, now);

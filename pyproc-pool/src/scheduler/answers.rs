@@ -2,7 +2,7 @@
 
 use std::{mem, task::Waker, time::Instant};
 
-use pyproc_protocol::v2::Answer;
+use pyproc_protocol::v2::Response;
 
 use super::{
     ConnectionId, Scheduler,
@@ -33,7 +33,7 @@ impl Scheduler {
     pub(crate) fn on_answers(
         &mut self,
         id: ConnectionId,
-        answers: impl Iterator<Item = Answer>,
+        answers: impl Iterator<Item = Response>,
         now: Instant,
     ) -> Result<bool, ProtocolViolation> {
         let Some(connection) = self.connections.get(id).filter(|it| !it.is_closed()) else {
@@ -65,7 +65,7 @@ impl Scheduler {
     fn on_answer(
         &mut self,
         id: ConnectionId,
-        answer: Answer,
+        answer: Response,
         now: Instant,
     ) -> Result<bool, ProtocolViolation> {
         let wire_id = answer.id;

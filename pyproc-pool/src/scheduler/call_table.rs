@@ -1,6 +1,6 @@
 use std::{task::Waker, time::Instant};
 
-use pyproc_protocol::{MAX_ID, v2::Answer};
+use pyproc_protocol::{MAX_ID, v2::Response};
 
 use super::{connection::ConnectionId, methods::Target};
 use crate::{Error, outgoing::Outgoing};
@@ -58,7 +58,7 @@ pub(crate) type Outcome = Result<Answered, Error>;
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) worker: usize,
-    pub(crate) answer: Answer,
+    pub(crate) answer: Response,
     pub(crate) sent: Instant,
     pub(crate) received: Instant,
     /// The worker lists no functions, so that only its answers show which there are.

@@ -1,6 +1,6 @@
 use std::{mem, time::Instant};
 
-use pyproc_protocol::{Cancellation, EncodeError, Features, Peer, Version, v2};
+use pyproc_protocol::{Cancellation, EncodeError, Features, Peer, Version};
 
 use super::{
     Limits,
@@ -147,7 +147,7 @@ impl Connection {
         config: ConnectionConfig,
         limits: Limits,
     ) -> Self {
-        let is_plain = *peer == Peer::Plain;
+        let is_plain = *peer == Peer::Legacy;
         let attributes = is_plain && config.attributes;
         let depth = match attributes {
             true => Depth::one_by_one(limits.max_in_flight),
@@ -278,11 +278,7 @@ impl Connection {
         let cancellation = Cancellation { id, reason };
         let (tail, max) = (self.batches.control(), self.max_frame_size);
         // It is a courtesy: a maximum frame size too small for it does no harm.
-        match self.version {
-            Version::V1 => cancellation.encode(max, tail),
-            Version::V2 => v2::Message::Cancel(cancellation).encode(max, tail),
-        }
-        .is_ok()
+        cancellation.encode(self.version, max, tail).is_ok()
     }
 
     /// The worker has one call less.

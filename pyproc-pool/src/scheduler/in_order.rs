@@ -8,10 +8,7 @@
 use std::{collections::VecDeque, iter, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use pyproc_protocol::{
-    FrameError, MessageError, SessionError,
-    v2::{Answer, Failure},
-};
+use pyproc_protocol::{Failure, FrameError, MessageError, SessionError, v2::Response};
 
 use super::{
     ConnectionId, Scheduler,
@@ -119,7 +116,7 @@ impl Scheduler {
                     message,
                     ..Failure::default()
                 };
-                let answer = Answer::failure(oldest.to_wire(), failure);
+                let answer = Response::failure(oldest.to_wire(), failure);
                 if let Err(violation) = self.on_answers(on, iter::once(answer), now) {
                     return Verdict::Broken(violation);
                 }
@@ -223,7 +220,7 @@ impl Scheduler {
 mod tests {
     use std::task::{Poll, Waker};
 
-    use pyproc_protocol::{Message, Peer, v2::Codec};
+    use pyproc_protocol::{Codec, Peer, v1::Message};
 
     use super::*;
     use crate::scheduler::{
@@ -244,7 +241,7 @@ mod tests {
 
     fn fast_with(config: ConnectionConfig, now: Instant) -> Scheduler {
         let mut scheduler = Scheduler::new(1, LIMITS);
-        scheduler.up(0, &Peer::Plain, config, now);
+        scheduler.up(0, &Peer::Legacy, config, now);
         for _ in 0..2 {
             let id = submit(&mut scheduler, now);
             answer(&mut scheduler, id, now);
@@ -264,7 +261,7 @@ mod tests {
     }
 
     fn answer(scheduler: &mut Scheduler, id: CallId, now: Instant) {
-        let answers = iter::once(Answer::failure(id.to_wire(), Failure::default()));
+        let answers = iter::once(Response::failure(id.to_wire(), Failure::default()));
         let connection = current(scheduler, 0);
         scheduler.on_answers(connection, answers, now).unwrap();
     }
@@ -304,7 +301,7 @@ mod tests {
         assert_eq!((scheduler.in_flight(), scheduler.queued()), (0, 29));
         assert!(scheduler.connections.ids().is_empty());
 
-        scheduler.up(0, &Peer::Plain, CONFIG, now);
+        scheduler.up(0, &Peer::Legacy, CONFIG, now);
         let mut sent = written(&mut scheduler);
         for &id in &calls[1..] {
             answer(&mut scheduler, id, now);
@@ -353,7 +350,7 @@ mod tests {
         };
         let mut scheduler = Scheduler::new(1, LIMITS);
         submit(&mut scheduler, now);
-        let id = scheduler.up(0, &Peer::Plain, config, now);
+        let id = scheduler.up(0, &Peer::Legacy, config, now);
         assert_eq!(attributed(&mut scheduler), ["sent m"]);
         scheduler.close(id);
         assert_eq!(attributed(&mut scheduler), ["forgotten"]);
@@ -366,7 +363,7 @@ mod tests {
         let replaced = current(&scheduler, 0);
         let [_, second] = [0, 1].map(|_| submit(&mut scheduler, now));
         scheduler.replace(0);
-        scheduler.up(0, &Peer::Plain, CONFIG, now);
+        scheduler.up(0, &Peer::Legacy, CONFIG, now);
         scheduler.gone(0, Gone::ShutDown);
         let message = "no JSON".into();
         let violation = SessionError::Refused { message }.into();

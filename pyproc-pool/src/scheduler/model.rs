@@ -6,10 +6,7 @@ use std::{
 };
 
 use proptest::{collection::vec, prelude::*};
-use pyproc_protocol::{
-    Message, Peer, SessionError,
-    v2::{Answer, Codec, Failure},
-};
+use pyproc_protocol::{Codec, Failure, Peer, SessionError, v1::Message, v2::Response};
 
 use super::{
     call_table::CallState,
@@ -37,7 +34,7 @@ enum Event {
     GiveUp {
         call: usize,
     },
-    Answer {
+    Response {
         lane: usize,
         call: usize,
     },
@@ -79,7 +76,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => any::<(bool, bool)>()
             .prop_map(|(concurrent, may_wait)| Event::Submit { concurrent, may_wait }),
         2 => call.prop_map(|call| Event::GiveUp { call }),
-        6 => on_lane.clone().prop_map(|(lane, call)| Event::Answer { lane, call }),
+        6 => on_lane.clone().prop_map(|(lane, call)| Event::Response { lane, call }),
         1 => on_lane.prop_map(|(lane, call)| Event::Stray { lane, call }),
         2 => (0..=WORKERS).prop_map(|lane| Event::Nameless { lane }),
         1 => (0..=WORKERS).prop_map(|lane| Event::Drain { lane }),
@@ -152,7 +149,7 @@ impl Model {
                 may_wait,
             } => self.submit(concurrent, may_wait),
             Event::GiveUp { call } => self.give_up(call),
-            Event::Answer { lane, call } => self.answer(lane, call),
+            Event::Response { lane, call } => self.answer(lane, call),
             Event::Stray { lane, call } => self.stray(lane, call),
             Event::Nameless { lane } => self.nameless(lane),
             Event::Drain { lane } => self.close(lane),
@@ -289,7 +286,7 @@ impl Model {
     }
 
     fn receive(&mut self, connection: ConnectionId, id: u64) -> Result<(), ProtocolViolation> {
-        let answers = [Answer::failure(id, Failure::default())].into_iter();
+        let answers = [Response::failure(id, Failure::default())].into_iter();
         let may_wait = self
             .scheduler
             .on_answers(connection, answers, Instant::now());
@@ -325,7 +322,7 @@ impl Model {
             before.state = State::Closed;
             self.lanes[LEAVING] = Some(before);
         }
-        let peer = if plain { Peer::Plain } else { peer(2) };
+        let peer = if plain { Peer::Legacy } else { peer(2) };
         let connection = self.scheduler.up(slot, &peer, CONFIG, Instant::now());
         self.workers += 1;
         self.gone[slot] = false;

@@ -3,7 +3,7 @@
 use std::sync::Weak;
 
 use bytes::Bytes;
-use pyproc_protocol::v2::Codec;
+use pyproc_protocol::Codec;
 
 use super::{
     calls::Submitted,

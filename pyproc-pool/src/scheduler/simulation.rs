@@ -12,7 +12,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use pyproc_protocol::v2::Codec;
+use pyproc_protocol::Codec;
 
 use self::links::{Link, Writer};
 use super::{tests::request, *};

@@ -3,12 +3,9 @@ use std::{
     time::Duration,
 };
 
-use pyproc_protocol::{
-    Features, FunctionInfo, Headers, Peer, WorkerInfo,
-    v2::{Codec, Failure},
-};
+use pyproc_protocol::{Codec, Failure, Features, FunctionInfo, Headers, Peer, WorkerInfo};
 
-use pyproc_protocol::v2::Answer;
+use pyproc_protocol::v2::Response;
 
 use super::{batches::Next, call_table::CallState, *};
 use crate::{
@@ -63,7 +60,7 @@ pub(crate) fn peer(version: u32) -> Peer {
         returns: serde_json::Value::Null,
         concurrent,
     };
-    Peer::Introduced(WorkerInfo {
+    Peer::Negotiated(WorkerInfo {
         version,
         features: Features::ALL,
         functions: vec![function("async", true), function("plain", false)],
@@ -112,7 +109,7 @@ fn submit_as(scheduler: &mut Scheduler, method: &str, codec: Codec) -> Result<Ca
 }
 
 fn answer(scheduler: &mut Scheduler, id: u64) -> Result<(), ProtocolViolation> {
-    let answers = [Answer::failure(id, Failure::default())].into_iter();
+    let answers = [Response::failure(id, Failure::default())].into_iter();
     let connection = current(scheduler, 0);
     let may_wait = scheduler.on_answers(connection, answers, Instant::now());
     may_wait.map(drop)
@@ -177,9 +174,9 @@ fn an_answer_reaches_its_call_and_only_once() {
 #[test]
 fn an_answer_from_another_worker_than_the_one_asked_is_a_violation() {
     let mut scheduler = Scheduler::new(2, LIMITS);
-    up(&mut scheduler, 1, &Peer::Plain);
+    up(&mut scheduler, 1, &Peer::Legacy);
     let id = submit(&mut scheduler).unwrap();
-    up(&mut scheduler, 0, &Peer::Plain);
+    up(&mut scheduler, 0, &Peer::Legacy);
     assert!(answer(&mut scheduler, id.to_wire()).is_err());
 }
 
@@ -301,7 +298,7 @@ fn answers_after_the_cut_off_reach_nobody_and_are_no_violation() {
     let id = submit(&mut scheduler).unwrap();
     let connection = current(&scheduler, 0);
     scheduler.cut_off();
-    let answers = [Answer::failure(id.to_wire(), Failure::default())].into_iter();
+    let answers = [Response::failure(id.to_wire(), Failure::default())].into_iter();
     let delivered = scheduler.on_answers(connection, answers, Instant::now());
     assert!(delivered.is_ok());
     let outcome = outcome(&mut scheduler, id);

@@ -8,10 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pyproc_protocol::{
-    decode_json, encode_json,
-    v2::{Body, Codec, Failure},
-};
+use pyproc_protocol::{Codec, Failure, decode_json, encode_json, v2::Body};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::RemoteException;

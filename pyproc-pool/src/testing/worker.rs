@@ -7,8 +7,8 @@ use std::{
 
 use bytes::BytesMut;
 use pyproc_protocol::{
-    Features, FunctionInfo, Version, WorkerEvent, WorkerInfo, WorkerSession,
-    v2::{Answer, Body, Failure, Method, Request},
+    Failure, Features, FunctionInfo, Version, WorkerEvent, WorkerInfo, WorkerSession,
+    v2::{Body, Method, Request, Response},
 };
 use serde_json::json;
 use tokio::{
@@ -175,13 +175,13 @@ impl Worker {
         } = answered;
         self.cancels.remove(&id);
         let answer = match result {
-            Ok(body) => Answer::success(id, body),
-            Err(failure) => Answer::failure(id, failure),
+            Ok(body) => Response::success(id, body),
+            Err(failure) => Response::failure(id, failure),
         };
         let Err(error) = self.session.respond(version, answer, &mut self.output) else {
             return true;
         };
-        let answer = Answer::failure(id, unwritable(error));
+        let answer = Response::failure(id, unwritable(error));
         let responded = self.session.respond(version, answer, &mut self.output);
         responded.is_ok()
     }

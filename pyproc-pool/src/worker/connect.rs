@@ -3,7 +3,7 @@
 use std::{io, path::Path, time::Duration};
 
 use bytes::BytesMut;
-use pyproc_protocol::{EncodeError, Event, Hello, Session};
+use pyproc_protocol::{ClientEvent, ClientSession, EncodeError, Hello};
 use tokio::{net::UnixStream, time};
 
 use crate::{StartFailureCause as Cause, driver::Connection, shared::Shared, transport::Transport};
@@ -78,7 +78,7 @@ pub(super) async fn handshake(
     };
     let mut output = Vec::new();
     let max_frame_size = config.max_frame_size.min(transport.max_frame_size());
-    let mut session = Session::start(hello, max_frame_size, &mut output)
+    let mut session = ClientSession::start(hello, max_frame_size, &mut output)
         .map_err(|error| too_small(socket, error))?;
     // A worker that hung up already may have said why.
     let sent = transport.write_all(&output).await;
@@ -87,7 +87,7 @@ pub(super) async fn handshake(
     let mut input = BytesMut::with_capacity(4 * 1024);
     loop {
         match session.receive(&mut input).map_err(Cause::Handshake)? {
-            Some(Event::Ready) => {
+            Some(ClientEvent::Ready) => {
                 let (spin, clock) = (config.spin, shared.clock);
                 return Ok(Connection::new(transport, session, input, spin, clock));
             }

@@ -43,7 +43,7 @@ impl Slot {
             Ok(connected) => connected.map_err(io::Error::other)?,
             Err(_) => return Err(unanswered(limit)),
         };
-        if *connection.peer() != Peer::Plain {
+        if *connection.peer() != Peer::Legacy {
             return Err(io::Error::other("another worker listens in its place"));
         }
         running.connection = connection;

@@ -87,7 +87,7 @@ impl Running {
 
     /// Whether the worker says that it is not written in Python. One from before the hello is.
     fn is_foreign(&self) -> bool {
-        matches!(self.connection.peer(), Peer::Introduced(info) if info.python.is_empty())
+        matches!(self.connection.peer(), Peer::Negotiated(info) if info.python.is_empty())
     }
 
     /// What attributes its output to calls, if the pool does.

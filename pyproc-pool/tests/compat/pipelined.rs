@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use bytes::BytesMut;
 use pyproc_pool::protocol::{
-    DEFAULT_MAX_FRAME_SIZE, Event, Headers, Peer, RequestHead, Session, Version, v2::Answer,
+    ClientEvent, ClientSession, DEFAULT_MAX_FRAME_SIZE, Headers, Peer, RequestHead, Version,
+    v2::Response,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,7 +20,7 @@ pub(crate) async fn ten_thousand_frames(worker: Candidate) -> Result<()> {
     let process = WorkerProcess::start(&worker).await?;
     let (read, mut write) = UnixStream::connect(process.socket()).await?.into_split();
     let mut hello = Vec::new();
-    let session = Session::start(worker.hello(), DEFAULT_MAX_FRAME_SIZE, &mut hello)?;
+    let session = ClientSession::start(worker.hello(), DEFAULT_MAX_FRAME_SIZE, &mut hello)?;
     write.write_all(&hello).await?;
     let mut answers = Answers::new(read, session);
     let version = answers.shake_hands().await?;
@@ -51,11 +52,11 @@ pub(crate) async fn ten_thousand_frames(worker: Candidate) -> Result<()> {
 struct Answers {
     read: OwnedReadHalf,
     input: BytesMut,
-    session: Session,
+    session: ClientSession,
 }
 
 impl Answers {
-    fn new(read: OwnedReadHalf, session: Session) -> Self {
+    fn new(read: OwnedReadHalf, session: ClientSession) -> Self {
         Self {
             read,
             input: BytesMut::new(),
@@ -69,14 +70,14 @@ impl Answers {
         Ok(Peer::version(peer))
     }
 
-    async fn next(&mut self) -> Result<Answer> {
+    async fn next(&mut self) -> Result<Response> {
         match self.event().await? {
-            Event::Answer(answer) => Ok(answer),
+            ClientEvent::Response(answer) => Ok(answer),
             other => anyhow::bail!("the worker sent {other:?}"),
         }
     }
 
-    async fn event(&mut self) -> Result<Event> {
+    async fn event(&mut self) -> Result<ClientEvent> {
         loop {
             if let Some(event) = self.session.receive(&mut self.input)? {
                 return Ok(event);

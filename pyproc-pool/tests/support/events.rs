@@ -9,7 +9,7 @@ use std::{
 
 use pyproc_pool::{
     observe::{CallObserver, CallStart, Observer, RequestMetadata},
-    protocol::v2::TraceContext,
+    protocol::TraceContext,
 };
 use tracing::{
     Event, Level, Metadata, Subscriber,

@@ -14,15 +14,15 @@ use bytes::BytesMut;
 use pyproc_pool::protocol::{
     DEFAULT_MAX_FRAME_SIZE, Features, FunctionInfo, WorkerEvent, WorkerInfo, WorkerSession,
     v2::{
-        Answer, Request,
-        telemetry::{Record, write_frame},
+        Request, Response,
+        telemetry::{Record, encode_frame},
     },
 };
 
 /// Serves one connection with `respond`, and passes on the requests that came.
 pub fn serve(
     socket: &Path,
-    respond: impl Fn(&Request) -> Option<Answer> + Send + 'static,
+    respond: impl Fn(&Request) -> Option<Response> + Send + 'static,
 ) -> Receiver<Request> {
     serve_reporting(socket, move |request| Reply {
         answer: respond(request),
@@ -37,7 +37,7 @@ pub struct Reply {
     pub records: Vec<Record>,
     /// After these: the lines of one more frame of telemetry.
     pub lines: &'static [u8],
-    pub answer: Option<Answer>,
+    pub answer: Option<Response>,
     /// After the answer.
     pub hang_up: bool,
 }
@@ -47,7 +47,7 @@ impl Reply {
         Self {
             records,
             lines: b"",
-            answer: Some(Answer::success(request.id, request.body.clone())),
+            answer: Some(Response::success(request.id, request.body.clone())),
             hang_up: false,
         }
     }
@@ -85,10 +85,10 @@ fn conversation(mut stream: UnixStream, mut reply: impl FnMut(Request) -> Reply)
             };
             let reply = reply(request);
             for record in &reply.records {
-                session.report(record, &mut output).unwrap();
+                session.send_record(record, &mut output).unwrap();
             }
             if !reply.lines.is_empty() {
-                write_frame(reply.lines, DEFAULT_MAX_FRAME_SIZE, &mut output).unwrap();
+                encode_frame(reply.lines, DEFAULT_MAX_FRAME_SIZE, &mut output).unwrap();
             }
             if let Some(answer) = reply.answer {
                 session.respond(version, answer, &mut output).unwrap();

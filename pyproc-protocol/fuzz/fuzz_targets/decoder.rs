@@ -4,7 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
-use pyproc_protocol::{FrameDecoder, Message};
+use pyproc_protocol::{FrameDecoder, Version, v1::Message};
 
 const MAX: usize = 4096;
 
@@ -21,8 +21,8 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn reads(frame: &Bytes) {
     for message in [
-        Message::of_client(frame),
-        Message::of_worker(frame),
+        Message::decode_from_client(frame),
+        Message::decode_from_worker(frame),
         Message::decode(frame),
     ] {
         message.into_iter().for_each(reads_the_same_again);
@@ -36,7 +36,7 @@ fn reads_the_same_again(message: Message) {
     let written = match &message {
         Message::Request(it) => it.encode(max, &mut out),
         Message::Response(it) => it.encode(max, &mut out),
-        Message::Cancellation(it) => it.encode(max, &mut out),
+        Message::Cancellation(it) => it.encode(Version::V1, max, &mut out),
         _ => return,
     };
     if written.is_err() {

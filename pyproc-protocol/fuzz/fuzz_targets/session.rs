@@ -5,8 +5,10 @@
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use pyproc_protocol::{
-    Event, Features, FrameDecoder, Hello, Message, Session, WorkerEvent, WorkerInfo, WorkerSession,
-    v2::{self, Answer},
+    ClientEvent, ClientSession, Features, FrameDecoder, Hello, WorkerEvent, WorkerInfo,
+    WorkerSession,
+    v1::Message,
+    v2::{self, Response},
 };
 
 const MAX: usize = 4096;
@@ -34,7 +36,8 @@ fn framed(body: &[u8]) -> Vec<u8> {
 }
 
 fn as_client(version: u32, pieces: &[Vec<u8>]) {
-    let mut session = Session::start(Hello::new("fuzz"), MAX, &mut Vec::new()).expect("it fits");
+    let mut session =
+        ClientSession::start(Hello::new("fuzz"), MAX, &mut Vec::new()).expect("it fits");
     let mut input = BytesMut::new();
     if flagged(pieces) {
         let answer = format!(r#"{{"id":1,"ok":true,"body":{{"version":{version}}}}}"#);
@@ -44,7 +47,7 @@ fn as_client(version: u32, pieces: &[Vec<u8>]) {
         input.extend_from_slice(piece);
         loop {
             match session.receive(&mut input) {
-                Ok(Some(Event::Ready)) => assert!(session.peer().is_some()),
+                Ok(Some(ClientEvent::Ready)) => assert!(session.peer().is_some()),
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(_) => return,
@@ -75,16 +78,16 @@ fn as_worker(version: u32, pieces: &[Vec<u8>]) {
         loop {
             match session.receive(&mut input, &mut output) {
                 Ok(Some(WorkerEvent::Request { version, request })) => {
-                    let answer = Answer::success(request.id, request.body);
+                    let answer = Response::success(request.id, request.body);
                     let _ = session.respond(version, answer, &mut output);
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => {
-                    drop(session.begun_request(&input, 16));
+                    drop(session.partial_request(&input, 16));
                     break;
                 }
                 Err(error) => {
-                    session.farewell(&error, &mut output);
+                    session.write_error(&error, &mut output);
                     return whole_frames(&output);
                 }
             }

@@ -1,14 +1,14 @@
-//! Any bytes give records or typed errors; any record that was read can be written, as one line that reads
+//! Any bytes give decode_records or typed errors; any record that was read can be written, as one line that reads
 //! again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pyproc_protocol::v2::telemetry::{Record, records};
+use pyproc_protocol::v2::telemetry::{Record, decode_records};
 
 fuzz_target!(|bytes: &[u8]| {
-    for record in records(bytes).flatten() {
+    for record in decode_records(bytes).flatten() {
         let line = written(&record);
-        match Record::read_line(&line) {
+        match Record::decode_line(&line) {
             Ok(again) => assert_eq!(kind(&again.expect("a known type")), kind(&record)),
             Err(error) => panic!("our own line: {error}"),
         }
@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn written(record: &Record) -> Vec<u8> {
     let mut line = Vec::new();
-    record.write_line(&mut line);
+    record.encode_line(&mut line);
     assert_eq!(line.pop(), Some(b'\n'));
     assert!(!line.contains(&b'\n'));
     line

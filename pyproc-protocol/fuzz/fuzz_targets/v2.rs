@@ -9,7 +9,7 @@ use pyproc_protocol::{FrameDecoder, v2::Message};
 fuzz_target!(|bytes: &[u8]| {
     let frame = Bytes::copy_from_slice(bytes);
     let message = match Message::decode(&frame) {
-        Ok(Message::Skippable { .. }) | Err(_) => return,
+        Ok(Message::Unknown { .. }) | Err(_) => return,
         Ok(message) => message,
     };
     let mut out = Vec::new();

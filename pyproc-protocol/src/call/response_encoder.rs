@@ -1,29 +1,27 @@
-use crate::{
-    AnswerFrame, EncodeError, Response, Version,
-    v2::{self, Codec, Failure, Times},
-};
+use super::ResponseFrame;
+use crate::{Codec, EncodeError, Failure, Times, Version, v1, v2};
 
 const TOO_LONG: &str = "an error too long for a frame";
 
-/// How a request is answered: in its version, and as its client agreed to.
+/// Encodes responses: in the request's version, and with the features that the client agreed to.
 ///
-/// It is a copy of what the session knows, so that an answer can be written where the session is not at hand, such as
-/// on another thread.
+/// It is a copy of what the session knows. So a response can be encoded where the session is not available, such as on
+/// another thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AnswerForm {
+pub struct ResponseEncoder {
     version: Version,
-    details: bool,
+    error_details: bool,
     max_frame_size: usize,
 }
 
-impl AnswerForm {
-    /// A form in this version, with the details of errors that [`Features::error_details`](crate::Features) stands for
-    /// or without, for frames of at most `max_frame_size` bytes. [`WorkerSession::answer_form`](crate::WorkerSession)
-    /// knows that of a connection.
-    pub fn new(version: Version, details: bool, max_frame_size: usize) -> Self {
+impl ResponseEncoder {
+    /// An encoder for this version. `error_details` is the feature
+    /// [`Features::error_details`](crate::Features::error_details); `max_frame_size` the largest body of a frame, in bytes.
+    /// [`WorkerSession::response_encoder`](crate::WorkerSession::response_encoder) returns the one of a connection.
+    pub fn new(version: Version, error_details: bool, max_frame_size: usize) -> Self {
         Self {
             version,
-            details,
+            error_details,
             max_frame_size,
         }
     }
@@ -38,49 +36,50 @@ impl AnswerForm {
         self.max_frame_size
     }
 
-    /// Whether the client learns an error's type and traceback.
-    pub fn has_details(self) -> bool {
-        self.details || self.version == Version::V2
+    /// Whether an error's type and traceback are sent.
+    pub fn has_error_details(self) -> bool {
+        self.error_details || self.version == Version::V2
     }
 
-    /// Begins the frame of a result, as [`AnswerFrame::begin`] does.
+    /// Begins the frame of a result, as [`ResponseFrame::begin`] does.
     ///
     /// # Errors
     ///
-    /// When the payload is no JSON and the version is 1.
+    /// If the payload is not JSON and the version is 1.
     pub fn begin(
         self,
         id: u64,
         codec: Codec,
         times: Option<Times>,
         out: &mut Vec<u8>,
-    ) -> Result<AnswerFrame, EncodeError> {
-        AnswerFrame::begin(self.version, id, codec, times, out)
+    ) -> Result<ResponseFrame, EncodeError> {
+        ResponseFrame::begin(self.version, id, codec, times, out)
     }
 
-    /// Appends a failure to `out`, or a note in its place when it is too long for a frame. Version 1 has neither times nor
-    /// `retryable`, and shortens a long type or traceback.
+    /// Appends a failure to `out`; a short note takes its place if it is too long for a frame. Version 1 sends neither
+    /// times nor `retryable`, and shortens a long type or traceback.
     ///
     /// # Errors
     ///
-    /// When not even the note fits, which takes a maximum of some dozen bytes.
-    pub fn write_failure(
+    /// If not even the note fits, which needs a maximum of a few dozen bytes.
+    pub fn encode_failure(
         self,
         id: u64,
         times: Option<Times>,
         failure: &Failure,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        self.write_whole(id, times, failure, out).or_else(|_| {
-            let note = Failure {
-                message: TOO_LONG.into(),
-                ..Failure::default()
-            };
-            self.write_whole(id, times, &note, out)
-        })
+        self.encode_unshortened(id, times, failure, out)
+            .or_else(|_| {
+                let note = Failure {
+                    message: TOO_LONG.into(),
+                    ..Failure::default()
+                };
+                self.encode_unshortened(id, times, &note, out)
+            })
     }
 
-    fn write_whole(
+    fn encode_unshortened(
         self,
         id: u64,
         times: Option<Times>,
@@ -89,10 +88,10 @@ impl AnswerForm {
     ) -> Result<(), EncodeError> {
         match self.version {
             Version::V1 => {
-                let response = Response::of_failure(id, failure, self.details);
+                let response = v1::Response::from_failure(id, failure, self.error_details);
                 response.encode(self.max_frame_size, out)
             }
-            Version::V2 => v2::write_failure(id, times, failure, self.max_frame_size, out),
+            Version::V2 => v2::encode_failure(id, times, failure, self.max_frame_size, out),
         }
     }
 }

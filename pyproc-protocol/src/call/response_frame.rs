@@ -1,15 +1,12 @@
-use crate::{
-    EncodeError, LENGTH_PREFIX, Version,
-    v2::{self, Codec, Times},
-};
+use crate::{Codec, EncodeError, LENGTH_PREFIX, Times, Version, v1, v2};
 
-/// The frame of a result that is being written: a worker appends the payload where it is to be sent
-/// from, so that nothing is copied.
+/// The frame of a result while it is written. A worker appends the payload directly to its send buffer, so that
+/// nothing is copied.
 ///
 /// ```
-/// # use pyproc_protocol::{AnswerFrame, Version, v2::Codec};
+/// # use pyproc_protocol::{Codec, ResponseFrame, Version};
 /// let mut wire = Vec::new();
-/// let frame = AnswerFrame::begin(Version::V1, 7, Codec::Json, None, &mut wire)?;
+/// let frame = ResponseFrame::begin(Version::V1, 7, Codec::Json, None, &mut wire)?;
 /// wire.extend_from_slice(b"84");
 /// frame.finish(1024, &mut wire)?;
 /// assert_eq!(&wire[4..], br#"{"id":7,"ok":true,"body":84}"#);
@@ -17,17 +14,17 @@ use crate::{
 /// ```
 #[derive(Debug)]
 #[must_use = "the frame is not complete before `finish`"]
-pub struct AnswerFrame {
+pub struct ResponseFrame {
     start: usize,
     version: Version,
 }
 
-impl AnswerFrame {
-    /// Appends all that comes before the payload to `out`. Version 1 carries no times.
+impl ResponseFrame {
+    /// Appends everything that comes before the payload to `out`. Version 1 does not send times.
     ///
     /// # Errors
     ///
-    /// When the payload is no JSON and the version is 1.
+    /// If the payload is not JSON and the version is 1.
     pub fn begin(
         version: Version,
         id: u64,
@@ -41,21 +38,17 @@ impl AnswerFrame {
         let start = out.len();
         out.extend_from_slice(&[0; LENGTH_PREFIX]);
         match version {
-            Version::V1 => {
-                out.extend_from_slice(b"{\"id\":");
-                out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
-                out.extend_from_slice(b",\"ok\":true,\"body\":");
-            }
-            Version::V2 => v2::answer_header(id, codec, times, out),
+            Version::V1 => v1::response_head(id, out),
+            Version::V2 => v2::response_head(id, codec, times, out),
         }
         Ok(Self { start, version })
     }
 
-    /// Completes the frame, after the payload was appended to the same `out`.
+    /// Completes the frame, after the caller appended the payload to the same `out`.
     ///
     /// # Errors
     ///
-    /// When the frame is larger than `max_frame_size`; `out` is then as it was before the frame began.
+    /// If the frame is larger than `max_frame_size`. Then `out` is as it was before the frame began.
     pub fn finish(self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         if self.version == Version::V1 {
             out.push(b'}');
@@ -71,7 +64,7 @@ impl AnswerFrame {
         Ok(())
     }
 
-    /// Leaves `out` as it was before the frame began: there is no such result after all.
+    /// Resets `out` to what it was before the frame began, if there is no result after all.
     pub fn abandon(self, out: &mut Vec<u8>) {
         out.truncate(self.start);
     }

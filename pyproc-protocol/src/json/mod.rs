@@ -6,6 +6,7 @@
 //!
 //! Its parts are shared with the native core of the Python package, and no others' concern.
 
+mod bounded;
 mod decimal;
 mod deserializer;
 mod float;
@@ -20,12 +21,16 @@ use std::fmt;
 
 use serde::{Serialize, de, de::DeserializeOwned, ser};
 
-use self::{deserializer::Deserializer, serializer::Serializer};
+pub(crate) use self::bounded::{
+    BoundedWriter, WriteError, json_len, write_bounded, write_infallible,
+};
 pub use self::{
+    bounded::encode_json,
     float::ShortDecimal,
     reader::{Number, Reader},
     scan::{is_plain, plain},
 };
+use self::{deserializer::Deserializer, serializer::Serializer};
 
 /// What `serde_json` calls its own types, which are not carried like others.
 const PRIVATE: &str = "$serde_json::";

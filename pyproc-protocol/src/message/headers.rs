@@ -1,16 +1,9 @@
 use std::collections::BTreeMap;
 
-use crate::MessageError;
+use crate::{MAX_HEADER_BYTES, MAX_HEADERS, MessageError};
 
-/// Metadata of a message, such as the trace context. Left out of the frame when
-/// empty.
+/// Metadata of a message, such as the trace context. The frame leaves them out if there are none.
 pub type Headers = BTreeMap<String, String>;
-
-/// The most headers that a message may have.
-pub const MAX_HEADERS: usize = 128;
-
-/// The most bytes that all header names and values of a message may take together.
-pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// Header of an error response: the exception's qualified name.
 pub const ERROR_TYPE: &str = "pyproc-error-type";
@@ -18,6 +11,7 @@ pub const ERROR_TYPE: &str = "pyproc-error-type";
 /// Header of an error response: the formatted traceback.
 pub const ERROR_TRACEBACK: &str = "pyproc-error-traceback";
 
+/// Checks the limits on headers.
 pub(crate) fn check(headers: &Headers) -> Result<(), MessageError> {
     let count = headers.len();
     if count > MAX_HEADERS {

@@ -1,94 +1,93 @@
 use bytes::{Bytes, BytesMut};
 
+use super::{Peer, SessionError};
 use crate::{
-    EncodeError, FrameDecoder, FrameError, HELLO_METHOD, Hello, LENGTH_PREFIX, Message,
-    MessageError, Peer, RawJson, Request, Response, SessionError, Version,
-    v2::{self, Answer},
+    EncodeError, FrameDecoder, FrameError, HELLO_METHOD, Hello, LENGTH_PREFIX, MessageError,
+    Version, v1,
+    v2::{self, Response},
 };
 
 const HELLO_ID: u64 = 1;
 
-/// The client's end of one connection: the handshake, then answers, in whichever version they come.
+/// The client's end of one connection: first the handshake, then responses of either version.
 ///
-/// Begin with [`start`](Self::start), send what it wrote, and feed what
-/// arrives to [`receive`](Self::receive). Requests may be sent once
-/// [`Event::Ready`] came out.
+/// Call [`start`](Self::start), send the bytes that it wrote, and pass the bytes that arrive to
+/// [`receive`](Self::receive). Send requests after [`ClientEvent::Ready`].
 ///
 /// ```
 /// # use bytes::BytesMut;
-/// # use pyproc_protocol::{Event, Hello, Session, Version, DEFAULT_MAX_FRAME_SIZE};
+/// # use pyproc_protocol::{ClientEvent, ClientSession, Hello, Version, DEFAULT_MAX_FRAME_SIZE};
 /// let mut to_worker = Vec::new();
 /// let mut session =
-///     Session::start(Hello::new("example/1.0"), DEFAULT_MAX_FRAME_SIZE, &mut to_worker)?;
-/// // ... send `to_worker`; an old worker answers:
+///     ClientSession::start(Hello::new("example/1.0"), DEFAULT_MAX_FRAME_SIZE, &mut to_worker)?;
+/// // ... send `to_worker`; a worker of the first release responds:
 /// let answer = br#"{"id":1,"ok":false,"error":"Method 'pyproc.hello' not found"}"#;
 /// let mut from_worker = BytesMut::from(&[&[0, 0, 0, answer.len() as u8][..], answer].concat()[..]);
-/// assert_eq!(session.receive(&mut from_worker)?, Some(Event::Ready));
+/// assert_eq!(session.receive(&mut from_worker)?, Some(ClientEvent::Ready));
 /// assert_eq!(session.peer().map(|peer| peer.version()), Some(Version::V1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Session {
+pub struct ClientSession {
     decoder: FrameDecoder,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    AwaitingHello(Hello),
+    /// The response to the hello is outstanding.
+    Handshake(Hello),
     Ready(Peer),
 }
 
-/// Something that the worker did.
+/// What a [`ClientSession`] received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Event {
-    /// The handshake is over; [`Session::peer`] knows the worker.
+pub enum ClientEvent {
+    /// The handshake is complete; [`ClientSession::peer`] describes the worker.
     Ready,
-    /// An answer. Whether anybody asked is for the caller to check.
-    Answer(Answer),
-    /// The worker is there; the id is the ping's.
+    /// A response. The caller checks whether a request with its id is outstanding.
+    Response(Response),
+    /// The response to the ping with this id.
     Pong(u64),
-    /// The worker takes no more requests; what it has, it answers.
+    /// The worker accepts no more requests; it responds to those that it has.
     Drain,
-    /// What the worker saw, if the hello asked for any of it: lines that
-    /// [`v2::telemetry::records`] reads.
+    /// Records of telemetry, if the hello asked for any: lines for [`v2::telemetry::decode_records`].
     Telemetry(Bytes),
-    /// The worker sent a frame that is longer than the maximum, of a kind that may be skipped, such as telemetry. It is read past.
+    /// The worker sent a frame that is longer than the maximum, of a kind that may be skipped, such as telemetry. The
+    /// session skips it.
     TooLong {
-        /// Bytes of the frame's body.
+        /// Size of the frame's body in bytes.
         len: usize,
     },
 }
 
-impl Session {
-    /// Begins the conversation: appends the hello to `out`.
+impl ClientSession {
+    /// Begins the handshake: appends the hello to `out`.
     ///
     /// # Errors
     ///
-    /// When `max_frame_size` bytes (the largest body of a frame, in either direction) do not
-    /// even hold the hello.
+    /// If the hello is longer than `max_frame_size`, the largest body of a frame in either direction, in bytes.
     pub fn start(
         hello: Hello,
         max_frame_size: usize,
         out: &mut Vec<u8>,
     ) -> Result<Self, EncodeError> {
-        let body = RawJson::encode(&hello).map_err(EncodeError::Json)?;
-        Request::new(HELLO_ID, HELLO_METHOD, body).encode(max_frame_size, out)?;
+        let body = v1::RawJson::encode(&hello).map_err(EncodeError::Json)?;
+        v1::Request::new(HELLO_ID, HELLO_METHOD, body).encode(max_frame_size, out)?;
         Ok(Self {
             decoder: FrameDecoder::new(max_frame_size),
-            state: State::AwaitingHello(hello),
+            state: State::Handshake(hello),
         })
     }
 
-    /// Takes the next event off the front of `input`; `None` when more bytes are
-    /// needed.
+    /// Decodes the next event from the front of `input`; `None` if more bytes are needed.
     ///
     /// # Errors
     ///
-    /// When the worker broke the protocol. Close the connection then. Only after [`SessionError::Message`] the next frame can be read all the
-    /// same, for who knows which request the broken one answered (rule 1-B5 of the specification).
-    pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Event>, SessionError> {
+    /// If the worker violated the protocol. Close the connection. After [`SessionError::Message`] only, the next frame
+    /// can still be decoded: rule 1-B5 of the specification says when a client may go on.
+    pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<ClientEvent>, SessionError> {
         loop {
             let frame = match self.decoder.decode(input) {
                 Ok(Some(frame)) => frame,
@@ -101,41 +100,41 @@ impl Session {
         }
     }
 
-    /// The worker, once [`Event::Ready`] came out.
+    /// The worker; `None` before [`ClientEvent::Ready`].
     pub fn peer(&self) -> Option<&Peer> {
         match &self.state {
-            State::AwaitingHello(_) => None,
+            State::Handshake(_) => None,
             State::Ready(peer) => Some(peer),
         }
     }
 
-    /// Reads past a frame that is too long, if its kind, which comes after the prefix, may be skipped.
+    /// Skips a frame that is too long, if its kind, the byte after the prefix, may be skipped.
     fn on_frame_error(
         &mut self,
         error: FrameError,
         input: &mut BytesMut,
-    ) -> Result<Option<Event>, SessionError> {
+    ) -> Result<Option<ClientEvent>, SessionError> {
         let FrameError::TooLarge { len, .. } = error else {
             return Err(error.into());
         };
         match input.get(LENGTH_PREFIX) {
             None if self.speaks_v2() => Ok(None),
-            Some(kind) if self.speaks_v2() && v2::may_be_skipped(*kind) => {
+            Some(kind) if self.speaks_v2() && v2::is_skippable(*kind) => {
                 self.decoder.skip(len, input);
-                Ok(Some(Event::TooLong { len }))
+                Ok(Some(ClientEvent::TooLong { len }))
             }
             _ => Err(error.into()),
         }
     }
 
-    fn on_frame(&mut self, frame: Bytes) -> Result<Option<Event>, SessionError> {
+    fn on_frame(&mut self, frame: Bytes) -> Result<Option<ClientEvent>, SessionError> {
         if self.speaks_v2() && v2::is_frame(&frame) {
-            return self.on_binary(v2::Message::of_frame(frame)?);
+            return self.on_binary(v2::Message::decode_owned(frame)?);
         }
-        match Message::of_worker(&frame).map_err(|error| explained(&frame, error))? {
-            Message::Response(response) => self.on_response(response).map(Some),
-            Message::Unknown { .. } => Ok(None),
-            other => Err(unexpected(other.kind())),
+        match v1::Message::decode_from_worker(&frame).map_err(|error| explained(&frame, error))? {
+            v1::Message::Response(response) => self.on_response(response).map(Some),
+            v1::Message::Unknown { .. } => Ok(None),
+            other => Err(unexpected(other.name())),
         }
     }
 
@@ -144,15 +143,15 @@ impl Session {
             .is_some_and(|peer| peer.version() == Version::V2)
     }
 
-    fn on_binary(&self, message: v2::Message) -> Result<Option<Event>, SessionError> {
+    fn on_binary(&self, message: v2::Message) -> Result<Option<ClientEvent>, SessionError> {
         match message {
-            v2::Message::Answer(answer) => on_answer(answer).map(Some),
-            v2::Message::Pong(pong) => Ok(Some(Event::Pong(pong.id))),
-            v2::Message::Drain => Ok(Some(Event::Drain)),
-            v2::Message::Telemetry(records) => {
-                Ok(self.wants_telemetry().then_some(Event::Telemetry(records)))
-            }
-            v2::Message::Skippable { .. } => Ok(None),
+            v2::Message::Response(response) => ready_response(response).map(Some),
+            v2::Message::Pong(pong) => Ok(Some(ClientEvent::Pong(pong.id))),
+            v2::Message::Drain => Ok(Some(ClientEvent::Drain)),
+            v2::Message::Telemetry(records) => Ok(self
+                .wants_telemetry()
+                .then_some(ClientEvent::Telemetry(records))),
+            v2::Message::Unknown { .. } => Ok(None),
             other => Err(unexpected(other.name())),
         }
     }
@@ -162,37 +161,38 @@ impl Session {
             .is_some_and(|peer| peer.features().has_telemetry())
     }
 
-    fn on_response(&mut self, response: Response) -> Result<Event, SessionError> {
+    fn on_response(&mut self, response: v1::Response) -> Result<ClientEvent, SessionError> {
         match &self.state {
-            State::Ready(_) => on_answer(response.into()),
-            State::AwaitingHello(_) if response.id == 0 && response.result.is_err() => {
-                on_answer(response.into())
+            State::Ready(_) => ready_response(response.into()),
+            State::Handshake(_) if response.id == 0 && response.result.is_err() => {
+                ready_response(response.into())
             }
-            State::AwaitingHello(hello) => {
-                self.state = State::Ready(introduction(hello, response)?);
-                Ok(Event::Ready)
+            State::Handshake(hello) => {
+                self.state = State::Ready(negotiate(hello, response)?);
+                Ok(ClientEvent::Ready)
             }
         }
     }
 }
 
-fn on_answer(answer: Answer) -> Result<Event, SessionError> {
-    match answer {
-        Answer {
+/// A response to a request, unless it is an error of the connection.
+fn ready_response(response: Response) -> Result<ClientEvent, SessionError> {
+    match response {
+        Response {
             id: 0,
             result: Err(failure),
             ..
         } => Err(SessionError::Refused {
             message: failure.message,
         }),
-        answer => Ok(Event::Answer(answer)),
+        response => Ok(ClientEvent::Response(response)),
     }
 }
 
-/// What a client sends is named as that.
+/// Names a message that only clients send.
 fn explained(frame: &Bytes, error: MessageError) -> SessionError {
-    match Message::of_client(frame) {
-        Ok(message) => unexpected(message.kind()),
+    match v1::Message::decode_from_client(frame) {
+        Ok(message) => unexpected(message.name()),
         Err(_) => error.into(),
     }
 }
@@ -204,7 +204,7 @@ fn unexpected(got: &'static str) -> SessionError {
     }
 }
 
-fn introduction(hello: &Hello, response: Response) -> Result<Peer, SessionError> {
+fn negotiate(hello: &Hello, response: v1::Response) -> Result<Peer, SessionError> {
     if response.id != HELLO_ID {
         return Err(SessionError::HelloId {
             id: response.id,
@@ -212,8 +212,8 @@ fn introduction(hello: &Hello, response: Response) -> Result<Peer, SessionError>
         });
     }
     match response.result {
-        Ok(body) => Peer::introduced(&body, hello),
-        // To a worker from before the hello it is just an unknown method.
-        Err(_) => Ok(Peer::Plain),
+        Ok(body) => Peer::decode(&body, hello),
+        // A worker that does not know the hello responds that the method is unknown.
+        Err(_) => Ok(Peer::Legacy),
     }
 }

@@ -1,74 +1,83 @@
-//! The handshake: what a hello puts in force, and its answer.
+//! The worker's side of the handshake.
 
-use super::worker::{Handshake, WorkerEvent, WorkerSession, unexpected};
+use super::{
+    SessionError,
+    worker::{Handshake, WorkerEvent, WorkerSession, unexpected},
+};
 use crate::{
-    AnswerForm, EncodeError, Features, Hello, RawJson, Request, Response, SessionError, Version,
-    WorkerInfo,
-    v2::{self, Failure},
+    EncodeError, Failure, Features, Hello, ResponseEncoder, Version, WorkerInfo,
+    v1::{RawJson, Request, Response},
+    v2,
 };
 
-/// A hello that was understood, and what came of it. It is in force for what the client sends from now on.
+/// A valid hello, and the version and features that it puts in force. They hold for everything that the client sends
+/// from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Greeting {
-    /// The id to answer, in version 1.
+pub struct AcceptedHello {
+    /// The hello's id. The response is of version 1.
     pub id: u64,
-    /// The newest version that both sides speak.
+    /// The newest version that both sides support.
     pub version: Version,
-    /// The features that both sides named.
+    /// The features that both sides support.
     pub features: Features,
-    /// Name and version of the client's software, for logs; empty when it does not say.
+    /// Name and version of the client's software, for logs; empty if unknown.
     pub agent: String,
 }
 
 impl WorkerSession {
-    /// Appends the answer to a hello to `out`: `info`, with version and features filled in. An `info` too large for a frame is
-    /// refused.
-    pub fn introduce(&mut self, greeting: &Greeting, mut info: WorkerInfo, out: &mut Vec<u8>) {
-        info.version = greeting.version.number();
-        info.features = greeting.features;
+    /// Appends the response to a hello to `out`: `info`, in which the session sets version and features. If `info` is too
+    /// large for a frame, the response is an error, and nothing is in force.
+    pub fn respond_to_hello(
+        &mut self,
+        hello: &AcceptedHello,
+        mut info: WorkerInfo,
+        out: &mut Vec<u8>,
+    ) {
+        info.version = hello.version.number();
+        info.features = hello.features;
         let written = RawJson::encode(&info)
             .map_err(EncodeError::Json)
-            .and_then(|body| Response::success(greeting.id, body).encode(self.max_frame_size, out));
+            .and_then(|body| Response::success(hello.id, body).encode(self.max_frame_size, out));
         match written {
-            Ok(()) => self.on_introduced(out),
+            Ok(()) => self.on_hello_accepted(out),
             Err(error) => {
-                self.write_refusal(greeting.id, error.to_string(), out);
-                self.on_refused();
+                self.write_rejection(hello.id, error.to_string(), out);
+                self.on_hello_rejected();
             }
         }
     }
 
-    /// The caller has written an answer that says what [`introduce`](Self::introduce) would. What was agreed may follow it
-    /// in `out`.
-    pub fn on_introduced(&mut self, out: &mut Vec<u8>) {
-        self.handshake = Handshake::Over;
+    /// The caller has written the response to the hello itself, with the content that
+    /// [`respond_to_hello`](Self::respond_to_hello) would write. The session appends a pending drain to `out`.
+    pub fn on_hello_accepted(&mut self, out: &mut Vec<u8>) {
+        self.handshake = Handshake::Complete;
         if self.draining {
-            self.say_drain(out);
+            self.write_drain(out);
         }
     }
 
-    /// The caller has answered the hello with an error: nothing was agreed.
-    pub fn on_refused(&mut self) {
-        self.handshake = Handshake::Over;
+    /// The caller has responded to the hello with an error: version 1 without features is in force.
+    pub fn on_hello_rejected(&mut self) {
+        self.handshake = Handshake::Complete;
         self.version = Version::V1;
         self.features = Features::NONE;
         self.owned = false;
     }
 
-    fn write_refusal(&self, id: u64, message: String, out: &mut Vec<u8>) {
+    fn write_rejection(&self, id: u64, message: String, out: &mut Vec<u8>) {
         let failure = Failure {
             message,
             ..Failure::default()
         };
-        let form = AnswerForm::new(Version::V1, false, self.max_frame_size);
-        // A maximum of some dozen bytes has no room for it.
-        let _ = form.write_failure(id, None, &failure, out);
+        let encoder = ResponseEncoder::new(Version::V1, false, self.max_frame_size);
+        // Only a maximum frame size of a few dozen bytes is too small for it.
+        let _ = encoder.encode_failure(id, None, &failure, out);
     }
 
-    pub(super) fn say_drain(&self, out: &mut Vec<u8>) {
-        if self.handshake == Handshake::Over && self.version == Version::V2 {
-            // Of twelve bytes: the answer to the hello had more.
+    pub(super) fn write_drain(&self, out: &mut Vec<u8>) {
+        if self.handshake == Handshake::Complete && self.version == Version::V2 {
+            // It is shorter than the response to the hello, which fitted.
             let _ = v2::Message::Drain.encode(self.max_frame_size, out);
         }
     }
@@ -79,7 +88,7 @@ impl WorkerSession {
         out: &mut Vec<u8>,
     ) -> Result<Option<WorkerEvent>, SessionError> {
         if self.handshake != Handshake::None {
-            // Its answer is long: a flood of them would fill the memory.
+            // The response is long: many of them could fill the memory.
             return Err(unexpected("second hello"));
         }
         if request.id == 0 {
@@ -89,34 +98,38 @@ impl WorkerSession {
         if self.draining {
             return Ok(None);
         }
-        match self.agree(request) {
-            Ok(greeting) => match self.info.clone() {
+        match self.negotiate(request) {
+            Ok(hello) => match self.info.clone() {
                 Some(info) => {
-                    self.introduce(&greeting, info, out);
+                    self.respond_to_hello(&hello, info, out);
                     Ok(None)
                 }
-                None => Ok(Some(WorkerEvent::Hello(greeting))),
+                None => Ok(Some(WorkerEvent::Hello(hello))),
             },
             Err(reason) => {
-                self.write_refusal(request.id, reason, out);
-                self.on_refused();
+                self.write_rejection(request.id, reason, out);
+                self.on_hello_rejected();
                 Ok(None)
             }
         }
     }
 
-    /// Puts in force what both sides can do, before the answer says so: what comes behind the hello is read that way.
-    fn agree(&mut self, request: &Request) -> Result<Greeting, String> {
+    /// Puts in force what both sides support. This happens before the response is written, because frames that follow
+    /// the hello are decoded in the new version.
+    fn negotiate(&mut self, request: &Request) -> Result<AcceptedHello, String> {
         let decoded = request.body.decode::<Hello>();
         let hello = decoded.map_err(|error| format!("the hello makes no sense: {error}"))?;
         let offered = &hello.versions;
-        let version = Version::common(offered).ok_or_else(|| {
+        let version = Version::newest_of(offered).ok_or_else(|| {
             format!("this worker speaks versions 1 and 2 of the protocol, not {offered:?}")
         })?;
         self.version = version;
-        self.features = hello.features.and(self.offered).within(version);
+        self.features = hello
+            .features
+            .intersection(self.offered)
+            .supported_by(version);
         self.owned = hello.owner;
-        Ok(Greeting {
+        Ok(AcceptedHello {
             id: request.id,
             version,
             features: self.features,

@@ -1,30 +1,30 @@
 use bytes::BytesMut;
 
-use super::Greeting;
+use super::{AcceptedHello, SessionError};
 use crate::{
-    AnswerForm, Cancellation, EncodeError, Features, FrameDecoder, HELLO_METHOD, Message, Response,
-    SessionError, Version, WorkerInfo,
+    Cancellation, EncodeError, Features, FrameDecoder, HELLO_METHOD, ResponseEncoder, Version,
+    WorkerInfo, v1,
     v2::{
-        self, Answer,
+        self,
         telemetry::{self, Record},
     },
 };
 
-/// Characters of a farewell that are sure to fit: as JSON, each takes at most six bytes of a maximum of 1,024.
-const SHORT_FAREWELL: usize = 160;
+/// Characters of an error that always fit into a frame: each takes at most six bytes as JSON, of at least 1,024.
+const SHORT_REASON: usize = 160;
 
 /// The worker's end of one connection: the handshake, requests, cancellations and drains, in both versions.
 ///
-/// It serves clients with and without a hello: what is asked in one version is answered in the same. The native core of the
-/// Python package is made of it, and so may be a worker of your own. See `tests/session.rs` of this crate for both ends in
-/// conversation.
+/// It serves clients with and without a hello, and responds to each request in the request's version. The native core of
+/// the Python package is built on it; workers of your own in Rust can be, too. `tests/session/` of this crate has
+/// examples with both ends.
 #[derive(Debug)]
 pub struct WorkerSession {
     pub(super) decoder: FrameDecoder,
     pub(super) max_frame_size: usize,
-    /// What answers the hello, unless the caller does.
+    /// The response to the hello; `None` if the caller responds.
     pub(super) info: Option<WorkerInfo>,
-    /// What the worker can do.
+    /// The features that the worker supports.
     pub(super) offered: Features,
     /// The features in force.
     pub(super) features: Features,
@@ -37,48 +37,49 @@ pub struct WorkerSession {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handshake {
-    /// The client has not said hello.
+    /// No hello has arrived.
     None,
-    /// It waits for the answer.
+    /// The response to the hello is outstanding.
     Pending,
-    /// It has an answer, and understands what that says.
-    Over,
+    /// The response to the hello is written.
+    Complete,
 }
 
-/// Something that the client did.
+/// What a [`WorkerSession`] received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkerEvent {
-    /// Run a function and [`respond`](WorkerSession::respond). Requests with the id 0 are told apart by nothing but the order of
-    /// their answers: answer one before you run the next.
+    /// Run the function and [`respond`](WorkerSession::respond). Respond to requests with the id 0 in order, one before
+    /// the next one runs: only the order says which response belongs to which request.
     Request {
-        /// The version to answer in.
+        /// The version to respond in.
         version: Version,
-        /// What to run. Version 1 names the method, has a body of JSON, and says neither trace nor deadline.
+        /// The request. One of version 1 has the method's name, a body of JSON, and neither trace nor deadline.
         request: v2::Request,
     },
-    /// Nobody waits for the answer any more, but one is still due.
+    /// The client no longer waits for the response. A response is required all the same.
     Cancellation(Cancellation),
     /// The client sends no more requests.
     Drain,
-    /// The client introduced itself: answer it. Comes only out of a session that was made
-    /// [`with_late_introduction`](WorkerSession::with_late_introduction).
-    Hello(Greeting),
+    /// The client sent a hello: [respond](WorkerSession::respond_to_hello). Only from a session
+    /// [`with_deferred_hello`](WorkerSession::with_deferred_hello).
+    Hello(AcceptedHello),
 }
 
 impl WorkerSession {
-    /// A session on a new connection, which answers the hello. `info` is what the worker says of itself; its
-    /// version is filled in.
+    /// A session on a new connection, which responds to the hello with `info`. The session sets the version and the
+    /// features in it.
     pub fn new(info: WorkerInfo, max_frame_size: usize) -> Self {
         Self {
             info: Some(info.clone()),
-            ..Self::with_late_introduction(info.features, max_frame_size)
+            ..Self::with_deferred_hello(info.features, max_frame_size)
         }
     }
 
-    /// A session whose hello is answered by the caller, for a worker that first has to find out what to say of itself.
-    /// `features` are those that it can offer. [`WorkerEvent::Hello`] then calls for [`introduce`](Self::introduce).
-    pub fn with_late_introduction(features: Features, max_frame_size: usize) -> Self {
+    /// A session that leaves the response to the hello to the caller, for a worker that does not know its
+    /// [`WorkerInfo`] yet. `features` are those that the worker supports. After [`WorkerEvent::Hello`] call
+    /// [`respond_to_hello`](Self::respond_to_hello).
+    pub fn with_deferred_hello(features: Features, max_frame_size: usize) -> Self {
         Self {
             decoder: FrameDecoder::new(max_frame_size),
             max_frame_size,
@@ -92,13 +93,13 @@ impl WorkerSession {
         }
     }
 
-    /// Takes the next event off the front of `input`; `None` when more bytes are needed. The
-    /// answers to pings are appended to `out`, and those to hellos that make no event.
+    /// Decodes the next event from the front of `input`; `None` if more bytes are needed. Appends responses to pings,
+    /// and to hellos that are not left to the caller, to `out`.
     ///
     /// # Errors
     ///
-    /// When the client broke the protocol. Answer the requests that came before, send the
-    /// [farewell](Self::farewell), and close the connection.
+    /// If the client violated the protocol. Respond to the requests that came before,
+    /// [write the error](Self::write_error), and close the connection.
     #[inline]
     pub fn receive(
         &mut self,
@@ -106,9 +107,9 @@ impl WorkerSession {
         out: &mut Vec<u8>,
     ) -> Result<Option<WorkerEvent>, SessionError> {
         while let Some(frame) = self.decoder.decode(input)? {
-            // Requests leave from here, so that they are not moved more often than need be.
+            // Requests return directly, so that they are moved as rarely as possible.
             let event = if self.version == Version::V2 && v2::is_frame(&frame) {
-                match v2::Message::of_frame(frame)? {
+                match v2::Message::decode_owned(frame)? {
                     v2::Message::Request(_) if self.draining => None,
                     v2::Message::Request(request) => {
                         let version = Version::V2;
@@ -117,12 +118,12 @@ impl WorkerSession {
                     other => self.on_binary(other, out)?,
                 }
             } else {
-                match Message::of_client(&frame)? {
-                    Message::Request(hello) if hello.method == HELLO_METHOD => {
+                match v1::Message::decode_from_client(&frame)? {
+                    v1::Message::Request(hello) if hello.method == HELLO_METHOD => {
                         self.on_hello(&hello, out)?
                     }
-                    Message::Request(_) if self.draining => None,
-                    Message::Request(request) => {
+                    v1::Message::Request(_) if self.draining => None,
+                    v1::Message::Request(request) => {
                         let (version, request) = (Version::V1, request.into());
                         return Ok(Some(WorkerEvent::Request { version, request }));
                     }
@@ -136,58 +137,58 @@ impl WorkerSession {
         Ok(None)
     }
 
-    /// How requests of this version are answered.
-    pub fn answer_form(&self, version: Version) -> AnswerForm {
-        AnswerForm::new(version, self.features.error_details, self.max_frame_size)
+    /// Encodes responses to requests of this version.
+    pub fn response_encoder(&self, version: Version) -> ResponseEncoder {
+        ResponseEncoder::new(version, self.features.error_details, self.max_frame_size)
     }
 
-    /// Appends an answer to `out`, in the version of its request. In version 1, an error's type and traceback are left
-    /// out for a client that did not ask for them, and times always.
+    /// Appends a response to `out`, in the version of its request. Version 1 never sends times, and an error's type and
+    /// traceback only if the client asked for them.
     ///
-    /// See [`AnswerForm`] for writing a result without a copy, and without the session.
+    /// [`ResponseEncoder`] encodes a result without a copy, and without the session.
     ///
     /// # Errors
     ///
-    /// When the result is too large for a frame, or is no JSON in version 1: respond with a
-    /// [failure](Answer::failure) instead.
+    /// If the result is too large for a frame, or is not JSON in version 1: respond with a
+    /// [failure](v2::Response::failure) instead.
     pub fn respond(
         &self,
         version: Version,
-        answer: Answer,
+        response: v2::Response,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        let form = self.answer_form(version);
-        match &answer.result {
+        let encoder = self.response_encoder(version);
+        match &response.result {
             Ok(body) => {
-                let frame = form.begin(answer.id, body.codec, answer.times, out)?;
+                let frame = encoder.begin(response.id, body.codec, response.times, out)?;
                 out.extend_from_slice(&body.bytes);
                 frame.finish(self.max_frame_size, out)
             }
-            Err(failure) => form.write_failure(answer.id, answer.times, failure, out),
+            Err(failure) => encoder.encode_failure(response.id, response.times, failure, out),
         }
     }
 
-    /// Appends a record of telemetry to `out`, if the client takes such; returns whether it does.
+    /// Appends a record of telemetry to `out`, if the client asked for its type; returns whether it did.
     ///
     /// # Errors
     ///
-    /// When the record is too large for a frame.
-    pub fn report(&self, record: &Record, out: &mut Vec<u8>) -> Result<bool, EncodeError> {
-        if !record.is_wanted(self.features) {
+    /// If the record is too large for a frame.
+    pub fn send_record(&self, record: &Record, out: &mut Vec<u8>) -> Result<bool, EncodeError> {
+        if !record.is_enabled(self.features) {
             return Ok(false);
         }
         let mut line = Vec::new();
-        record.write_line(&mut line);
-        telemetry::write_frame(&line, self.max_frame_size, out)?;
+        record.encode_line(&mut line);
+        telemetry::encode_frame(&line, self.max_frame_size, out)?;
         Ok(true)
     }
 
-    /// Says to `out` that the worker takes no more requests, if the client understands that, or as soon as it does. Requests
-    /// that come from now on are passed over; cancellations and pings are not.
+    /// Announces in `out` that the worker accepts no more requests: at once, or after the handshake. Version 1 has no such
+    /// message. The session ignores requests from now on, but not cancellations and pings.
     pub fn drain(&mut self, out: &mut Vec<u8>) {
         if !self.draining {
             self.draining = true;
-            self.say_drain(out);
+            self.write_drain(out);
         }
     }
 
@@ -196,16 +197,17 @@ impl WorkerSession {
         self.draining
     }
 
-    /// Appends the last frame of a connection on which the client broke the protocol: why. It goes after all answers.
-    pub fn farewell(&self, error: &SessionError, out: &mut Vec<u8>) {
+    /// Appends the last frame of a connection on which the client violated the protocol: the reason. It follows all
+    /// responses.
+    pub fn write_error(&self, error: &SessionError, out: &mut Vec<u8>) {
         let reason = error.reason();
-        let farewell = |reason: &str| Response::failure(0, reason);
-        // Only a maximum frame size of a few dozen bytes is too small for a short one.
-        let _ = farewell(&reason)
+        let response = |reason: &str| v1::Response::failure(0, reason);
+        // Only a maximum frame size of a few dozen bytes is too small for the short one.
+        let _ = response(&reason)
             .encode(self.max_frame_size, out)
             .or_else(|_| {
-                let short: String = reason.chars().take(SHORT_FAREWELL).collect();
-                farewell(&short).encode(self.max_frame_size, out)
+                let short: String = reason.chars().take(SHORT_REASON).collect();
+                response(&short).encode(self.max_frame_size, out)
             });
     }
 
@@ -226,37 +228,37 @@ impl WorkerSession {
 }
 
 impl WorkerSession {
-    /// Whatever is no request.
+    /// Handles a message of version 2 that is not a request.
     fn on_binary(
         &self,
         message: v2::Message,
         out: &mut Vec<u8>,
     ) -> Result<Option<WorkerEvent>, SessionError> {
         match message {
-            v2::Message::Cancel(it) => Ok(cancellation(it)),
+            v2::Message::Cancellation(it) => Ok(cancellation(it)),
             v2::Message::Drain => Ok(Some(WorkerEvent::Drain)),
             v2::Message::Ping(ping) => {
-                // A frame of twelve bytes fits whatever the maximum is: the ping's did.
+                // The pong is as long as the ping, which fitted.
                 let _ =
                     v2::Message::Pong(v2::Pong { id: ping.id }).encode(self.max_frame_size, out);
                 Ok(None)
             }
-            v2::Message::Telemetry(_) | v2::Message::Skippable { .. } => Ok(None),
+            v2::Message::Telemetry(_) | v2::Message::Unknown { .. } => Ok(None),
             other => Err(unexpected(other.name())),
         }
     }
 }
 
-/// Whatever is no request.
-fn on_json(message: Message) -> Result<Option<WorkerEvent>, SessionError> {
+/// Handles a message of version 1 that is not a request.
+fn on_json(message: v1::Message) -> Result<Option<WorkerEvent>, SessionError> {
     match message {
-        Message::Cancellation(it) => Ok(cancellation(it)),
-        Message::Unknown { .. } => Ok(None),
-        other => Err(unexpected(other.kind())),
+        v1::Message::Cancellation(it) => Ok(cancellation(it)),
+        v1::Message::Unknown { .. } => Ok(None),
+        other => Err(unexpected(other.name())),
     }
 }
 
-/// The id 0 names no request.
+/// A cancellation of the id 0 names no request.
 fn cancellation(it: Cancellation) -> Option<WorkerEvent> {
     (it.id != 0).then_some(WorkerEvent::Cancellation(it))
 }

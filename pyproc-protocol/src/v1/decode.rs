@@ -1,7 +1,8 @@
-//! The keys around a body of version 1: how bytes become a [`Message`].
+//! Decodes the object around a body.
 //!
-//! Most frames are read in one pass, each key as what it should be. A frame that this pass refuses is read again with care: of
-//! keys that occur twice the last counts, and a message that is to be skipped may have any keys.
+//! The fast path reads most frames in one pass, each key with its expected type. A frame that this path rejects goes
+//! through the slow path, which implements the rules for unusual frames: the last one of repeated keys counts, and a
+//! message of an unknown type may have any keys.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, str};
 
@@ -12,22 +13,20 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::{
-    Cancellation, Headers, MAX_ID, Message, MessageError, RawJson, Request, Response,
-    lenient::Integer, message,
-};
+use super::{Message, RawJson, Request, Response};
+use crate::{Cancellation, Headers, MAX_ID, MessageError, lenient::Integer, message};
 
-/// Who sent a frame, which tells what it is.
+/// The sender of a frame, which decides how a message without `type` is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
     Client,
     Worker,
-    /// Nobody knows.
+    /// Unknown: the key `ok` decides.
     Either,
 }
 
-/// Reads the body of one frame.
-pub(crate) fn read(frame: &Bytes, sender: Sender) -> Result<Message, MessageError> {
+/// Decodes the body of one frame.
+pub(crate) fn decode(frame: &Bytes, sender: Sender) -> Result<Message, MessageError> {
     match frame.first() {
         Some(b'{') => {}
         first => {
@@ -35,24 +34,24 @@ pub(crate) fn read(frame: &Bytes, sender: Sender) -> Result<Message, MessageErro
             return Err(MessageError::UnknownVersion { first });
         }
     }
-    let reader = Reader {
+    let decoder = Decoder {
         frame,
         sender,
-        is_inner: false,
+        is_payload: false,
     };
-    let envelope = reader.envelope(frame)?;
+    let envelope = decoder.envelope(frame)?;
     match &envelope.kind {
-        None => reader.plain(envelope),
-        Some(kind) => reader.wrapped(kind, envelope.payload),
+        None => decoder.unwrapped(envelope),
+        Some(kind) => decoder.wrapped(kind, envelope.payload),
     }
 }
 
 #[derive(Clone, Copy)]
-struct Reader<'a> {
+struct Decoder<'a> {
     frame: &'a Bytes,
     sender: Sender,
-    /// What is read is a payload, in which `type` means nothing.
-    is_inner: bool,
+    /// Whether this decodes a payload, in which `type` has no meaning.
+    is_payload: bool,
 }
 
 /// The keys of all messages.
@@ -68,26 +67,26 @@ struct Envelope<'a> {
     payload: Option<&'a RawValue>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Decoder<'a> {
     fn envelope(self, json: &'a [u8]) -> Result<Envelope<'a>, MessageError> {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let quick = Quick(self.sender).deserialize(&mut deserializer);
-        if let Ok((envelope, is_known)) = quick
+        let fast = FastPath(self.sender).deserialize(&mut deserializer);
+        if let Ok((envelope, is_known)) = fast
             && deserializer.end().is_ok()
-            // What is skipped is not looked at.
+            // Skipped values are not checked for UTF-8.
             && (is_known || str::from_utf8(json).is_ok())
         {
             return Ok(envelope);
         }
-        self.with_care(json).map_err(|source| self.no_json(source))
+        self.slow_path(json).map_err(|source| self.error(source))
     }
 
-    fn with_care(self, json: &'a [u8]) -> serde_json::Result<Envelope<'a>> {
-        // Not by way of bytes: they need not be texts where nobody looks.
+    fn slow_path(self, json: &'a [u8]) -> serde_json::Result<Envelope<'a>> {
+        // From a `str`: `from_slice` does not check skipped values for UTF-8.
         let text = str::from_utf8(json).map_err(de::Error::custom)?;
         let keys: BTreeMap<Cow<'a, str>, &'a RawValue> = serde_json::from_str::<Keys<'a>>(text)?.0;
         let get = |key: &str| keys.get(key).copied();
-        let kind = if self.is_inner { None } else { get("type") };
+        let kind = if self.is_payload { None } else { get("type") };
         if let Some(kind) = optional::<Option<Text<'a>>>(kind)?.flatten() {
             return Ok(Envelope {
                 kind: Some(kind.0),
@@ -110,7 +109,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn plain(self, envelope: Envelope<'a>) -> Result<Message, MessageError> {
+    fn unwrapped(self, envelope: Envelope<'a>) -> Result<Message, MessageError> {
         match self.sender {
             Sender::Client => self.request(envelope),
             Sender::Worker => self.response(envelope),
@@ -123,17 +122,17 @@ impl<'a> Reader<'a> {
         let payload = payload.map_or("{}", RawValue::get).as_bytes();
         let within = |sender| Self {
             sender,
-            is_inner: true,
+            is_payload: true,
             ..self
         };
         match kind {
             "request" => {
-                let reader = within(Sender::Client);
-                reader.request(reader.envelope(payload)?)
+                let decoder = within(Sender::Client);
+                decoder.request(decoder.envelope(payload)?)
             }
             "response" => {
-                let reader = within(Sender::Worker);
-                reader.response(reader.envelope(payload)?)
+                let decoder = within(Sender::Worker);
+                decoder.response(decoder.envelope(payload)?)
             }
             "cancellation" => self.cancellation(payload),
             other => Ok(Message::Unknown { kind: other.into() }),
@@ -164,11 +163,11 @@ impl<'a> Reader<'a> {
     fn cancellation(self, payload: &'a [u8]) -> Result<Message, MessageError> {
         let keys = serde_json::from_slice::<Keys<'a>>(payload).and_then(|Keys(keys)| {
             let id = optional::<Integer<u64>>(keys.get("id").copied())?;
-            // It may be anything.
+            // The reason may be any value.
             let reason = keys.get("reason").and_then(|it| value::<Text<'a>>(it).ok());
             Ok((id.map(|id| id.0), reason))
         });
-        let (id, reason) = keys.map_err(|source| self.no_json(source))?;
+        let (id, reason) = keys.map_err(|source| self.error(source))?;
         Ok(Message::Cancellation(Cancellation {
             id: checked_id(id)?,
             reason: reason.map(|it| it.0.into_owned()).unwrap_or_default(),
@@ -179,7 +178,7 @@ impl<'a> Reader<'a> {
         body.map_or(RawJson::NULL, |body| RawJson::within(self.frame, body))
     }
 
-    fn no_json(self, source: serde_json::Error) -> MessageError {
+    fn error(self, source: serde_json::Error) -> MessageError {
         let len = self.frame.len();
         MessageError::Json { len, source }
     }
@@ -202,7 +201,7 @@ fn checked(headers: Option<Headers>) -> Result<Headers, MessageError> {
     Ok(headers)
 }
 
-/// Reads a value that is known to be JSON.
+/// Decodes a value that is known to be JSON.
 fn value<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> serde_json::Result<T> {
     serde_json::from_str(raw.get())
 }
@@ -211,7 +210,7 @@ fn optional<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> serde_json::Re
     raw.map_or(Ok(None), value)
 }
 
-/// A text that is borrowed where it can be.
+/// A text that is borrowed if it has no escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -230,10 +229,10 @@ enum Key {
     Unknown,
 }
 
-/// Reads the keys that this sender's messages have; says whether there were no others.
-struct Quick(Sender);
+/// Reads the keys of this sender's messages. Also returns whether there were no other keys.
+struct FastPath(Sender);
 
-impl<'de> DeserializeSeed<'de> for Quick {
+impl<'de> DeserializeSeed<'de> for FastPath {
     type Value = (Envelope<'de>, bool);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -241,7 +240,7 @@ impl<'de> DeserializeSeed<'de> for Quick {
     }
 }
 
-impl<'de> de::Visitor<'de> for Quick {
+impl<'de> de::Visitor<'de> for FastPath {
     type Value = (Envelope<'de>, bool);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -275,7 +274,7 @@ fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Cow<'de, str>>, A:
     Ok(map.next_value::<Option<Text<'de>>>()?.map(|text| text.0))
 }
 
-/// The members of an object; of those with the same key the last.
+/// The members of an object; of members with the same key the last one.
 #[derive(Deserialize)]
 struct Keys<'a>(#[serde(borrow)] BTreeMap<Cow<'a, str>, &'a RawValue>);
 

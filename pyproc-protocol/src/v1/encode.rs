@@ -1,38 +1,39 @@
-//! Writing messages. Keys go out in the order of the specification, and `headers`
-//! only when there are any, so that the bytes equal those of the first release.
+//! Keys are written in the order of the specification, and `headers` only if there are any, so that the bytes equal
+//! those of the first release.
 
-use std::io::{self, Write};
-
-use serde::Serialize;
-use serde_json::error::Category;
-
+use super::{Request, Response};
 use crate::{
-    Cancellation, EncodeError, Headers, LENGTH_PREFIX, Request, RequestHead, Response, Version,
-    json, message,
+    Cancellation, EncodeError, Headers, LENGTH_PREFIX, RequestHead, RequestTail,
+    json::{BoundedWriter, WriteError, json_len, write_bounded, write_infallible},
+    message,
 };
 
-/// The largest id of a request: 2^53 − 1, the largest integer that every JSON reader
-/// keeps.
-pub const MAX_ID: u64 = (1 << 53) - 1;
+/// Bytes of `{"id":` and the longest id.
+const LONGEST_ID_PART: usize = 6 + 16;
 
 impl Request {
-    /// Appends the request as one frame to `out`. On an error `out` is as before.
+    /// Appends the request as one frame to `out`. On an error `out` is unchanged.
     ///
     /// # Errors
     ///
-    /// When the frame is larger than `max_frame_size`, or the headers break a limit.
+    /// If the frame is larger than `max_frame_size`, or the headers exceed a limit.
     pub fn encode(&self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        message::check(&self.headers).map_err(EncodeError::Headers)?;
         let head = RequestHead::new(self.id, &self.method, &self.headers);
-        head.encode(Version::V1, self.body.as_bytes(), max_frame_size, out)
+        let body = self.body.as_bytes();
+        let tail = begin_request(&head, body.len(), max_frame_size, out)?;
+        out.extend_from_slice(body);
+        out.extend_from_slice(tail.as_bytes());
+        Ok(())
     }
 }
 
 impl Response {
-    /// Appends the response as one frame to `out`. On an error `out` is as before.
+    /// Appends the response as one frame to `out`. On an error `out` is unchanged.
     ///
     /// # Errors
     ///
-    /// When the frame is larger than `max_frame_size`, or the headers break a limit.
+    /// If the frame is larger than `max_frame_size`, or the headers exceed a limit.
     pub fn encode(&self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         message::check(&self.headers).map_err(EncodeError::Headers)?;
         write_frame(max_frame_size, out, |w| {
@@ -48,157 +49,86 @@ impl Response {
                     w.json(error)?;
                 }
             }
-            w.headers(&self.headers)?;
+            if !self.headers.is_empty() {
+                w.raw(b",\"headers\":")?;
+                w.json(&self.headers)?;
+            }
             w.raw(b"}")
         })
     }
 }
 
-impl Cancellation {
-    /// Appends the wrapped cancellation as one frame to `out`. On an error `out` is as
-    /// before.
-    ///
-    /// # Errors
-    ///
-    /// When the frame is larger than `max_frame_size`.
-    pub fn encode(&self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        write_frame(max_frame_size, out, |w| {
-            w.raw(br#"{"type":"cancellation","payload":"#)?;
-            w.json(self)?;
-            w.raw(b"}")
-        })
-    }
-}
-
-/// Appends `value` as JSON to `out`. On an error `out` is as before.
-///
-/// # Errors
-///
-/// When `value` has no JSON form, or takes more than `room` bytes; then it is broken off before it
-/// takes memory.
-pub fn encode_json<T: Serialize + ?Sized>(
-    value: &T,
-    room: usize,
+/// Appends the wrapped cancellation as one frame.
+pub(crate) fn encode_cancellation(
+    cancellation: &Cancellation,
+    max: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    if json::write(value, room.min(LARGEST_BODY), out) {
-        return Ok(());
-    }
+    write_frame(max, out, |w| {
+        w.raw(br#"{"type":"cancellation","payload":"#)?;
+        w.json(cancellation)?;
+        w.raw(b"}")
+    })
+}
+
+/// Appends a request up to its payload, of which `len` bytes must follow.
+pub(crate) fn begin_request(
+    head: &RequestHead<'_>,
+    len: usize,
+    max: usize,
+    out: &mut Vec<u8>,
+) -> Result<RequestTail, EncodeError> {
+    let tail = request_tail(head.headers);
     let start = out.len();
-    write_limited(room, room, out, |w| w.json(value)).inspect_err(|_| out.truncate(start))
+    out.extend_from_slice(&[0; LENGTH_PREFIX]);
+    out.extend_from_slice(b"{\"id\":");
+    out.extend_from_slice(itoa::Buffer::new().format(head.id).as_bytes());
+    out.extend_from_slice(b",\"method\":");
+    write_infallible(head.method, out);
+    out.extend_from_slice(b",\"body\":");
+    let size = out.len() - start - LENGTH_PREFIX + len + tail.as_bytes().len();
+    let Some(prefix) = u32::try_from(size).ok().filter(|_| size <= max) else {
+        out.truncate(start);
+        return Err(EncodeError::TooLarge { max });
+    };
+    out[start..start + LENGTH_PREFIX].copy_from_slice(&prefix.to_be_bytes());
+    Ok(tail)
 }
 
-/// Appends texts, or a map of them, as JSON: neither the value nor a `Vec` can fail.
-pub(crate) fn json_infallible<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    let _ = serde_json::to_writer(out, value);
-}
-
-/// Bytes that a text takes as JSON.
-pub(crate) fn json_size(text: &str) -> usize {
-    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    if text.bytes().all(plain) {
-        return text.len() + 2;
+fn request_tail(headers: &Headers) -> RequestTail {
+    if headers.is_empty() {
+        return RequestTail::Brace;
     }
-    let mut json = Vec::new();
-    json_infallible(text, &mut json);
-    json.len()
+    let mut bytes = b",\"headers\":".to_vec();
+    write_infallible(headers, &mut bytes);
+    bytes.push(b'}');
+    RequestTail::Headers(bytes)
+}
+
+/// Maximum number of a request's bytes besides its payload and the length prefix.
+pub(crate) fn longest_head(method: &str, headers: &Headers) -> usize {
+    let keys = b",\"method\":,\"body\":".len();
+    let tail = request_tail(headers);
+    LONGEST_ID_PART + json_len(method) + keys + tail.as_bytes().len()
+}
+
+/// Appends a successful response up to its payload, without the length prefix.
+pub(crate) fn response_head(id: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"id\":");
+    out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
+    out.extend_from_slice(b",\"ok\":true,\"body\":");
 }
 
 fn write_frame(
     max: usize,
     out: &mut Vec<u8>,
-    body: impl FnOnce(&mut Limited<'_>) -> Result<(), WriteError>,
+    body: impl FnOnce(&mut BoundedWriter<'_>) -> Result<(), WriteError>,
 ) -> Result<(), EncodeError> {
-    let start = begin_frame(out);
-    write_limited(max, max, out, body).inspect_err(|_| out.truncate(start))?;
-    end_frame(out, start);
-    Ok(())
-}
-
-fn begin_frame(out: &mut Vec<u8>) -> usize {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_PREFIX]);
-    start
-}
-
-/// The most that a length prefix can say.
-const LARGEST_BODY: usize = u32::MAX as usize;
-
-/// Fills in the length of the frame that began at `start`; a body never exceeds
-/// [`LARGEST_BODY`].
-fn end_frame(out: &mut [u8], start: usize) {
+    write_bounded(max, out, body).inspect_err(|_| out.truncate(start))?;
+    // The writer is bounded to what a length prefix can announce.
     let len = (out.len() - start - LENGTH_PREFIX) as u32;
     out[start..start + LENGTH_PREFIX].copy_from_slice(&len.to_be_bytes());
-}
-
-/// Lets `body` append at most `room` bytes; a message that needs more is broken off before
-/// it takes memory. `max` is what the error names.
-fn write_limited(
-    room: usize,
-    max: usize,
-    out: &mut Vec<u8>,
-    body: impl FnOnce(&mut Limited<'_>) -> Result<(), WriteError>,
-) -> Result<(), EncodeError> {
-    let end = out.len() + room.min(LARGEST_BODY);
-    body(&mut Limited { out, end }).map_err(|error| match error {
-        WriteError::Full => EncodeError::TooLarge { max },
-        WriteError::Json(error) => EncodeError::Json(error),
-    })
-}
-
-enum WriteError {
-    Full,
-    Json(serde_json::Error),
-}
-
-/// A `Vec` that refuses to grow past `end`.
-struct Limited<'a> {
-    out: &'a mut Vec<u8>,
-    end: usize,
-}
-
-impl Limited<'_> {
-    fn raw(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        // Being full is the only way in which this writer fails.
-        self.write_all(bytes).map_err(|_| WriteError::Full)
-    }
-
-    fn decimal(&mut self, number: u64) -> Result<(), WriteError> {
-        self.raw(itoa::Buffer::new().format(number).as_bytes())
-    }
-
-    fn json<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), WriteError> {
-        serde_json::to_writer(self, value).map_err(|error| match error.classify() {
-            Category::Io => WriteError::Full,
-            _ => WriteError::Json(error),
-        })
-    }
-
-    fn headers(&mut self, headers: &Headers) -> Result<(), WriteError> {
-        if headers.is_empty() {
-            return Ok(());
-        }
-        self.raw(b",\"headers\":")?;
-        self.json(headers)
-    }
-}
-
-impl Write for Limited<'_> {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes).map(|()| bytes.len())
-    }
-
-    #[inline]
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.len() > self.end - self.out.len() {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.out.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Ok(())
 }

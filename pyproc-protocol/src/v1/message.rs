@@ -1,21 +1,22 @@
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
-use super::decode::{self, Sender};
+use super::{
+    RawJson,
+    decode::{self, Sender},
+};
 use crate::{
-    ERROR_TRACEBACK, ERROR_TYPE, Headers, MAX_HEADER_BYTES, MessageError, RawJson,
-    v2::{self, Failure},
+    Cancellation, ERROR_TRACEBACK, ERROR_TYPE, Failure, Headers, MAX_HEADER_BYTES, MessageError,
 };
 
-/// What a frame of version 1 says.
+/// A message of version 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Message {
-    /// Run a function.
+    /// Asks a worker to run a function.
     Request(Request),
-    /// What became of a request.
+    /// The result of a request, or its error.
     Response(Response),
-    /// Nobody waits for a request's answer any more.
+    /// The client no longer waits for a response.
     Cancellation(Cancellation),
     /// A wrapped message of a type that this crate does not know. Skip it.
     Unknown {
@@ -27,14 +28,14 @@ pub enum Message {
 /// Asks a worker to run a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Unique among the unanswered requests of the connection; from 1 to
-    /// [`MAX_ID`](crate::MAX_ID). 0 is that of a client without ids, which tells its answers apart by their order.
+    /// Unique among the outstanding requests of the connection; from 1 to [`MAX_ID`](crate::MAX_ID). A client without
+    /// ids sends 0: it matches responses to requests by their order.
     pub id: u64,
-    /// Name of the function.
+    /// The function's name.
     pub method: String,
-    /// Its argument.
+    /// The function's argument.
     pub body: RawJson,
-    /// Metadata; not written when empty.
+    /// Metadata; left out of the frame if empty.
     pub headers: Headers,
 }
 
@@ -50,14 +51,14 @@ impl Request {
     }
 }
 
-/// Answers the request of the same id.
+/// The response to the request with the same id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// The request's id; 0 when the worker could not tell which.
+    /// The request's id; 0 for an error that belongs to no request.
     pub id: u64,
-    /// The function's result, or why there is none.
+    /// The function's result, or the error's message.
     pub result: Result<RawJson, String>,
-    /// Details; not written when empty.
+    /// Details of the error; left out of the frame if empty.
     pub headers: Headers,
 }
 
@@ -79,12 +80,10 @@ impl Response {
             headers: Headers::new(),
         }
     }
-}
 
-impl Response {
-    /// A failure in the words of version 1: its type and traceback are headers, if they are asked for, and as far as
-    /// headers may be long.
-    pub(crate) fn of_failure(id: u64, failure: &Failure, details: bool) -> Self {
+    /// A failure in the format of version 1. With `details`, its type and traceback become headers, shortened to the
+    /// limits on headers.
+    pub(crate) fn from_failure(id: u64, failure: &Failure, details: bool) -> Self {
         let mut response = Self::failure(id, &failure.message);
         if details {
             let mut add = |name: &str, text: &str| {
@@ -111,94 +110,47 @@ fn head(text: &str, max: usize) -> &str {
     &text[..end.unwrap_or(0)]
 }
 
-/// At most the last `max` bytes of a text: of a traceback, they tell most.
+/// At most the last `max` bytes of a text: the most useful part of a traceback.
 fn tail(text: &str, max: usize) -> &str {
     let mut cuts = text.len().saturating_sub(max)..=text.len();
     let start = cuts.find(|cut| text.is_char_boundary(*cut));
     &text[start.unwrap_or(text.len())..]
 }
 
-/// In the terms of version 2, which are those of this crate's sessions.
-impl From<Request> for v2::Request {
-    fn from(request: Request) -> Self {
-        let method = v2::Method::Name(request.method);
-        Self {
-            headers: request.headers,
-            ..Self::new(request.id, method, request.body.into())
-        }
-    }
-}
-
-impl From<Response> for v2::Answer {
-    fn from(response: Response) -> Self {
-        let mut headers = response.headers;
-        let mut header = |key: &str| headers.remove(key).unwrap_or_default();
-        let failure = |message| {
-            Box::new(Failure {
-                type_name: header(ERROR_TYPE),
-                traceback: header(ERROR_TRACEBACK),
-                message,
-                retryable: false,
-            })
-        };
-        Self {
-            id: response.id,
-            times: None,
-            result: response.result.map(Into::into).map_err(failure),
-        }
-    }
-}
-
-impl From<RawJson> for v2::Body {
-    fn from(json: RawJson) -> Self {
-        Self::json(json.into_bytes())
-    }
-}
-
-/// Tells a worker that nobody waits for an answer any more. It gets no answer of
-/// its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cancellation {
-    /// The request's id.
-    pub id: u64,
-    /// Why, for people.
-    #[serde(default)]
-    pub reason: String,
-}
-
 impl Message {
-    /// Reads the body of one frame that a client sent: whatever has no `type` is a request.
+    /// Decodes the body of a frame that a client sent: a message without `type` is a request.
     ///
-    /// Bodies of requests and responses stay as they are: they share `frame`'s memory. A request without an id has the id 0.
+    /// Bodies of requests and responses share `frame`'s memory. A request without an id gets the id 0.
     ///
     /// # Errors
     ///
-    /// When the frame is no message of version 1, or breaks a limit.
-    pub fn of_client(frame: &Bytes) -> Result<Self, MessageError> {
-        decode::read(frame, Sender::Client)
+    /// If the frame is not a message of version 1, or exceeds a limit.
+    pub fn decode_from_client(frame: &Bytes) -> Result<Self, MessageError> {
+        decode::decode(frame, Sender::Client)
     }
 
-    /// Reads the body of one frame that a worker sent: whatever has no `type` is a response.
+    /// Decodes the body of a frame that a worker sent: a message without `type` is a response.
     ///
     /// # Errors
     ///
-    /// As for [`of_client`](Self::of_client).
-    pub fn of_worker(frame: &Bytes) -> Result<Self, MessageError> {
-        decode::read(frame, Sender::Worker)
+    /// As for [`decode_from_client`](Self::decode_from_client).
+    pub fn decode_from_worker(frame: &Bytes) -> Result<Self, MessageError> {
+        decode::decode(frame, Sender::Worker)
     }
 
-    /// Reads the body of one frame of either side: one with `ok` is a response. Who knows the sender uses
-    /// [`of_client`](Self::of_client) or [`of_worker`](Self::of_worker), which ignore keys of the other side.
+    /// Decodes the body of a frame of either side: a message with `ok` is a response. If the sender is known, use
+    /// [`decode_from_client`](Self::decode_from_client) or [`decode_from_worker`](Self::decode_from_worker), which
+    /// ignore keys of the other side.
     ///
     /// # Errors
     ///
-    /// As for [`of_client`](Self::of_client).
+    /// As for [`decode_from_client`](Self::decode_from_client).
     pub fn decode(frame: &Bytes) -> Result<Self, MessageError> {
-        decode::read(frame, Sender::Either)
+        decode::decode(frame, Sender::Either)
     }
 
-    /// What to call this message in an error.
-    pub(crate) fn kind(&self) -> &'static str {
+    /// The message's name in errors.
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Request(_) => "request",
             Self::Response(_) => "response",

@@ -4,40 +4,40 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-/// One valid JSON value that stays as the bytes it arrived in, so that nothing is
-/// parsed twice. Cheap to clone; it shares the frame's memory.
+/// One valid JSON value, kept as the bytes that it arrived in, so that nothing is parsed twice. A clone is cheap: it
+/// shares the frame's memory.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawJson(Bytes);
 
 impl RawJson {
-    /// JSON's `null`, what an absent body means.
+    /// JSON's `null`, which an absent body stands for.
     pub const NULL: Self = Self(Bytes::from_static(b"null"));
 
-    /// Writes a value as JSON.
+    /// Encodes a value.
     ///
     /// # Errors
     ///
-    /// When `value` has no JSON form, such as a map whose keys are no strings.
+    /// If `value` cannot be represented in JSON, such as a map with keys that are neither strings nor numbers.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Self> {
         serde_json::to_vec(value).map(|json| Self(json.into()))
     }
 
-    /// Takes bytes that are already JSON.
+    /// Checks that bytes are JSON, and keeps them.
     ///
     /// # Errors
     ///
-    /// When `json` is not exactly one JSON value in UTF-8.
+    /// If `json` is not exactly one JSON value in UTF-8.
     pub fn parse(json: impl Into<Bytes>) -> serde_json::Result<Self> {
         let json = json.into();
         let value: &RawValue = serde_json::from_slice(&json)?;
         Ok(Self::within(&json, value))
     }
 
-    /// Reads the value.
+    /// Decodes the value.
     ///
     /// # Errors
     ///
-    /// When the value is not of type `T`, or is nested more than 127 levels deep.
+    /// If the value is not of type `T`, or is nested more than 127 levels deep.
     pub fn decode<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_slice(&self.0)
     }
@@ -47,12 +47,12 @@ impl RawJson {
         &self.0
     }
 
-    /// The value's text, which shares its memory.
+    /// The value's text, without a copy.
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
 
-    /// `value` must have been borrowed from `frame`.
+    /// `value` must be borrowed from `frame`.
     pub(crate) fn within(frame: &Bytes, value: &RawValue) -> Self {
         Self(frame.slice_ref(value.get().as_bytes()))
     }

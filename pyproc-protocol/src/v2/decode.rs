@@ -3,35 +3,37 @@ use std::{mem, str, time::Duration};
 use bytes::{Buf, Bytes};
 
 use super::{
-    Answer, Body, Codec, DecodeError, Failure, Message, Method, Ping, Pong, Request, Times,
-    TraceContext,
+    Body, DecodeError, Message, Method, Ping, Pong, Request, Response,
     wire::{END_OF_KINDS, FIRST_SKIPPABLE, HEADER, JSON, flag, kind},
 };
-use crate::{Cancellation, Headers, MAX_HEADERS, MAX_ID, MessageError, message};
+use crate::{
+    Cancellation, Codec, Failure, Headers, MAX_HEADERS, MAX_ID, MessageError, Times, TraceContext,
+    message,
+};
 
 impl Message {
-    /// Reads the body of one frame. Payloads share `frame`'s memory.
+    /// Decodes the body of a frame. Payloads share `frame`'s memory.
     ///
     /// # Errors
     ///
-    /// When the frame is no message of version 2, or breaks a limit.
+    /// If the frame is not a message of version 2, or exceeds a limit.
     pub fn decode(frame: &Bytes) -> Result<Self, DecodeError> {
-        Self::of_frame(frame.clone())
+        Self::decode_owned(frame.clone())
     }
 
-    /// Like [`decode`](Self::decode), for a frame that nobody else needs: that takes fewer looks at who
-    /// shares its memory.
+    /// Like [`decode`](Self::decode), for a frame that the caller no longer needs. This changes the reference count of its
+    /// memory less often.
     ///
     /// # Errors
     ///
     /// As for [`decode`](Self::decode).
-    pub fn of_frame(frame: Bytes) -> Result<Self, DecodeError> {
+    pub fn decode_owned(frame: Bytes) -> Result<Self, DecodeError> {
         let mut parts = Parts { frame, offset: 0 };
         let header = Header::read(&mut parts)?;
         match header.kind {
             kind::REQUEST => request(&header, parts).map(Message::Request),
-            kind::RESPONSE | kind::ERROR => answer(&header, parts).map(Message::Answer),
-            kind::CANCEL => Ok(Message::Cancel(Cancellation {
+            kind::RESPONSE | kind::ERROR => response(&header, parts).map(Message::Response),
+            kind::CANCEL => Ok(Message::Cancellation(Cancellation {
                 id: header.id,
                 reason: parts.rest_text("reason")?,
             })),
@@ -41,18 +43,18 @@ impl Message {
             kind::TELEMETRY if header.codec == JSON && header.has_known_flags() => {
                 Ok(Message::Telemetry(parts.rest()))
             }
-            kind => Ok(Message::Skippable { kind }),
+            kind => Ok(Message::Unknown { kind }),
         }
     }
 }
 
-/// Whether the body of a frame is one of version 2.
+/// Whether the body of a frame is of version 2.
 pub(crate) fn is_frame(frame: &[u8]) -> bool {
     frame.first().is_some_and(|kind| *kind < END_OF_KINDS)
 }
 
 /// Whether a receiver that does not know the kind skips the frame.
-pub(crate) fn may_be_skipped(kind: u8) -> bool {
+pub(crate) fn is_skippable(kind: u8) -> bool {
     (FIRST_SKIPPABLE..END_OF_KINDS).contains(&kind)
 }
 
@@ -75,7 +77,7 @@ impl Header {
             codec,
             id: u64::from_be_bytes(id),
         };
-        // Of a kind that may be skipped, they are a reason to do so.
+        // A message of a skippable kind with unknown flags is skipped later.
         if !header.has_known_flags() && kind < FIRST_SKIPPABLE {
             let flags = header.unknown_flags();
             return Err(DecodeError::UnknownFlags { kind, flags });
@@ -87,7 +89,7 @@ impl Header {
         self.unknown_flags() == 0
     }
 
-    /// Flags that must be understood, and are not.
+    /// Unknown flags of those that a receiver must understand.
     fn unknown_flags(&self) -> u8 {
         let known = match self.kind {
             kind::REQUEST => flag::NAME | flag::TRACE | flag::DEADLINE | flag::HEADERS,
@@ -172,7 +174,7 @@ fn request_headers(parts: &mut Parts) -> Result<Headers, DecodeError> {
     Ok(headers)
 }
 
-fn answer(header: &Header, mut parts: Parts) -> Result<Answer, DecodeError> {
+fn response(header: &Header, mut parts: Parts) -> Result<Response, DecodeError> {
     let times = header
         .has(flag::TIMES)
         .then(|| times(&mut parts))
@@ -181,7 +183,7 @@ fn answer(header: &Header, mut parts: Parts) -> Result<Answer, DecodeError> {
         kind::ERROR => Err(failure(header, parts)?.into()),
         _ => Ok(body(header, &mut parts)),
     };
-    Ok(Answer {
+    Ok(Response {
         id: header.id,
         times,
         result,
@@ -220,7 +222,7 @@ fn body(header: &Header, parts: &mut Parts) -> Body {
     }
 }
 
-/// Takes a frame apart from front to back.
+/// Decodes the parts of a frame from front to back.
 struct Parts {
     frame: Bytes,
     offset: usize,
@@ -230,7 +232,7 @@ impl Parts {
     fn take(&mut self, len: usize, part: &'static str) -> Result<&[u8], DecodeError> {
         let start = self.offset;
         let taken = self.frame.get(start..).and_then(|rest| rest.get(..len));
-        // Else an error would be made and dropped for each part.
+        // Lazily: otherwise each part would construct and drop an error.
         let taken = taken.ok_or_else(|| DecodeError::Truncated {
             part,
             offset: start,
@@ -268,14 +270,14 @@ impl Parts {
         self.text(self.frame.len() - self.offset, part)
     }
 
-    /// All that follows; nothing is left.
+    /// The rest of the frame.
     fn rest(&mut self) -> Bytes {
         let mut rest = mem::take(&mut self.frame);
         rest.advance(mem::take(&mut self.offset));
         rest
     }
 
-    /// Nothing may follow.
+    /// Checks that nothing follows.
     fn end(self, header: &Header, message: Message) -> Result<Message, DecodeError> {
         match self.frame.len() - self.offset {
             0 => Ok(message),

@@ -1,18 +1,21 @@
 use std::time::Duration;
 
 use super::{
-    Answer, Body, Codec, Failure, Message, Method, Ping, Pong, Request, Times, TraceContext,
+    Body, Message, Method, Ping, Pong, Request, Response,
     wire::{HEADER, JSON, flag, kind},
 };
-use crate::{Cancellation, EncodeError, Headers, LENGTH_PREFIX, RequestHead, Version};
+use crate::{
+    Cancellation, Codec, EncodeError, Failure, Headers, LENGTH_PREFIX, RequestHead, Times,
+    TraceContext, message,
+};
 
 impl Request {
-    /// Appends the request as one frame to `out`. On an error `out` is as before.
+    /// Appends the request as one frame to `out`. On an error `out` is unchanged.
     ///
     /// # Errors
     ///
-    /// When the frame is larger than `max_frame_size`, the method's name longer than 65,535 bytes,
-    /// or the headers break a limit.
+    /// If the frame is larger than `max_frame_size`, the method's name is longer than 65,535 bytes, or the headers exceed
+    /// a limit.
     pub fn encode(&self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let (method, index) = match &self.method {
             Method::Index(index) => ("", Some(*index)),
@@ -28,35 +31,37 @@ impl Request {
             headers: &self.headers,
             codec: self.body.codec,
         };
-        head.encode(Version::V2, &self.body.bytes, max_frame_size, out)
+        message::check(head.headers).map_err(EncodeError::Headers)?;
+        begin_request(&head, self.body.bytes.len(), max_frame_size, out)?;
+        out.extend_from_slice(&self.body.bytes);
+        Ok(())
     }
 }
 
-impl Answer {
-    /// Appends the answer as one frame to `out`. On an error `out` is as before.
+impl Response {
+    /// Appends the response as one frame to `out`. On an error `out` is unchanged.
     ///
     /// # Errors
     ///
-    /// When the frame is larger than `max_frame_size`, or the exception's type longer than 65,535
-    /// bytes.
+    /// If the frame is larger than `max_frame_size`, or the exception's type is longer than 65,535 bytes.
     pub fn encode(&self, max_frame_size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match &self.result {
             Ok(body) => self.encode_body(body, max_frame_size, out),
-            Err(failure) => write_failure(self.id, self.times, failure, max_frame_size, out),
+            Err(failure) => encode_failure(self.id, self.times, failure, max_frame_size, out),
         }
     }
 
     fn encode_body(&self, body: &Body, max: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let size = times_size(self.times) + body.bytes.len();
         frame(max, size, out, |out| {
-            answer_header(self.id, body.codec, self.times, out);
+            response_head(self.id, body.codec, self.times, out);
             out.extend_from_slice(&body.bytes);
         })
     }
 }
 
-/// Appends a failure as one frame.
-pub(crate) fn write_failure(
+/// Appends an error as one frame.
+pub(crate) fn encode_failure(
     id: u64,
     times: Option<Times>,
     it: &Failure,
@@ -78,8 +83,8 @@ pub(crate) fn write_failure(
 }
 
 impl Message {
-    /// Appends the message as one frame to `out`. On an error `out` is as before. A
-    /// [`Skippable`](Self::Skippable) message, of which nothing is known, writes nothing.
+    /// Appends the message as one frame to `out`. On an error `out` is unchanged. An [`Unknown`](Self::Unknown) message
+    /// appends nothing.
     ///
     /// # Errors
     ///
@@ -90,18 +95,23 @@ impl Message {
         };
         match self {
             Self::Request(it) => it.encode(max_frame_size, out),
-            Self::Answer(it) => it.encode(max_frame_size, out),
-            Self::Cancel(it) => cancel(it, max_frame_size, out),
+            Self::Response(it) => it.encode(max_frame_size, out),
+            Self::Cancellation(it) => encode_cancellation(it, max_frame_size, out),
             Self::Ping(Ping { id }) => empty(kind::PING, *id, out),
             Self::Pong(Pong { id }) => empty(kind::PONG, *id, out),
             Self::Drain => empty(kind::DRAIN, 0, out),
-            Self::Telemetry(records) => telemetry(records, max_frame_size, out),
-            Self::Skippable { .. } => Ok(()),
+            Self::Telemetry(records) => encode_telemetry(records, max_frame_size, out),
+            Self::Unknown { .. } => Ok(()),
         }
     }
 }
 
-fn cancel(it: &Cancellation, max: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+/// Appends a cancellation as one frame.
+pub(crate) fn encode_cancellation(
+    it: &Cancellation,
+    max: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
     frame(max, it.reason.len(), out, |out| {
         header(kind::CANCEL, 0, 0, it.id, out);
         out.extend_from_slice(it.reason.as_bytes());
@@ -109,15 +119,19 @@ fn cancel(it: &Cancellation, max: usize, out: &mut Vec<u8>) -> Result<(), Encode
 }
 
 /// Appends lines of records as one frame.
-pub(crate) fn telemetry(records: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+pub(super) fn encode_telemetry(
+    records: &[u8],
+    max: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
     frame(max, records.len(), out, |out| {
         header(kind::TELEMETRY, 0, JSON, 0, out);
         out.extend_from_slice(records);
     })
 }
 
-/// Appends all of a request but its payload, of which `payload` bytes must follow.
-pub(crate) fn request_head(
+/// Appends a request up to its payload, of which `payload` bytes must follow.
+pub(crate) fn begin_request(
     head: &RequestHead<'_>,
     payload: usize,
     max: usize,
@@ -126,7 +140,7 @@ pub(crate) fn request_head(
     if head.index.is_none() {
         fits("method's name", head.method, usize::from(u16::MAX))?;
     }
-    let size = request_parts(head);
+    let size = request_parts_len(head);
     begin_frame(max, size + payload, out)?;
     let start = out.len();
     header(
@@ -153,7 +167,7 @@ pub(crate) fn request_head(
     Ok(())
 }
 
-/// The most bytes that come before a payload, but for the length prefix.
+/// Maximum number of bytes before a payload, without the length prefix.
 pub(crate) fn longest_head(method: &str, headers: &Headers) -> usize {
     let trace = TraceContext {
         trace_id: [0; 16],
@@ -165,7 +179,7 @@ pub(crate) fn longest_head(method: &str, headers: &Headers) -> usize {
         deadline: Some(Duration::MAX),
         ..RequestHead::new(0, method, headers)
     };
-    HEADER + request_parts(&longest)
+    HEADER + request_parts_len(&longest)
 }
 
 fn request_flags(head: &RequestHead<'_>) -> u8 {
@@ -177,8 +191,8 @@ fn request_flags(head: &RequestHead<'_>) -> u8 {
         | set(head.wants_times, flag::WANTS_TIMES)
 }
 
-/// Bytes between the header and the payload.
-fn request_parts(head: &RequestHead<'_>) -> usize {
+/// Size in bytes of the parts between the header and the payload.
+fn request_parts_len(head: &RequestHead<'_>) -> usize {
     let name = if head.index.is_some() {
         0
     } else {
@@ -196,7 +210,7 @@ fn write_headers(head: &RequestHead<'_>, out: &mut Vec<u8>) {
     if head.headers.is_empty() {
         return;
     }
-    // Both are within the limits of headers, which are below 65,536.
+    // The limits on headers keep both below 65,536.
     out.extend_from_slice(&(head.headers.len() as u16).to_be_bytes());
     for (name, value) in head.headers {
         short_text(name, out);
@@ -204,8 +218,8 @@ fn write_headers(head: &RequestHead<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends what comes before the payload of an answer, but for the length prefix.
-pub(crate) fn answer_header(id: u64, body: Codec, times: Option<Times>, out: &mut Vec<u8>) {
+/// Appends a successful response up to its payload, without the length prefix.
+pub(crate) fn response_head(id: u64, body: Codec, times: Option<Times>, out: &mut Vec<u8>) {
     header(kind::RESPONSE, times_flag(times), codec(body), id, out);
     write_times(times, out);
 }
@@ -225,7 +239,7 @@ fn write_times(times: Option<Times>, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a frame of a header and `size` bytes, which `write` must write.
+/// Appends a frame of a header and `size` bytes, both of which `write` must append.
 fn frame(
     max: usize,
     size: usize,
@@ -239,7 +253,7 @@ fn frame(
     Ok(())
 }
 
-/// Appends the length prefix of a frame of a header and `size` bytes.
+/// Appends the length prefix of a frame with a header and `size` more bytes.
 fn begin_frame(max: usize, size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let len = HEADER + size;
     let Some(prefix) = u32::try_from(len).ok().filter(|_| len <= max) else {
@@ -264,7 +278,7 @@ fn codec(codec: Codec) -> u8 {
     }
 }
 
-/// A text of at most 65,535 bytes behind its length.
+/// Appends a text of at most 65,535 bytes after its length.
 fn short_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&(text.len() as u16).to_be_bytes());
     out.extend_from_slice(text.as_bytes());

@@ -1,34 +1,34 @@
 use crate::{MAX_ID, MessageError};
 
-/// A frame that is no message of version 2.
+/// A frame that is not a message of version 2.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The frame ends before its message does.
+    /// The frame ends within a part.
     #[error("the frame of {len} bytes ends within its {part}, which begins at byte {offset}")]
     Truncated {
-        /// What is incomplete.
+        /// The incomplete part.
         part: &'static str,
-        /// Where it begins.
+        /// The part's offset in the frame's body, in bytes.
         offset: usize,
         /// Size of the frame's body in bytes.
         len: usize,
     },
-    /// Bytes follow the message's last part.
+    /// More bytes follow the message's last part.
     #[error("the message of kind 0x{kind:02x} is followed by {count} bytes that mean nothing")]
     TrailingBytes {
         /// The message's kind.
         kind: u8,
-        /// How many bytes there are.
+        /// Number of bytes that follow.
         count: usize,
     },
-    /// A kind that must be understood and is not.
+    /// An unknown kind of those that a receiver must understand.
     #[error("messages of kind 0x{kind:02x} are unknown")]
     UnknownKind {
-        /// The kind.
+        /// The message's kind.
         kind: u8,
     },
-    /// Flags that must be understood and are not.
+    /// Unknown flags of those that a receiver must understand.
     #[error("the flags 0x{flags:02x} of a message of kind 0x{kind:02x} are unknown")]
     UnknownFlags {
         /// The message's kind.
@@ -39,12 +39,12 @@ pub enum DecodeError {
     /// A text that is not UTF-8.
     #[error("the {part} is not UTF-8: {source}")]
     Utf8 {
-        /// Which text.
+        /// The text's name.
         part: &'static str,
-        /// Where it goes wrong.
+        /// The cause, with its position.
         r#source: std::str::Utf8Error,
     },
-    /// A request whose id no answer could carry.
+    /// A request's id is out of range.
     #[error("a request cannot have id {id}; ids go from 1 to {MAX_ID}")]
     RequestId {
         /// The id.
@@ -56,7 +56,7 @@ pub enum DecodeError {
         /// The header's name.
         name: String,
     },
-    /// The headers break a limit.
+    /// The headers exceed a limit.
     #[error(transparent)]
     Headers(MessageError),
 }

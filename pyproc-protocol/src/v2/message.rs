@@ -1,47 +1,47 @@
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{Cancellation, Headers};
+use crate::{Cancellation, Codec, Failure, Headers, Times, TraceContext};
 
-/// What a frame of version 2 says.
+/// A message of version 2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Message {
-    /// Run a function.
+    /// Asks a worker to run a function.
     Request(Request),
-    /// What became of a request.
-    Answer(Answer),
-    /// Nobody waits for a request's answer any more.
-    Cancel(Cancellation),
-    /// Are you there?
+    /// The result of a request, or its error.
+    Response(Response),
+    /// The client no longer waits for a response.
+    Cancellation(Cancellation),
+    /// Checks that the worker responds.
     Ping(Ping),
-    /// I am here.
+    /// The response to a ping.
     Pong(Pong),
-    /// The sender takes no more requests, or sends none.
+    /// A worker accepts no more requests, or a client sends no more.
     Drain,
-    /// What the worker saw, not yet read; [`telemetry::records`](super::telemetry::records) reads it. It shares the
-    /// frame's memory.
+    /// Records of telemetry, not decoded; see [`telemetry::decode_records`](super::telemetry::decode_records). They share
+    /// the frame's memory.
     Telemetry(Bytes),
-    /// A message that this crate does not know and that may be skipped.
-    Skippable {
-        /// Its kind.
+    /// A message of a kind that this crate does not know and that may be skipped.
+    Unknown {
+        /// The message's kind.
         kind: u8,
     },
 }
 
 impl Message {
-    /// What to call this message in an error.
+    /// The message's name in errors.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Request(_) => "request",
-            Self::Answer(_) => "response",
-            Self::Cancel(_) => "cancellation",
+            Self::Response(_) => "response",
+            Self::Cancellation(_) => "cancellation",
             Self::Ping(_) => "ping",
             Self::Pong(_) => "pong",
             Self::Drain => "drain",
             Self::Telemetry(_) => "telemetry",
-            Self::Skippable { .. } => "message of an unknown kind",
+            Self::Unknown { .. } => "message of an unknown kind",
         }
     }
 }
@@ -49,26 +49,24 @@ impl Message {
 /// Asks a worker to run a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Unique among the unanswered requests of the connection; from 1 to
-    /// [`MAX_ID`](crate::MAX_ID).
+    /// Unique among the outstanding requests of the connection; from 1 to [`MAX_ID`](crate::MAX_ID).
     pub id: u64,
-    /// The function.
+    /// The function to run.
     pub method: Method,
     /// The trace that the call belongs to.
     pub trace: Option<TraceContext>,
-    /// Time that is left for the call when the request is sent. On the wire in nanoseconds; longer
-    /// than 584 years is written as that.
+    /// Time left for the call when the request is sent. On the wire in nanoseconds, at most 2^64 − 1 (584 years).
     pub deadline: Option<Duration>,
-    /// The answer shall say when the function ran.
+    /// Asks for [`Times`] in the response.
     pub wants_times: bool,
-    /// Metadata; takes no bytes when empty.
+    /// Metadata; takes no bytes if empty.
     pub headers: Headers,
-    /// The argument.
+    /// The function's argument.
     pub body: Body,
 }
 
 impl Request {
-    /// A request with no more than it needs.
+    /// A request with the required parts only.
     pub fn new(id: u64, method: Method, body: Body) -> Self {
         Self {
             id,
@@ -85,77 +83,41 @@ impl Request {
 /// How a request names its function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {
-    /// By its place in the table of the worker's hello, from 0.
+    /// By its index in the table of the worker's hello, from 0.
     Index(u16),
     /// By its name, for a function that is not in the table.
     Name(String),
 }
 
-/// The identity of a span, as W3C trace context has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TraceContext {
-    /// The trace's id.
-    pub trace_id: [u8; 16],
-    /// The span's id.
-    pub span_id: [u8; 8],
-    /// The trace flags; the lowest bit says that the trace is sampled.
-    pub flags: u8,
-}
-
-/// The form of W3C's header `traceparent`.
-impl fmt::Display for TraceContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (trace_id, span_id) = (
-            u128::from_be_bytes(self.trace_id),
-            u64::from_be_bytes(self.span_id),
-        );
-        write!(f, "00-{trace_id:032x}-{span_id:016x}-{:02x}", self.flags)
-    }
-}
-
-/// An argument or a result: bytes, and how to read them.
+/// An argument or a result: encoded bytes and their codec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
-    /// How to read the bytes.
+    /// The bytes' codec.
     pub codec: Codec,
-    /// The bytes; they share the frame's memory.
+    /// The encoded bytes; they share the frame's memory.
     pub bytes: Bytes,
 }
 
 impl Body {
-    /// A body of JSON, which is not looked at.
+    /// A body of JSON. The bytes are not checked.
     pub fn json(bytes: Bytes) -> Self {
         let codec = Codec::Json;
         Self { codec, bytes }
     }
 }
 
-/// How the bytes of a body are to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Codec {
-    /// JSON in UTF-8, the default.
-    Json,
-    /// MessagePack.
-    MessagePack,
-    /// As they are.
-    Raw,
-    /// One that this crate does not know: an error of the call, not of the connection.
-    Unknown(u8),
-}
-
-/// What became of the request of the same id.
+/// The response to the request with the same id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// The request's id; 0 for a failure that belongs to no request.
+pub struct Response {
+    /// The request's id; 0 for an error that belongs to no request.
     pub id: u64,
-    /// When the function ran, if the request asked.
+    /// When the function ran, if the request asked for it.
     pub times: Option<Times>,
-    /// The function's result, or why there is none: that is rare and long, and elsewhere.
+    /// The function's result, or its error. An error is boxed because it is large and rare.
     pub result: Result<Body, Box<Failure>>,
 }
 
-impl Answer {
+impl Response {
     /// The function returned `body`.
     pub fn success(id: u64, body: Body) -> Self {
         Self {
@@ -165,7 +127,7 @@ impl Answer {
         }
     }
 
-    /// There is no result.
+    /// The function failed.
     pub fn failure(id: u64, failure: Failure) -> Self {
         Self {
             id,
@@ -175,36 +137,14 @@ impl Answer {
     }
 }
 
-/// When a function ran, by the worker's clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Times {
-    /// When it began: time since the Unix epoch. On the wire in nanoseconds.
-    pub start: Duration,
-    /// How long it took, by a clock that is never set. On the wire in nanoseconds.
-    pub duration: Duration,
-}
-
-/// Why a request has no result.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Failure {
-    /// The exception's qualified name; empty when the worker does not say.
-    pub type_name: String,
-    /// The exception's text.
-    pub message: String,
-    /// The formatted traceback; empty when there is none.
-    pub traceback: String,
-    /// The same request may succeed when it is made again.
-    pub retryable: bool,
-}
-
-/// Asks for a pong of the same id.
+/// Asks for a pong with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ping {
     /// Any number.
     pub id: u64,
 }
 
-/// Answers the ping of the same id.
+/// The response to the ping with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pong {
     /// The ping's id.

@@ -1,4 +1,4 @@
-//! Version 2 of the wire: the same calls in binary frames. The specification is in
+//! Version 2 of the wire: the same calls in binary frames, and telemetry. The specification is in
 //! [`spec_v2`](crate::spec_v2).
 //!
 //! ```
@@ -20,9 +20,9 @@ mod message;
 pub mod telemetry;
 mod wire;
 
-pub(crate) use decode::{is_frame, may_be_skipped};
-pub(crate) use encode::{answer_header, longest_head, request_head, write_failure};
-pub use error::DecodeError;
-pub use message::{
-    Answer, Body, Codec, Failure, Message, Method, Ping, Pong, Request, Times, TraceContext,
+pub(crate) use decode::{is_frame, is_skippable};
+pub(crate) use encode::{
+    begin_request, encode_cancellation, encode_failure, longest_head, response_head,
 };
+pub use error::DecodeError;
+pub use message::{Body, Message, Method, Ping, Pong, Request, Response};

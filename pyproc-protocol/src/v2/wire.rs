@@ -1,15 +1,15 @@
-//! The numbers of version 2, in one place.
+//! The numbers of version 2.
 
-/// Bytes of the part that all bodies begin with.
+/// Size in bytes of the header, with which every body begins.
 pub(crate) const HEADER: usize = 12;
 
-/// Kinds from here on are skipped when they are unknown.
+/// The first of the kinds that a receiver skips if it does not know them.
 pub(crate) const FIRST_SKIPPABLE: u8 = 0x10;
 
-/// Kinds end here; a body of version 1 begins with a larger byte.
+/// End of the range of kinds; a body of version 1 begins with a larger byte.
 pub(crate) const END_OF_KINDS: u8 = 0x20;
 
-/// The number of the codec that all else than a payload of a request or a response has.
+/// The codec of JSON, and of all messages without a payload.
 pub(crate) const JSON: u8 = 0;
 
 pub(crate) mod kind {
@@ -29,15 +29,15 @@ pub(crate) mod flag {
     pub(crate) const DEADLINE: u8 = 0x04;
     pub(crate) const HEADERS: u8 = 0x08;
 
-    /// Of an answer: it says when the function ran.
+    /// On a response or an error: the times follow.
     pub(crate) const TIMES: u8 = 0x01;
 
-    /// Flags that change what follows; the others are remarks.
+    /// The flags that change what follows. The others are remarks.
     pub(crate) const MUST_UNDERSTAND: u8 = 0x0F;
 
-    /// A remark: the same request may succeed when it is made again.
+    /// Remark on an error: the same request may succeed if it is sent again.
     pub(crate) const RETRYABLE: u8 = 0x10;
 
-    /// A remark on a request: the answer shall say when the function ran.
+    /// Remark on a request: asks for the times in the response.
     pub(crate) const WANTS_TIMES: u8 = 0x10;
 }

@@ -4,7 +4,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
-use pyproc_protocol::v2::Failure;
+use pyproc_protocol::Failure;
 
 use super::collector::PausedCollector;
 use super::lazy_import::LazyImport;

@@ -1,8 +1,8 @@
 //! Arguments of bodies, and answers of results and errors.
 
 use pyo3::prelude::*;
-use pyproc_protocol::v2::{Codec, Times};
-use pyproc_protocol::{AnswerForm, EncodeError, Version};
+use pyproc_protocol::{Codec, Times};
+use pyproc_protocol::{EncodeError, ResponseEncoder, Version};
 
 use crate::package::Package;
 use crate::transport::CallBody;
@@ -27,7 +27,7 @@ pub(crate) fn argument<'py>(
 /// `out` is then unchanged.
 pub(crate) fn write_result(
     package: &Package,
-    form: AnswerForm,
+    form: ResponseEncoder,
     id: u64,
     codec_of_request: Codec,
     times: Option<Times>,
@@ -70,16 +70,16 @@ pub(crate) struct FailedRequest<'a> {
 pub(crate) fn write_failure(
     py: Python<'_>,
     package: &Package,
-    form: AnswerForm,
+    form: ResponseEncoder,
     FailedRequest { id, method, times }: FailedRequest<'_>,
     error: &PyErr,
     out: &mut Vec<u8>,
 ) -> PyResult<()> {
-    if !form.has_details() && !package.is_workers_own(py, error) {
+    if !form.has_error_details() && !package.is_workers_own(py, error) {
         package.log_failure(py, method, error)?;
     }
     let failure = package.failure(py, error)?;
     // The smallest maximum is 1,024 bytes, which is enough for a shortened error.
-    let _ = form.write_failure(id, times, &failure, out);
+    let _ = form.encode_failure(id, times, &failure, out);
     Ok(())
 }

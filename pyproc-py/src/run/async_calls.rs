@@ -7,8 +7,8 @@ use std::time::Duration;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use pyproc_protocol::Times;
 use pyproc_protocol::Version;
-use pyproc_protocol::v2::Times;
 
 use super::answers::{self, FailedRequest};
 use super::call_info::CallInfo;
@@ -181,7 +181,7 @@ fn write_answer(
     call: &AsyncCall,
     result: PyResult<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
-    let form = core.answer_form(call.connection_id, call.version);
+    let form = core.response_encoder(call.connection_id, call.version);
     let times = times(py, call)?;
     let mut out = Vec::new();
     let written = result.and_then(|result| {

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use pyproc_protocol::Headers;
-use pyproc_protocol::v2::TraceContext;
+use pyproc_protocol::TraceContext;
 
 use crate::package::{LazyImport, partial};
 use crate::transport::{CallMetadata, Channel};

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyproc_protocol::v2::Codec;
-use pyproc_protocol::{AnswerForm, Greeting, Version};
+use pyproc_protocol::Codec;
+use pyproc_protocol::{AcceptedHello, ResponseEncoder, Version};
 
 use super::answers::{self, FailedRequest};
 use crate::package::Functions;
@@ -19,7 +19,7 @@ pub(crate) fn answer(
     core: &Arc<Core>,
     functions: &mut Functions,
     connection_id: ConnectionId,
-    greeting: &Greeting,
+    greeting: &AcceptedHello,
     out: &mut Vec<u8>,
 ) -> PyResult<()> {
     let package = &core.package;
@@ -34,7 +34,7 @@ pub(crate) fn answer(
         connection.table = table;
     }
     let features = greeting.features;
-    let form = AnswerForm::new(Version::V1, features.error_details, core.max_frame_size);
+    let form = ResponseEncoder::new(Version::V1, features.error_details, core.max_frame_size);
     let names: Vec<&str> = features.names().collect();
     let mut write = |schemas| {
         let version = greeting.version.number();
@@ -54,7 +54,7 @@ pub(crate) fn answer(
         }
         Err(error) => {
             if let Some(connection) = core.lock().get(connection_id) {
-                connection.session.on_refused();
+                connection.session.on_hello_rejected();
             }
             let failed = FailedRequest {
                 id: greeting.id,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use pyproc_protocol::v2::Times;
+use pyproc_protocol::Times;
 
 /// For so long, the time of day is computed from an earlier one. A change of the system's clock is noticed after this.
 const REUSED_FOR: Duration = Duration::from_millis(10);

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use pyo3::prelude::*;
-use pyproc_protocol::AnswerForm;
-use pyproc_protocol::v2::Times;
+use pyproc_protocol::ResponseEncoder;
+use pyproc_protocol::Times;
 
 use super::Server;
 use crate::ffi::SpareContext;
@@ -108,7 +108,7 @@ impl<'py> Server<'_, 'py> {
         &mut self,
         slice: &mut TimeSlice<'py>,
         call: Call,
-        form: AnswerForm,
+        form: ResponseEncoder,
         now: &mut Instant,
     ) -> PyResult<Started> {
         let (id, found) = (call.id, self.find(slice.connection_id, &call.target)?);
@@ -179,7 +179,7 @@ impl<'py> Server<'_, 'py> {
         &mut self,
         slice: &mut TimeSlice<'py>,
         call: &Call,
-        form: AnswerForm,
+        form: ResponseEncoder,
         function: FunctionId,
         plan: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Instant>> {
@@ -211,7 +211,7 @@ impl<'py> Server<'_, 'py> {
         context: &mut CallContext<'py>,
         slice: &mut TimeSlice<'py>,
         call: &Call,
-        form: AnswerForm,
+        form: ResponseEncoder,
         function: FunctionId,
         plan: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Instant>> {
@@ -284,7 +284,7 @@ impl<'py> Server<'_, 'py> {
         &mut self,
         slice: &mut TimeSlice<'py>,
         call: Call,
-        form: AnswerForm,
+        form: ResponseEncoder,
         function: FunctionId,
         plan: Bound<'py, PyAny>,
     ) -> PyResult<()> {
@@ -314,7 +314,7 @@ impl<'py> Server<'_, 'py> {
 
     fn fail(
         &mut self,
-        form: AnswerForm,
+        form: ResponseEncoder,
         id: u64,
         method: &str,
         times: Option<Times>,

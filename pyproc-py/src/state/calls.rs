@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyproc_protocol::v2::Codec;
-use pyproc_protocol::{AnswerForm, Version};
+use pyproc_protocol::Codec;
+use pyproc_protocol::{ResponseEncoder, Version};
 
 use super::connections::ConnectionId;
 use crate::transport::{CallMetadata, PendingRequest};
@@ -22,7 +22,7 @@ pub(crate) struct RunningCall {
 pub(crate) struct StartedRequest {
     pub(crate) request: PendingRequest,
     /// How it is answered.
-    pub(crate) form: AnswerForm,
+    pub(crate) form: ResponseEncoder,
     /// The call that ran before. It is dropped with this value, after the lock is released.
     pub(super) _previous: Option<RunningCall>,
 }

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 
 use pyo3::prelude::*;
-use pyproc_protocol::v2::Failure;
-use pyproc_protocol::{AnswerForm, Version};
+use pyproc_protocol::Failure;
+use pyproc_protocol::{ResponseEncoder, Version};
 
 use super::activity::Activity;
 use super::calls::CancelledCalls;
@@ -76,12 +76,16 @@ impl Core {
     }
 
     /// How a request that came on a connection is answered. If the connection is closed, nobody reads the answer.
-    pub(crate) fn answer_form(&self, connection_id: ConnectionId, version: Version) -> AnswerForm {
+    pub(crate) fn response_encoder(
+        &self,
+        connection_id: ConnectionId,
+        version: Version,
+    ) -> ResponseEncoder {
         let mut state = self.lock();
         let connection = state.get(connection_id);
         connection.map_or_else(
-            || AnswerForm::new(version, false, self.max_frame_size),
-            |connection| connection.session.answer_form(version),
+            || ResponseEncoder::new(version, false, self.max_frame_size),
+            |connection| connection.session.response_encoder(version),
         )
     }
 

@@ -6,8 +6,8 @@ use std::mem;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyproc_protocol::v2::Failure;
-use pyproc_protocol::{Greeting, Version};
+use pyproc_protocol::Failure;
+use pyproc_protocol::{AcceptedHello, Version};
 
 use super::calls::{AsyncCall, CancelledCalls, RunningCall, StartedRequest};
 use super::connections::{ConnectionId, Connections};
@@ -143,7 +143,7 @@ impl SharedState {
             PendingRequest::Call(call) => call.version,
             PendingRequest::Hello(_) => Version::V1,
         };
-        let form = connection.session.answer_form(version);
+        let form = connection.session.response_encoder(version);
         let running = match &request {
             PendingRequest::Call(call) => Some(RunningCall {
                 connection_id,
@@ -191,7 +191,7 @@ impl SharedState {
     }
 
     /// A hello that was taken out is not answered yet.
-    pub(crate) fn put_back_hello(&mut self, id: ConnectionId, greeting: Greeting) {
+    pub(crate) fn put_back_hello(&mut self, id: ConnectionId, greeting: AcceptedHello) {
         if let Some(connection) = self.get(id) {
             connection.is_blocked = false;
             connection

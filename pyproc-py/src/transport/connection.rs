@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use pyproc_protocol::v2::Failure;
-use pyproc_protocol::v2::telemetry::write_frame;
-use pyproc_protocol::{Features, Greeting, SessionError, Version, WorkerSession};
+use pyproc_protocol::Failure;
+use pyproc_protocol::v2::telemetry::encode_frame;
+use pyproc_protocol::{AcceptedHello, Features, SessionError, Version, WorkerSession};
 use rustix::event::PollFlags;
 
 use super::large_payload::LargePayload;
@@ -70,7 +70,7 @@ impl Connection {
         Self {
             socket: Arc::new(socket),
             limits,
-            session: WorkerSession::with_late_introduction(Features::ALL, max_frame_size),
+            session: WorkerSession::with_deferred_hello(Features::ALL, max_frame_size),
             input: BytesMut::new(),
             large: None,
             backlog: 0,
@@ -96,7 +96,7 @@ impl Connection {
     // Requests
 
     /// A hello that is the next request to answer. The requests behind it wait for the answer.
-    pub(crate) fn take_hello(&mut self) -> Option<Greeting> {
+    pub(crate) fn take_hello(&mut self) -> Option<AcceptedHello> {
         if self.is_blocked {
             return None;
         }
@@ -141,15 +141,15 @@ impl Connection {
 
     /// Answers a request with a failure.
     pub(super) fn fail(&mut self, version: Version, id: u64, failure: &Failure) {
-        let form = self.session.answer_form(version);
+        let form = self.session.response_encoder(version);
         // The smallest maximum is 1,024 bytes, which is enough for this.
-        let _ = form.write_failure(id, None, failure, self.outgoing.end());
+        let _ = form.encode_failure(id, None, failure, self.outgoing.end());
     }
 
     /// Sends the answer to the hello. From now on the client understands the features that it agreed to.
     pub(crate) fn send_hello_answer(&mut self, answer: &mut Vec<u8>) {
         self.outgoing.append(answer);
-        self.session.on_introduced(self.outgoing.end());
+        self.session.on_hello_accepted(self.outgoing.end());
     }
 
     /// Takes no more requests, and says so to the client.
@@ -161,7 +161,7 @@ impl Connection {
     pub(super) fn end_input(&mut self, error: &SessionError) {
         self.input_ended = true;
         let mut frame = Vec::new();
-        self.session.farewell(error, &mut frame);
+        self.session.write_error(error, &mut frame);
         self.closing_frame = Some(frame);
     }
 
@@ -185,7 +185,7 @@ impl Connection {
         {
             return false;
         }
-        if write_frame(lines, self.session.max_frame_size(), self.outgoing.end()).is_err() {
+        if encode_frame(lines, self.session.max_frame_size(), self.outgoing.end()).is_err() {
             return false;
         }
         // The serving thread closes the connection; the watcher cancels the function that runs for it.

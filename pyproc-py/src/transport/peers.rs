@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use pyo3::prelude::*;
-use pyproc_protocol::Response;
+use pyproc_protocol::v1::Response;
 
 use super::outgoing::Outgoing;
 use crate::ffi;

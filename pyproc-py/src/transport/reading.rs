@@ -3,7 +3,8 @@
 use std::io;
 
 use pyo3::prelude::*;
-use pyproc_protocol::v2::{self, Failure, Method};
+use pyproc_protocol::v2::Method;
+use pyproc_protocol::{Failure, v2};
 use pyproc_protocol::{SessionError, Version, WorkerEvent};
 
 use super::connection::Connection;
@@ -129,13 +130,13 @@ impl Connection {
     /// If a request with a large raw payload has begun to arrive, moves the beginning of the payload into its object,
     /// where the rest will follow.
     fn begin_large(&mut self, py: Python<'_>) {
-        let Some(begun) = self.session.begun_request(&self.input, LARGE) else {
+        let Some(begun) = self.session.partial_request(&self.input, LARGE) else {
             return;
         };
         // If there is no memory, the call fails once the frame is complete.
-        if let Ok(mut bytes) = UnfinishedBytes::new(py, begun.payload) {
-            bytes.append(begun.beginning(&self.input));
-            self.session.take_begun(&begun, &mut self.input);
+        if let Ok(mut bytes) = UnfinishedBytes::new(py, begun.payload_len) {
+            bytes.append(begun.received(&self.input));
+            self.session.take_partial_request(&begun, &mut self.input);
             let call = self.call(Version::V2, begun.request);
             self.large = Some(LargePayload::new(call, bytes));
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use pyproc_protocol::v2::{Codec, TraceContext};
-use pyproc_protocol::{Greeting, Headers, Version};
+use pyproc_protocol::{AcceptedHello, Headers, Version};
+use pyproc_protocol::{Codec, TraceContext};
 
 use crate::package::FunctionId;
 
@@ -19,7 +19,7 @@ pub(crate) type Channel = Arc<Py<PyAny>>;
 /// A request that waits for its turn.
 pub(crate) enum PendingRequest {
     Call(Call),
-    Hello(Greeting),
+    Hello(AcceptedHello),
 }
 
 /// A call of a function.

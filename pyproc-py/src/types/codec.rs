@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
-use pyproc_protocol::v2::Codec;
+use pyproc_protocol::Codec;
 
 use super::json::{self, KeyCache};
 use crate::ffi::BoundedBuffer;

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use pyo3::prelude::*;
-use pyproc_protocol::Greeting;
+use pyproc_protocol::AcceptedHello;
 
 use crate::package::Functions;
 use crate::run::answers::{self, FailedRequest};
@@ -35,7 +35,7 @@ pub(super) struct GilTask {
     pub(super) calls: Vec<Call>,
     pub(super) channel: Option<Channel>,
     /// A hello to answer.
-    pub(super) greeting: Option<Greeting>,
+    pub(super) greeting: Option<AcceptedHello>,
 }
 
 impl GilTask {
@@ -181,7 +181,7 @@ fn answer_hello(
     core: &Arc<Core>,
     functions: &mut Functions,
     connection_id: ConnectionId,
-    greeting: &Greeting,
+    greeting: &AcceptedHello,
 ) {
     let mut out = Vec::new();
     let answered = hello::answer(py, core, functions, connection_id, greeting, &mut out);
@@ -225,7 +225,7 @@ fn start_calls(
         match async_calls::prepare(core, keys, connection_id, channel, call, function, plan) {
             Ok(call) => prepared.push(call),
             Err(error) => {
-                let form = core.answer_form(connection_id, version);
+                let form = core.response_encoder(connection_id, version);
                 let failed = FailedRequest {
                     id,
                     method: &function.name,

@@ -9,7 +9,7 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use pyproc_pool::{
     observe::{CallEnd, CallObserver, CallStart, RequestMetadata},
-    protocol::v2::TraceContext,
+    protocol::TraceContext,
 };
 
 use super::{

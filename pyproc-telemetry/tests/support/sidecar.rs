@@ -13,14 +13,14 @@ use std::{
 
 use bytes::BytesMut;
 use pyproc_pool::protocol::{
-    DEFAULT_MAX_FRAME_SIZE, Features, FrameDecoder, FunctionInfo, HELLO_METHOD, Message, RawJson,
-    Response, WorkerEvent, WorkerInfo, WorkerSession,
-    v2::{Answer, Body, Request, Times, telemetry::Record},
+    DEFAULT_MAX_FRAME_SIZE, Features, FrameDecoder, FunctionInfo, HELLO_METHOD, Times, WorkerEvent,
+    WorkerInfo, WorkerSession, v1,
+    v2::{Body, Request, Response, telemetry::Record},
 };
 
 /// What becomes of a request.
 pub enum Reply {
-    Answer(Answer),
+    Answer(Response),
     Never,
     /// The worker hangs up. The pool may connect again.
     Die,
@@ -78,13 +78,13 @@ fn old_conversation(mut stream: UnixStream) {
     let mut buffer = [0; 4096];
     loop {
         while let Some(frame) = decoder.decode(&mut input).unwrap() {
-            let Message::Request(request) = Message::decode(&frame).unwrap() else {
+            let v1::Message::Request(request) = v1::Message::decode(&frame).unwrap() else {
                 continue;
             };
             let (id, method) = (request.id, request.method);
             let response = match method == HELLO_METHOD || method.starts_with("made up") {
-                true => Response::failure(id, format!("Method '{method}' not found")),
-                false => Response::success(id, RawJson::encode(&1).unwrap()),
+                true => v1::Response::failure(id, format!("Method '{method}' not found")),
+                false => v1::Response::success(id, v1::RawJson::encode(&1).unwrap()),
             };
             response
                 .encode(DEFAULT_MAX_FRAME_SIZE, &mut output)
@@ -107,9 +107,9 @@ pub fn echo(request: &Request, ran: Duration) -> Reply {
         start: now - ran,
         duration: ran,
     };
-    Reply::Answer(Answer {
+    Reply::Answer(Response {
         times: Some(times).filter(|_| request.wants_times),
-        ..Answer::success(request.id, Body::json(request.body.bytes.clone()))
+        ..Response::success(request.id, Body::json(request.body.bytes.clone()))
     })
 }
 
@@ -125,7 +125,7 @@ fn conversation(mut stream: UnixStream, reply: &dyn Fn(&Request) -> Reply) {
             let mut reply = reply(&request);
             while let Reply::After(records, then) = reply {
                 for record in &records {
-                    session.report(record, &mut output).unwrap();
+                    session.send_record(record, &mut output).unwrap();
                 }
                 reply = *then;
             }

@@ -1,6 +1,6 @@
 use std::{cell::Cell, time::Instant};
 
-use pyproc_protocol::v2::Codec;
+use pyproc_protocol::Codec;
 
 use super::*;
 use crate::scheduler::{call_table::Call, methods::Target, tests::request};

@@ -2,10 +2,7 @@
 
 use std::{collections::VecDeque, mem};
 
-use pyproc_protocol::{
-    Message, Peer, SessionError,
-    v2::{Answer, Failure},
-};
+use pyproc_protocol::{Failure, Peer, SessionError, v1::Message, v2::Response};
 
 use super::{SLOTS, Simulation, Who};
 use crate::scheduler::{
@@ -152,7 +149,7 @@ impl Simulation {
         }
         let answers = link.answers.drain(..count);
         let answers: Vec<_> = answers
-            .map(|id| Answer::failure(id, Failure::default()))
+            .map(|id| Response::failure(id, Failure::default()))
             .collect();
         let delivered = self
             .scheduler
@@ -171,7 +168,7 @@ impl Simulation {
 
     pub(super) fn up(&mut self, slot: usize) {
         let plain = self.rng.u8(..4) == 0;
-        let peer = if plain { Peer::Plain } else { peer(2) };
+        let peer = if plain { Peer::Legacy } else { peer(2) };
         let id = self.scheduler.up(slot, &peer, CONFIG, self.now);
         self.links.push(Link {
             id,
@@ -224,7 +221,7 @@ impl Simulation {
         let mut others = self.links.iter().filter(|it| !it.over && it.id != link.id);
         let of_other = others.find_map(|it| it.has.front().copied());
         let id = of_other.unwrap_or(u64::from(u32::MAX) << 20);
-        let answer = Answer::failure(id, Failure::default());
+        let answer = Response::failure(id, Failure::default());
         let delivered = self
             .scheduler
             .on_answers(link.id, [answer].into_iter(), self.now);
@@ -238,7 +235,7 @@ impl Simulation {
         let known = self.callers.values().next().map(|it| it.id.to_wire());
         if let (Some(over), Some(known)) = (over, known) {
             let before = self.scheduler.in_flight();
-            let answer = Answer::failure(known, Failure::default());
+            let answer = Response::failure(known, Failure::default());
             let answers = [answer].into_iter();
             let delivered = self.scheduler.on_answers(over, answers, self.now);
             assert!(delivered.is_ok(), "a stale connection: {delivered:?}");

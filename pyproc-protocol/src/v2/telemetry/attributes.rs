@@ -5,27 +5,27 @@ use serde::{
     de::{self, IgnoredAny, MapAccess, SeqAccess},
 };
 
-/// What is said of a span, an event, a link, a scope or a resource.
+/// Attributes of a span, an event, a link, a scope or a resource.
 pub type Attributes = BTreeMap<String, AttributeValue>;
 
-/// The value of an attribute, as OpenTelemetry has them. On the wire a JSON value.
+/// The value of an attribute, as in OpenTelemetry. On the wire a JSON value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum AttributeValue {
-    /// True or false.
+    /// A boolean.
     Bool(bool),
-    /// A whole number. One beyond 64 bits is read as a [float](Self::Float).
+    /// An integer. One beyond 64 bits is decoded as a [float](Self::Float).
     Int(i64),
-    /// A number that is finite: JSON has no other.
+    /// A finite number.
     Float(f64),
     /// A text.
     Text(String),
-    /// Truths.
+    /// Booleans.
     Bools(Vec<bool>),
-    /// Whole numbers.
+    /// Integers.
     Ints(Vec<i64>),
-    /// Numbers, of which at least one is not whole.
+    /// Numbers of which at least one is not an integer.
     Floats(Vec<f64>),
     /// Texts.
     Texts(Vec<String>),
@@ -40,12 +40,12 @@ impl<'de> Deserialize<'de> for AttributeValue {
     }
 }
 
-/// For `deserialize_with`: attributes, without those that OpenTelemetry does not have. Null is none.
+/// For `deserialize_with`: attributes, without values of types that OpenTelemetry does not have. Null means no attributes.
 pub(super) fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Attributes, D::Error> {
     optional(deserializer).map(Option::unwrap_or_default)
 }
 
-/// The same where it matters whether there are any.
+/// Like [`lenient`], but null and an absent member stay distinguishable from no attributes.
 pub(super) fn optional<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Attributes>, D::Error> {
@@ -54,7 +54,7 @@ pub(super) fn optional<'de, D: Deserializer<'de>>(
     Ok(read.map(|read| read.into_iter().filter_map(known).collect()))
 }
 
-/// Any JSON value; `None` for one that is no attribute's.
+/// Any JSON value; `None` if it cannot be an attribute's.
 struct Possible(Option<AttributeValue>);
 
 impl<'de> Deserialize<'de> for Possible {
@@ -81,8 +81,8 @@ impl<'de> de::Visitor<'de> for Visitor {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        let whole = i64::try_from(value).map(AttributeValue::Int);
-        Ok(Some(whole.unwrap_or(AttributeValue::Float(value as f64))))
+        let integer = i64::try_from(value).map(AttributeValue::Int);
+        Ok(Some(integer.unwrap_or(AttributeValue::Float(value as f64))))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
@@ -106,7 +106,7 @@ impl<'de> de::Visitor<'de> for Visitor {
         while let Some(Possible(value)) = values.next_element()? {
             array = array
                 .zip(value)
-                .and_then(|(array, value)| with(array, value));
+                .and_then(|(array, value)| append(array, value));
         }
         Ok(array)
     }
@@ -117,26 +117,27 @@ impl<'de> de::Visitor<'de> for Visitor {
     }
 }
 
-/// An array with one value more; `None` if they are not of one kind.
-fn with(array: AttributeValue, value: AttributeValue) -> Option<AttributeValue> {
+/// Appends a value to an array; `None` if their types differ.
+fn append(array: AttributeValue, value: AttributeValue) -> Option<AttributeValue> {
     use AttributeValue::{Bool, Bools, Float, Floats, Int, Ints, Text, Texts};
     Some(match (array, value) {
         (Bools(bools), Int(value)) if bools.is_empty() => Ints(vec![value]),
         (Bools(bools), Float(value)) if bools.is_empty() => Floats(vec![value]),
         (Bools(bools), Text(value)) if bools.is_empty() => Texts(vec![value]),
-        (Bools(bools), Bool(value)) => Bools(and(bools, value)),
-        (Ints(ints), Int(value)) => Ints(and(ints, value)),
-        (Ints(ints), Float(value)) => {
-            Floats(and(ints.into_iter().map(|it| it as f64).collect(), value))
-        }
-        (Floats(floats), Int(value)) => Floats(and(floats, value as f64)),
-        (Floats(floats), Float(value)) => Floats(and(floats, value)),
-        (Texts(texts), Text(value)) => Texts(and(texts, value)),
+        (Bools(bools), Bool(value)) => Bools(pushed(bools, value)),
+        (Ints(ints), Int(value)) => Ints(pushed(ints, value)),
+        (Ints(ints), Float(value)) => Floats(pushed(
+            ints.into_iter().map(|it| it as f64).collect(),
+            value,
+        )),
+        (Floats(floats), Int(value)) => Floats(pushed(floats, value as f64)),
+        (Floats(floats), Float(value)) => Floats(pushed(floats, value)),
+        (Texts(texts), Text(value)) => Texts(pushed(texts, value)),
         _ => return None,
     })
 }
 
-fn and<T>(mut values: Vec<T>, value: T) -> Vec<T> {
+fn pushed<T>(mut values: Vec<T>, value: T) -> Vec<T> {
     values.push(value);
     values
 }

@@ -2,18 +2,18 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The id of a trace, never zero. On the wire 32 hexadecimal digits.
+/// The id of a trace; never zero. On the wire 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceId([u8; 16]);
 
-/// The id of a span, never zero. On the wire 16 hexadecimal digits.
+/// The id of a span; never zero. On the wire 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SpanId([u8; 8]);
 
 macro_rules! id {
     ($name:ident, $size:literal) => {
         impl $name {
-            /// `None` for the id of zeros, which means that there is none.
+            /// `None` for an id of zeros, which means that there is no id.
             pub fn new(bytes: [u8; $size]) -> Option<Self> {
                 (bytes != [0; $size]).then_some(Self(bytes))
             }
@@ -65,7 +65,7 @@ macro_rules! id {
 id!(TraceId, 16);
 id!(SpanId, 8);
 
-/// For `deserialize_with`: an id that is absent also where it is null, an empty text, or zeros.
+/// For `deserialize_with`: an optional id. Null, an empty text and zeros mean that it is absent.
 pub(super) fn optional<'de, D: Deserializer<'de>, T: Id>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -119,14 +119,14 @@ pub(super) mod flags {
         }
     }
 
-    /// For `deserialize_with`: those of a span that was sent, and so is sampled unless it says otherwise.
+    /// For `deserialize_with`: the flags of a span, sampled if absent.
     pub(in super::super) fn or_sampled<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<u8, D::Error> {
         deserialize(deserializer).map(|flags| flags.unwrap_or(1))
     }
 
-    /// For `deserialize_with`.
+    /// For `deserialize_with`: the flags of a link, none if absent.
     pub(in super::super) fn or_none<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<u8, D::Error> {
@@ -134,7 +134,7 @@ pub(super) mod flags {
     }
 }
 
-/// A text that is borrowed where it can be.
+/// A text that is borrowed if it has no escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 

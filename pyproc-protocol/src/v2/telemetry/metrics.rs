@@ -5,34 +5,34 @@ use serde_json::value::RawValue;
 
 use crate::lenient;
 
-/// The names and values that tell one series of a metric from another.
+/// The names and values that distinguish the series of a metric.
 pub type Labels = BTreeMap<String, String>;
 
-/// Metrics of one process as they stand. Series that have not changed since the last report may be absent.
+/// Current values of the metrics of one process. Series that did not change since the last record may be absent.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct MetricsRecord {
-    /// When the process began to count, in nanoseconds since the Unix epoch. Counters and histograms are
-    /// totals since then; another start means that they began anew.
+    /// The start of counting, in nanoseconds since the Unix epoch. Counters and histograms are totals since then. A new
+    /// start means that they began at zero again.
     pub start: u64,
     /// The metrics.
     pub metrics: Vec<Metric>,
-    /// Those of the same report that could not be read. They are not written.
+    /// Metrics of the same record that could not be decoded. They are not encoded.
     #[serde(skip)]
     pub unreadable: Vec<UnreadableMetric>,
 }
 
-/// A metric that could not be read, of a record that otherwise could.
+/// A metric that could not be decoded, of a record whose other metrics could.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableMetric {
-    /// Its name; empty if not even that could be read.
+    /// The metric's name; empty if it could not be decoded.
     pub name: String,
-    /// What is wrong with it.
+    /// The cause.
     pub reason: String,
 }
 
-/// A record, of which each metric is read by itself.
+/// A record whose metrics are decoded one by one.
 #[derive(Deserialize)]
-struct Report<'a> {
+struct RawRecord<'a> {
     #[serde(deserialize_with = "lenient::integer")]
     start: u64,
     #[serde(borrow)]
@@ -42,99 +42,100 @@ struct Report<'a> {
 /// One metric with its series.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
-    /// Its name, in Prometheus's letters.
+    /// The metric's name, in the characters that Prometheus allows.
     pub name: String,
-    /// What it counts, for people; may be empty.
+    /// A description for people; may be empty.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub help: String,
-    /// Its unit; empty when it has none, or the name says it.
+    /// The unit; empty if there is none, or if it is part of the name.
     #[serde(
         default,
         deserialize_with = "lenient::or_default",
         skip_serializing_if = "String::is_empty"
     )]
     pub unit: String,
-    /// What it is, and its values.
+    /// The metric's kind and values.
     #[serde(flatten)]
     pub data: MetricData,
 }
 
-/// What a metric is, and its values. On the wire told apart by the member `kind`.
+/// The kind of a metric and its values. On the wire the member `kind` distinguishes them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum MetricData {
-    /// A total that only grows.
+    /// A total that only increases.
     Counter {
         /// The totals.
         series: Vec<Series>,
     },
-    /// A value that goes up and down.
+    /// A value that increases and decreases.
     Gauge {
-        /// How the values of several workers become one.
-        #[serde(default, deserialize_with = "lenient::or_default")]
-        across: Across,
+        /// How the values of several workers are combined.
+        #[serde(rename = "across", default, deserialize_with = "lenient::or_default")]
+        aggregation: Aggregation,
         /// The values.
         series: Vec<Series>,
     },
-    /// How often values fell between bounds.
+    /// How many values fell into each bucket.
     Histogram {
-        /// The upper bounds of the buckets, growing, without the infinite one.
+        /// The upper bounds of the buckets, increasing, without the infinite one.
         bounds: Vec<f64>,
         /// The counts.
         series: Vec<HistogramSeries>,
     },
 }
 
-/// How the gauges of several workers become one.
+/// How the gauges of several workers are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Across {
-    /// They are added.
+pub enum Aggregation {
+    /// Their sum.
     Sum,
-    /// The largest counts.
+    /// The largest value.
     Max,
-    /// The least counts.
+    /// The smallest value.
     Min,
-    /// They stay apart, under a label `worker_id`.
+    /// No aggregation: each worker has its own series, with a label `worker_id`.
     #[default]
-    Each,
+    #[serde(rename = "each")]
+    None,
 }
 
 /// A value of a counter or a gauge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Series {
-    /// Which series it is; a metric without labels has one only.
+    /// The labels; a metric without labels has one series only.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub labels: Labels,
-    /// The value, which is finite.
+    /// The value; always finite.
     pub value: f64,
 }
 
 /// A value of a histogram.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HistogramSeries {
-    /// Which series it is; a metric without labels has one only.
+    /// The labels; a metric without labels has one series only.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub labels: Labels,
-    /// How many values fell into each bucket: above the bound before, up to its own. The last is that of the values
-    /// above all bounds.
+    /// The number of values in each bucket: above the previous bound, up to its own. The last bucket has the values above
+    /// all bounds.
     #[serde(deserialize_with = "lenient::integers")]
     pub counts: Vec<u64>,
-    /// All values together.
+    /// The sum of all values.
     pub sum: f64,
 }
 
 impl MetricsRecord {
-    /// Reads a line. A metric that cannot be read takes no other with it.
-    pub(super) fn read(line: &[u8]) -> serde_json::Result<Self> {
-        let report: Report<'_> = serde_json::from_slice(line)?;
+    /// Decodes a line. A metric that cannot be decoded does not affect the others.
+    pub(super) fn decode(line: &[u8]) -> serde_json::Result<Self> {
+        let raw_record: RawRecord<'_> = serde_json::from_slice(line)?;
         let mut record = Self {
-            start: report.start,
+            start: raw_record.start,
             ..Self::default()
         };
-        for raw in report.metrics {
-            match Metric::read(raw) {
+        for raw in raw_record.metrics {
+            match Metric::decode(raw) {
                 Ok(metric) => record.metrics.push(metric),
                 Err(unreadable) => record.unreadable.push(unreadable),
             }
@@ -144,7 +145,7 @@ impl MetricsRecord {
 }
 
 impl Metric {
-    fn read(raw: &RawValue) -> Result<Self, UnreadableMetric> {
+    fn decode(raw: &RawValue) -> Result<Self, UnreadableMetric> {
         let read: Self = serde_json::from_str(raw.get()).map_err(|error| UnreadableMetric {
             name: name_of(raw).unwrap_or_default(),
             reason: error.to_string(),

@@ -3,21 +3,21 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::{Attributes, SpanId, TraceId, attributes, ids, is_default};
 use crate::lenient;
 
-/// A span that has ended.
+/// A finished span.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SpanRecord {
-    /// The trace that it belongs to.
+    /// The trace's id.
     pub trace_id: TraceId,
-    /// Its own id.
+    /// The span's id.
     pub span_id: SpanId,
-    /// The span that it is part of; a root has none.
+    /// The parent's id; a root has none.
     #[serde(
         default,
         deserialize_with = "ids::optional",
         skip_serializing_if = "Option::is_none"
     )]
     pub parent_span_id: Option<SpanId>,
-    /// W3C's trace flags; the lowest bit says that the trace is sampled.
+    /// W3C's trace flags. The lowest bit is set if the trace is sampled.
     #[serde(default = "sampled", deserialize_with = "ids::flags::or_sampled")]
     pub trace_flags: u8,
     /// W3C's trace state; may be empty.
@@ -29,58 +29,58 @@ pub struct SpanRecord {
     pub trace_state: String,
     /// Its name.
     pub name: String,
-    /// Its role between processes.
+    /// The span's role between processes.
     #[serde(default, deserialize_with = "kind")]
     pub kind: SpanKind,
-    /// When it began, in nanoseconds since the Unix epoch.
+    /// The start, in nanoseconds since the Unix epoch.
     #[serde(deserialize_with = "lenient::integer")]
     pub start: u64,
-    /// When it ended, in nanoseconds since the Unix epoch.
+    /// The end, in nanoseconds since the Unix epoch.
     #[serde(deserialize_with = "lenient::integer")]
     pub end: u64,
-    /// What is said of it.
+    /// The attributes.
     #[serde(
         default,
         deserialize_with = "attributes::lenient",
         skip_serializing_if = "Attributes::is_empty"
     )]
     pub attributes: Attributes,
-    /// What happened in it.
+    /// The events, such as exceptions.
     #[serde(
         default,
         deserialize_with = "lenient::or_default",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub events: Vec<SpanEvent>,
-    /// Spans elsewhere that it has to do with.
+    /// Links to related spans.
     #[serde(
         default,
         deserialize_with = "lenient::or_default",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub links: Vec<SpanLink>,
-    /// Whether it succeeded.
+    /// Whether the operation succeeded.
     #[serde(
         default,
         deserialize_with = "lenient::or_default",
         skip_serializing_if = "is_default"
     )]
     pub status: SpanStatus,
-    /// Who made it.
+    /// The instrumentation that created it.
     #[serde(
         default,
         deserialize_with = "lenient::or_default",
         skip_serializing_if = "is_default"
     )]
     pub scope: Scope,
-    /// The process that made it, if that process says; else the receiver's own idea of the worker stands.
+    /// The process's resource. Without one, the receiver uses its own resource for the worker.
     #[serde(
         default,
         deserialize_with = "attributes::optional",
         skip_serializing_if = "Option::is_none"
     )]
     pub resource: Option<Attributes>,
-    /// What its limits left out.
+    /// How much the span's limits left out.
     #[serde(
         default,
         deserialize_with = "lenient::or_default",
@@ -102,16 +102,16 @@ fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SpanKind, D::Error
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub enum SpanKind {
-    /// Within a process: 0.
+    /// An operation within a process: 0.
     #[default]
     Internal,
-    /// Answers a request: 1.
+    /// Handles a request: 1.
     Server,
-    /// Makes a request: 2.
+    /// Sends a request: 2.
     Client,
-    /// Puts a message on its way: 3.
+    /// Sends a message: 3.
     Producer,
-    /// Takes a message: 4.
+    /// Receives a message: 4.
     Consumer,
 }
 
@@ -136,15 +136,15 @@ impl TryFrom<u8> for SpanKind {
     }
 }
 
-/// Something that happened in a span.
+/// An event at one time within a span.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SpanEvent {
     /// Its name.
     pub name: String,
-    /// When, in nanoseconds since the Unix epoch.
+    /// The time, in nanoseconds since the Unix epoch.
     #[serde(deserialize_with = "lenient::integer")]
     pub time: u64,
-    /// What is said of it.
+    /// The attributes.
     #[serde(
         default,
         deserialize_with = "attributes::lenient",
@@ -153,24 +153,24 @@ pub struct SpanEvent {
     pub attributes: Attributes,
 }
 
-/// A span elsewhere, and what it has to do with this one.
+/// A link to a related span, possibly of another trace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SpanLink {
-    /// Its trace.
+    /// The related span's trace.
     pub trace_id: TraceId,
-    /// Its id.
+    /// The related span's id.
     pub span_id: SpanId,
-    /// Its trace flags.
+    /// The related span's trace flags.
     #[serde(default, deserialize_with = "ids::flags::or_none")]
     pub trace_flags: u8,
-    /// Its trace state; may be empty.
+    /// The related span's trace state; may be empty.
     #[serde(
         default,
         deserialize_with = "lenient::or_default",
         skip_serializing_if = "String::is_empty"
     )]
     pub trace_state: String,
-    /// What is said of it.
+    /// The attributes.
     #[serde(
         default,
         deserialize_with = "attributes::lenient",
@@ -179,25 +179,25 @@ pub struct SpanLink {
     pub attributes: Attributes,
 }
 
-/// Whether what a span stands for succeeded.
+/// Whether the operation of a span succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "Status", into = "Status")]
+#[serde(try_from = "WireStatus", into = "WireStatus")]
 pub enum SpanStatus {
-    /// Nobody said so: 0.
+    /// Not known: 0.
     #[default]
     Unset,
-    /// It did: 1.
+    /// It succeeded: 1.
     Ok,
-    /// It did not: 2.
+    /// It failed: 2.
     Error {
-        /// Why; may be empty.
+        /// The reason; may be empty.
         description: String,
     },
 }
 
-/// A status as it is on the wire.
+/// A status on the wire.
 #[derive(Serialize, Deserialize)]
-struct Status {
+struct WireStatus {
     #[serde(deserialize_with = "lenient::integer")]
     code: u8,
     #[serde(
@@ -208,7 +208,7 @@ struct Status {
     description: String,
 }
 
-impl From<SpanStatus> for Status {
+impl From<SpanStatus> for WireStatus {
     fn from(status: SpanStatus) -> Self {
         let (code, description) = match status {
             SpanStatus::Unset => (0, String::new()),
@@ -219,10 +219,10 @@ impl From<SpanStatus> for Status {
     }
 }
 
-impl TryFrom<Status> for SpanStatus {
+impl TryFrom<WireStatus> for SpanStatus {
     type Error = String;
 
-    fn try_from(status: Status) -> Result<Self, String> {
+    fn try_from(status: WireStatus) -> Result<Self, String> {
         match status.code {
             0 => Ok(Self::Unset),
             1 => Ok(Self::Ok),
@@ -234,26 +234,26 @@ impl TryFrom<Status> for SpanStatus {
     }
 }
 
-/// The part of a program that made a span: OpenTelemetry's instrumentation scope.
+/// The instrumentation scope of OpenTelemetry: the library that created a span.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Scope {
-    /// Its name, often a module's.
+    /// The name, often a module's.
     #[serde(deserialize_with = "lenient::or_default")]
     pub name: String,
-    /// Its version; may be empty.
+    /// The version; may be empty.
     #[serde(
         deserialize_with = "lenient::or_default",
         skip_serializing_if = "String::is_empty"
     )]
     pub version: String,
-    /// The conventions that its attributes follow; may be empty.
+    /// The schema of its attributes; may be empty.
     #[serde(
         deserialize_with = "lenient::or_default",
         skip_serializing_if = "String::is_empty"
     )]
     pub schema_url: String,
-    /// What is said of it.
+    /// The attributes.
     #[serde(
         deserialize_with = "attributes::lenient",
         skip_serializing_if = "Attributes::is_empty"
@@ -261,17 +261,17 @@ pub struct Scope {
     pub attributes: Attributes,
 }
 
-/// How much a span's limits left out of it.
+/// How much the limits of a span left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DroppedCounts {
-    /// Attributes.
+    /// Number of attributes.
     #[serde(deserialize_with = "lenient::integer_or_default")]
     pub attributes: u32,
-    /// Events.
+    /// Number of events.
     #[serde(deserialize_with = "lenient::integer_or_default")]
     pub events: u32,
-    /// Links.
+    /// Number of links.
     #[serde(deserialize_with = "lenient::integer_or_default")]
     pub links: u32,
 }

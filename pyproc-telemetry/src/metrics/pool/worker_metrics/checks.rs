@@ -1,6 +1,6 @@
 //! What may come from a worker.
 
-use pyproc_pool::protocol::v2::telemetry::{Across, Labels};
+use pyproc_pool::protocol::v2::telemetry::{Aggregation, Labels};
 
 use super::family::Kind;
 
@@ -76,7 +76,7 @@ pub(super) fn check_labels(
         return Err(Refusal::Limit);
     }
     let reserved = |name: &str| match kind {
-        Kind::Gauge(Across::Each) => name == WORKER,
+        Kind::Gauge(Aggregation::None) => name == WORKER,
         Kind::Histogram(_) => name == "le",
         _ => false,
     };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
-use pyproc_pool::protocol::v2::telemetry::{Across, Labels};
+use pyproc_pool::protocol::v2::telemetry::{Aggregation, Labels};
 
 use super::{
     checks::{Refusal, WORKER},
@@ -36,7 +36,7 @@ pub(super) struct Family {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
     Counter,
-    Gauge(Across),
+    Gauge(Aggregation),
     /// Upper bounds, without the infinite one.
     Histogram(Vec<f64>),
 }
@@ -119,7 +119,7 @@ impl Family {
 
     /// Whether each worker has a series of its own.
     fn keeps_apart(&self) -> bool {
-        matches!(self.kind, Kind::Gauge(Across::Each))
+        matches!(self.kind, Kind::Gauge(Aggregation::None))
     }
 
     fn cost_of(&self, labels: &Labels) -> Cost {
@@ -169,7 +169,7 @@ impl Family {
             let labels = labels.iter().chain(constant);
             let labels: Vec<_> = labels.map(|(name, value)| label(name, value)).collect();
             match &self.kind {
-                Kind::Gauge(Across::Each) => {
+                Kind::Gauge(Aggregation::None) => {
                     metrics.extend(series.newest().map(|(source, value)| {
                         let mut labels = labels.clone();
                         labels.push(label(WORKER, &source.worker.to_string()));
@@ -222,8 +222,8 @@ impl Series {
         let of_each = || self.newest().map(|(_, value)| value);
         let numbers = || of_each().filter_map(Value::number);
         match kind {
-            Kind::Gauge(Across::Max) => numbers().reduce(f64::max).map(Value::Number),
-            Kind::Gauge(Across::Min) => numbers().reduce(f64::min).map(Value::Number),
+            Kind::Gauge(Aggregation::Max) => numbers().reduce(f64::max).map(Value::Number),
+            Kind::Gauge(Aggregation::Min) => numbers().reduce(f64::min).map(Value::Number),
             Kind::Gauge(_) => Some(total(Total::default(), of_each(), kind)),
             Kind::Counter | Kind::Histogram(_) => {
                 Some(total(self.base.clone(), self.now.values(), kind))
@@ -332,8 +332,8 @@ mod tests {
         );
         prop_oneof![
             Just(Kind::Counter),
-            Just(Kind::Gauge(Across::Each)),
-            Just(Kind::Gauge(Across::Sum)),
+            Just(Kind::Gauge(Aggregation::None)),
+            Just(Kind::Gauge(Aggregation::Sum)),
             bounds.prop_map(|mut bounds| {
                 bounds.sort_by(f64::total_cmp);
                 Kind::Histogram(bounds)
@@ -399,7 +399,7 @@ mod tests {
 
         #[test]
         fn gauges_that_are_added_stay_finite(values in vec(number(), 1..5), negative in any::<bool>()) {
-            let mut family = Family::new("a", "", Kind::Gauge(Across::Sum), &[]);
+            let mut family = Family::new("a", "", Kind::Gauge(Aggregation::Sum), &[]);
             for (worker, value) in values.into_iter().enumerate() {
                 let value = Value::Number(if negative { -value } else { value });
                 let taken = family.take(Source { worker, start: 0 }, Labels::new(), value, ROOM);

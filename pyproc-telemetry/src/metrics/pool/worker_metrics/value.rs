@@ -116,7 +116,10 @@ pub(super) fn kind_and_series(data: MetricData) -> Option<(Kind, Vec<(Labels, Va
     };
     match data {
         MetricData::Counter { series } => Some((Kind::Counter, numbers(series))),
-        MetricData::Gauge { across, series } => Some((Kind::Gauge(across), numbers(series))),
+        MetricData::Gauge {
+            aggregation,
+            series,
+        } => Some((Kind::Gauge(aggregation), numbers(series))),
         MetricData::Histogram { bounds, series } => {
             let series = series.into_iter().map(|it| {
                 let (counts, sum) = (it.counts, it.sum);
