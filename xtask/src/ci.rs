@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::prerequisite::Missing;
 use crate::python::PythonArg;
 use crate::venv::{self, Requirement};
-use crate::{bench, compat_test, conformance, fuzz, process, quick_start, test, workspace};
+use crate::{bench, chaos, compat_test, conformance, fuzz, process, quick_start, test, workspace};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -18,7 +18,7 @@ pub(crate) struct Args {
 
 type Step = (&'static str, fn(&PythonArg) -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("fmt", |_| fmt()),
     ("clippy", |_| clippy()),
     ("doc", |_| doc()),
@@ -31,6 +31,7 @@ const STEPS: [Step; 9] = [
     ("conformance", |python| {
         conformance::try_all(&conformance::Args::all(python))
     }),
+    ("chaos", |python| chaos::run(&chaos::Args::short(python))),
     ("quick-start", |_| quick_start::run(&quick_start::Args {})),
 ];
 

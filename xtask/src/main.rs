@@ -4,6 +4,7 @@
 //! something that the command needs is missing or an argument is wrong.
 
 mod bench;
+mod chaos;
 mod ci;
 mod compat_test;
 mod conformance;
@@ -59,6 +60,8 @@ enum Command {
     CompatTest(compat_test::Args),
     /// Say which rules of the wire's specification a worker in any language keeps.
     Conformance(conformance::Args),
+    /// Hold the pool to its promises while workers are killed, stopped, hung and reloaded at random.
+    Chaos(chaos::Args),
     /// Measure what calls cost, beside floors and other systems.
     Bench(bench::Args),
     /// Fuzz the protocol crate.
@@ -75,6 +78,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Test(args) => test::run(args),
         Command::CompatTest(args) => compat_test::run(args),
         Command::Conformance(args) => return conformance::run(args),
+        Command::Chaos(args) => chaos::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Fuzz(args) => fuzz::run(args),
         Command::QuickStart(args) => quick_start::run(args),
