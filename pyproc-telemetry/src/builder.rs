@@ -61,6 +61,32 @@ enum Destination {
 
 type StartSink = Box<dyn FnOnce(&Config) -> Result<Arc<dyn Sink>, StartError> + Send>;
 
+impl Provider {
+    /// Starts with these settings, and none of the environment's.
+    ///
+    /// # Errors
+    ///
+    /// A setting is wrong, or the system does not give what is needed. A collector that is not there is none: it
+    /// may come later.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        ProviderBuilder::from(config).start()
+    }
+
+    /// Starts with the settings of the environment, [`Config::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Config::from_env`] and [`start`](Self::start).
+    pub fn from_env() -> Result<Self, StartError> {
+        Self::builder().read_env().start()
+    }
+
+    /// Starts step by step.
+    pub fn builder() -> ProviderBuilder {
+        ProviderBuilder::default()
+    }
+}
+
 impl ProviderBuilder {
     /// Reads what code does not set from the environment when the provider starts: the variables of
     /// [`Config::from_env`].

@@ -20,10 +20,10 @@ use tracing_bunyan_formatter::{BunyanFormattingLayer, JsonStorageLayer};
 use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Layered, registry::LookupSpan};
 
 use super::{
-    DROPPED,
     escape::{Quotes, escape},
     fields::next_free,
     forwarded::{self, FIELDS, PLACE, TIME},
+    head::DROPPED,
     object::{Members, spread},
     redact::{REDACTED, Rules},
     timestamp::Clock,

@@ -5,13 +5,15 @@ use std::time::SystemTime;
 use tracing::Level;
 
 use super::{
-    DROPPED,
     escape::{Quotes, escape},
     line_format::LineFormat,
     style::Style,
     timestamp::Clock,
     value::Value,
 };
+
+/// The message of the line about dropped lines.
+pub(super) const DROPPED: &str = "log lines were dropped, as the output is too slow";
 
 /// Writes the line about dropped lines, which no event stands behind.
 pub(crate) fn write_notice(look: &LineFormat, time: SystemTime, dropped: u64, out: &mut Vec<u8>) {

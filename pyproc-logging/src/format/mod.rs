@@ -28,6 +28,3 @@ pub(crate) use redact::{Predicate, Rules};
 pub(crate) use style::Style;
 pub(crate) use value::Value;
 pub(crate) use visitor::{Record, Visitor};
-
-/// The message of the line about dropped lines.
-const DROPPED: &str = "log lines were dropped, as the output is too slow";

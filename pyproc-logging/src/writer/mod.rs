@@ -5,27 +5,26 @@
 //! if the queue is full.
 
 mod color;
+mod counts;
 mod destination;
 mod output;
 mod queue;
+mod reentry;
 
 use std::{
-    cell::Cell,
     io::{self, Write},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 pub(crate) use color::wanted as wants_color;
+use counts::Counts;
+pub use counts::LoggingStats;
 pub(crate) use destination::Destination;
 use output::Output;
 use queue::Queue;
-
-/// Writes the line that says how many were dropped.
-pub(crate) type Notice = Box<dyn Fn(u64, &mut Vec<u8>) + Send>;
+pub(crate) use queue::{Limits, Notice};
+use reentry::{is_writing, while_writing};
 
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -39,33 +38,6 @@ enum Way {
     Queued(Queue),
     /// In the thread that logs.
     Direct(Mutex<Output>),
-}
-
-/// What became of the lines so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct LoggingStats {
-    /// Lines that the output took. Lines about dropped lines are not counted.
-    pub written: u64,
-    /// Lines that were given up, because too much waited for the output already, or because the log was
-    /// closed.
-    pub dropped: u64,
-    /// Lines that the output refused, at least in part.
-    pub failed: u64,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    written: AtomicU64,
-    dropped: AtomicU64,
-    failed: AtomicU64,
-}
-
-/// How much may wait for the output.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) lines: usize,
-    pub(crate) bytes: usize,
 }
 
 impl Writer {
@@ -87,7 +59,7 @@ impl Writer {
 
     /// Takes a whole line, its end included.
     pub(crate) fn write(&self, line: &[u8]) {
-        if WRITING.get() {
+        if is_writing() {
             return;
         }
         match &self.way {
@@ -116,45 +88,6 @@ impl Writer {
     }
 
     pub(crate) fn stats(&self) -> LoggingStats {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        LoggingStats {
-            written: read(&self.counts.written),
-            dropped: read(&self.counts.dropped),
-            failed: read(&self.counts.failed),
-        }
+        self.counts.stats()
     }
-}
-
-impl Counts {
-    fn settle(&self, lines: u64, result: io::Result<()>) {
-        let count = if result.is_ok() {
-            &self.written
-        } else {
-            &self.failed
-        };
-        count.fetch_add(lines, Ordering::Relaxed);
-    }
-
-    fn drop_one(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-thread_local! {
-    /// Whether this thread is in the code of an output. What that logs is ignored, as it would feed itself
-    /// without end, or wait for its own lock.
-    static WRITING: Cell<bool> = const { Cell::new(false) };
-}
-
-fn while_writing<T>(write: impl FnOnce() -> T) -> T {
-    /// Also after a panic.
-    struct Reset;
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            WRITING.set(false);
-        }
-    }
-    WRITING.set(true);
-    let _reset = Reset;
-    write()
 }

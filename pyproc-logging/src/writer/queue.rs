@@ -5,7 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Counts, Limits, Notice, output::Output, while_writing};
+use super::{counts::Counts, output::Output, reentry::while_writing};
+
+/// Writes the line that says how many were dropped.
+pub(crate) type Notice = Box<dyn Fn(u64, &mut Vec<u8>) + Send>;
+
+/// How much may wait for the output.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) lines: usize,
+    pub(crate) bytes: usize,
+}
 
 /// How long lines may gather after a batch was written. The first line after a longer silence is
 /// written at once.

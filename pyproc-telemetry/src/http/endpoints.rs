@@ -14,7 +14,7 @@ use http::{
 use prometheus::Registry;
 use pyproc_pool::{Health, Pool, WorkerState};
 
-use super::{Body, scrape::Turns};
+use super::{body::Body, scrape::Turns};
 use crate::{
     Exemplars, MetricsFormat,
     metrics::exposition::{Exposition, MAX_BYTES},

@@ -10,8 +10,8 @@ use tokio::{
 };
 
 use super::{
-    Endpoints,
     connections::{Place, Places},
+    endpoints::Endpoints,
 };
 
 /// How long to wait when the system has no connection to give, say as there are no descriptors left.

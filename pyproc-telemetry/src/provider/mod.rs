@@ -4,10 +4,7 @@ use opentelemetry::{InstrumentationScope, global, trace::TracerProvider};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanLimits};
 
 use self::pipeline::Processor;
-use crate::{
-    Config, ExportStats, FlushError, Propagator, ProviderBuilder, StartError, blocking::on_thread,
-    sampling::Head,
-};
+use crate::{Config, ExportStats, FlushError, Propagator, blocking::on_thread, sampling::Head};
 
 mod pipeline;
 mod resource;
@@ -56,30 +53,6 @@ struct Running {
 }
 
 impl Provider {
-    /// Starts with these settings, and none of the environment's.
-    ///
-    /// # Errors
-    ///
-    /// A setting is wrong, or the system does not give what is needed. A collector that is not there is none: it
-    /// may come later.
-    pub fn start(config: Config) -> Result<Self, StartError> {
-        ProviderBuilder::from(config).start()
-    }
-
-    /// Starts with the settings of the environment, [`Config::from_env`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Config::from_env`] and [`start`](Self::start).
-    pub fn from_env() -> Result<Self, StartError> {
-        Self::builder().read_env().start()
-    }
-
-    /// Starts step by step.
-    pub fn builder() -> ProviderBuilder {
-        ProviderBuilder::default()
-    }
-
     /// A tracer for the library or part of the service of this name.
     pub fn tracer(&self, name: impl Into<std::borrow::Cow<'static, str>>) -> Tracer {
         self.warnings.say();

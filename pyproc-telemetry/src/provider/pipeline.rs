@@ -18,7 +18,7 @@ use opentelemetry_sdk::{
     trace::{IdGenerator, RandomIdGenerator, SamplingDecision, Span, SpanData, SpanProcessor},
 };
 
-use super::resource;
+use super::resource::resource;
 use crate::{
     Config, ExportStats, FlushError, SpanLimits,
     export::{Ended, Item, Later, Sink},

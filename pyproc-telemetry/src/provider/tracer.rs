@@ -6,7 +6,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{SdkTracer, Span as SdkSpan, SpanData};
 
-use super::Pipeline;
+use super::pipeline::Pipeline;
 use crate::Propagator;
 
 /// Makes spans. Cheap to clone.

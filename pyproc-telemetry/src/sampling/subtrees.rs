@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use opentelemetry::trace::{SpanContext, SpanId, TraceId};
 use opentelemetry_sdk::trace::SpanData;
 
-use super::tail::{Rule, marked};
+use super::rule::{Rule, marked};
 use crate::TailSampling;
 
 /// A span, and for its subtree the local root.

@@ -1,21 +1,12 @@
 //! Tail sampling: what is kept although the head did not sample it.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use opentelemetry::{
-    KeyValue,
-    trace::{SpanContext, Status},
-};
+use opentelemetry::trace::SpanContext;
 use opentelemetry_sdk::trace::SpanData;
 
-use super::subtrees::Subtrees;
+use super::{rule::Rule, subtrees::Subtrees};
 use crate::{TailSampling, export::Sink};
-
-/// Says on a local root why tail sampling kept it.
-const KEPT_BECAUSE: &str = "pyproc.kept_because";
 
 /// Holds unsampled spans until their local root has ended.
 #[derive(Debug)]
@@ -23,13 +14,6 @@ pub(crate) struct Tail {
     rule: Rule,
     held: Mutex<Subtrees>,
     next: Arc<dyn Sink>,
-}
-
-/// Which spans matter.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rule {
-    failed: bool,
-    slower_than: Option<Duration>,
 }
 
 impl Tail {
@@ -85,21 +69,6 @@ impl Tail {
     }
 }
 
-impl Rule {
-    pub(super) fn reason(&self, span: &SpanData) -> Option<&'static str> {
-        if self.has_failed(span) {
-            return Some("failed");
-        }
-        let took = span.end_time.duration_since(span.start_time);
-        let slow = self.slower_than? <= took.unwrap_or_default();
-        slow.then_some("slow")
-    }
-
-    pub(super) fn has_failed(&self, span: &SpanData) -> bool {
-        self.failed && matches!(span.status, Status::Error { .. })
-    }
-}
-
 /// It is exported, so it counts as sampled from here on.
 fn sampled(mut span: SpanData) -> SpanData {
     let context = &span.span_context;
@@ -110,10 +79,5 @@ fn sampled(mut span: SpanData) -> SpanData {
         context.is_remote(),
         context.trace_state().clone(),
     );
-    span
-}
-
-pub(super) fn marked(mut span: SpanData, reason: &'static str) -> SpanData {
-    span.attributes.push(KeyValue::new(KEPT_BECAUSE, reason));
     span
 }

@@ -17,15 +17,7 @@ use crate::{ExportError, ExportStats, FlushError, StartError};
 
 mod state;
 
-/// How a queue works.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct QueueConfig {
-    pub(crate) max_waiting: usize,
-    pub(crate) batch: usize,
-    pub(crate) delay: Duration,
-    /// For one batch.
-    pub(crate) timeout: Duration,
-}
+pub(crate) use state::QueueConfig;
 
 /// A bounded queue with a thread that exports from it.
 ///

@@ -2,11 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use super::QueueConfig;
 use crate::{
     ExportError, ExportStats, FlushError,
     export::{Item, Undelivered},
 };
+
+/// How a queue works.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueConfig {
+    pub(crate) max_waiting: usize,
+    pub(crate) batch: usize,
+    pub(crate) delay: Duration,
+    /// For one batch.
+    pub(crate) timeout: Duration,
+}
 
 #[derive(Default)]
 pub(super) struct State {

@@ -11,8 +11,6 @@ use opentelemetry_sdk::trace::SpanData;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::since;
-
 #[derive(Serialize)]
 struct Line<'a> {
     /// Its end.
@@ -103,6 +101,10 @@ fn value(value: &Value) -> Json {
         }
         _ => text(),
     }
+}
+
+pub(super) fn since(start: SystemTime, end: SystemTime) -> Duration {
+    end.duration_since(start).unwrap_or_default()
 }
 
 fn millis(duration: Duration) -> f64 {

@@ -5,7 +5,7 @@ mod line;
 use std::{
     fmt::{self, Write as _},
     io::Write,
-    time::{Duration, Instant, SystemTime},
+    time::Instant,
 };
 
 use opentelemetry::{
@@ -14,6 +14,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::SpanData;
 
+use self::line::since;
 use super::{Ended, Exporter, Pause, Undelivered};
 use crate::{ExportError, error::chain};
 
@@ -114,10 +115,6 @@ fn attributes(f: &mut fmt::Formatter<'_>, indent: &str, attributes: &[KeyValue])
         )?;
     }
     Ok(())
-}
-
-fn since(start: SystemTime, end: SystemTime) -> Duration {
-    end.duration_since(start).unwrap_or_default()
 }
 
 /// Text that neither breaks the block nor steers the terminal.

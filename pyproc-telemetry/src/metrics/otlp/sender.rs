@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(super) enum Sender {
-    Http(HttpTransport),
+    Http(Box<HttpTransport>),
     #[cfg(feature = "grpc")]
     Grpc(Box<GrpcTransport>, crate::Compression),
 }
@@ -30,7 +30,9 @@ impl Sender {
         let invalid = |reason| ConfigError::new("metrics.otlp.endpoint", reason);
         let endpoint = Endpoint::of_metrics(otlp).map_err(invalid)?;
         match otlp.protocol {
-            OtlpProtocol::HttpProtobuf => Ok(Self::Http(HttpTransport::new(endpoint, otlp)?)),
+            OtlpProtocol::HttpProtobuf => {
+                Ok(Self::Http(HttpTransport::new(endpoint, otlp)?.into()))
+            }
             #[cfg(feature = "grpc")]
             OtlpProtocol::Grpc => {
                 let transport = GrpcTransport::new(endpoint, otlp)?;

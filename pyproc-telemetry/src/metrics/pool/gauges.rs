@@ -9,7 +9,7 @@ use prometheus::{
 };
 use pyproc_pool::{Pool, WorkerHealth, WorkerState};
 
-use super::PoolMetricsBuilder;
+use super::builder::PoolMetricsBuilder;
 
 pub(super) struct PoolGauges {
     in_flight: IntGaugeVec,

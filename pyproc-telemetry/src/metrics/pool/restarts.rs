@@ -12,7 +12,7 @@ use prometheus::{
 };
 use pyproc_pool::observe::WorkerEvent;
 
-use super::PoolMetricsBuilder;
+use super::builder::PoolMetricsBuilder;
 
 const CRASH: &str = "crash";
 const HEALTH_CHECK: &str = "health_check";

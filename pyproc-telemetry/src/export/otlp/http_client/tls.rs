@@ -3,18 +3,18 @@
 use std::{io, path::Path, sync::Arc};
 
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    ClientConfig, RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
-use super::Plain;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
 use crate::{StartError, error::naming};
 
-pub(super) type Stream = StreamOwned<ClientConnection, Plain>;
-
 pub(super) struct Tls {
-    config: Arc<ClientConfig>,
+    connector: TlsConnector,
     name: ServerName<'static>,
 }
 
@@ -32,15 +32,13 @@ impl Tls {
             .with_no_client_auth();
         let name = ServerName::try_from(host.to_owned());
         Ok(Self {
-            config: Arc::new(config),
+            connector: Arc::new(config).into(),
             name: name.map_err(|error| StartError::Tls(error.into()))?,
         })
     }
 
-    pub(super) fn wrap(&self, plain: Plain) -> io::Result<Box<Stream>> {
-        let connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone())
-            .map_err(io::Error::other)?;
-        Ok(Box::new(StreamOwned::new(connection, plain)))
+    pub(super) async fn wrap(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.connector.connect(self.name.clone(), tcp).await
     }
 }
 

@@ -9,8 +9,9 @@ use prometheus::{
     proto::{Metric, MetricFamily, MetricType},
 };
 
-use super::FUNCTION;
 use crate::metrics::model::{histogram, label};
+
+pub(super) const FUNCTION: &str = "function_name";
 
 /// The histograms of all functions under one name.
 pub(super) struct TimesFamily {

@@ -2,7 +2,7 @@
 
 use pyproc_pool::protocol::v2::telemetry::{Aggregation, Labels};
 
-use super::family::Kind;
+use super::kind::Kind;
 
 const MAX_NAME: usize = 256;
 const MAX_LABELS: usize = 32;

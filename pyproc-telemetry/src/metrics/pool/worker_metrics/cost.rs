@@ -4,7 +4,7 @@ use std::ops::{Add, Sub};
 
 use pyproc_pool::protocol::v2::telemetry::Labels;
 
-use super::family::Kind;
+use super::kind::Kind;
 
 /// Series, and bytes as text of either format, at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -12,6 +12,7 @@ use pyproc_pool::protocol::v2::telemetry::{Aggregation, Labels};
 use super::{
     checks::{Refusal, WORKER},
     cost::Cost,
+    kind::Kind,
     value::{Total, Value},
 };
 use crate::{
@@ -31,14 +32,6 @@ pub(super) struct Family {
     reporters: BTreeSet<Source>,
     /// Of itself and its series.
     cost: Cost,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kind {
-    Counter,
-    Gauge(Aggregation),
-    /// Upper bounds, without the infinite one.
-    Histogram(Vec<f64>),
 }
 
 /// A process, by the slot that it has or had and when it began.
@@ -119,7 +112,7 @@ impl Family {
 
     /// Whether each worker has a series of its own.
     fn keeps_apart(&self) -> bool {
-        matches!(self.kind, Kind::Gauge(Aggregation::None))
+        matches!(self.kind, Kind::Gauge(Aggregation::Each))
     }
 
     fn cost_of(&self, labels: &Labels) -> Cost {
@@ -169,7 +162,7 @@ impl Family {
             let labels = labels.iter().chain(constant);
             let labels: Vec<_> = labels.map(|(name, value)| label(name, value)).collect();
             match &self.kind {
-                Kind::Gauge(Aggregation::None) => {
+                Kind::Gauge(Aggregation::Each) => {
                     metrics.extend(series.newest().map(|(source, value)| {
                         let mut labels = labels.clone();
                         labels.push(label(WORKER, &source.worker.to_string()));
@@ -332,7 +325,7 @@ mod tests {
         );
         prop_oneof![
             Just(Kind::Counter),
-            Just(Kind::Gauge(Aggregation::None)),
+            Just(Kind::Gauge(Aggregation::Each)),
             Just(Kind::Gauge(Aggregation::Sum)),
             bounds.prop_map(|mut bounds| {
                 bounds.sort_by(f64::total_cmp);

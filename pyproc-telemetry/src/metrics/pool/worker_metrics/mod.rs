@@ -21,16 +21,18 @@ use pyproc_pool::{
 use self::{
     checks::{Refusal, TOTAL, check_bounds, check_labels, check_name, every_name, sample_names},
     cost::Cost,
-    family::{Family, Kind, Source},
+    family::{Family, Source},
+    kind::Kind,
     processes::Processes,
     value::{Value, kind_and_series},
 };
-use super::PoolMetricsBuilder;
+use super::builder::PoolMetricsBuilder;
 use crate::metrics::exposition::{self, OMITTED};
 
 mod checks;
 mod cost;
 mod family;
+mod kind;
 mod names;
 mod processes;
 mod value;

@@ -2,7 +2,7 @@
 
 use pyproc_pool::protocol::v2::telemetry::{Labels, MetricData, Series};
 
-use super::{checks::Refusal, family::Kind};
+use super::{checks::Refusal, kind::Kind};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {

@@ -4,7 +4,7 @@ use tracing::{Metadata, dispatcher, level_filters::LevelFilter, subscriber::Inte
 use tracing_core::callsite;
 use tracing_subscriber::layer::{self, Context};
 
-use super::{Filter, Levels};
+use super::by_target::{Filter, Levels};
 use crate::own_dispatch::OwnDispatch;
 
 /// Levels that can be changed while the program runs.
