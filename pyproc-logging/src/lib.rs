@@ -9,13 +9,9 @@ mod format;
 mod handle;
 mod levels;
 mod own_dispatch;
-mod request_span;
 mod setup;
 mod trace_ids;
 mod writer;
-
-#[doc(hidden)]
-pub use tracing as __tracing;
 
 pub use baggage::baggage;
 pub use builder::LoggingBuilder;
@@ -42,4 +38,39 @@ pub use writer::LoggingStats;
 /// A setting is wrong, or the program has a global subscriber already. Nothing is changed then.
 pub fn init(config: LoggingConfig) -> Result<LoggingGuard, InitError> {
     LoggingBuilder::from(config).init()
+}
+
+// For `request_span!`, which is expanded in other crates.
+#[doc(hidden)]
+pub use tracing as __tracing;
+
+/// A span that gives each line inside of it the id of a request, and whatever else should be on
+/// all of them.
+///
+/// It is `tracing::info_span!` with the name `request` and the id first, shown with `Display`. Fields follow in
+/// `tracing`'s own notation. One that is not known yet is declared as `tracing::field::Empty`, and set later by
+/// `span.record`.
+///
+/// In async code use `.instrument(span)`; in other code `span.in_scope(..)` or `span.enter()`.
+///
+/// ```
+/// use pyproc_logging::request_span;
+/// use tracing::{field::Empty, info};
+///
+/// # let tenant = "acme";
+/// let span = request_span!("r-17", tenant, user_id = Empty);
+/// span.in_scope(|| {
+///     info!("has request_id and tenant");
+///     span.record("user_id", 42);
+///     info!("has user_id too");
+/// });
+/// ```
+#[macro_export]
+macro_rules! request_span {
+    ($id:expr $(,)?) => {
+        $crate::__tracing::info_span!("request", request_id = %$id)
+    };
+    ($id:expr, $($fields:tt)+) => {
+        $crate::__tracing::info_span!("request", request_id = %$id, $($fields)+)
+    };
 }
