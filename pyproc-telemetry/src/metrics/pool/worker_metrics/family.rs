@@ -112,7 +112,7 @@ impl Family {
 
     /// Whether each worker has a series of its own.
     fn keeps_apart(&self) -> bool {
-        matches!(self.kind, Kind::Gauge(Aggregation::Each))
+        matches!(self.kind, Kind::Gauge(Aggregation::None))
     }
 
     fn cost_of(&self, labels: &Labels) -> Cost {
@@ -162,7 +162,7 @@ impl Family {
             let labels = labels.iter().chain(constant);
             let labels: Vec<_> = labels.map(|(name, value)| label(name, value)).collect();
             match &self.kind {
-                Kind::Gauge(Aggregation::Each) => {
+                Kind::Gauge(Aggregation::None) => {
                     metrics.extend(series.newest().map(|(source, value)| {
                         let mut labels = labels.clone();
                         labels.push(label(WORKER, &source.worker.to_string()));
@@ -325,7 +325,7 @@ mod tests {
         );
         prop_oneof![
             Just(Kind::Counter),
-            Just(Kind::Gauge(Aggregation::Each)),
+            Just(Kind::Gauge(Aggregation::None)),
             Just(Kind::Gauge(Aggregation::Sum)),
             bounds.prop_map(|mut bounds| {
                 bounds.sort_by(f64::total_cmp);
