@@ -57,7 +57,7 @@ impl Subscriber {
 
 /// What happens to the worker in a slot.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum WorkerNews<'a> {
+pub(crate) enum WorkerLogEvent<'a> {
     Started { pid: u32 },
     Ready { pid: Option<u32>, restarts: u64 },
     Reloaded { pid: Option<u32>, restarts: u64 },
@@ -67,27 +67,27 @@ pub(crate) enum WorkerNews<'a> {
     GivenUp,
     Drained,
     Stopped,
-    Undead { pid: u32 },
+    Unkillable { pid: u32 },
 }
 
-pub(crate) fn worker(worker_id: usize, news: WorkerNews<'_>) {
+pub(crate) fn worker(worker_id: usize, news: WorkerLogEvent<'_>) {
     match news {
-        WorkerNews::Started { pid } => {
+        WorkerLogEvent::Started { pid } => {
             tracing::debug!(target: "pyproc::pool", worker_id, pid, "worker started");
         }
-        WorkerNews::Ready { pid, restarts: 0 } => {
+        WorkerLogEvent::Ready { pid, restarts: 0 } => {
             tracing::info!(target: "pyproc::pool", worker_id, pid, "worker ready");
         }
-        WorkerNews::Ready { pid, restarts } => {
+        WorkerLogEvent::Ready { pid, restarts } => {
             tracing::info!(target: "pyproc::pool", worker_id, pid, restarts, "worker restarted");
         }
-        WorkerNews::Reloaded { pid, restarts } => {
+        WorkerLogEvent::Reloaded { pid, restarts } => {
             tracing::info!(target: "pyproc::pool", worker_id, pid, restarts, "worker reloaded");
         }
-        WorkerNews::Reconnected => {
+        WorkerLogEvent::Reconnected => {
             tracing::debug!(target: "pyproc::pool", worker_id, "worker connected again");
         }
-        WorkerNews::Died(error) => {
+        WorkerLogEvent::Died(error) => {
             let reason = match error {
                 Error::WorkerDied(death) => death.cause.to_string(),
                 other => other.kind().to_string(),
@@ -95,20 +95,20 @@ pub(crate) fn worker(worker_id: usize, news: WorkerNews<'_>) {
             let error = bounded(error);
             tracing::warn!(target: "pyproc::pool", worker_id, reason, error, "worker died");
         }
-        WorkerNews::NotStarted(failure) => {
+        WorkerLogEvent::NotStarted(failure) => {
             let (reason, error) = (failure.kind().as_str(), bounded(failure));
             tracing::warn!(target: "pyproc::pool", worker_id, reason, error, "worker did not start");
         }
-        WorkerNews::GivenUp => {
+        WorkerLogEvent::GivenUp => {
             tracing::error!(target: "pyproc::pool", worker_id, "worker given up after too many failed starts");
         }
-        WorkerNews::Drained => {
+        WorkerLogEvent::Drained => {
             tracing::info!(target: "pyproc::pool", worker_id, "worker drained");
         }
-        WorkerNews::Stopped => {
+        WorkerLogEvent::Stopped => {
             tracing::info!(target: "pyproc::pool", worker_id, "worker stopped");
         }
-        WorkerNews::Undead { pid } => {
+        WorkerLogEvent::Unkillable { pid } => {
             tracing::error!(target: "pyproc::pool", worker_id, pid, "a killed process does not end");
         }
     }

@@ -21,8 +21,8 @@ use crate::{
     config::unknown,
     shared::{Attached, Shared},
     worker::{
-        Lifecycle, Reload, Running, SHORTEST_GRACE, Slot, SocketDir, Source, Stop, Worker, Workers,
-        last_words,
+        Lifecycle, Reload, Running, SHORTEST_GRACE, Slot, SocketDir, Stop, Worker, WorkerKind,
+        Workers, kill_and_wait,
     },
 };
 
@@ -93,20 +93,20 @@ impl Pool {
 
     pub(crate) async fn start_with(config: PoolConfig, attached: Attached) -> Result<Self, Error> {
         config.validate()?;
-        let (sources, socket_dir) = sources(&config, &attached)?;
-        let shared = Arc::new(Shared::new(config, attached, sources.len()));
-        let workers = Arc::new(Workers::new(sources.len()));
+        let (kinds, socket_dir) = worker_kinds(&config, &attached)?;
+        let shared = Arc::new(Shared::new(config, attached, kinds.len()));
+        let workers = Arc::new(Workers::new(kinds.len()));
         if shared.subscriber.is_there() {
             shared.subscriber.with_guarded(unknown::warn_once);
         }
         let deadlines = Deadlines::watch(Arc::clone(&shared)).map_err(Error::NoThread)?;
         let (stop, on_stop) = watch::channel(Stop::No);
         let (mut starts, mut reloads) = (Vec::new(), Vec::new());
-        for (worker, source) in sources.into_iter().enumerate() {
+        for (worker, kind) in kinds.into_iter().enumerate() {
             let (reload, on_reload) = mpsc::channel(1);
             let slot = Slot {
                 worker,
-                source,
+                kind,
                 shared: Arc::clone(&shared),
                 workers: Arc::clone(&workers),
                 stop: on_stop.clone(),
@@ -380,21 +380,21 @@ impl Drop for Handle {
     not(feature = "testing"),
     expect(unused_variables, reason = "only tests attach workers")
 )]
-fn sources(
+fn worker_kinds(
     config: &PoolConfig,
     attached: &Attached,
-) -> Result<(Vec<Source>, Option<SocketDir>), Error> {
+) -> Result<(Vec<WorkerKind>, Option<SocketDir>), Error> {
     #[cfg(feature = "testing")]
     if let Some(workers) = &attached.in_process {
-        let source = Source::InProcess(workers.clone());
-        return Ok((vec![source; config.workers], None));
+        let kind = WorkerKind::InProcess(workers.clone());
+        return Ok((vec![kind; config.workers], None));
     }
     if !config.external_sockets.is_empty() {
-        let external = |path: &PathBuf| Source::External(path.clone());
+        let external = |path: &PathBuf| WorkerKind::External(path.clone());
         return Ok((config.external_sockets.iter().map(external).collect(), None));
     }
     let dir = SocketDir::create(config.socket_dir.as_deref())?;
-    let spawned = |_| Source::Spawned(dir.sockets().clone());
+    let spawned = |_| WorkerKind::Spawned(dir.sockets().clone());
     Ok(((0..config.workers).map(spawned).collect(), Some(dir)))
 }
 
@@ -407,7 +407,7 @@ async fn end_all(shared: &Shared, workers: &Workers) {
         .flat_map(|(worker, it)| it.processes.take().map(move |process| (worker, process)))
         .collect();
     for (worker, process) in processes {
-        last_words(shared, worker, &process).await;
+        kill_and_wait(shared, worker, &process).await;
     }
     workers.groups.ended().await;
 }

@@ -11,7 +11,7 @@ use crate::{
     Error, PoolConfig, WorkerOutput,
     clock::Clock,
     driver::Driver,
-    events::{self, Subscriber, WorkerNews},
+    events::{self, Subscriber, WorkerLogEvent},
     observe::{
         CallLog, CallOutcome, CallSummary, CallTracker, Completed, Observer, RecordHandler,
         RecordQueue, Rejected, Rejections, Wants, WorkerEvent, together,
@@ -120,14 +120,14 @@ impl Shared {
     }
 
     /// Tells the observer, if there is one.
-    pub(crate) fn tell(&self, event: &WorkerEvent<'_>) {
+    pub(crate) fn notify(&self, event: &WorkerEvent<'_>) {
         if let Some(observer) = &self.observer {
             self.subscriber.with_guarded(|| observer.worker(event));
         }
     }
 
     /// Logs what happens to a worker.
-    pub(crate) fn log(&self, worker: usize, news: WorkerNews<'_>) {
+    pub(crate) fn log(&self, worker: usize, news: WorkerLogEvent<'_>) {
         self.subscriber
             .with_guarded(|| events::worker(worker, news));
     }
@@ -136,17 +136,17 @@ impl Shared {
     pub(crate) fn finish(
         &self,
         method: &str,
-        watch: &mut CallTracker,
+        tracker: &mut CallTracker,
         seen: CallSummary,
         outcome: CallOutcome<'_>,
     ) {
         self.call_log.completed(&Completed {
             method,
-            watch,
+            tracker,
             seen: &seen,
             outcome: &outcome,
         });
-        watch.end(seen, outcome);
+        tracker.end(seen, outcome);
     }
 
     /// Logs that a call was refused, if that was why it failed, once a second.

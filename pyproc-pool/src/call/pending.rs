@@ -21,7 +21,7 @@ pub(crate) struct Pending<'a> {
     method: &'a str,
     /// The outcome was taken, or the call given up: nothing is left to do.
     over: bool,
-    watch: &'a mut CallTracker,
+    tracker: &'a mut CallTracker,
 }
 
 /// Bytes of inputs that are written in no time.
@@ -37,19 +37,19 @@ impl<'a> Pending<'a> {
         request: Outgoing,
         admission: Admission,
         waker: Waker,
-        watch: &'a mut CallTracker,
+        tracker: &'a mut CallTracker,
     ) -> Result<Self, Error> {
         // To write a small input takes no longer than a look at the clock.
         let is_small = request.payload.as_slice().len() < SMALL;
         let now = if is_small {
-            watch.start
+            tracker.start
         } else {
             shared.clock.now()
         };
         let mut request = Some(request);
         let mut scheduler = shared.driver.lock();
         let number = scheduler.methods().find(method);
-        watch.confirmed = scheduler.methods().is_confirmed(number);
+        tracker.confirmed = scheduler.methods().is_confirmed(number);
         let submitted = scheduler.submit((method, number), &mut request, admission, waker, now)?;
         let transport = match &submitted.next {
             Next::Write(batch) => scheduler.transport_of(batch),
@@ -61,7 +61,7 @@ impl<'a> Pending<'a> {
             id: submitted.id,
             method,
             over: false,
-            watch,
+            tracker,
         };
         if let Some(buffer) = submitted.buffer {
             give_buffer(buffer);
@@ -119,7 +119,7 @@ impl Drop for Pending<'_> {
             answer: None,
         };
         self.shared
-            .finish(self.method, self.watch, seen, CallOutcome::Abandoned);
+            .finish(self.method, self.tracker, seen, CallOutcome::Abandoned);
     }
 }
 

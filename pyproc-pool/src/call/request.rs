@@ -147,10 +147,10 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         let limit = timeout.unwrap_or(shared.config.request_timeout);
         let deadline = far(now, limit);
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let mut watch = CallTracker::new(now, shared.clock);
+        let mut tracker = CallTracker::new(now, shared.clock);
         // Little but the pending call is kept while it is awaited: what this future holds, each call
         // holds.
-        let outcome = match self.submit(admission, deadline, waker, &mut watch) {
+        let outcome = match self.submit(admission, deadline, waker, &mut tracker) {
             Ok(mut pending) => pending.outcome().await,
             Err(error) => Ok(Err(error)),
         };
@@ -164,11 +164,11 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
                     ref answer,
                     ..
                 } = answered;
-                seen = watch.summary(worker, sent, received, answer);
+                seen = tracker.summary(worker, sent, received, answer);
                 let worker_lists_none = answered.worker_lists_none;
                 let result = result(shared, method, answered)?;
-                if worker_lists_none && !watch.confirmed {
-                    watch.confirmed = shared.driver.lock().methods().confirm(method);
+                if worker_lists_none && !tracker.confirmed {
+                    tracker.confirmed = shared.driver.lock().methods().confirm(method);
                 }
                 read(method, result)
             }),
@@ -181,7 +181,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
                 CallOutcome::Error(error)
             }
         };
-        shared.finish(method, &mut watch, seen, outcome);
+        shared.finish(method, &mut tracker, seen, outcome);
         result
     }
 
@@ -190,36 +190,36 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         admission: Admission,
         deadline: Instant,
         waker: Waker,
-        watch: &'w mut CallTracker,
+        tracker: &'w mut CallTracker,
     ) -> Result<Pending<'w>, Error>
     where
         'a: 'w,
     {
         let (shared, method) = (self.shared, self.method);
-        let submitted = match self.prepare(deadline, watch) {
+        let submitted = match self.prepare(deadline, tracker) {
             Ok(request) => {
-                watch.request_bytes = request.payload.as_slice().len();
-                Pending::submit(shared, method, request, admission, waker, watch)
+                tracker.request_bytes = request.payload.as_slice().len();
+                Pending::submit(shared, method, request, admission, waker, tracker)
             }
             Err(error) => {
                 let mut scheduler = shared.driver.lock();
                 let number = scheduler.methods().find(method);
-                watch.confirmed = scheduler.methods().is_confirmed(number);
+                tracker.confirmed = scheduler.methods().is_confirmed(number);
                 Err(error)
             }
         };
         submitted.inspect_err(|error| shared.log_refusal(error))
     }
 
-    fn prepare(mut self, deadline: Instant, watch: &mut CallTracker) -> Result<Outgoing, Error> {
+    fn prepare(mut self, deadline: Instant, tracker: &mut CallTracker) -> Result<Outgoing, Error> {
         if let Some(inject) = &self.shared.inject_headers.0 {
             inject(&mut self.headers);
         }
         let observer = self.shared.observer.as_deref();
-        let wants_times = watch.begin(observer, self.method, &mut self.headers);
+        let wants_times = tracker.begin(observer, self.method, &mut self.headers);
         let max = self.shared.config.max_frame_size;
         let mut room = RequestHead::max_payload(self.method, &self.headers, max);
-        if watch.trace.is_some() {
+        if tracker.trace.is_some() {
             room = room.saturating_sub(TRACEPARENT_ROOM);
         }
         let (codec, payload) =
@@ -236,7 +236,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         let envelope = Envelope {
             codec,
             headers: self.headers,
-            trace: watch.trace,
+            trace: tracker.trace,
             wants_times,
             deadline,
         };

@@ -16,7 +16,7 @@ use crate::{
     ProtocolViolation,
     clock::Clock,
     observe::RecordSender,
-    output::Origin,
+    output::CallAttributor,
     scheduler::{ConnectionConfig, ConnectionId, NextWrite, Outbox, Verdict},
     transport::{ReadHalf, Transport, WriteHalf},
 };
@@ -137,16 +137,16 @@ impl Connection {
         &mut self,
         scheduler: &mut Locked<'_>,
         slot: usize,
-        origin: Option<Arc<Origin>>,
+        attributor: Option<Arc<CallAttributor>>,
     ) {
         let config = ConnectionConfig {
             max_frame_size: self.max_frame_size,
             spins: self.busy == 1 && !self.spin.is_off(),
-            attributes: origin.is_some(),
+            attributes: attributor.is_some(),
         };
         let outlet = Outlet {
             write: Arc::downgrade(&self.write),
-            origin: origin.filter(|_| *self.peer() == Peer::Legacy),
+            attributor: attributor.filter(|_| *self.peer() == Peer::Legacy),
         };
         self.id = scheduler.up(slot, self.peer(), config, outlet, self.inbox.clock.now());
     }
@@ -299,7 +299,7 @@ impl Connection {
     }
 
     /// Reads what the worker still reports, until it takes no more requests or is gone. Its answers reach nobody any more.
-    pub(crate) async fn farewell(&mut self, records: RecordSender<'_>) {
+    pub(crate) async fn read_until_drained(&mut self, records: RecordSender<'_>) {
         while !self.inbox.has_drain() {
             let read = poll_fn(|cx| self.poll_read(cx)).await;
             self.inbox.answers.clear();

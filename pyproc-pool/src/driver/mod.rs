@@ -17,7 +17,7 @@ use tokio::{sync::Notify, time::timeout_at};
 use crate::clock::Clock;
 use crate::{
     outgoing::discard,
-    output::Origin,
+    output::CallAttributor,
     scheduler::{Actions, Attribution, Batch, ConnectionConfig, ConnectionId, Limits, Scheduler},
     transport::WriteHalf,
 };
@@ -56,7 +56,7 @@ struct Core {
 pub(crate) struct Outlet {
     pub(crate) write: Weak<WriteHalf>,
     /// What attributes the output of the worker's process to calls, if the worker does not do so itself.
-    pub(crate) origin: Option<Arc<Origin>>,
+    pub(crate) attributor: Option<Arc<CallAttributor>>,
 }
 
 /// The scheduler, locked. What it wants done is done when this is dropped.
@@ -239,15 +239,15 @@ impl Locked<'_> {
 
 impl Outlet {
     fn attribute(&mut self, attribution: Attribution) {
-        let Some(origin) = &self.origin else {
+        let Some(attributor) = &self.attributor else {
             return;
         };
         match attribution {
-            Attribution::Sent(call) => origin.on_request(call),
-            Attribution::Answered => origin.on_answer(),
+            Attribution::Sent(call) => attributor.on_request(call),
+            Attribution::Answered => attributor.on_answer(),
             Attribution::Forgotten => {
-                origin.forget_calls();
-                self.origin = None;
+                attributor.forget_calls();
+                self.attributor = None;
             }
         }
     }

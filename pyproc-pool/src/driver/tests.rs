@@ -41,7 +41,7 @@ fn connected(room: usize) -> Pair {
     let driver = Arc::new(Driver::new(1, LIMITS));
     let outlet = Outlet {
         write: Arc::downgrade(&write),
-        origin: None,
+        attributor: None,
     };
     let id = driver
         .lock()

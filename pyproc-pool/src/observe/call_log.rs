@@ -20,7 +20,7 @@ pub(crate) struct CallLog {
 /// A call that is over.
 pub(crate) struct Completed<'a> {
     pub(crate) method: &'a str,
-    pub(crate) watch: &'a CallTracker,
+    pub(crate) tracker: &'a CallTracker,
     pub(crate) seen: &'a CallSummary,
     pub(crate) outcome: &'a CallOutcome<'a>,
 }
@@ -45,7 +45,7 @@ impl CallLog {
             _ => level,
         };
         if level <= tracing::level_filters::LevelFilter::current() {
-            say(level, call);
+            log(level, call);
         }
     }
 
@@ -66,7 +66,7 @@ fn is_alarming(error: &Error) -> bool {
 }
 
 #[cold]
-fn say(level: Level, call: &Completed<'_>) {
+fn log(level: Level, call: &Completed<'_>) {
     let error = match call.outcome {
         CallOutcome::Error(error) => Some(*error),
         CallOutcome::Success | CallOutcome::Abandoned => None,
@@ -76,14 +76,14 @@ fn say(level: Level, call: &Completed<'_>) {
         CallOutcome::Abandoned => "abandoned",
         CallOutcome::Error(error) => status(error),
     };
-    let span = call.watch.span();
+    let span = call.tracker.span();
     event_at!(
         level,
         target: "pyproc::pool",
         function_name = call.method,
         worker_id = call.seen.worker,
         status,
-        duration_ms = millis(call.watch.duration(call.seen)),
+        duration_ms = millis(call.tracker.duration(call.seen)),
         kind = error.map(|error| error.kind().as_str()),
         error = error.map(Error::without_bodies),
         exception = error.and_then(traceback),

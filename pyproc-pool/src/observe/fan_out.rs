@@ -85,10 +85,10 @@ impl CallObserver for FanOutOfCall {
     }
 }
 
-fn each<T>(all: impl IntoIterator<Item = T>, mut tell: impl FnMut(T)) {
+fn each<T>(all: impl IntoIterator<Item = T>, mut notify: impl FnMut(T)) {
     let mut panic = None;
     for one in all {
-        if let Err(cause) = catch_unwind(AssertUnwindSafe(|| tell(one))) {
+        if let Err(cause) = catch_unwind(AssertUnwindSafe(|| notify(one))) {
             panic.get_or_insert(cause);
         }
     }

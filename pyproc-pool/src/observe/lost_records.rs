@@ -40,13 +40,13 @@ impl Unreadable {
 
 impl LostRecords {
     /// Logs the counts that are due.
-    pub(crate) fn say_due(&mut self, worker: usize, subscriber: &Subscriber, now: Instant) {
-        self.say(worker, subscriber, |tally| tally.take(now));
+    pub(crate) fn log_due(&mut self, worker: usize, subscriber: &Subscriber, now: Instant) {
+        self.log(worker, subscriber, |tally| tally.take(now));
     }
 
     /// Logs all counts, because no record follows.
-    pub(crate) fn say_all(&mut self, worker: usize, subscriber: &Subscriber, now: Instant) {
-        self.say(worker, subscriber, |tally| tally.take_all(now));
+    pub(crate) fn log_all(&mut self, worker: usize, subscriber: &Subscriber, now: Instant) {
+        self.log(worker, subscriber, |tally| tally.take_all(now));
     }
 
     /// When the next count is to be logged.
@@ -63,7 +63,7 @@ impl LostRecords {
             .min()
     }
 
-    fn say(
+    fn log(
         &mut self,
         worker_id: usize,
         subscriber: &Subscriber,
@@ -75,7 +75,7 @@ impl LostRecords {
             over_rate,
             unreadable: Unreadable { tally, cause },
         } = self;
-        let say = |tally: &mut Tally, reason: &str, cause: &mut Option<String>| {
+        let log = |tally: &mut Tally, reason: &str, cause: &mut Option<String>| {
             if let Some(count) = take(tally) {
                 let error = cause.take();
                 subscriber.with_guarded(
@@ -83,10 +83,10 @@ impl LostRecords {
                 );
             }
         };
-        say(by_worker, "the worker could not send", &mut None);
-        say(without_room, "there was no room for them", &mut None);
-        say(over_rate, "log records over log_rate", &mut None);
-        say(tally, "unreadable", cause);
+        log(by_worker, "the worker could not send", &mut None);
+        log(without_room, "there was no room for them", &mut None);
+        log(over_rate, "log records over log_rate", &mut None);
+        log(tally, "unreadable", cause);
     }
 }
 

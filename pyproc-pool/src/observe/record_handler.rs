@@ -15,7 +15,7 @@ use crate::{
     error::bounded,
     events::Subscriber,
     output::{
-        Rate, Transcript,
+        EventWriter, Rate,
         lines::{Context, Stream},
         python_log,
     },
@@ -35,8 +35,8 @@ pub(crate) struct RecordHandler {
 /// What is kept of one worker from one batch to the next.
 struct Worker {
     rate: Rate,
-    stdout: Transcript,
-    stderr: Transcript,
+    stdout: EventWriter,
+    stderr: EventWriter,
     lost: LostRecords,
 }
 
@@ -50,11 +50,11 @@ impl RecordHandler {
         workers: usize,
     ) -> Self {
         let now = Instant::now();
-        let transcript = |worker, stream| Transcript::new(worker, stream, subscriber.clone());
+        let writer = |worker, stream| EventWriter::new(worker, stream, subscriber.clone());
         let worker = |worker| Worker {
             rate: Rate::new(log_rate, now),
-            stdout: transcript(worker, Stream::Stdout),
-            stderr: transcript(worker, Stream::Stderr),
+            stdout: writer(worker, Stream::Stdout),
+            stderr: writer(worker, Stream::Stderr),
             lost: LostRecords::default(),
         };
         let workers = (0..workers).map(worker).collect();
@@ -93,7 +93,7 @@ impl RecordHandler {
             match Record::decode_line(line) {
                 Ok(Some(record)) => {
                     keep_print(&record, inbound);
-                    self.tell(from, record, line.len(), inbound.foreign, now);
+                    self.handle(from, record, line.len(), inbound.foreign, now);
                 }
                 // Of a later release.
                 Ok(None) => {}
@@ -101,12 +101,12 @@ impl RecordHandler {
             }
         }
         if inbound.is_last {
-            self.workers[worker].say_all(worker, &self.subscriber, now);
+            self.workers[worker].log_all(worker, &self.subscriber, now);
         }
     }
 
     /// `size` is that of the record's line.
-    fn tell(
+    fn handle(
         &mut self,
         from: RecordOrigin,
         record: Record,
@@ -154,7 +154,7 @@ impl RecordHandler {
         let stream = match record.stream.as_deref() {
             None => {
                 let subscriber = &self.subscriber;
-                return subscriber.with_guarded(|| python_log::say(worker, record));
+                return subscriber.with_guarded(|| python_log::emit(worker, record));
             }
             Some("stderr") => Stream::Stderr,
             Some(_) => Stream::Stdout,
@@ -163,11 +163,11 @@ impl RecordHandler {
             return;
         }
         let state = &mut self.workers[worker];
-        let transcript = match stream {
+        let writer = match stream {
             Stream::Stdout => &mut state.stdout,
             Stream::Stderr => &mut state.stderr,
         };
-        transcript.lines(&record.message, Context::of(record, from.pid, foreign), now);
+        writer.lines(&record.message, Context::of(record, from.pid, foreign), now);
     }
 
     /// Says what was lost, and what was held back for long enough. Returns when to do so again.
@@ -175,26 +175,26 @@ impl RecordHandler {
         let (now, subscriber) = (Instant::now(), &self.subscriber);
         let workers = self.workers.iter_mut().enumerate();
         workers
-            .filter_map(|(worker, state)| state.say_due(worker, subscriber, now))
+            .filter_map(|(worker, state)| state.log_due(worker, subscriber, now))
             .min()
     }
 }
 
 impl Worker {
     /// Returns when there is something to say again.
-    fn say_due(&mut self, id: usize, subscriber: &Subscriber, now: Instant) -> Option<Instant> {
+    fn log_due(&mut self, id: usize, subscriber: &Subscriber, now: Instant) -> Option<Instant> {
         self.stdout.tick(now);
         self.stderr.tick(now);
-        self.lost.say_due(id, subscriber, now);
+        self.lost.log_due(id, subscriber, now);
         let held = [self.stdout.deadline(), self.stderr.deadline()];
         held.into_iter().flatten().chain(self.lost.due(now)).min()
     }
 
     /// Nothing more arrives from this one.
-    fn say_all(&mut self, id: usize, subscriber: &Subscriber, now: Instant) {
+    fn log_all(&mut self, id: usize, subscriber: &Subscriber, now: Instant) {
         self.stdout.flush();
         self.stderr.flush();
-        self.lost.say_all(id, subscriber, now);
+        self.lost.log_all(id, subscriber, now);
     }
 }
 

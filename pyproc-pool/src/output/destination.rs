@@ -2,7 +2,7 @@
 
 use std::{io, process::Command, sync::Arc};
 
-use super::{line_log::LineLog, origin::Origin, sink::Sink, source::Source};
+use super::{call_attributor::CallAttributor, line_log::LineLog, pipe::WorkerPipe, sink::Sink};
 use crate::{events::Subscriber, output::lines::Stream};
 
 /// Where the output of a worker's process goes.
@@ -21,9 +21,9 @@ pub(crate) enum Destination {
 
 /// The pipes of a process, with its stdout and stderr at their other ends.
 pub(crate) struct Pipes {
-    pub(super) sources: Vec<Source>,
+    pub(super) sources: Vec<WorkerPipe>,
     /// Of what is logged.
-    pub(super) origin: Option<Arc<Origin>>,
+    pub(super) attributor: Option<Arc<CallAttributor>>,
 }
 
 impl Destination {
@@ -36,8 +36,8 @@ impl Destination {
                 worker,
                 subscriber,
                 rate,
-            } => two_pipes(command, |stream, origin| {
-                LineLog::new(worker, stream, origin, subscriber.clone(), rate)
+            } => two_pipes(command, |stream, attributor| {
+                LineLog::new(worker, stream, attributor, subscriber.clone(), rate)
             }),
         }
     }
@@ -48,29 +48,32 @@ fn one_pipe(command: &mut Command, sink: Sink) -> io::Result<Pipes> {
     let (reader, writer) = io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);
     Ok(Pipes {
-        sources: vec![Source::new(reader, sink)],
-        origin: None,
+        sources: vec![WorkerPipe::new(reader, sink)],
+        attributor: None,
     })
 }
 
 fn two_pipes(
     command: &mut Command,
-    log: impl Fn(Stream, Arc<Origin>) -> LineLog,
+    log: impl Fn(Stream, Arc<CallAttributor>) -> LineLog,
 ) -> io::Result<Pipes> {
     let (stdout, to_stdout) = io::pipe()?;
     let (stderr, to_stderr) = io::pipe()?;
     command.stdout(to_stdout).stderr(to_stderr);
     let (stdout, stderr) = (Arc::new(stdout), Arc::new(stderr));
-    let origin = Arc::new(Origin::new(Arc::clone(&stdout), Arc::clone(&stderr)));
+    let attributor = Arc::new(CallAttributor::new(
+        Arc::clone(&stdout),
+        Arc::clone(&stderr),
+    ));
     let source = |pipe, stream| {
-        let log = log(stream, Arc::clone(&origin));
-        Source::new(pipe, Sink::Log(Box::new(log)))
+        let log = log(stream, Arc::clone(&attributor));
+        WorkerPipe::new(pipe, Sink::Log(Box::new(log)))
     };
     Ok(Pipes {
         sources: vec![
             source(stdout, Stream::Stdout),
             source(stderr, Stream::Stderr),
         ],
-        origin: Some(origin),
+        attributor: Some(attributor),
     })
 }

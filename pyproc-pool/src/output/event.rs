@@ -6,7 +6,7 @@ use super::lines::{Context, Entry, Ids, Stream, beside};
 use crate::events::event_at;
 
 /// The event of target `pyproc::output` for something that a worker printed.
-pub(super) fn say(worker: usize, stream: Stream, entry: Entry, mut context: Context) {
+pub(super) fn emit(worker: usize, stream: Stream, entry: Entry, mut context: Context) {
     let mut fields = mem::take(&mut context.fields);
     fields.extend(entry.fields);
     context.admit(entry.ids, &mut fields);

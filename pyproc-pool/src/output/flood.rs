@@ -52,19 +52,19 @@ impl Flood {
     }
 
     /// How much to read at once.
-    pub(super) fn appetite(&self) -> usize {
+    pub(super) fn read_size(&self) -> usize {
         match self.on && !self.takes_much() {
             true => SIP,
             false => BUFFER,
         }
     }
 
-    pub(super) fn is_coarse(&self) -> bool {
+    pub(super) fn writes_in_bulk(&self) -> bool {
         self.coarse >= SURE
     }
 
     fn takes_much(&self) -> bool {
-        self.is_coarse() || self.pauses.is_multiple_of(PROBE)
+        self.writes_in_bulk() || self.pauses.is_multiple_of(PROBE)
     }
 
     /// After a piece of so many lines and bytes, `over` the rate or not, has been read; `emptied` says that it was
@@ -86,7 +86,7 @@ impl Flood {
         self.on = over;
         self.lines += lines;
         self.bytes += bytes;
-        let is_known = is_written_at_once && (self.is_coarse() || self.coarse == 0);
+        let is_known = is_written_at_once && (self.writes_in_bulk() || self.coarse == 0);
         if over && !is_known && !self.has_enough() {
             return None;
         }
@@ -118,14 +118,14 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(flood.on_piece(1000, BUFFER, false, false), None);
         }
-        assert_eq!(flood.appetite(), BUFFER);
+        assert_eq!(flood.read_size(), BUFFER);
     }
 
     /// Lines that are read until the next pause, from a pipe that is always full.
     fn until_pause(flood: &mut Flood) -> usize {
         let mut lines = 0;
         loop {
-            let bytes = flood.appetite();
+            let bytes = flood.read_size();
             lines += bytes / 20;
             if flood.on_piece(bytes / 20, bytes, true, false).is_some() {
                 return lines;
@@ -152,7 +152,7 @@ mod tests {
         for _ in 0..=SURE {
             flood.on_piece(1000, 20_000, false, true);
         }
-        assert!(flood.is_coarse());
+        assert!(flood.writes_in_bulk());
         until_pause(&mut flood);
         for _ in 0..2 * PROBE {
             let lines = until_pause(&mut flood);
@@ -161,7 +161,7 @@ mod tests {
         // With one write line by line that is over.
         flood.on_piece(1000, 20_000, true, true);
         flood.on_piece(1, 20, true, true);
-        assert!(!flood.is_coarse());
+        assert!(!flood.writes_in_bulk());
     }
 
     #[test]

@@ -9,12 +9,12 @@ use std::{
 use rustix::io::Errno;
 
 use super::{
-    Rate, Tally, Transcript,
+    EventWriter, Rate, Tally,
     lines::{Context, QUIET, Splitter, Stream},
 };
 use super::{
+    call_attributor::{CallAttributor, Piece, is_same},
     flood::Flood,
-    origin::{Origin, Piece, is_same},
 };
 use crate::{events::Subscriber, outgoing::Calling};
 
@@ -23,7 +23,7 @@ use crate::{events::Subscriber, outgoing::Calling};
 pub(super) struct LineLog {
     worker: usize,
     stream: Stream,
-    origin: Arc<Origin>,
+    attributor: Arc<CallAttributor>,
     /// The call that wrote what was read last, and the context of its lines.
     call: Option<Arc<Calling>>,
     context: Context,
@@ -31,7 +31,7 @@ pub(super) struct LineLog {
     splitter: Splitter,
     /// When something last arrived.
     last: Instant,
-    transcript: Transcript,
+    transcript: EventWriter,
     rate: Rate,
     dropped: Tally,
     pub(super) flood: Flood,
@@ -41,7 +41,7 @@ impl LineLog {
     pub(super) fn new(
         worker: usize,
         stream: Stream,
-        origin: Arc<Origin>,
+        attributor: Arc<CallAttributor>,
         subscriber: Subscriber,
         rate: u32,
     ) -> Self {
@@ -49,10 +49,10 @@ impl LineLog {
         Self {
             worker,
             stream,
-            origin,
+            attributor,
             call: None,
             context: Context::default(),
-            transcript: Transcript::new(worker, stream, subscriber.clone()),
+            transcript: EventWriter::new(worker, stream, subscriber.clone()),
             subscriber,
             splitter: Splitter::default(),
             last: now,
@@ -72,7 +72,7 @@ impl LineLog {
             emptied,
             call,
             foreign,
-        } = self.origin.read(self.stream, buffer)?;
+        } = self.attributor.read(self.stream, buffer)?;
         let now = Instant::now();
         if !is_same(call.as_ref(), self.call.as_ref()) {
             self.turn(call, now);
@@ -174,8 +174,8 @@ mod tests {
 
     fn log(rate: u32) -> LineLog {
         let pipe = || Arc::new(std::io::pipe().unwrap().0);
-        let origin = Arc::new(Origin::new(pipe(), pipe()));
-        LineLog::new(0, Stream::Stdout, origin, Subscriber::here(), rate)
+        let attributor = Arc::new(CallAttributor::new(pipe(), pipe()));
+        LineLog::new(0, Stream::Stdout, attributor, Subscriber::here(), rate)
     }
 
     /// Whether reading is held up before `most` bytes were read.

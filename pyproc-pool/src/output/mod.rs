@@ -2,23 +2,23 @@
 //! entries, and the entries become `tracing` events, as many as the rate allows. It knows nothing of slots and their
 //! processes: it gets pipes, and says when they have ended.
 
+mod call_attributor;
 mod destination;
 mod event;
+mod event_writer;
 mod flood;
 mod line_log;
 pub(crate) mod lines;
-mod origin;
+mod pipe;
 pub(crate) mod python_log;
 mod rate;
 mod reader;
 mod sink;
-mod source;
 mod tail;
-mod transcript;
 
+pub(crate) use call_attributor::CallAttributor;
 pub(crate) use destination::Destination;
-pub(crate) use origin::Origin;
+pub(crate) use event_writer::EventWriter;
 pub(crate) use rate::{Rate, Tally};
-pub(crate) use reader::Output;
+pub(crate) use reader::OutputReader;
 pub(crate) use tail::Tail;
-pub(crate) use transcript::Transcript;

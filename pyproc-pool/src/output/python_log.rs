@@ -9,7 +9,7 @@ use super::{
 use crate::events::event_at;
 
 /// What an event has beyond its message is made only if somebody listens at its level.
-pub(crate) fn say(worker: usize, record: &LogRecord) {
+pub(crate) fn emit(worker: usize, record: &LogRecord) {
     let Severity { level, critical } = Severity::of(record.level.into());
     event_at!(
         level,

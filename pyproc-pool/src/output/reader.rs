@@ -12,31 +12,31 @@ use rustix::{
 use tokio::sync::watch;
 
 use super::{
+    call_attributor::CallAttributor,
     destination::Pipes,
     flood::BUFFER,
-    origin::Origin,
-    source::{Next, Source},
+    pipe::{AfterRead, WorkerPipe},
     tail::Tail,
 };
 
 /// What a worker wrote to stdout and stderr: the last of it is kept, all of it is
 /// passed on.
 #[derive(Debug)]
-pub(crate) struct Output {
+pub(crate) struct OutputReader {
     tail: Tail,
-    origin: Option<Arc<Origin>>,
+    attributor: Option<Arc<CallAttributor>>,
     end: watch::Receiver<()>,
     /// Closed on drop, which ends the thread, also when a child that the worker left behind holds
     /// on to its output.
     _stop: PipeWriter,
 }
 
-impl Output {
+impl OutputReader {
     /// Reads the pipes on a thread of its own, because where it goes may block.
     pub(crate) fn collect(pipes: Pipes) -> io::Result<Self> {
         let Pipes {
             mut sources,
-            origin,
+            attributor,
         } = pipes;
         let tail = Tail::default();
         let (at_end, end) = watch::channel(());
@@ -47,12 +47,12 @@ impl Output {
             .stack_size(512 * 1024)
             .spawn(move || {
                 copy(&mut sources, &stopped, &kept);
-                sources.iter_mut().for_each(Source::end);
+                sources.iter_mut().for_each(WorkerPipe::end);
                 drop(at_end);
             })?;
         Ok(Self {
             tail,
-            origin,
+            attributor,
             end,
             _stop: stop,
         })
@@ -65,8 +65,8 @@ impl Output {
     }
 
     /// Attributes output to calls; `None` if the output is not logged.
-    pub(crate) fn origin(&self) -> Option<&Arc<Origin>> {
-        self.origin.as_ref()
+    pub(crate) fn attributor(&self) -> Option<&Arc<CallAttributor>> {
+        self.attributor.as_ref()
     }
 
     /// The last of what arrived so far.
@@ -76,11 +76,11 @@ impl Output {
 }
 
 /// Until all pipes are closed, or nobody wants it any more.
-fn copy(sources: &mut Vec<Source>, stop: &PipeReader, kept: &Tail) {
+fn copy(sources: &mut Vec<WorkerPipe>, stop: &PipeReader, kept: &Tail) {
     // On the stack all of it would be touched.
     let mut buffer = Box::new_uninit_slice(BUFFER);
     while !sources.is_empty() {
-        let deadline = sources.iter().filter_map(Source::deadline).min();
+        let deadline = sources.iter().filter_map(WorkerPipe::deadline).min();
         let Some(ready) = wait(sources.iter().map(|it| &*it.pipe), stop, deadline) else {
             return;
         };
@@ -88,18 +88,18 @@ fn copy(sources: &mut Vec<Source>, stop: &PipeReader, kept: &Tail) {
         sources.retain_mut(|source| {
             let ready = ready.next().unwrap_or(PollFlags::empty());
             let next = match ready.is_empty() {
-                true => Next::Read,
+                true => AfterRead::Read,
                 false => source.read(&mut buffer, kept),
             };
             source.tick();
             match next {
-                Next::Read => {}
+                AfterRead::Read => {}
                 // What a process wrote that has ended is all there is.
-                Next::Pause(_) if ready.contains(PollFlags::HUP) => {}
-                Next::Pause(length) => pause = pause.max(Some(length)),
-                Next::End => source.end(),
+                AfterRead::Pause(_) if ready.contains(PollFlags::HUP) => {}
+                AfterRead::Pause(length) => pause = pause.max(Some(length)),
+                AfterRead::End => source.end(),
             }
-            next != Next::End
+            next != AfterRead::End
         });
         let Some(pause) = pause else {
             continue;
@@ -145,9 +145,9 @@ mod tests {
     #[tokio::test]
     async fn all_that_was_written_is_kept_when_the_pipe_is_closed() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let output = Output::collect(Pipes {
-            sources: vec![Source::new(reader, Sink::Nowhere)],
-            origin: None,
+        let output = OutputReader::collect(Pipes {
+            sources: vec![WorkerPipe::new(reader, Sink::Nowhere)],
+            attributor: None,
         })
         .unwrap();
         writer.write_all(b"last words \xff").unwrap();

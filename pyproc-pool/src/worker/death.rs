@@ -7,12 +7,12 @@ use tokio::time::{sleep, timeout};
 use super::{
     Process,
     process::{Exit, TO_DIE},
-    slot::Seat,
+    slot::WorkerIds,
 };
 use crate::{
     DeathCause, Error, WorkerDeath,
     driver::{Closed, Connection},
-    events::WorkerNews,
+    events::WorkerLogEvent,
     shared::Shared,
 };
 
@@ -21,23 +21,23 @@ use crate::{
 const TO_END: Duration = Duration::from_secs(1);
 
 /// How long the last of a dead worker's output, or of its answers, may take to arrive.
-pub(super) const LAST_WORDS: Duration = Duration::from_millis(100);
+pub(super) const LAST_OUTPUT: Duration = Duration::from_millis(100);
 
 /// Ends what is left of a worker, whose last words are told by then, and makes the error for each call that it had.
 pub(super) async fn explain(
     shared: &Shared,
-    seat: Seat,
+    ids: WorkerIds,
     process: Option<Arc<Process>>,
     connection: Connection,
     closed: Closed,
 ) -> Box<dyn Fn() -> Error + Send> {
-    let worker = seat.worker;
+    let worker = ids.worker;
     let cause = match closed {
         Closed::Violation(violation) => {
             if let Some(process) = &process {
-                last_words(shared, worker, process).await;
+                kill_and_wait(shared, worker, process).await;
             }
-            shared.records.settled(seat.lane).await;
+            shared.records.settled(ids.producer).await;
             let source = Arc::new(violation);
             return Box::new(move || Error::Protocol {
                 worker,
@@ -49,29 +49,29 @@ pub(super) async fn explain(
     };
     // A worker that waits for its client to hang up sees it do so.
     drop(connection);
-    let death = Arc::new(autopsy(shared, seat, process.as_deref(), cause).await);
+    let death = Arc::new(worker_death(shared, ids, process.as_deref(), cause).await);
     Box::new(move || Error::WorkerDied(Arc::clone(&death)))
 }
 
 /// Ends what is left of a worker, and says how it ended.
-pub(super) async fn autopsy(
+pub(super) async fn worker_death(
     shared: &Shared,
-    seat: Seat,
+    ids: WorkerIds,
     process: Option<&Process>,
     mut cause: DeathCause,
 ) -> WorkerDeath {
     if let Some(process) = process {
         let is_due = matches!(cause, DeathCause::Replaced);
-        if !is_due && let Some(exit) = own_end(process).await {
+        if !is_due && let Some(exit) = wait_for_exit(process).await {
             cause = exit.into();
         }
-        last_words(shared, seat.worker, process).await;
+        kill_and_wait(shared, ids.worker, process).await;
     }
     // What it printed may be among its records.
-    shared.records.settled(seat.lane).await;
+    shared.records.settled(ids.producer).await;
     let output = process.map_or_else(String::new, |it| it.tail().text());
     WorkerDeath {
-        worker: seat.worker,
+        worker: ids.worker,
         pid: process.map(Process::pid),
         wrapper: process.and_then(Process::wrapper),
         cause,
@@ -80,27 +80,27 @@ pub(super) async fn autopsy(
 }
 
 /// How a process ended that ends by itself; `None` when it does not.
-pub(super) async fn own_end(process: &Process) -> Option<Exit> {
+pub(super) async fn wait_for_exit(process: &Process) -> Option<Exit> {
     timeout(TO_END, process.exited()).await.ok()
 }
 
 /// Kills what is left of the process and waits until its end is known and its output read.
-pub(crate) async fn last_words(shared: &Shared, worker: usize, process: &Process) {
+pub(crate) async fn kill_and_wait(shared: &Shared, worker: usize, process: &Process) {
     process.kill();
     if timeout(TO_DIE, process.exited()).await.is_err() {
-        shared.log(worker, WorkerNews::Undead { pid: process.pid() });
+        shared.log(worker, WorkerLogEvent::Unkillable { pid: process.pid() });
         return;
     }
-    let _ = timeout(LAST_WORDS, process.output().ended()).await;
+    let _ = timeout(LAST_OUTPUT, process.output().ended()).await;
 }
 
 /// Resolves when the process has ended but left its connection to a child, so that the
 /// connection alone would never tell.
-pub(super) async fn left_running(process: Option<Arc<Process>>) {
+pub(super) async fn exited_but_connected(process: Option<Arc<Process>>) {
     match process {
         Some(process) => {
             process.exited().await;
-            sleep(LAST_WORDS).await;
+            sleep(LAST_OUTPUT).await;
         }
         None => std::future::pending().await,
     }

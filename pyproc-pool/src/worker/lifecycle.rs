@@ -8,13 +8,13 @@ use std::{
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
 use super::{
-    death::{self, last_words, left_running},
-    farewell,
+    death::{self, exited_but_connected, kill_and_wait},
     reload::{Reload, Replaced, Replacement},
-    slot::{Before, Running, Slot, Source},
+    slot::{Predecessor, Running, Slot, WorkerKind},
+    stop,
 };
 use crate::{
-    StartFailure, WorkerState, driver::Closed, events::WorkerNews, observe::WorkerEvent,
+    StartFailure, WorkerState, driver::Closed, events::WorkerLogEvent, observe::WorkerEvent,
     scheduler::Gone,
 };
 
@@ -62,7 +62,7 @@ impl Lifecycle {
     pub(crate) async fn start(&mut self) -> Result<Running, StartFailure> {
         self.incarnation += 1;
         let mut running = self.slot.start(self.incarnation).await?;
-        self.slot.open(&mut running, Before::Nothing);
+        self.slot.activate(&mut running, Predecessor::None);
         Ok(running)
     }
 
@@ -110,10 +110,10 @@ impl Lifecycle {
 
     /// Lets another worker take the place of this one.
     fn replace(&mut self, running: &mut Running, mut next: Running) {
-        let lane = self.slot.open(&mut next, Before::Leaving);
+        let producer = self.slot.activate(&mut next, Predecessor::Draining);
         let before = mem::replace(running, next);
-        if let (Some(lane), Some(reload)) = (lane, self.reload.take()) {
-            let replaced = Replaced::new(self.slot.clone(), lane, before.connection.id());
+        if let (Some(producer), Some(reload)) = (producer, self.reload.take()) {
+            let replaced = Replaced::new(self.slot.clone(), producer, before.connection.id());
             // The one before has ended, or this one had no turn.
             self.replaced = JoinSet::new();
             self.replaced.spawn(replaced.finish(before, reload));
@@ -122,13 +122,13 @@ impl Lifecycle {
 
     /// From a worker's end to the next worker; `None` when the pool stops first.
     async fn renew(&mut self, running: Running, closed: Closed) -> Option<Running> {
-        self.slot.end_unborn().await;
-        self.part(running, closed).await;
+        self.slot.abort_start().await;
+        self.on_closed(running, closed).await;
         self.replacement().await
     }
 
     /// A worker's end, unless the pool has asked for it.
-    async fn part(&mut self, running: Running, closed: Closed) {
+    async fn on_closed(&mut self, running: Running, closed: Closed) {
         if running.since.elapsed() >= self.slot.shared.config.restart.max_backoff {
             self.failures = 0;
         }
@@ -136,13 +136,13 @@ impl Lifecycle {
         let connection = running.connection.id();
         let drained = self.slot.shared.driver.lock().has_drained(connection);
         match closed {
-            Closed::Drained | Closed::ByPeer if drained => self.see_off(running).await,
-            closed => self.bury(running, closed).await,
+            Closed::Drained | Closed::ByPeer if drained => self.retire(running).await,
+            closed => self.reap(running, closed).await,
         }
     }
 
     /// Ends what is left of a worker, and tells the calls that it had.
-    async fn bury(&self, running: Running, closed: Closed) {
+    async fn reap(&self, running: Running, closed: Closed) {
         let Slot { worker, shared, .. } = &self.slot;
         self.slot.set_state(WorkerState::Restarting);
         let id = running.connection.id();
@@ -152,32 +152,32 @@ impl Lifecycle {
             process,
             ..
         } = running;
-        let error = death::explain(shared, self.slot.seat(), process, connection, closed).await;
-        self.slot.vacate();
+        let error = death::explain(shared, self.slot.ids(), process, connection, closed).await;
+        self.slot.clear();
         let death = error();
-        self.slot.log(WorkerNews::Died(&death));
-        self.slot.note_failure(&death);
+        self.slot.log(WorkerLogEvent::Died(&death));
+        self.slot.set_last_error(&death);
         shared.driver.lock().fail(id, error);
-        shared.tell(&WorkerEvent::Died {
+        shared.notify(&WorkerEvent::Died {
             worker: *worker,
             error: &death,
         });
     }
 
     /// Sees a worker off that wanted to go, and has answered all that it had.
-    async fn see_off(&self, running: Running) {
+    async fn retire(&self, running: Running) {
         let Slot { worker, shared, .. } = &self.slot;
         self.slot.set_state(WorkerState::Restarting);
         shared.driver.lock().close(running.connection.id());
         drop(running.connection);
         if let Some(process) = running.process {
-            death::own_end(&process).await;
-            last_words(shared, *worker, &process).await;
+            death::wait_for_exit(&process).await;
+            kill_and_wait(shared, *worker, &process).await;
         }
-        self.slot.vacate();
+        self.slot.clear();
         shared.records.settled(*worker).await;
-        self.slot.log(WorkerNews::Drained);
-        shared.tell(&WorkerEvent::Drained { worker: *worker });
+        self.slot.log(WorkerLogEvent::Drained);
+        shared.notify(&WorkerEvent::Drained { worker: *worker });
     }
 
     /// The next worker; `None` when the pool stops first.
@@ -186,7 +186,7 @@ impl Lifecycle {
             let running = self.restart().await?;
             match running {
                 Ok(mut running) => {
-                    self.slot.open(&mut running, Before::Gone);
+                    self.slot.activate(&mut running, Predecessor::Gone);
                     self.answer(Ok(false));
                     return Some(running);
                 }
@@ -219,11 +219,11 @@ impl Lifecycle {
                 started = start_after(&self.slot, pause, self.incarnation) => started,
                 Some(reload) = self.reloads.recv(), if self.reload.is_none() => {
                     self.reload = Some(reload);
-                    self.slot.end_unborn().await;
+                    self.slot.abort_start().await;
                     continue;
                 }
                 _ = self.slot.stopped() => {
-                    self.slot.end_unborn().await;
+                    self.slot.abort_start().await;
                     return None;
                 }
             };
@@ -233,7 +233,7 @@ impl Lifecycle {
             };
             failed_starts += 1;
             // Whoever runs an external worker may bring it back at any time.
-            if failed_starts == max_attempts && matches!(self.slot.source, Source::Spawned(_)) {
+            if failed_starts == max_attempts && matches!(self.slot.kind, WorkerKind::Spawned(_)) {
                 return Some(Err(failure));
             }
             self.answer(Err(failure));
@@ -241,8 +241,8 @@ impl Lifecycle {
     }
 
     fn give_up(&mut self, failure: Arc<StartFailure>) {
-        self.slot.log(WorkerNews::GivenUp);
-        self.slot.leave(Gone::NotStarted(Arc::clone(&failure)));
+        self.slot.log(WorkerLogEvent::GivenUp);
+        self.slot.close(Gone::NotStarted(Arc::clone(&failure)));
         self.answer(Err(failure));
     }
 
@@ -256,9 +256,9 @@ impl Lifecycle {
     /// The pool stops: ends the worker, by force if need be, which is what is returned.
     async fn end(&self, running: Running, grace: Duration) -> bool {
         let shared = &self.slot.shared;
-        self.slot.end_unborn().await;
+        self.slot.abort_start().await;
         shared.driver.lock().close(running.connection.id());
-        farewell::end(shared, self.slot.seat(), running, grace, pending()).await
+        stop::stop_worker(shared, self.slot.ids(), running, grace, pending()).await
     }
 }
 
@@ -266,7 +266,7 @@ impl Lifecycle {
 /// worker that nobody looks after.
 impl Drop for Lifecycle {
     fn drop(&mut self) {
-        self.slot.leave(self.slot.why_dropped());
+        self.slot.close(self.slot.why_dropped());
     }
 }
 
@@ -280,7 +280,7 @@ async fn serve_until(
         biased;
         grace = slot.stopped() => Ending::Stop(grace),
         closed = slot.serve(running) => Ending::Connection(closed),
-        () = left_running(process) => Ending::Connection(Closed::ByPeer),
+        () = exited_but_connected(process) => Ending::Connection(Closed::ByPeer),
         ending = otherwise => ending,
     }
 }

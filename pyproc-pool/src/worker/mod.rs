@@ -2,7 +2,6 @@
 
 mod connect;
 mod death;
-mod farewell;
 mod lifecycle;
 mod process;
 mod reconnect;
@@ -10,12 +9,13 @@ mod reload;
 mod slot;
 mod socket_dir;
 mod start;
+mod stop;
 mod table;
 
-pub(crate) use death::last_words;
+pub(crate) use death::kill_and_wait;
 pub(crate) use lifecycle::Lifecycle;
 pub(crate) use process::{Groups, Process};
 pub(crate) use reload::{Reload, SHORTEST_GRACE};
-pub(crate) use slot::{Running, Slot, Source, Stop};
+pub(crate) use slot::{Running, Slot, Stop, WorkerKind};
 pub(crate) use socket_dir::SocketDir;
 pub(crate) use table::{Worker, Workers};

@@ -7,12 +7,12 @@ use tokio::time::timeout;
 
 use super::{
     connect,
-    slot::{Before, Running, Slot, Source},
+    slot::{Predecessor, Running, Slot, WorkerKind},
 };
 use crate::{
     StartFailureCause,
     driver::{Closed, Connection},
-    events::WorkerNews,
+    events::WorkerLogEvent,
 };
 
 /// How long it may take to accept the next: it has nothing else to do.
@@ -47,15 +47,15 @@ impl Slot {
             return Err(io::Error::other("another worker listens in its place"));
         }
         running.connection = connection;
-        self.give_calls(running, Before::Gone);
-        self.log(WorkerNews::Reconnected);
+        self.attach(running, Predecessor::Gone);
+        self.log(WorkerLogEvent::Reconnected);
         Ok(())
     }
 
     async fn connect_again(&self, socket: &Path) -> Result<Connection, StartFailureCause> {
         // It is known to listen.
         let transport = connect::open(socket, connect::has_no_room, &mut None).await?;
-        let owner = matches!(self.source, Source::Spawned(_));
+        let owner = matches!(self.kind, WorkerKind::Spawned(_));
         if owner {
             connect::check_peer(&transport, socket)?;
         }

@@ -8,12 +8,12 @@ use tokio::{
 };
 
 use super::{
-    death::{self, left_running},
-    farewell,
-    slot::{Running, Seat, Slot},
+    death::{self, exited_but_connected},
+    slot::{Running, Slot, WorkerIds},
+    stop,
 };
 use crate::{
-    DeathCause, Error, StartFailure, driver::Closed, events::WorkerNews, observe::WorkerEvent,
+    DeathCause, Error, StartFailure, driver::Closed, events::WorkerLogEvent, observe::WorkerEvent,
     scheduler::ConnectionId,
 };
 
@@ -52,7 +52,7 @@ impl Reload {
 /// A worker that has been replaced.
 pub(super) struct Replaced {
     slot: Slot,
-    seat: Seat,
+    ids: WorkerIds,
     connection: ConnectionId,
 }
 
@@ -69,11 +69,11 @@ enum Ending {
 pub(crate) const SHORTEST_GRACE: Duration = Duration::from_millis(500);
 
 impl Replaced {
-    pub(super) fn new(slot: Slot, lane: usize, connection: ConnectionId) -> Self {
+    pub(super) fn new(slot: Slot, producer: usize, connection: ConnectionId) -> Self {
         let worker = slot.worker;
         Self {
             slot,
-            seat: Seat { worker, lane },
+            ids: WorkerIds { worker, producer },
             connection,
         }
     }
@@ -85,13 +85,13 @@ impl Replaced {
         let rest = reload.grace.saturating_sub(begin.elapsed());
         let killed = match ending {
             Ending::Finished => {
-                let killed = self.see_off(running, rest.max(SHORTEST_GRACE)).await;
-                self.slot.log(WorkerNews::Drained);
+                let killed = self.retire(running, rest.max(SHORTEST_GRACE)).await;
+                self.slot.log(WorkerLogEvent::Drained);
                 killed
             }
-            Ending::Stop(grace) => self.see_off(running, grace).await,
+            Ending::Stop(grace) => self.retire(running, grace).await,
             Ending::Closed(closed) => {
-                self.bury(running, closed).await;
+                self.reap(running, closed).await;
                 false
             }
             Ending::TooLate => {
@@ -109,12 +109,12 @@ impl Replaced {
         let process = running.process.clone();
         let connection = &mut running.connection;
         let shared = &self.slot.shared;
-        let records = shared.records.sender(self.seat.lane);
+        let records = shared.records.sender(self.ids.producer);
         let closed = tokio::select! {
             biased;
             grace = self.slot.stopped() => return Ending::Stop(grace),
             closed = timeout(grace, connection.run(&shared.driver, records)) => closed,
-            () = left_running(process) => Ok(Closed::ByPeer),
+            () = exited_but_connected(process) => Ok(Closed::ByPeer),
         };
         match closed {
             _ if self.has_finished() => Ending::Finished,
@@ -129,11 +129,11 @@ impl Replaced {
         self.slot.shared.driver.lock().has_drained(self.connection)
     }
 
-    async fn see_off(&self, running: Running, grace: Duration) -> bool {
+    async fn retire(&self, running: Running, grace: Duration) -> bool {
         let shared = &self.slot.shared;
         shared.driver.lock().close(self.connection);
-        let killed = farewell::end(shared, self.seat, running, grace, self.too_late()).await;
-        self.tell(None);
+        let killed = stop::stop_worker(shared, self.ids, running, grace, self.too_late()).await;
+        self.notify(None);
         killed
     }
 
@@ -142,7 +142,7 @@ impl Replaced {
         sleep(self.slot.stopped().await).await;
     }
 
-    async fn bury(&self, running: Running, closed: Closed) {
+    async fn reap(&self, running: Running, closed: Closed) {
         let shared = &self.slot.shared;
         shared.driver.lock().close(self.connection);
         let Running {
@@ -150,7 +150,7 @@ impl Replaced {
             process,
             ..
         } = running;
-        let error = death::explain(shared, self.seat, process, connection, closed).await;
+        let error = death::explain(shared, self.ids, process, connection, closed).await;
         self.fail(error);
     }
 
@@ -158,7 +158,7 @@ impl Replaced {
         let shared = &self.slot.shared;
         shared.driver.lock().close(self.connection);
         let process = running.process.as_deref();
-        let death = death::autopsy(shared, self.seat, process, DeathCause::Replaced).await;
+        let death = death::worker_death(shared, self.ids, process, DeathCause::Replaced).await;
         let death = Arc::new(death);
         self.fail(|| Error::WorkerDied(Arc::clone(&death)));
     }
@@ -166,23 +166,23 @@ impl Replaced {
     /// The calls that it had fail.
     fn fail(&self, error: impl Fn() -> Error) {
         let death = error();
-        self.slot.log(WorkerNews::Died(&death));
+        self.slot.log(WorkerLogEvent::Died(&death));
         self.slot.shared.driver.lock().fail(self.connection, error);
-        self.tell(Some(&death));
+        self.notify(Some(&death));
     }
 
-    fn tell(&self, error: Option<&Error>) {
+    fn notify(&self, error: Option<&Error>) {
         let worker = self.slot.worker;
         self.slot
             .shared
-            .tell(&WorkerEvent::Replaced { worker, error });
+            .notify(&WorkerEvent::Replaced { worker, error });
     }
 }
 
 /// Whatever ends it, also a panic or the end of its runtime: no call waits for it.
 impl Drop for Replaced {
     fn drop(&mut self) {
-        self.slot.with_worker(|it| it.processes.leaving = None);
+        self.slot.update(|it| it.processes.draining = None);
         let why = self.slot.why_dropped();
         let mut scheduler = self.slot.shared.driver.lock();
         scheduler.close(self.connection);

@@ -9,15 +9,15 @@ use super::{Process, Worker, Workers, socket_dir::Sockets};
 #[cfg(feature = "testing")]
 use crate::transport::InProcess;
 use crate::{
-    WorkerState, driver::Connection, error::bounded, events::WorkerNews, observe::WorkerEvent,
-    output::Origin, scheduler::Gone, shared::Shared,
+    WorkerState, driver::Connection, error::bounded, events::WorkerLogEvent, observe::WorkerEvent,
+    output::CallAttributor, scheduler::Gone, shared::Shared,
 };
 
 /// A worker's place in the pool.
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
     pub(crate) worker: usize,
-    pub(crate) source: Source,
+    pub(crate) kind: WorkerKind,
     pub(crate) shared: Arc<Shared>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) stop: watch::Receiver<Stop>,
@@ -25,7 +25,7 @@ pub(crate) struct Slot {
 
 /// Where workers come from.
 #[derive(Debug, Clone)]
-pub(crate) enum Source {
+pub(crate) enum WorkerKind {
     /// The pool starts them, with their sockets here.
     Spawned(Sockets),
     /// Somebody else does; this is the socket.
@@ -53,22 +53,22 @@ pub(crate) struct Running {
     pub(super) since: Instant,
 }
 
-/// A worker's slot and the lane of its records, which are the same number unless it was replaced.
+/// A worker's slot and the producer of its records, which are the same number unless it was replaced.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seat {
+pub(super) struct WorkerIds {
     pub(super) worker: usize,
-    pub(super) lane: usize,
+    pub(super) producer: usize,
 }
 
 /// What a worker takes the place of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Before {
+pub(super) enum Predecessor {
     /// Nothing: it is the slot's first.
-    Nothing,
+    None,
     /// One that is gone.
     Gone,
     /// One that finishes the calls that it has.
-    Leaving,
+    Draining,
 }
 
 impl Running {
@@ -91,12 +91,12 @@ impl Running {
     }
 
     /// What attributes its output to calls, if the pool does.
-    fn origin(&self) -> Option<Arc<Origin>> {
-        let origin = self.process.as_ref().and_then(|it| it.origin());
-        if let Some(origin) = origin.filter(|_| self.is_foreign()) {
-            origin.set_foreign();
+    fn attributor(&self) -> Option<Arc<CallAttributor>> {
+        let attributor = self.process.as_ref().and_then(|it| it.attributor());
+        if let Some(attributor) = attributor.filter(|_| self.is_foreign()) {
+            attributor.set_foreign();
         }
-        origin.cloned()
+        attributor.cloned()
     }
 
     fn pid(&self) -> Option<u32> {
@@ -107,66 +107,70 @@ impl Running {
 
 impl Slot {
     /// That of the worker that gets the slot's calls.
-    pub(super) fn seat(&self) -> Seat {
-        Seat {
+    pub(super) fn ids(&self) -> WorkerIds {
+        WorkerIds {
             worker: self.worker,
-            lane: self.worker,
+            producer: self.worker,
         }
     }
 
-    /// From now on the worker gets the slot's calls. Returns the lane of records of the one before, if that keeps some.
-    pub(super) fn open(&self, running: &mut Running, before: Before) -> Option<usize> {
-        let restarts = self.enter(running, before);
-        self.give_calls(running, before);
+    /// From now on the worker gets the slot's calls. Returns the producer of records of the one before, if that keeps some.
+    pub(super) fn activate(
+        &self,
+        running: &mut Running,
+        predecessor: Predecessor,
+    ) -> Option<usize> {
+        let restarts = self.update_table(running, predecessor);
+        self.attach(running, predecessor);
         let (worker, pid) = (self.worker, running.pid());
-        let leaving = before == Before::Leaving;
-        let lane = leaving.then(|| self.shared.records.replaced(worker));
+        let leaving = predecessor == Predecessor::Draining;
+        let producer = leaving.then(|| self.shared.records.replaced(worker));
         let tail = running.process.as_ref().map(|it| it.tail().clone());
         let foreign = running.is_foreign();
         self.shared.records.begin(worker, pid, foreign, tail);
-        if before == Before::Leaving {
-            self.log(WorkerNews::Reloaded { pid, restarts });
-            self.shared.tell(&WorkerEvent::Reloaded { worker, pid });
+        if predecessor == Predecessor::Draining {
+            self.log(WorkerLogEvent::Reloaded { pid, restarts });
+            self.shared.notify(&WorkerEvent::Reloaded { worker, pid });
         } else {
-            self.log(WorkerNews::Ready { pid, restarts });
-            let restarted = before == Before::Gone;
-            self.shared.tell(&WorkerEvent::Ready {
+            self.log(WorkerLogEvent::Ready { pid, restarts });
+            let restarted = predecessor == Predecessor::Gone;
+            self.shared.notify(&WorkerEvent::Ready {
                 worker,
                 pid,
                 restarted,
             });
         }
-        lane
+        producer
     }
 
-    fn enter(&self, running: &Running, before: Before) -> u64 {
+    fn update_table(&self, running: &Running, predecessor: Predecessor) -> u64 {
         let mut workers = self.workers.lock();
         let slot = &mut workers[self.worker];
         let processes = &mut slot.processes;
-        if before == Before::Leaving {
-            processes.leaving = processes.serving.take();
+        if predecessor == Predecessor::Draining {
+            processes.draining = processes.serving.take();
         }
         processes.serving = processes.starting.take();
         slot.pid = running.pid();
         slot.state = WorkerState::Ready;
-        slot.restarts += u64::from(before != Before::Nothing);
+        slot.restarts += u64::from(predecessor != Predecessor::None);
         slot.restarts
     }
 
     /// At no moment in between there is no worker for calls.
-    pub(super) fn give_calls(&self, running: &mut Running, before: Before) {
-        let origin = running.origin();
+    pub(super) fn attach(&self, running: &mut Running, predecessor: Predecessor) {
+        let attributor = running.attributor();
         let mut scheduler = self.shared.driver.lock();
-        if before == Before::Leaving {
+        if predecessor == Predecessor::Draining {
             scheduler.replace(self.worker);
         }
         let connection = &mut running.connection;
-        connection.open(&mut scheduler, self.worker, origin);
+        connection.open(&mut scheduler, self.worker, attributor);
     }
 
     /// The worker that had the slot is gone, and nothing of it is left.
-    pub(super) fn vacate(&self) {
-        self.with_worker(|it| {
+    pub(super) fn clear(&self) {
+        self.update(|it| {
             it.processes.starting = None;
             it.processes.serving = None;
             it.pid = None;
@@ -174,15 +178,15 @@ impl Slot {
     }
 
     /// The slot stays empty.
-    pub(super) fn leave(&self, gone: Gone) {
-        self.vacate();
+    pub(super) fn close(&self, gone: Gone) {
+        self.clear();
         let worker = self.worker;
         let before =
             std::mem::replace(&mut self.workers.lock()[worker].state, WorkerState::Stopped);
         self.shared.driver.lock().gone(worker, gone);
         if before != WorkerState::Stopped {
-            self.log(WorkerNews::Stopped);
-            self.shared.tell(&WorkerEvent::Stopped { worker });
+            self.log(WorkerLogEvent::Stopped);
+            self.shared.notify(&WorkerEvent::Stopped { worker });
         }
     }
 
@@ -213,19 +217,19 @@ impl Slot {
     }
 
     pub(super) fn set_state(&self, state: WorkerState) {
-        self.with_worker(|it| it.state = state);
+        self.update(|it| it.state = state);
     }
 
-    pub(super) fn note_failure(&self, error: &dyn std::fmt::Display) {
+    pub(super) fn set_last_error(&self, error: &dyn std::fmt::Display) {
         let error = bounded(error);
-        self.with_worker(|it| it.last_error = Some(error));
+        self.update(|it| it.last_error = Some(error));
     }
 
-    pub(super) fn log(&self, news: WorkerNews<'_>) {
+    pub(super) fn log(&self, news: WorkerLogEvent<'_>) {
         self.shared.log(self.worker, news);
     }
 
-    pub(super) fn with_worker(&self, change: impl FnOnce(&mut Worker)) {
+    pub(super) fn update(&self, change: impl FnOnce(&mut Worker)) {
         change(&mut self.workers.lock()[self.worker]);
     }
 }

@@ -16,20 +16,20 @@ use tokio::time::timeout;
 use super::{
     Process,
     connect::{self, is_not_yet},
-    death::{self, LAST_WORDS, last_words},
+    death::{self, LAST_OUTPUT, kill_and_wait},
     process::{Python, interpreter},
-    slot::{Running, Slot, Source},
+    slot::{Running, Slot, WorkerKind},
     socket_dir::Sockets,
 };
 use crate::{
-    StartFailure, StartFailureCause as Cause, WorkerOutput, driver::Connection, events::WorkerNews,
-    observe::WorkerEvent, output::Destination, transport::Transport,
+    StartFailure, StartFailureCause as Cause, WorkerOutput, driver::Connection,
+    events::WorkerLogEvent, observe::WorkerEvent, output::Destination, transport::Transport,
 };
 
 impl Slot {
     /// Starts a worker and shakes hands with it. The number tells its socket from those of the slot's other workers.
     ///
-    /// Cancellation safety: a process that was started stays until [`end_unborn`](Self::end_unborn).
+    /// Cancellation safety: a process that was started stays until [`abort_start`](Self::abort_start).
     pub(super) async fn start(&self, incarnation: u32) -> Result<Running, StartFailure> {
         let limit = self.shared.config.start_timeout;
         let socket = self.socket(incarnation);
@@ -46,15 +46,15 @@ impl Slot {
                 source: last_error,
             },
         };
-        Err(self.bury_unborn(cause, process).await)
+        Err(self.start_failed(cause, process).await)
     }
 
     fn socket(&self, incarnation: u32) -> PathBuf {
-        match &self.source {
-            Source::External(socket) => socket.clone(),
-            Source::Spawned(sockets) => sockets.path_of(self.worker, incarnation),
+        match &self.kind {
+            WorkerKind::External(socket) => socket.clone(),
+            WorkerKind::Spawned(sockets) => sockets.path_of(self.worker, incarnation),
             #[cfg(feature = "testing")]
-            Source::InProcess(_) => PathBuf::from("in-process"),
+            WorkerKind::InProcess(_) => PathBuf::from("in-process"),
         }
     }
 
@@ -64,13 +64,13 @@ impl Slot {
         process: &mut Option<Arc<Process>>,
         last_error: &mut Option<io::Error>,
     ) -> Result<Connection, Cause> {
-        let Source::Spawned(sockets) = &self.source else {
+        let WorkerKind::Spawned(sockets) = &self.kind else {
             let transport = self.connect(socket, last_error).await?;
             return self.handshake(transport, socket, false).await;
         };
         let spawned = process.insert(Arc::new(self.spawn(socket, sockets.clone()).await?));
-        self.log(WorkerNews::Started { pid: spawned.pid() });
-        self.with_worker(|it| it.processes.starting = Some(Arc::clone(spawned)));
+        self.log(WorkerLogEvent::Started { pid: spawned.pid() });
+        self.update(|it| it.processes.starting = Some(Arc::clone(spawned)));
         let transport = open_while_it_lives(spawned, socket, last_error).await?;
         connect::check_peer(&transport, socket)?;
         let python = Python::at_the_other_end(&transport);
@@ -84,7 +84,7 @@ impl Slot {
                 Ok(connection)
             }
             // What it wrote before may be a hello that the pool refuses.
-            exit = spawned.exited() => match timeout(LAST_WORDS, handshake).await {
+            exit = spawned.exited() => match timeout(LAST_OUTPUT, handshake).await {
                 Ok(Err(refused @ Cause::Handshake(_))) => Err(refused),
                 _ => Err(exit.into()),
             }
@@ -98,7 +98,7 @@ impl Slot {
         last_error: &mut Option<io::Error>,
     ) -> Result<Transport, Cause> {
         #[cfg(feature = "testing")]
-        if let Source::InProcess(workers) = &self.source {
+        if let WorkerKind::InProcess(workers) = &self.kind {
             return Ok((workers.0)(self.worker));
         }
         connect::open(socket, is_not_yet, last_error).await
@@ -153,18 +153,18 @@ impl Slot {
     }
 
     /// A worker that never became ready.
-    async fn bury_unborn(&self, mut cause: Cause, process: Option<Arc<Process>>) -> StartFailure {
+    async fn start_failed(&self, mut cause: Cause, process: Option<Arc<Process>>) -> StartFailure {
         if let Some(process) = &process {
             // One that hung up during the handshake is usually on its way out. One whose hello the pool refused ends
             // because of that.
             if let Cause::Closed = cause
-                && let Some(exit) = death::own_end(process).await
+                && let Some(exit) = death::wait_for_exit(process).await
             {
                 cause = exit.into();
             }
-            last_words(&self.shared, self.worker, process).await;
+            kill_and_wait(&self.shared, self.worker, process).await;
         }
-        self.with_worker(|it| it.processes.starting = None);
+        self.update(|it| it.processes.starting = None);
         let output = process.map_or_else(String::new, |it| it.tail().text());
         if let Cause::Exited(_) = cause
             && interpreter::lacks_package(&output)
@@ -177,9 +177,9 @@ impl Slot {
             cause,
             output,
         };
-        self.note_failure(&failure);
-        self.log(WorkerNews::NotStarted(&failure));
-        self.shared.tell(&WorkerEvent::StartFailed {
+        self.set_last_error(&failure);
+        self.log(WorkerLogEvent::NotStarted(&failure));
+        self.shared.notify(&WorkerEvent::StartFailed {
             worker: self.worker,
             failure: &failure,
         });
@@ -187,10 +187,10 @@ impl Slot {
     }
 
     /// Ends a worker that is being started and not wanted any more.
-    pub(super) async fn end_unborn(&self) {
+    pub(super) async fn abort_start(&self) {
         let process = self.workers.lock()[self.worker].processes.starting.take();
         if let Some(process) = process {
-            last_words(&self.shared, self.worker, &process).await;
+            kill_and_wait(&self.shared, self.worker, &process).await;
         }
     }
 }

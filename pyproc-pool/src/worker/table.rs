@@ -31,7 +31,7 @@ pub(crate) struct Processes {
     pub(crate) starting: Option<Arc<Process>>,
     pub(crate) serving: Option<Arc<Process>>,
     /// It was replaced, and finishes the calls that it has.
-    pub(crate) leaving: Option<Arc<Process>>,
+    pub(crate) draining: Option<Arc<Process>>,
 }
 
 impl Processes {
@@ -39,9 +39,9 @@ impl Processes {
         let Self {
             starting,
             serving,
-            leaving,
+            draining,
         } = mem::take(self);
-        [starting, serving, leaving].into_iter().flatten()
+        [starting, serving, draining].into_iter().flatten()
     }
 }
 

@@ -20,16 +20,16 @@ impl Splitter {
             if self.skipping {
                 self.skipping = false;
             } else if self.partial.is_empty() && piece.len() <= LONGEST {
-                say(piece, "", &mut line);
+                emit(piece, "", &mut line);
             } else if self.keep(piece) {
-                say(&self.partial, "", &mut line);
+                emit(&self.partial, "", &mut line);
             } else {
-                say(&self.partial, CUT, &mut line);
+                emit(&self.partial, CUT, &mut line);
             }
             self.partial.clear();
         }
         if !self.skipping && !self.keep(rest) {
-            say(&self.partial, CUT, &mut line);
+            emit(&self.partial, CUT, &mut line);
             self.partial.clear();
             self.skipping = true;
         }
@@ -54,7 +54,7 @@ impl Splitter {
     /// The line that has no end, as one of its own.
     pub(crate) fn flush(&mut self, mut line: impl FnMut(&str)) {
         if self.has_partial() {
-            say(&self.partial, "", &mut line);
+            emit(&self.partial, "", &mut line);
             self.partial.clear();
         }
     }
@@ -84,7 +84,7 @@ fn without_returns(bytes: &[u8]) -> &[u8] {
     &bytes[..end.map_or(0, |last| last + 1)]
 }
 
-fn say(bytes: &[u8], suffix: &str, line: &mut impl FnMut(&str)) {
+fn emit(bytes: &[u8], suffix: &str, line: &mut impl FnMut(&str)) {
     let bytes = without_returns(bytes);
     let start = memchr::memrchr(b'\r', bytes).map_or(0, |at| at + 1);
     let text = String::from_utf8_lossy(&bytes[start..]);

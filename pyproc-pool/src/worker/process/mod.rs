@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use self::group::{Group, KillOnDrop};
 use crate::{
     DeathCause, StartFailureCause,
-    output::{Destination, Origin, Output, Tail},
+    output::{CallAttributor, Destination, OutputReader, Tail},
 };
 
 mod fork_exec;
@@ -32,7 +32,7 @@ pub(super) use group::{Python, TO_DIE};
 pub(crate) struct Process {
     group: KillOnDrop,
     exit: watch::Receiver<Option<Exit>>,
-    output: Output,
+    output: OutputReader,
 }
 
 /// How a process ended.
@@ -107,7 +107,7 @@ impl Process {
         Ok(Self {
             group,
             exit,
-            output: Output::collect(pipes)?,
+            output: OutputReader::collect(pipes)?,
         })
     }
 
@@ -153,11 +153,11 @@ impl Process {
     }
 
     /// Attributes its output to calls; `None` if the output is not logged.
-    pub(super) fn origin(&self) -> Option<&Arc<Origin>> {
-        self.output.origin()
+    pub(super) fn attributor(&self) -> Option<&Arc<CallAttributor>> {
+        self.output.attributor()
     }
 
-    pub(super) fn output(&self) -> &Output {
+    pub(super) fn output(&self) -> &OutputReader {
         &self.output
     }
 }

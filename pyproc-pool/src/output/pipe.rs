@@ -17,7 +17,7 @@ use super::{
 
 /// The pipe, and where that goes which comes through it.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct WorkerPipe {
     pub(super) pipe: Arc<PipeReader>,
     sink: Sink,
     /// It has been given more room.
@@ -29,14 +29,14 @@ pub(super) type Buffer = [MaybeUninit<u8>];
 
 /// What is to be done with a source after it was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum AfterRead {
     Read,
     /// Wait before it is read again.
     Pause(Duration),
     End,
 }
 
-impl Source {
+impl WorkerPipe {
     pub(super) fn new(pipe: impl Into<Arc<PipeReader>>, sink: Sink) -> Self {
         Self {
             pipe: pipe.into(),
@@ -46,9 +46,9 @@ impl Source {
     }
 
     /// Reads what is there, which must be something, or the end.
-    pub(super) fn read(&mut self, buffer: &mut Buffer, kept: &Tail) -> Next {
-        let appetite = self.sink.flood().map_or(BUFFER, Flood::appetite);
-        let buffer = &mut buffer[..appetite];
+    pub(super) fn read(&mut self, buffer: &mut Buffer, kept: &Tail) -> AfterRead {
+        let read_size = self.sink.flood().map_or(BUFFER, Flood::read_size);
+        let buffer = &mut buffer[..read_size];
         let pause = match &mut self.sink {
             Sink::Log(log) => log.read(buffer).map(|(bytes, pause)| {
                 kept.keep(bytes);
@@ -61,14 +61,14 @@ impl Source {
             }),
         };
         match pause {
-            Ok((0, _)) => Next::End,
-            Ok((_, None)) => Next::Read,
+            Ok((0, _)) => AfterRead::End,
+            Ok((_, None)) => AfterRead::Read,
             Ok((_, Some(pause))) => {
                 self.widen();
-                Next::Pause(pause)
+                AfterRead::Pause(pause)
             }
-            Err(Errno::INTR) => Next::Read,
-            Err(_) => Next::End,
+            Err(Errno::INTR) => AfterRead::Read,
+            Err(_) => AfterRead::End,
         }
     }
 
@@ -90,7 +90,7 @@ impl Source {
     /// Lets a worker that writes many lines at once write more of them between two looks. It is no matter if the system
     /// does not.
     fn widen(&mut self) {
-        let coarse = self.sink.flood().is_some_and(Flood::is_coarse);
+        let coarse = self.sink.flood().is_some_and(Flood::writes_in_bulk);
         #[cfg(target_os = "linux")]
         if coarse && !self.wide {
             let _ = rustix::pipe::fcntl_setpipe_size(&self.pipe, 1024 * 1024);

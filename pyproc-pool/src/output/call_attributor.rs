@@ -22,7 +22,7 @@ use crate::outgoing::Calling;
 
 /// The pipes of one worker, and which calls write to them.
 #[derive(Debug)]
-pub(crate) struct Origin {
+pub(crate) struct CallAttributor {
     stdout: Arc<PipeReader>,
     stderr: Arc<PipeReader>,
     state: Mutex<State>,
@@ -56,7 +56,7 @@ struct Progress {
     marks: VecDeque<Mark>,
 }
 
-/// Output up to a position belongs to this call.
+/// OutputReader up to a position belongs to this call.
 #[derive(Debug)]
 struct Mark {
     until: u64,
@@ -70,7 +70,7 @@ const MOST_MARKS: usize = 1024;
 const MAX_BAGGAGE: usize = 8192;
 const MAX_MEMBERS: usize = 180;
 
-impl Origin {
+impl CallAttributor {
     pub(crate) fn new(stdout: Arc<PipeReader>, stderr: Arc<PipeReader>) -> Self {
         Self {
             stdout,
@@ -264,7 +264,7 @@ mod tests {
 
     struct Worker {
         stdout: PipeWriter,
-        origin: Origin,
+        attributor: CallAttributor,
         _stderr: PipeWriter,
     }
 
@@ -273,14 +273,14 @@ mod tests {
         let (stderr, to_stderr) = pipe().unwrap();
         Worker {
             stdout: to_stdout,
-            origin: Origin::new(Arc::new(stdout), Arc::new(stderr)),
+            attributor: CallAttributor::new(Arc::new(stdout), Arc::new(stderr)),
             _stderr: to_stderr,
         }
     }
 
     impl Worker {
         fn request(&self, function: &str) {
-            self.origin.on_request(Calling {
+            self.attributor.on_request(Calling {
                 function: function.into(),
                 trace: None,
                 baggage: None,
@@ -294,7 +294,7 @@ mod tests {
         /// What is read at once, and the function that wrote it.
         fn read(&self) -> (String, String) {
             let mut buffer = [MaybeUninit::uninit(); 100];
-            let piece = self.origin.read(Stream::Stdout, &mut buffer).unwrap();
+            let piece = self.attributor.read(Stream::Stdout, &mut buffer).unwrap();
             let function = piece
                 .call
                 .map_or_else(String::new, |it| it.function.clone());
@@ -312,7 +312,7 @@ mod tests {
         worker.write("idle");
         worker.request("f");
         worker.write("in f");
-        worker.origin.on_answer();
+        worker.attributor.on_answer();
         worker.request("g");
         worker.write("in g");
         assert_eq!(worker.read(), of("idle", ""));
@@ -321,7 +321,7 @@ mod tests {
         worker.write("still");
         assert_eq!(worker.read(), of("still", "g"));
         worker.write("at its end");
-        worker.origin.forget_calls();
+        worker.attributor.forget_calls();
         worker.write("dead");
         assert_eq!(worker.read(), of("at its end", "g"));
         assert_eq!(worker.read(), of("dead", ""));
@@ -334,7 +334,7 @@ mod tests {
         worker.write("in f");
         worker.request("g");
         worker.write("either");
-        worker.origin.on_answer();
+        worker.attributor.on_answer();
         worker.write("in g");
         assert_eq!(worker.read(), of("in f", "f"));
         assert_eq!(worker.read(), of("either", ""));
@@ -347,9 +347,9 @@ mod tests {
         for number in 0..2 * MOST_MARKS {
             worker.request(&number.to_string());
             worker.write("x");
-            worker.origin.on_answer();
+            worker.attributor.on_answer();
         }
-        assert_eq!(worker.origin.lock().stdout.marks.len(), MOST_MARKS);
+        assert_eq!(worker.attributor.lock().stdout.marks.len(), MOST_MARKS);
         for number in 0..MOST_MARKS - 1 {
             assert_eq!(worker.read(), of("x", &number.to_string()));
         }

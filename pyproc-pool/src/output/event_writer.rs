@@ -8,23 +8,23 @@ use crate::events::Subscriber;
 
 /// What is printed on one stream of a worker, from lines to events.
 #[derive(Debug)]
-pub(crate) struct Transcript {
+pub(crate) struct EventWriter {
     assembler: Assembler,
-    speaker: Speaker,
+    emitter: Emitter,
 }
 
 #[derive(Debug)]
-struct Speaker {
+struct Emitter {
     worker: usize,
     stream: Stream,
     subscriber: Subscriber,
 }
 
-impl Transcript {
+impl EventWriter {
     pub(crate) fn new(worker: usize, stream: Stream, subscriber: Subscriber) -> Self {
         Self {
             assembler: Assembler::default(),
-            speaker: Speaker {
+            emitter: Emitter {
                 worker,
                 stream,
                 subscriber,
@@ -33,15 +33,15 @@ impl Transcript {
     }
 
     pub(crate) fn line(&mut self, line: &str, context: Context, now: Instant) {
-        let speaker = &self.speaker;
-        let emit = |entry, context| speaker.say(entry, context);
+        let emitter = &self.emitter;
+        let emit = |entry, context| emitter.emit(entry, context);
         self.assembler.line(line, context, now, emit);
     }
 
     /// Lines that were written at once.
     pub(crate) fn lines(&mut self, text: &str, context: Context, now: Instant) {
-        let speaker = &self.speaker;
-        let emit = |entry, context| speaker.say(entry, context);
+        let emitter = &self.emitter;
+        let emit = |entry, context| emitter.emit(entry, context);
         self.assembler.lines(text, context, now, emit);
     }
 
@@ -52,22 +52,22 @@ impl Transcript {
 
     /// Says what has been held back for long enough.
     pub(crate) fn tick(&mut self, now: Instant) {
-        let speaker = &self.speaker;
+        let emitter = &self.emitter;
         self.assembler
-            .tick(now, |entry, context| speaker.say(entry, context));
+            .tick(now, |entry, context| emitter.emit(entry, context));
     }
 
     /// Says all that is held back.
     pub(crate) fn flush(&mut self) {
-        let speaker = &self.speaker;
+        let emitter = &self.emitter;
         self.assembler
-            .flush(|entry, context| speaker.say(entry, context));
+            .flush(|entry, context| emitter.emit(entry, context));
     }
 }
 
-impl Speaker {
-    fn say(&self, entry: Entry, context: Context) {
+impl Emitter {
+    fn emit(&self, entry: Entry, context: Context) {
         self.subscriber
-            .with_guarded(|| event::say(self.worker, self.stream, entry, context));
+            .with_guarded(|| event::emit(self.worker, self.stream, entry, context));
     }
 }

@@ -6,16 +6,16 @@ use tokio::time::timeout;
 
 use super::{
     Process,
-    death::{last_words, left_running},
-    slot::{Running, Seat},
+    death::{exited_but_connected, kill_and_wait},
+    slot::{Running, WorkerIds},
 };
 use crate::{driver::Connection, shared::Shared};
 
 /// Tells the worker to end, and kills it if it does not within `grace`, or before it is `too_late`; then `true` is returned.
 /// Its last records are told by then. Somebody else's worker is only disconnected.
-pub(super) async fn end(
+pub(super) async fn stop_worker(
     shared: &Shared,
-    seat: Seat,
+    ids: WorkerIds,
     running: Running,
     grace: Duration,
     too_late: impl Future<Output = ()>,
@@ -30,7 +30,8 @@ pub(super) async fn end(
             process.terminate();
             let ended = async {
                 // The other half is for a worker that waits for its client to hang up.
-                hear_out(shared, seat.lane, connection, Some(&process), grace / 2).await;
+                read_last_records(shared, ids.producer, connection, Some(&process), grace / 2)
+                    .await;
                 process.exited().await;
             };
             let killed = tokio::select! {
@@ -38,23 +39,23 @@ pub(super) async fn end(
                 in_time = timeout(grace, ended) => in_time.is_err(),
                 () = too_late => true,
             };
-            last_words(shared, seat.worker, &process).await;
+            kill_and_wait(shared, ids.worker, &process).await;
             killed
         }
         None => {
             // It goes on, so only what has arrived is read.
-            hear_out(shared, seat.lane, connection, None, Duration::ZERO).await;
+            read_last_records(shared, ids.producer, connection, None, Duration::ZERO).await;
             false
         }
     };
-    shared.records.settled(seat.lane).await;
+    shared.records.settled(ids.producer).await;
     killed
 }
 
 /// Reads what a worker that is to end still reports, and hangs up.
-async fn hear_out(
+async fn read_last_records(
     shared: &Shared,
-    lane: usize,
+    producer: usize,
     mut connection: Connection,
     process: Option<&Arc<Process>>,
     limit: Duration,
@@ -62,12 +63,12 @@ async fn hear_out(
     if !connection.peer().features().has_telemetry() {
         return;
     }
-    let farewell = async {
+    let reports = async {
         tokio::select! {
             biased;
-            () = connection.farewell(shared.records.sender(lane)) => {}
-            () = left_running(process.cloned()) => {}
+            () = connection.read_until_drained(shared.records.sender(producer)) => {}
+            () = exited_but_connected(process.cloned()) => {}
         }
     };
-    let _ = timeout(limit, farewell).await;
+    let _ = timeout(limit, reports).await;
 }
