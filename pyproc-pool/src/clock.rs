@@ -1,4 +1,4 @@
-//! The clock that a pool goes by.
+//! The clock of a pool.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use std::time::Instant;
 pub(crate) enum Clock {
     #[default]
     System,
-    /// That of the tokio runtime, which a test may have paused.
+    /// The clock of the tokio runtime, which a test may have paused.
     #[cfg(feature = "testing")]
     Tokio,
 }

@@ -20,8 +20,8 @@ macro_rules! event_at {
 }
 pub(crate) use event_at;
 
-/// The subscriber that was in force where the pool was started. Its threads and tasks tell it, and not just the
-/// global one, what happens.
+/// The subscriber that was current where the pool was started. The pool's threads and tasks send events to it, not only
+/// to the global one.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscriber(Option<Dispatch>);
 
@@ -31,31 +31,31 @@ impl Subscriber {
         Self(there)
     }
 
-    /// Whether there was any.
+    /// Whether there was a subscriber.
     pub(crate) fn is_there(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Runs `tell` with it. Where there was none, one that was set globally since will do.
-    pub(crate) fn with<T>(&self, tell: impl FnOnce() -> T) -> T {
+    /// Runs `emit` with the subscriber. If there was none, one that was set globally since then gets the events.
+    pub(crate) fn with<T>(&self, emit: impl FnOnce() -> T) -> T {
         match &self.0 {
-            Some(dispatch) => dispatcher::with_default(dispatch, tell),
-            None => tell(),
+            Some(dispatch) => dispatcher::with_default(dispatch, emit),
+            None => emit(),
         }
     }
 
-    /// Runs foreign code, that of subscribers or observers, which must not take a thread or task of the pool with it.
-    pub(crate) fn with_guarded(&self, tell: impl FnOnce()) {
+    /// Runs code of subscribers or observers. A panic in it must not end a thread or task of the pool.
+    pub(crate) fn with_guarded(&self, emit: impl FnOnce()) {
         self.with(|| {
-            if catch_unwind(AssertUnwindSafe(tell)).is_err() {
-                // Whoever panicked may do so again.
+            if catch_unwind(AssertUnwindSafe(emit)).is_err() {
+                // The subscriber that panicked may panic again.
                 let _ = catch_unwind(|| tracing::error!(target: "pyproc::pool", "an observer or subscriber panicked"));
             }
         });
     }
 }
 
-/// What happens to the worker in a slot.
+/// An event of the worker in a slot.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum WorkerLogEvent<'a> {
     Started { pid: u32 },

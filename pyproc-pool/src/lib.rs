@@ -1,5 +1,5 @@
-//! Call Python functions as if they were local. They run in a pool of supervised
-//! worker processes on the same host, so that no crash, leak or interpreter lock of one touches the service.
+//! Call Python functions as if they were local. They run in a pool of supervised worker processes on the same host, so
+//! a crash, a leak or the interpreter lock of a worker does not affect the service.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), pyproc_pool::Error> {
@@ -26,34 +26,32 @@
 //!
 //! # The life of a call
 //!
-//! The input is written in the caller's task. If a worker has room, the
-//! frame goes to the least loaded one; otherwise the call waits in the pool's queue, up to its deadline;
-//! if the queue is full too, it fails at once with [`Error::Overloaded`]. The caller whose request
-//! completes a batch writes all frames that are ready with one system call, or the connection's task does, which
-//! brings answers back to their callers by id.
+//! The caller's task encodes the input. If a worker has capacity, the call is dispatched to the least loaded worker.
+//! Otherwise it is queued, up to its deadline. If the queue is full too, it fails at once with [`Error::Overloaded`].
+//! The caller whose request completes a batch writes all frames of the batch with one system call; else the
+//! connection's task writes them. That task also matches answers to calls by id.
 //!
 //! # Runtime
 //!
-//! [`Pool::start`] must be called within a tokio runtime with I/O and time enabled, whose threads then
-//! drive the connections. On a current-thread runtime caller and connection never change threads, which
-//! costs the least processor time. On the multi-threaded one, callers that compute don't hold up the
-//! connections, and calls are as fast where its threads don't compete with the workers for cores: on a machine
-//! with two cores and 64 calls in flight, it made 95 % of the calls a second with its threads and the
-//! worker on a core each, and 52 % where the system placed all three as it liked. Give it no more
-//! threads than the workers leave cores. Make calls from tasks (`tokio::spawn`) rather than from the future that
-//! `block_on` runs, which on the multi-threaded runtime is on a thread of its own and so is woken across
-//! threads.
+//! [`Pool::start`] must be called within a tokio runtime with I/O and time enabled. Its threads drive the connections.
+//! On a current-thread runtime, caller and connection stay on one thread, which costs the least processor time. On the
+//! multi-threaded runtime, callers that compute do not delay the connections. Calls are equally fast there if its
+//! threads do not compete with the workers for cores: on a machine with two cores and 64 calls in flight, it reached 95
+//! % of the throughput with its threads and the worker on a core each, and 52 % when the system placed all three. Use
+//! at most as many threads as the workers leave cores. Make calls from tasks (`tokio::spawn`) rather than from the
+//! future of `block_on`: on the multi-threaded runtime that future has a thread of its own, and each answer has to wake
+//! it across threads.
 //!
-//! A pool also has a small thread that tells callers when deadlines have passed, and two for each worker: one
-//! waits for the process, one reads its output. Once workers report something beside their answers, one more passes
-//! that on.
+//! A pool also has a small thread that wakes callers when their deadlines pass, and two threads for each worker: one
+//! waits for the process, one reads its output. When a worker reports its first record, the pool starts one more, which
+//! handles records.
 //!
-//! A call that comes alone mostly waits for sleeping processes to wake. [`PoolBuilder::spin`] says how to avoid that,
-//! and what it costs.
+//! The latency of a single call is mostly the wake-up of sleeping processes. [`PoolBuilder::spin`] avoids that, at a
+//! cost that its documentation states.
 //!
 //! # Logs
 //!
-//! What the pool does, what Python logs and what workers print are `tracing` events; see [`logged`].
+//! The pool's own events, Python's log records and the lines that workers print are `tracing` events; see [`logged`].
 //!
 //! # Features
 //!

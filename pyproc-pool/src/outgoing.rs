@@ -6,7 +6,7 @@ use std::{
 use bytes::Bytes;
 use pyproc_protocol::{Codec, Headers, MAX_HEADER_BYTES, MAX_HEADERS, RequestHead, TraceContext};
 
-/// A request, as far as it can be written before a worker takes it.
+/// A request before it is dispatched, encoded as far as possible without a worker.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) envelope: Envelope,
@@ -19,29 +19,29 @@ pub(crate) struct Envelope {
     pub(crate) headers: Headers,
     pub(crate) trace: Option<Trace>,
     pub(crate) wants_times: bool,
-    /// When the caller stops waiting.
+    /// When the caller times out.
     pub(crate) deadline: Instant,
 }
 
-/// What the observer wants the worker to know of the trace.
+/// The trace context that the observer sends to the worker.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trace {
     pub(crate) context: TraceContext,
-    /// In place of that in `context` where the worker does not say when the function ran.
+    /// Replaces the span id in `context` for workers that do not report when the function ran.
     pub(crate) caller_span_id: Option<[u8; 8]>,
 }
 
-/// What is known of a call where the lines are read that its worker prints.
+/// What attributes the lines that a worker prints to one of its calls.
 #[derive(Debug)]
 pub(crate) struct Calling {
     pub(crate) function: String,
     pub(crate) trace: Option<TraceContext>,
-    /// The header of this name.
+    /// The value of the header `baggage`.
     pub(crate) baggage: Option<String>,
 }
 
 impl Trace {
-    /// The span above that of the execution, if it is known.
+    /// The context of the span above the execution's, if the observer gave it.
     pub(crate) fn above_execution(self) -> TraceContext {
         TraceContext {
             span_id: self.caller_span_id.unwrap_or(self.context.span_id),
@@ -52,9 +52,9 @@ impl Trace {
 
 #[derive(Debug)]
 pub(crate) enum Payload {
-    /// Memory that is used again for other calls.
+    /// Memory that is reused for other calls.
     Buffer(Vec<u8>),
-    /// The user's own. Dropping it may run the user's code, so that is done without the scheduler's lock.
+    /// The user's memory. Dropping it may run the user's code, so that is done without the scheduler's lock.
     Shared(Bytes),
 }
 
@@ -64,14 +64,14 @@ impl Default for Payload {
     }
 }
 
-/// The header that says the trace context where the frame has no place for it.
+/// The header with the trace context, for frames that have no field for it.
 const TRACEPARENT: &str = "traceparent";
 
-/// More bytes than that header takes in version 1.
+/// An upper bound for the bytes of that header in version 1.
 pub(crate) const TRACEPARENT_ROOM: usize = 100;
 
 impl Envelope {
-    /// Adds what a worker of version 1 would otherwise not get to know.
+    /// Adds what only a header can bring to a worker of version 1.
     pub(crate) fn suit_version_1(&mut self) {
         let Some(trace) = self.trace.map(Trace::above_execution) else {
             return;
@@ -83,7 +83,7 @@ impl Envelope {
         }
     }
 
-    /// What its worker's lines are attributed to.
+    /// What the lines of its worker are attributed to.
     pub(crate) fn calling(&self, function: &str) -> Calling {
         Calling {
             function: function.into(),
@@ -119,7 +119,7 @@ impl Payload {
         }
     }
 
-    /// The memory, if it can be used for another call.
+    /// The memory, if it can be reused for another call.
     pub(crate) fn into_buffer(self) -> Option<Vec<u8>> {
         match self {
             Self::Buffer(buffer) => Some(buffer),
@@ -127,7 +127,7 @@ impl Payload {
         }
     }
 
-    /// The payload's memory, from now on shared with whoever gets this.
+    /// Shares the payload's memory with the returned handle.
     pub(crate) fn share(&mut self) -> Bytes {
         let bytes = std::mem::take(self).into_bytes();
         *self = Self::Shared(bytes.clone());
@@ -142,7 +142,8 @@ impl Payload {
     }
 }
 
-/// Drops what may be the user's own. If that panics, it is nobody's whose thread this is: the panic hook has told of it.
+/// Drops a payload that may be the user's memory. A panic of the user's `Drop` is swallowed here: the panic hook has
+/// reported it, and this thread serves other calls.
 pub(crate) fn discard(payload: Bytes) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
 }

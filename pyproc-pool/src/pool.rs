@@ -50,7 +50,7 @@ pub struct WeakPool {
 }
 
 impl WeakPool {
-    /// The pool, if anybody still has it. Drop it soon: meanwhile it is kept alive.
+    /// The pool, if another handle still exists. Drop the result soon, because it keeps the pool alive.
     pub fn upgrade(&self) -> Option<Pool> {
         let handle = self.handle.upgrade()?;
         Some(Pool { handle })
@@ -63,13 +63,13 @@ struct Handle {
     workers: Arc<Workers>,
     _deadlines: Deadlines,
     stop: watch::Sender<Stop>,
-    /// One task for each slot, which says how many workers it had to kill.
+    /// One task for each slot. It returns how many workers it had to kill.
     tasks: Mutex<JoinSet<usize>>,
-    /// The ways to these tasks.
+    /// The senders of reload requests to these tasks.
     reloads: Vec<mpsc::Sender<Reload>>,
-    /// One worker at a time is replaced.
+    /// Held by the reload that replaces a worker, so that they take turns.
     reload_turn: Arc<Mutex<()>>,
-    /// Removed at the shutdown, else with the last handle.
+    /// Removed by the shutdown, or with the last handle.
     socket_dir: std::sync::Mutex<Option<SocketDir>>,
 }
 
@@ -154,18 +154,19 @@ impl Pool {
     ///
     /// - [`Error::Timeout`] when the deadline passes: the pool's `request_timeout`;
     /// - [`Error::Overloaded`] at once when `max_queue` calls wait already;
-    /// - [`Error::WorkerDied`] and [`Error::Protocol`] when that befell the worker that had the call, as soon as its
-    ///   end is explained: at once when the process ended, after about a second when it only hung up;
+    /// - [`Error::WorkerDied`] and [`Error::Protocol`] when the worker that had the call died or violated the protocol,
+    ///   as soon as its end is explained: at once when the process ended, after about a second when it only closed the
+    ///   connection;
     /// - [`Error::NoWorkers`] when none is left, [`Error::ShutDown`] after a shutdown, [`Error::RuntimeEnded`] when the
     ///   runtime in which the pool was started is gone;
-    /// - [`Error::Remote`] when the function raised, or does not exist;
+    /// - [`Error::Remote`] when the worker answered with an error: the function raised it, does not exist, or does not
+    ///   take the input;
     /// - [`Error::Encode`] and [`Error::Decode`] when input or result do not fit.
     ///
     /// # Cancellation safety
     ///
-    /// A call whose future is dropped is cancelled: a worker that understands cancellations gets one, a
-    /// late answer is dropped, and the capacity that the call takes is
-    /// free again when the worker answers or dies.
+    /// A call whose future is dropped is cancelled: a worker that supports cancellations gets one, a late answer is
+    /// dropped, and the call's capacity is free again when the worker answers or dies.
     pub async fn call<In, Out>(&self, method: &str, input: &In) -> Result<Out, Error>
     where
         In: Serialize + ?Sized,
@@ -178,8 +179,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As for `call`, and [`Error::Overloaded`] when the workers that are ready have all the calls
-    /// that they may have.
+    /// As for `call`, and [`Error::Overloaded`] when the workers that are ready have no free capacity.
     pub async fn try_call<In, Out>(&self, method: &str, input: &In) -> Result<Out, Error>
     where
         In: Serialize + ?Sized,
@@ -215,14 +215,14 @@ impl Pool {
         CallRequest::raw(&self.handle.shared, method, input.into())
     }
 
-    /// A handle that does not keep the pool alive, for whoever only looks at it now and then.
+    /// A handle that does not keep the pool alive, for code that only looks at it from time to time.
     pub fn downgrade(&self) -> WeakPool {
         WeakPool {
             handle: Arc::downgrade(&self.handle),
         }
     }
 
-    /// How the workers are, at this moment.
+    /// The state of the workers at this moment.
     pub fn health(&self) -> Health {
         let workers = self.handle.workers.lock();
         let scheduler = self.handle.shared.driver.lock();
@@ -239,7 +239,7 @@ impl Pool {
         }
     }
 
-    /// What the pool is doing, at this moment, and has done.
+    /// Counts of the calls at this moment, and since the start.
     pub fn stats(&self) -> Stats {
         let restarts = self
             .handle
@@ -261,12 +261,12 @@ impl Pool {
         }
     }
 
-    /// Replaces the workers, such as for a new version of the script or of its model, while calls go on.
+    /// Replaces the workers while calls go on, for example after the script or its model changed.
     ///
-    /// One after another: a new worker is started beside the old one, and gets the slot's calls once it is ready. The
-    /// old one finishes those that it has, gets SIGTERM, and is killed if that takes it longer than `grace`
-    /// in all, but it always has half a second to end. So there is one process more at a time, and never one fewer. A
-    /// slot that was given up is filled again.
+    /// The workers are replaced one after another. A new worker is started beside the old one, and gets the slot's
+    /// calls once it is ready. The old one finishes its calls and gets SIGTERM. It is killed if both together take
+    /// longer than `grace`, but it always has half a second to end. So at most one more process runs at a time, and
+    /// never one fewer. A slot whose restarts had ended is filled again.
     ///
     /// ```no_run
     /// # async fn example(pool: pyproc_pool::Pool) -> Result<(), Box<dyn std::error::Error>> {
@@ -286,8 +286,9 @@ impl Pool {
     /// # Errors
     ///
     /// - [`Error::StartFailed`] when a new worker does not start; the old one goes on, and so do those after it.
-    /// - [`Error::ShutDown`] when the pool is shut down meanwhile, [`Error::RuntimeEnded`] when its runtime is gone.
-    /// - [`Error::Config`] when the workers are external, and so not the pool's to start.
+    /// - [`Error::ShutDown`] when the pool is shut down during the reload, [`Error::RuntimeEnded`] when its runtime is
+    ///   gone.
+    /// - [`Error::Config`] when the workers are external, because the pool cannot start those.
     ///
     /// A call that an old worker has not finished within `grace` fails with [`Error::WorkerDied`], whose cause is
     /// [`DeathCause::Replaced`](crate::DeathCause::Replaced).
@@ -314,14 +315,14 @@ impl Pool {
         Ok(ReloadReport { killed })
     }
 
-    /// Ends the pool in order: refuses new calls, waits up to `deadline` for those that it has, fails
-    /// the rest with [`Error::ShutDown`], tells the workers to end (SIGTERM), and kills those that don't
-    /// within the rest of `deadline`, or half a second if that is longer. What workers leave running gets SIGTERM, and
-    /// is killed two seconds later. External workers are only disconnected.
+    /// Ends the pool in order: rejects new calls, waits up to `deadline` for those that it has, fails the rest with
+    /// [`Error::ShutDown`], sends SIGTERM to the workers, and kills those that don't end within the rest of `deadline`,
+    /// or half a second if that is longer. Processes that workers leave running get SIGTERM, and are killed two seconds
+    /// later. External workers are only disconnected.
     ///
     /// # Cancellation safety
     ///
-    /// When the future is dropped, new calls stay refused; call it again to finish.
+    /// When the future is dropped, new calls stay rejected; call it again to finish.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let begin = Instant::now();
         let shared = &self.handle.shared;
@@ -345,7 +346,7 @@ impl Pool {
 }
 
 impl Handle {
-    /// Fails what has no outcome yet, and counts it.
+    /// Fails the calls that have no outcome yet, and returns their number.
     fn cut_off(&self) -> usize {
         let mut scheduler = self.shared.driver.lock();
         let unanswered = scheduler.unanswered();
@@ -353,7 +354,7 @@ impl Handle {
         unanswered
     }
 
-    /// Why no task answers any more.
+    /// Why the tasks of the slots have ended.
     fn end(&self) -> Error {
         self.shared.driver.lock().end()
     }
@@ -369,7 +370,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // The tasks end too, but only when their runtime runs, and it may never run again.
+        // The tasks also kill their workers, but only when their runtime runs, and it may never run again.
         for worker in self.workers.lock().iter_mut() {
             worker.processes.take().for_each(|it| it.kill());
         }
@@ -398,7 +399,7 @@ fn worker_kinds(
     Ok(((0..config.workers).map(spawned).collect(), Some(dir)))
 }
 
-/// Ends whatever was started.
+/// Kills the workers that were started.
 async fn end_all(shared: &Shared, workers: &Workers) {
     let processes: Vec<_> = workers
         .lock()
@@ -412,7 +413,7 @@ async fn end_all(shared: &Shared, workers: &Workers) {
     workers.groups.ended().await;
 }
 
-/// Starts all workers at the same time. The first that fails ends the others.
+/// Starts all workers at the same time. The first failure ends the start.
 async fn start_all(lifecycles: Vec<Lifecycle>) -> Result<JoinSet<usize>, StartFailure> {
     let mut starts = JoinSet::new();
     for mut lifecycle in lifecycles {
@@ -428,7 +429,7 @@ async fn start_all(lifecycles: Vec<Lifecycle>) -> Result<JoinSet<usize>, StartFa
             Ok(Err(failure)) => return Err(failure),
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is shutting down, and this future with it.
+                // The runtime is shutting down, and drops this future, too.
                 Err(_) => std::future::pending().await,
             },
         }

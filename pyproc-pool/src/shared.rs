@@ -19,12 +19,12 @@ use crate::{
     scheduler::Limits,
 };
 
-/// What the handles of a pool and its tasks have in common.
+/// What the handles and the tasks of a pool share.
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) config: PoolConfig,
     pub(crate) observer: Option<Arc<dyn Observer>>,
-    /// What is wanted of workers.
+    /// The features that the hello requests from workers.
     pub(crate) features: Features,
     pub(crate) records: RecordQueue,
     pub(crate) inject_headers: HeaderInjector,
@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) driver: Driver,
 }
 
-/// Without the calls, whose inputs and headers may be secret.
+/// Leaves out the calls, because inputs and headers may be secret.
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
@@ -43,18 +43,18 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// What was attached to a pool beside its settings.
+/// What a builder attached to the pool beside its settings.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Attached {
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) inject_headers: HeaderInjector,
-    /// Workers in place of processes.
+    /// Workers of this process, in place of spawned ones.
     #[cfg(feature = "testing")]
     pub(crate) in_process: Option<InProcess>,
 }
 
 impl Attached {
-    /// Workers of this process share the clock of their runtime.
+    /// Workers of this process use the clock of their runtime.
     fn clock(&self) -> Clock {
         #[cfg(feature = "testing")]
         if self.in_process.is_some() {
@@ -64,7 +64,7 @@ impl Attached {
     }
 }
 
-/// What adds headers to each call.
+/// Adds headers to each call; see [`PoolBuilder::inject_headers`](crate::PoolBuilder::inject_headers).
 #[derive(Clone, Default)]
 pub(crate) struct HeaderInjector(pub(crate) Option<Arc<InjectHeaders>>);
 
@@ -112,27 +112,27 @@ impl Shared {
         }
     }
 
-    /// A caller has sent what there was: a worker works.
+    /// Called when a caller has written its batch, so that a worker is busy now.
     pub(crate) fn prepare_next(&self) {
         if let Some(observer) = &self.observer {
             observer.prepare_next();
         }
     }
 
-    /// Tells the observer, if there is one.
+    /// Notifies the observer, if there is one.
     pub(crate) fn notify(&self, event: &WorkerEvent<'_>) {
         if let Some(observer) = &self.observer {
             self.subscriber.with_guarded(|| observer.worker(event));
         }
     }
 
-    /// Logs what happens to a worker.
+    /// Logs an event of a worker.
     pub(crate) fn log(&self, worker: usize, news: WorkerLogEvent<'_>) {
         self.subscriber
             .with_guarded(|| events::worker(worker, news));
     }
 
-    /// A call is over: says so in the log, and to the observer.
+    /// Ends a call: logs it, and notifies its observer.
     pub(crate) fn finish(
         &self,
         method: &str,
@@ -149,7 +149,7 @@ impl Shared {
         tracker.end(seen, outcome);
     }
 
-    /// Logs that a call was refused, if that was why it failed, once a second.
+    /// Counts a call that was rejected, if `error` is such a rejection. The count is logged at most once a second.
     pub(crate) fn log_refusal(&self, error: &Error) {
         let &Error::Overloaded {
             ready,
@@ -168,25 +168,25 @@ impl Shared {
         match refused {
             Some(refused) => refused.log(),
             None if others_wait => {}
-            // Whoever keeps deadlines says it later.
+            // The thread of the deadlines logs it when it is due.
             None => self.driver.look_again(),
         }
     }
 
-    /// Logs refusals of a while ago.
+    /// Logs rejections that were counted before.
     pub(crate) fn log_refused(&self, refused: Option<Rejected>) {
         if let Some(refused) = refused {
             self.subscriber.with_guarded(|| refused.log());
         }
     }
 
-    /// Held for moments only. Take it after the scheduler's lock, if both.
+    /// Held for a short time only. If both locks are needed, take it after the scheduler's.
     pub(crate) fn refusals(&self) -> MutexGuard<'_, Rejections> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What to ask workers for.
+/// The features that the hello requests from workers.
 fn features(
     config: &PoolConfig,
     observer: Option<&dyn Observer>,

@@ -1,6 +1,6 @@
-//! What a pool says of itself.
+//! The state of a pool and of its workers.
 
-/// Whether a pool can do its work. From [`Pool::health`](crate::Pool::health).
+/// The state of the workers. From [`Pool::health`](crate::Pool::health).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
@@ -22,49 +22,49 @@ impl Health {
 pub struct WorkerHealth {
     /// The slot, which a restart does not change.
     pub worker: usize,
-    /// What it is doing.
+    /// Its state.
     pub state: WorkerState,
-    /// Its process id; `None` when there is no process, or it is not known.
+    /// Its process id; `None` when there is no process or its id is unknown.
     pub pid: Option<u32>,
-    /// How often it was started again, also by reloads.
+    /// How often it was restarted, also by reloads.
     pub restarts: u64,
-    /// Calls that it has.
+    /// Calls that it has in flight.
     pub in_flight: usize,
-    /// Why it last died or failed to start; `None` when it never did.
+    /// Why it last died or failed to start; `None` if it never did.
     pub last_error: Option<String>,
 }
 
-/// What a worker is doing.
+/// The state of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WorkerState {
-    /// It is being started for the first time.
+    /// It is starting for the first time.
     Starting,
-    /// It answers calls.
+    /// It is ready for calls.
     Ready,
     /// It died, and is being replaced.
     Restarting,
-    /// It is gone and will not be replaced before a reload: it failed to start too often, or the pool is shut down.
+    /// It is gone and will not be replaced before a reload: too many starts failed, or the pool is shut down.
     Stopped,
 }
 
-/// What a pool is doing and has done. From [`Pool::stats`](crate::Pool::stats).
+/// Counts of a pool's calls. From [`Pool::stats`](crate::Pool::stats).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Calls that workers have, those included whose callers gave up.
+    /// Calls in flight, including those whose callers no longer wait.
     pub in_flight: usize,
-    /// Calls that wait for a worker.
+    /// Calls that are queued.
     pub queued: usize,
-    /// Calls that workers may have at a time: workers times `max_in_flight`.
+    /// How many calls may be in flight: workers times `max_in_flight`.
     pub capacity: usize,
     /// Answers that arrived, exceptions included, since the start.
     pub answered: u64,
-    /// Calls refused because the pool was full, since the start.
+    /// Calls rejected because the pool was full, since the start.
     pub rejected: u64,
-    /// Calls whose callers gave up or ran out of time before the answer, since the start.
+    /// Calls that were cancelled or timed out before the answer, since the start.
     pub abandoned: u64,
-    /// Workers started again, also by reloads, since the start.
+    /// Restarts of workers, also by reloads, since the start.
     pub restarts: u64,
 }
 
@@ -72,10 +72,9 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Calls that were cut off by the deadline and failed with
-    /// [`Error::ShutDown`](crate::Error::ShutDown).
+    /// Calls that the deadline ended, and that failed with [`Error::ShutDown`](crate::Error::ShutDown).
     pub cut_off: usize,
-    /// Workers that did not end when they were told to, and were killed.
+    /// Workers that did not end in time after SIGTERM, and were killed.
     pub killed: usize,
 }
 
@@ -83,6 +82,6 @@ pub struct ShutdownReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReloadReport {
-    /// Workers that did not finish and end in the time that they had, and were killed.
+    /// Workers that did not finish and end in time, and were killed.
     pub killed: usize,
 }

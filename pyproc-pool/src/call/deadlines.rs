@@ -1,6 +1,6 @@
-//! Who wakes callers whose deadlines have passed: one thread of the pool's own. A timer of the
-//! runtime for each call would cost a seventh of all that a call costs its service, and callers
-//! would need a runtime. The thread also says how many calls were refused, when no other refusal does.
+//! Wakes callers whose deadlines have passed, in one thread of the pool. A runtime's timer for each call would be a
+//! seventh of what a call costs the service, and callers would need a runtime. The thread also logs the count of
+//! rejected calls when no other rejection does.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ pub(crate) struct Deadlines {
     shared: Arc<Shared>,
 }
 
-/// At least this time is between two looks at the deadlines, if they follow each other closely.
+/// The shortest pause between two looks at deadlines that follow each other closely.
 const REST: Duration = Duration::from_millis(1);
 
 impl Deadlines {
@@ -55,7 +55,7 @@ fn run(shared: &Shared) {
     }
 }
 
-/// A task in place of the thread, where a test may pause the clock.
+/// A task in place of the thread, for tests that may pause the clock.
 #[cfg(feature = "testing")]
 async fn run_by_tokio(shared: Arc<Shared>) {
     let due = |now| shared.refusals().due(now);
@@ -64,7 +64,7 @@ async fn run_by_tokio(shared: Arc<Shared>) {
     }
 }
 
-/// Wakes callers whose deadlines have passed, and says what was refused. Returns whether more is due.
+/// Wakes callers whose deadlines have passed, and logs rejections. Returns whether more deadlines are due.
 fn pass(shared: &Shared, now: Instant) -> bool {
     let mut scheduler = shared.driver.lock();
     scheduler.on_time(now);

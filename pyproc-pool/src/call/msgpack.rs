@@ -1,11 +1,11 @@
-//! MessagePack payloads. Structs are maps, so that Python sees their fields' names.
+//! Encodes and decodes MessagePack payloads. Structs are maps, so that Python sees the names of their fields.
 
 use std::io;
 
 use pyproc_protocol::EncodeError;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Writes a value in at most `room` bytes.
+/// Encodes a value in at most `room` bytes.
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
     room: usize,
@@ -24,7 +24,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     }
 }
 
-/// Reads exactly one value.
+/// Decodes exactly one value.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
     let mut rest = bytes;
     let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))?;
@@ -36,7 +36,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::
     }
 }
 
-/// Refuses to grow past `room`, which is the only way in which it fails.
+/// A buffer that refuses to grow past `room`, which is its only error.
 struct Limited {
     bytes: Vec<u8>,
     room: usize,

@@ -13,18 +13,18 @@ use crate::{
     shared::Shared,
 };
 
-/// A call that was taken by the pool. Dropping it gives the call up.
+/// A call that was submitted. Dropping it cancels the call.
 #[derive(Debug)]
 pub(crate) struct Pending<'a> {
     shared: &'a Shared,
     id: CallId,
     method: &'a str,
-    /// The outcome was taken, or the call given up: nothing is left to do.
+    /// The outcome was taken, or the call was cancelled: nothing is left to do.
     over: bool,
     tracker: &'a mut CallTracker,
 }
 
-/// Bytes of inputs that are written in no time.
+/// Inputs up to this size are encoded faster than a clock is read.
 const SMALL: usize = 1024;
 
 /// The deadline passed; with the worker that has the call, if one has.
@@ -39,7 +39,7 @@ impl<'a> Pending<'a> {
         waker: Waker,
         tracker: &'a mut CallTracker,
     ) -> Result<Self, Error> {
-        // To write a small input takes no longer than a look at the clock.
+        // Encoding a small input takes no longer than reading the clock.
         let is_small = request.payload.as_slice().len() < SMALL;
         let now = if is_small {
             tracker.start
@@ -77,11 +77,11 @@ impl<'a> Pending<'a> {
         Ok(pending)
     }
 
-    /// Waits for the outcome; to be polled first by the task that the call was submitted with, which is woken
-    /// already when there is one.
+    /// Waits for the outcome. Must be polled first by the task that the call was submitted with, which is woken already
+    /// if there is an outcome.
     ///
-    /// Cancellation safety: a dropped wait gives the call up, its late answer is dropped by
-    /// id, and its capacity comes back when the worker answers.
+    /// Cancellation safety: dropping the future cancels the call. Its late answer is dropped by id, and its capacity is
+    /// free again when the worker answers.
     pub(crate) async fn outcome(&mut self) -> Result<Outcome, DeadlinePassed> {
         let mut is_first = true;
         let outcome = poll_fn(|cx| match mem::take(&mut is_first) {
@@ -124,7 +124,7 @@ impl Drop for Pending<'_> {
 }
 
 thread_local! {
-    /// Where calls of this thread write their input, so that it takes memory only once.
+    /// Buffer for the inputs of this thread's calls, so that memory is allocated once.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 

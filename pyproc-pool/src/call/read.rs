@@ -1,4 +1,4 @@
-//! From a result's bytes to the caller's type.
+//! Decodes a result into the caller's type.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{DecodeError, Error};
 
-/// Reads the result of `method`.
+/// Decodes the result of `method`.
 pub(crate) fn value<Out: DeserializeOwned>(method: &str, body: Body) -> Result<Out, Error> {
     match body.codec {
         Codec::Json => {
@@ -29,8 +29,7 @@ pub(crate) fn bytes(method: &str, body: Body) -> Result<Bytes, Error> {
     }
 }
 
-/// Reads a second time, now following the path: what everybody would pay for, only who
-/// fails does.
+/// Decodes a second time, and tracks the path. So only a call that fails pays for it.
 #[cold]
 fn unreadable_json<Out: DeserializeOwned>(method: &str, bytes: &[u8]) -> Error {
     let mut json = serde_json::Deserializer::from_slice(bytes);
@@ -38,7 +37,7 @@ fn unreadable_json<Out: DeserializeOwned>(method: &str, bytes: &[u8]) -> Error {
     let (path, source) = match read.map(|_| json.end()) {
         Err(error) => (error.path().to_string(), error.into_inner()),
         Ok(Err(trailing)) => (String::new(), trailing),
-        // A type that reads differently the second time.
+        // A type that decodes differently the second time.
         Ok(Ok(())) => {
             let odd = io::Error::other("the type read the same bytes differently");
             (String::new(), serde::de::Error::custom(odd))

@@ -99,8 +99,8 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         self
     }
 
-    /// Sends the input as MessagePack, with structs as maps, and gets the result so. The worker
-    /// must speak version 2 of the protocol and have the Python package `msgspec` or `msgpack`.
+    /// Sends the input as MessagePack, with structs as maps, and gets the result as MessagePack. The worker must speak
+    /// version 2 of the protocol and have the Python package `msgspec` or `msgpack`.
     #[cfg(feature = "msgpack")]
     pub fn msgpack(mut self) -> Self {
         if let Input::Json(input) = self.input {
@@ -148,8 +148,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
         let deadline = far(now, limit);
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         let mut tracker = CallTracker::new(now, shared.clock);
-        // Little but the pending call is kept while it is awaited: what this future holds, each call
-        // holds.
+        // The future keeps little but the pending call while it waits, because every call has such a future.
         let outcome = match self.submit(admission, deadline, waker, &mut tracker) {
             Ok(mut pending) => pending.outcome().await,
             Err(error) => Ok(Err(error)),
@@ -245,7 +244,7 @@ impl<'a, In: Serialize + ?Sized> CallRequest<'a, In> {
 }
 
 impl<In: Serialize + ?Sized> Input<'_, In> {
-    /// The payload, of at most `room` bytes; else where the fault is, and what.
+    /// The payload, of at most `room` bytes; or the path of the error, and the error.
     fn payload(self, room: usize) -> Result<(Codec, Payload), (String, EncodeError)> {
         match self {
             Self::Json(value) => {
@@ -266,7 +265,7 @@ impl<In: Serialize + ?Sized> Input<'_, In> {
             Self::Raw(bytes) if bytes.len() > room => {
                 Err((String::new(), EncodeError::TooLarge { max: room }))
             }
-            // It would be copied anyway, but under the scheduler's lock, where its owner's code would run when it is dropped.
+            // It would be copied anyway, but under the scheduler's lock, where dropping it would run its owner's code.
             Self::Raw(bytes) if bytes.len() < LARGE => {
                 let mut buffer = take_buffer();
                 buffer.clear();
@@ -305,11 +304,11 @@ fn result(shared: &Shared, method: &str, answered: Answered) -> Result<Body, Err
 
 #[cold]
 fn remote(shared: &Shared, method: &str, worker: usize, failure: Failure) -> RemoteException {
-    let said = |text: String| Some(text).filter(|text| !text.is_empty());
+    let non_empty = |text: String| Some(text).filter(|text| !text.is_empty());
     let mut exception = RemoteException::new(method, failure.type_name, failure.message);
     exception.worker = worker;
-    exception.type_name = exception.type_name.and_then(said);
-    exception.traceback = said(failure.traceback);
+    exception.type_name = exception.type_name.and_then(non_empty);
+    exception.traceback = non_empty(failure.traceback);
     exception.retryable = failure.retryable;
     match exception.kind() {
         ErrorKind::NotFound => exception.with_functions(shared.driver.lock().functions_of(worker)),
@@ -331,7 +330,7 @@ fn path_of_bad_field<T: Serialize + ?Sized>(value: &T) -> String {
     }
 }
 
-/// A limit too far away for the clock is as good as a year.
+/// A limit that the clock cannot represent becomes a year.
 fn far(now: Instant, limit: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
     now + limit.min(YEAR)

@@ -1,7 +1,7 @@
 //! Why calls and starts fail.
 //!
-//! Each error's text names its cause, and the cause of that, in one line; what a worker printed last may follow.
-//! `source()` is what lies below these: nothing, hence `r#source`, which thiserror takes for no source.
+//! Each error's text names its cause, and the cause of that, in one line; the last output of a worker may follow.
+//! `source()` is what lies below these: nothing, hence `r#source`, which thiserror does not take for a source.
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -19,18 +19,18 @@ mod workers;
 
 /// Why a call, or the start of a pool, failed.
 ///
-/// [`kind`](Self::kind) is for telling failures apart in code and in metrics,
-/// [`is_retryable`](Self::is_retryable) for deciding what to do next.
+/// [`kind`](Self::kind) distinguishes failures in code and in metrics, [`is_retryable`](Self::is_retryable) helps to
+/// decide what to do next.
 ///
-/// Its text names its cause, and the cause of that; `source()` is what lies below these, so that a report which
-/// follows sources says nothing twice. Its `Debug` is the kind and that text, so that a `main` that returns it, or an
-/// `unwrap`, says what went wrong.
+/// Its text names its cause, and the cause of that. `source()` is what lies below these, so a report that follows
+/// sources repeats nothing. `Debug` is the kind and that text, so the output of a `main` that returns it, or of an
+/// `unwrap`, is readable.
 #[derive(thiserror::Error)]
 pub enum Error {
     /// The call's deadline passed before its answer came.
     #[error(transparent)]
     Timeout(TimeoutError),
-    /// The pool has as many calls as it takes. The function did not run.
+    /// The capacity is used and the queue is full. The function did not run.
     #[error(
         "the pool is full: {ready} workers are ready, {in_flight} calls in flight and {queued} waiting; \
          try again later, or raise max_queue, max_in_flight or workers"
@@ -38,13 +38,12 @@ pub enum Error {
     Overloaded {
         /// Workers that were ready for calls.
         ready: usize,
-        /// Calls that workers had.
+        /// Calls that were in flight.
         in_flight: usize,
-        /// Calls that waited for a worker.
+        /// Calls that were queued.
         queued: usize,
     },
-    /// The worker died while it had the call. The function may have run, in part or
-    /// whole.
+    /// The worker died while it had the call. The function may have run in part or completely.
     #[error(transparent)]
     WorkerDied(Arc<WorkerDeath>),
     /// No worker is left that could take the call. The function did not run.
@@ -53,18 +52,18 @@ pub enum Error {
     /// A worker did not start.
     #[error(transparent)]
     StartFailed(Arc<StartFailure>),
-    /// The pool did not start, as the system gave it no thread.
+    /// The pool did not start, because the system refused to start a thread.
     #[error("the system gives the pool no thread: {0}")]
     NoThread(io::Error),
-    /// The pool did not start, as the service, or the whole system, has as many files open as it may.
+    /// The pool did not start, because the service or the whole system has reached its limit of open files.
     #[error("the system gives the pool no file descriptor: {0}; {MORE_FILES}")]
     NoDescriptor(io::Error),
-    /// The worker broke the protocol while it had the call.
+    /// The worker violated the protocol while it had the call.
     #[error("worker {worker} broke the protocol: {}", Quoting(source))]
     Protocol {
         /// The worker's slot.
         worker: usize,
-        /// What it did.
+        /// What the worker did.
         r#source: Arc<ProtocolViolation>,
     },
     /// The worker answered with an error: the function raised it, or the worker did not run the function.
@@ -89,7 +88,7 @@ pub enum Error {
         /// What is wrong.
         r#source: EncodeError,
     },
-    /// The function returned something else than the caller's type.
+    /// The result is not of the caller's type.
     #[error("{}: {}", unexpected(method, path), Quoting(source))]
     Decode {
         /// The function's name.
@@ -147,9 +146,9 @@ pub enum ErrorKind {
     StartFailed,
     /// A worker was not ready within `start_timeout`.
     StartTimeout,
-    /// The worker broke the protocol.
+    /// The worker violated the protocol.
     Protocol,
-    /// The function raised.
+    /// The function raised an exception.
     FunctionError,
     /// The input does not fit the function. The worker found that before the function ran, or the function raised it.
     InvalidRequest,
@@ -227,11 +226,11 @@ impl Error {
         }
     }
 
-    /// Whether the same call, made again a little later, may succeed **and** cannot run the
-    /// function twice: the pool was full, or the deadline passed while the call still waited for a worker.
+    /// Whether the same call may succeed a little later **and** a retry cannot run the function twice: the pool was
+    /// full, or the deadline passed while the call was still queued.
     ///
-    /// A call whose worker died isn't retryable in this sense: the function may have
-    /// done its work. Retry it if that does no harm.
+    /// A call whose worker died is not retryable in this sense, because the function may have done its work. Retry it
+    /// if that does no harm.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Overloaded { .. } => true,
@@ -240,7 +239,7 @@ impl Error {
         }
     }
 
-    /// The text without the words of readers and writers of bodies, who quote them.
+    /// The text without the messages of encoders and decoders, which quote bodies.
     pub(crate) fn without_bodies(&self) -> String {
         match self {
             Self::Encode { method, path, .. } => unsendable(method, path),
@@ -256,11 +255,11 @@ impl Error {
 pub struct TimeoutError {
     /// The function's name.
     pub method: String,
-    /// The time that the call had.
+    /// The call's timeout.
     pub limit: Duration,
-    /// Who set the limit.
+    /// Which setting set the limit.
     pub deadline: Deadline,
-    /// The worker that had the call; `None` when it still waited for one.
+    /// The worker that had the call; `None` if it was still queued.
     pub worker: Option<usize>,
 }
 
@@ -275,8 +274,8 @@ pub enum Deadline {
 }
 
 impl TimeoutError {
-    /// One of a call that waited for a worker for the pool's `request_timeout`, such as for tests of code that handles
-    /// errors. The other fields can be set.
+    /// The error of a call that was queued for the pool's `request_timeout`, for tests of code that handles errors. The
+    /// other fields can be set.
     pub fn new(method: impl Into<String>, limit: Duration) -> Self {
         Self {
             method: method.into(),
@@ -311,10 +310,10 @@ impl std::error::Error for TimeoutError {}
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolViolation {
-    /// It sent something that is no answer.
+    /// It sent something that is not an answer.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// It answered an id that is not outstanding: never asked, or answered before.
+    /// It answered an id that is not in flight: it was never used, or is answered already.
     #[error("the worker answered id {id}, which is not outstanding")]
     UnknownId {
         /// The id.
@@ -322,14 +321,14 @@ pub enum ProtocolViolation {
     },
 }
 
-/// A setting that makes no sense. Its `Debug` is its text, as that is what a `main` that returns it prints.
+/// A wrong setting. Its `Debug` is its text, because that is what a `main` that returns it prints.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("bad setting `{field}`: {reason}")]
 #[non_exhaustive]
 pub struct ConfigError {
     /// The field, or the environment variable.
     pub field: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and which values are right.
     pub reason: String,
 }
 
@@ -348,10 +347,10 @@ impl fmt::Debug for ConfigError {
     }
 }
 
-/// What helps where the system gives no file descriptor.
+/// What to do if the system has no file descriptor left.
 const MORE_FILES: &str = "close what is open, or raise the limit of open files (ulimit -n)";
 
-/// Whether the service, or the whole system, has as many files open as it may.
+/// Whether the service or the whole system has reached its limit of open files.
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE))
@@ -373,17 +372,17 @@ fn at(path: &str) -> String {
     }
 }
 
-/// What may quote a worker, as a text of bounded length.
+/// A text that may quote a worker, with a bounded length.
 pub(crate) fn bounded(error: &dyn fmt::Display) -> String {
     let mut text = error.to_string();
     cut(&mut text, LONGEST);
-    // What is escaped is longer.
+    // Escapes make the text longer.
     let mut text = Printable(&text).to_string();
     cut(&mut text, LONGEST);
     text
 }
 
-/// A cause that may quote a worker, in a text of ours.
+/// A cause that may quote a worker, within a text of ours.
 struct Quoting<'a, E>(&'a E);
 
 impl<E: fmt::Display> fmt::Display for Quoting<'_, E> {

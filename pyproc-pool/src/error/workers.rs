@@ -25,7 +25,7 @@ pub struct WorkerDeath {
     pub wrapper: Option<u32>,
     /// What ended it.
     pub cause: DeathCause,
-    /// The last of what it wrote to stdout and stderr, at most 16 KiB.
+    /// The last bytes of its stdout and stderr, at most 16 KiB.
     pub output: String,
 }
 
@@ -44,12 +44,12 @@ pub enum DeathCause {
     Disconnected,
     /// Its connection failed, and it was killed if it was ours to kill.
     Connection(io::Error),
-    /// A reload replaced it, and it was killed as it did not finish its calls in the time that it had.
+    /// A reload replaced it, and killed it because it did not finish its calls in time.
     Replaced,
 }
 
 impl WorkerDeath {
-    /// One of which only this is known, such as for tests of code that handles errors. The other fields can be set.
+    /// A death of which only this is known, for tests of code that handles errors. The other fields can be set.
     pub fn new(worker: usize, cause: DeathCause) -> Self {
         Self {
             worker,
@@ -114,7 +114,7 @@ pub struct StartFailure {
     pub worker: usize,
     /// What went wrong.
     pub cause: StartFailureCause,
-    /// The last of what it wrote to stdout and stderr, at most 16 KiB.
+    /// The last bytes of its stdout and stderr, at most 16 KiB.
     pub output: String,
 }
 
@@ -125,15 +125,15 @@ pub enum StartFailureCause {
     /// The interpreter could not be run.
     #[error("cannot run {program:?}: {source}{}", unrunnable(source))]
     Spawn {
-        /// What was to be run.
+        /// The program.
         program: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         r#source: io::Error,
     },
     /// The process ended before it answered.
     #[error("the process ended before it answered: {}", Status(*.0))]
     Exited(ExitStatus),
-    /// The script came to its end, without an error, before anything listened on the worker's socket.
+    /// The script ended without an error, before anything listened on the worker's socket.
     #[error(
         "the script came to its end without serving: it never calls run_worker(), or only under a condition that does \
          not hold"
@@ -166,7 +166,7 @@ pub enum StartFailureCause {
     Connect {
         /// The socket's path.
         socket: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         r#source: io::Error,
     },
     /// Another user listens on the socket.
@@ -183,12 +183,12 @@ pub enum StartFailureCause {
          unless its PYPROC_ALLOWED_UIDS names the user of this service"
     )]
     Closed,
-    /// The worker's side of the handshake makes no sense.
+    /// The worker's part of the handshake is invalid.
     #[error("the handshake failed: {0}")]
     Handshake(SessionError),
 }
 
-/// What helps where a program cannot be run.
+/// What to do if a program cannot be run.
 fn unrunnable(error: &io::Error) -> String {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
     match error.kind() {
@@ -197,7 +197,7 @@ fn unrunnable(error: &io::Error) -> String {
     }
 }
 
-/// What helps where a socket cannot be connected to.
+/// What to do if a socket cannot be connected to.
 fn unreachable(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
@@ -216,7 +216,7 @@ fn more_files(error: &io::Error) -> String {
     }
 }
 
-/// A path as a shell reads it.
+/// A path, quoted for a shell.
 struct Quoted<'a>(&'a Path);
 
 impl fmt::Display for Quoted<'_> {
@@ -230,14 +230,14 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// An exit status for people.
+/// Prints an exit status, and the signal behind a shell's code.
 struct Status(ExitStatus);
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
         match self.0.code() {
-            // A wrapper that runs Python as a child ends so, too.
+            // A wrapper that runs Python as a child exits like this, too.
             Some(code @ 129..160) => write!(f, " (as a shell reports signal {})", code - 128),
             _ => Ok(()),
         }
@@ -265,7 +265,8 @@ impl fmt::Display for StartFailure {
 }
 
 impl StartFailure {
-    /// One of a worker that printed nothing, such as for tests of code that handles errors. The other fields can be set.
+    /// The failure of a worker that printed nothing, for tests of code that handles errors. The other fields can be
+    /// set.
     pub fn new(worker: usize, cause: StartFailureCause) -> Self {
         Self {
             worker,

@@ -1,4 +1,4 @@
-//! The event that says how a call went, in the span of its caller.
+//! The event `call completed`, in the span of the caller.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use super::{
 };
 use crate::{Error, LogLevel, PoolConfig, events::event_at, text::LONGEST};
 
-/// Which calls are worth which level.
+/// Which calls are logged at which level.
 #[derive(Debug)]
 pub(crate) struct CallLog {
     level: Option<Level>,
     slow: Option<Duration>,
 }
 
-/// A call that is over.
+/// A call that has ended.
 pub(crate) struct Completed<'a> {
     pub(crate) method: &'a str,
     pub(crate) tracker: &'a CallTracker,
@@ -33,7 +33,7 @@ impl CallLog {
         }
     }
 
-    /// For a call that went well this is no more than comparing times that are known already, if nobody listens.
+    /// For a successful call this only compares times that are known already, unless a subscriber listens.
     #[inline]
     pub(crate) fn completed(&self, call: &Completed<'_>) {
         let Some(level) = self.level else {
@@ -57,7 +57,7 @@ impl CallLog {
     }
 }
 
-/// Calls are refused by the thousand when the pool is full, which has an event of its own.
+/// A full pool rejects calls by the thousand, and has an event of its own for that.
 fn is_alarming(error: &Error) -> bool {
     !matches!(
         error,
@@ -101,7 +101,7 @@ fn status(error: &Error) -> &'static str {
     }
 }
 
-/// To the microsecond: what lies below is noise, and so would be the digits of a product.
+/// Rounded to the microsecond: further digits are noise.
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
@@ -110,7 +110,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// At most [`LONGEST`] bytes. The end stays, as a traceback ends with the exception.
+/// At most [`LONGEST`] bytes. The end is kept, because a traceback ends with the exception.
 fn traceback(error: &Error) -> Option<&str> {
     let Error::Remote(exception) = error else {
         return None;

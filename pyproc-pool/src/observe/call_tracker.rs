@@ -1,4 +1,4 @@
-//! What is known of one call while it lasts, and what the pool's observer is told of it.
+//! What is known of one call until its end, and the notifications of its observer.
 
 use std::{
     fmt,
@@ -12,23 +12,23 @@ use super::{
 };
 use crate::{clock::Clock, outgoing::Trace};
 
-/// A call, and its observer if there is one, which is notified of the call's end also when the call is dropped.
+/// A call, and its observer if there is one. The observer is notified of the call's end also when the call is dropped.
 pub(crate) struct CallTracker {
     observer: Option<Box<dyn CallObserver>>,
     clock: Clock,
     pub(crate) start: Instant,
-    /// A worker has listed the function or answered it with success.
+    /// A worker has listed the function, or answered it with success.
     pub(crate) confirmed: bool,
     pub(crate) request_bytes: usize,
-    /// What the observer wants the worker to know.
+    /// The trace context that the observer sends to the worker.
     pub(crate) trace: Option<Trace>,
 }
 
-/// What came of a call, as far as the pool has seen it.
+/// The outcome of a call, as far as the pool knows it.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct CallSummary {
     pub(crate) worker: Option<usize>,
-    /// If it was answered.
+    /// Only of a call that was answered.
     pub(crate) answer: Option<AnswerSummary>,
 }
 
@@ -40,18 +40,18 @@ pub(crate) struct AnswerSummary {
 }
 
 impl AnswerSummary {
-    /// Until the answer arrived. So nobody need look at the clock again.
+    /// Until the answer arrived, so that the clock need not be read again.
     pub(crate) fn duration(&self) -> Duration {
         self.timings.queued + self.timings.worker
     }
 }
 
-/// For `cargo xtask bench --telemetry`: a pool that nobody can watch, to compare with.
+/// For `cargo xtask bench --telemetry`: a pool without observers, to compare with.
 #[allow(unexpected_cfgs, reason = "set by that command alone")]
 const UNWATCHABLE: bool = cfg!(pyproc_without_observer);
 
 impl CallTracker {
-    /// Of a call that nobody watches yet.
+    /// A call without an observer so far.
     pub(crate) fn new(start: Instant, clock: Clock) -> Self {
         Self {
             observer: None,
@@ -63,8 +63,8 @@ impl CallTracker {
         }
     }
 
-    /// Tells the observer of the call, and asks what is to travel with the request. Returns whether the worker shall say when
-    /// the function ran.
+    /// Notifies the observer of the call, which adds its metadata. Returns whether the worker is to report when the
+    /// function ran.
     pub(crate) fn begin(
         &mut self,
         observer: Option<&dyn Observer>,
@@ -91,7 +91,7 @@ impl CallTracker {
         metadata.times
     }
 
-    /// Of a call that was sent to `worker` at `sent`, and whose answer arrived at `received`.
+    /// The summary of a call that was sent to `worker` at `sent`, and whose answer arrived at `received`.
     pub(crate) fn summary(
         &self,
         worker: usize,
@@ -115,7 +115,7 @@ impl CallTracker {
         }
     }
 
-    /// How long a call took that is over.
+    /// How long a call took that has ended.
     pub(crate) fn duration(&self, seen: &CallSummary) -> Duration {
         match &seen.answer {
             Some(answer) => answer.duration(),
@@ -123,7 +123,7 @@ impl CallTracker {
         }
     }
 
-    /// The span of the call itself, as far as the observer has told.
+    /// The span of the call itself, if the observer gave it.
     pub(crate) fn span(&self) -> Option<TraceContext> {
         self.trace.map(Trace::above_execution)
     }

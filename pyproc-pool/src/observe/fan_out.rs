@@ -1,4 +1,4 @@
-//! FanOut observers as one. A panic of one is passed on when all have been told.
+//! Several observers behind one. A panic of one is passed on after all have been notified.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -10,11 +10,11 @@ use super::{
     WorkerRecord,
 };
 
-/// All that watch a pool that more than one watches, and what they want.
+/// The observers of a pool that has more than one, and which records each wants.
 #[derive(Debug)]
 struct FanOut(Vec<(Arc<dyn Observer>, Wants)>);
 
-/// `None` if nobody watches; one alone as it is.
+/// `None` without observers; a single one is returned as it is.
 pub(crate) fn together(mut observers: Vec<Arc<dyn Observer>>) -> Option<Arc<dyn Observer>> {
     match observers.len() {
         0 | 1 => observers.pop(),

@@ -1,4 +1,4 @@
-//! RecordQueue of workers that are lost: they are counted, and the counts are logged with the first cause.
+//! Counts records that are lost, and logs the counts with the first cause.
 
 use std::time::Instant;
 
@@ -16,15 +16,15 @@ pub(crate) struct LostRecords {
     pub(crate) unreadable: Unreadable,
 }
 
-/// RecordQueue that cannot be read.
+/// Records that cannot be read.
 #[derive(Default)]
 pub(crate) struct Unreadable {
     tally: Tally,
-    /// What is wrong with the first of them.
+    /// The error of the first of them.
     cause: Option<String>,
 }
 
-/// A cause may quote the record.
+/// The longest cause. A cause may quote the record.
 const LONGEST_CAUSE: usize = 512;
 
 impl Unreadable {

@@ -1,5 +1,5 @@
-//! What a pool tells whoever watches it, such as telemetry. Without an observer a call pays nothing
-//! for it but a look that there is none.
+//! What a pool notifies its observers of, such as telemetry. Without an observer, a call only checks that there is
+//! none.
 
 use std::{
     fmt,
@@ -29,12 +29,12 @@ pub(crate) use rejections::{Rejected, Rejections};
 
 use crate::{Error, StartFailure, WorkerDeath};
 
-/// Watches a pool; see [`PoolBuilder::observer`](crate::PoolBuilder::observer).
+/// Is notified of a pool's calls, workers and records; see [`PoolBuilder::observer`](crate::PoolBuilder::observer).
 ///
-/// Its methods are called on the paths of calls and workers, and must neither block nor panic: a panic in the task of a
-/// caller is the caller's, one about a worker is logged. Only [`record`](Self::record) has a thread of the pool for
-/// itself, and may take a moment: what does not fit into 1 MiB for each worker meanwhile is dropped and counted in
-/// the log.
+/// Its methods are called on the paths of calls and workers, and must neither block nor panic. A panic in a caller's
+/// task is the caller's; one in a task of a worker is logged. Only [`record`](Self::record) may take longer, because it
+/// runs on a thread of its own. Records that do not fit into 1 MiB for each worker in that time are dropped, and their
+/// count is logged.
 ///
 /// ```
 /// use pyproc_pool::observe::{CallEnd, CallObserver, CallStart, RequestMetadata, Observer};
@@ -59,16 +59,17 @@ use crate::{Error, StartFailure, WorkerDeath};
 /// # let _builder = pyproc_pool::Pool::builder().observer(std::sync::Arc::new(Print));
 /// ```
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
-    /// A call begins, in the task of its caller and so in the caller's span. Adds what is to travel with the request; what is
-    /// returned is notified of the call's end. `None` asks for no such notification; what was added travels all the same.
+    /// A call starts, in the task of its caller and so in the caller's span. The observer adds what is sent with the
+    /// request. The returned value is notified of the call's end; `None` asks for no such notification, and the added
+    /// metadata is sent all the same.
     fn begin(
         &self,
         call: &CallStart<'_>,
         metadata: &mut RequestMetadata<'_>,
     ) -> Option<Box<dyn CallObserver>>;
 
-    /// A caller has sent its request, and what others had left to it: while the worker works, what the next call will
-    /// need costs nobody time if it is made ready now. Called in the task of a caller, for some of the calls.
+    /// A caller has written its batch, so a worker is busy now. What the observer prepares here for the next call
+    /// delays no call. Called in the task of a caller, for some of the calls.
     fn prepare_next(&self) {}
 
     /// Something happened to a worker.
@@ -76,45 +77,45 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
         let _ = event;
     }
 
-    /// What workers shall report, as far as they can: those of ours of version 2. Asked once, when the pool starts.
-    /// Default: nothing.
+    /// Which records workers are to report; workers of ours that speak version 2 do. Asked once, when the pool starts.
+    /// Default: none.
     fn wants(&self) -> Wants {
         Wants::default()
     }
 
-    /// A worker reported something that was wanted. Called on a thread of the pool, for one record after another, in
-    /// the order of the worker, and before the event of its death.
+    /// A worker reported a record that was wanted. Called on a thread of the pool, for one record after another, in the
+    /// order of the worker, and before the event of its death.
     fn record(&self, from: RecordOrigin, record: WorkerRecord) {
         let _ = (from, record);
     }
 }
 
-/// Watches one call. It is notified of the call's end exactly once, whatever becomes of the call.
+/// Is notified of the end of one call, exactly once, whatever its outcome is.
 pub trait CallObserver: Send {
     /// The call ended, in the task of its caller.
     fn end(self: Box<Self>, end: &CallEnd<'_>);
 }
 
-/// A call that begins.
+/// A call that starts.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CallStart<'a> {
-    /// The function's name, as the caller gave it: anything.
+    /// The function's name as the caller gave it, which may be any text.
     pub method: &'a str,
     /// When it began.
     pub start: Instant,
 }
 
-/// What travels with a request beside its input. `Debug` shows the names of headers only.
+/// Metadata of a request: what is sent beside its input. `Debug` shows only the names of headers.
 #[non_exhaustive]
 pub struct RequestMetadata<'a> {
-    /// The span that the function runs in. To workers of version 1 it is sent as the header `traceparent`, unless
-    /// there is one.
+    /// The span of the function's execution. Workers of version 1 get it as the header `traceparent`, unless the call
+    /// has that header.
     pub trace: Option<TraceContext>,
-    /// The span above that one. Workers of version 1, which do not say when the function ran, get it in place of the
-    /// span in `trace`, which nobody can export then. Default: they get that of `trace`.
+    /// The span above that one. Workers of version 1 do not report when the function ran, so that no span can be
+    /// exported for it; they get this span in place of the one in `trace`. Default: they get that of `trace`.
     pub caller_span_id: Option<[u8; 8]>,
-    /// The worker shall say when the function ran. Workers of version 1 do not.
+    /// The worker is to report when the function ran. Workers of version 1 cannot.
     pub times: bool,
     /// Headers: the call's own, those of [`inject_headers`](crate::PoolBuilder::inject_headers), and those of the pool's earlier
     /// observers. More may be added within the limits of headers.
@@ -132,30 +133,30 @@ impl fmt::Debug for RequestMetadata<'_> {
     }
 }
 
-/// How a call went.
+/// How a call ended.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CallEnd<'a> {
-    /// Whether a worker has listed the function, or one that lists none, as of version 1, answered a call of it with success: else
-    /// its name may be anything. At most 256 names count by answers alone.
+    /// Whether the function is known: a worker has listed it, or a worker of version 1, which lists none, has answered
+    /// it with success. Else the name may be any text. At most 256 names become known by answers alone.
     pub listed: bool,
     /// The worker that had the call last; `None` if none had.
     pub worker: Option<usize>,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: CallOutcome<'a>,
-    /// From its beginning to the arrival of its answer, and so the parts of its [`timings`](Self::timings) together; without an
-    /// answer, to its end. What comes after an answer's arrival is the caller's own: its task waits for its turn in its
-    /// runtime, and reads the result.
+    /// From its start to the arrival of its answer, which is the sum of its [`timings`](Self::timings); without an
+    /// answer, to its end. What follows the arrival is the caller's own time: its task waits for its turn in the
+    /// runtime, and decodes the result.
     pub duration: Duration,
-    /// What took how long, if it was answered.
+    /// How long each part took, if it was answered.
     pub timings: Option<CallTimings>,
-    /// Bytes of the input as it was sent.
+    /// Bytes of the encoded input.
     pub request_bytes: usize,
-    /// Bytes of the result as it came; 0 if none came.
+    /// Bytes of the encoded result; 0 without one.
     pub response_bytes: usize,
 }
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Debug)]
 pub enum CallOutcome<'a> {
     /// The caller has the result.
@@ -166,29 +167,30 @@ pub enum CallOutcome<'a> {
     Abandoned,
 }
 
-/// The parts of a call that was answered.
+/// How long the parts of an answered call took.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct CallTimings {
-    /// Until the pool sent it: the input was written, and the call waited for a worker.
+    /// Until the pool sent the request: the input was encoded, and the call was queued.
     pub queued: Duration,
-    /// From the pool's sending it to the answer's arrival: transport, waiting in the worker, execution.
+    /// From sending the request to the arrival of the answer: transport, waiting in the worker, execution.
     pub worker: Duration,
-    /// When the function ran, by the worker's clocks, if it was asked and said.
+    /// When the function ran, by the worker's clocks, if it was asked for and reported.
     pub times: Option<Times>,
 }
 
-/// What workers shall report.
+/// Which records workers are to report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wants {
-    /// Spans that were made in Python.
+    /// Spans that Python code made.
     pub spans: bool,
-    /// Metrics that were made in Python, and those of Python itself.
+    /// Metrics that Python code made, and those of the interpreter itself.
     pub metrics: bool,
 }
 
 impl Wants {
-    /// Whether that is of interest; what was lost is to whoever wants anything.
+    /// Whether an observer with these wishes gets the record. A count of lost records goes to every observer that wants
+    /// any.
     pub(crate) fn wants(self, record: &WorkerRecord) -> bool {
         match record {
             WorkerRecord::Span(_) => self.spans,
@@ -198,7 +200,7 @@ impl Wants {
     }
 }
 
-/// Who reports.
+/// The worker that reported a record.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct RecordOrigin {
@@ -208,7 +210,7 @@ pub struct RecordOrigin {
     pub pid: Option<u32>,
 }
 
-/// Something that a worker reported.
+/// A record that a worker reported.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 #[allow(
@@ -216,15 +218,15 @@ pub struct RecordOrigin {
     reason = "most are spans, and none is kept"
 )]
 pub enum WorkerRecord {
-    /// A span that was made in Python and has ended.
+    /// A span that Python code made, and that has ended.
     Span(SpanRecord),
-    /// Metrics, as they stand.
+    /// Metrics, with their current values.
     Metrics(MetricsRecord),
-    /// What the worker had to drop, for whoever wants anything.
+    /// Counts of records that the worker had to drop.
     Lost(LostRecord),
 }
 
-/// Something that happened to a worker.
+/// An event of a worker.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WorkerEvent<'a> {
@@ -234,37 +236,36 @@ pub enum WorkerEvent<'a> {
         worker: usize,
         /// Its process id, if it is known.
         pid: Option<u32>,
-        /// It is not the first in its slot.
+        /// Whether it replaces another worker.
         restarted: bool,
     },
-    /// A [reload](crate::Pool::reload) has put it in the place of another, and it answers calls from now on.
+    /// A [reload](crate::Pool::reload) gave it the slot of another worker, and it answers calls from now on.
     Reloaded {
         /// Its slot.
         worker: usize,
         /// Its process id.
         pid: Option<u32>,
     },
-    /// The one that a reload has replaced is gone.
+    /// The worker that a reload replaced is gone.
     Replaced {
-        /// The slot, which has another by now.
+        /// The slot, which has another worker by now.
         worker: usize,
-        /// How it died, if it did before it had answered the calls that it had. None either if the pool was shut
-        /// down first.
+        /// How it died, if it died before it had answered its calls. `None` also if the pool was shut down first.
         error: Option<&'a Error>,
     },
-    /// It died, or broke the protocol and was ended.
+    /// It died, or violated the protocol and was killed.
     Died {
         /// Its slot.
         worker: usize,
-        /// How: the error that its calls fail with.
+        /// The error that its calls fail with.
         error: &'a Error,
     },
-    /// It said that it takes no more calls, answered those that it had, and was let go.
+    /// It asked to drain, answered its calls, and was stopped.
     Drained {
         /// Its slot.
         worker: usize,
     },
-    /// One did not start.
+    /// A worker did not start.
     StartFailed {
         /// Its slot.
         worker: usize,
@@ -279,7 +280,7 @@ pub enum WorkerEvent<'a> {
 }
 
 impl WorkerEvent<'_> {
-    /// The death behind the event, if it is one of a process.
+    /// The death that the event reports, if it is the death of a process.
     pub fn death(&self) -> Option<&WorkerDeath> {
         match self {
             Self::Died {

@@ -1,30 +1,30 @@
-//! What one worker has sent beside its answers, between two turns of the thread that reads it.
+//! The records of one worker, between two turns of the thread that reads them.
 
 use std::mem;
 
 use crate::output::Tail;
 
-/// What one worker has sent and nobody has looked at.
+/// Records that one worker has sent and that are not read yet.
 #[derive(Debug, Default)]
 pub(crate) struct RecordBatch {
     /// The worker's slot.
     pub(crate) worker: usize,
     pub(crate) pid: Option<u32>,
-    /// It says that it is not written in Python.
+    /// The worker reported that it is not written in Python.
     pub(crate) foreign: bool,
-    /// Where the last of what it said is kept.
+    /// Keeps the last of the worker's output.
     pub(crate) tail: Option<Tail>,
     /// Lines, as in the frames.
     pub(crate) records: Vec<u8>,
-    /// RecordQueue that there was no room for.
+    /// Records that were dropped because the queue was full.
     pub(crate) dropped: u64,
     /// Frames that were too long to be read: at least one record each.
     pub(crate) too_long: u64,
-    /// There is no more to come, and somebody waits until all of it was told.
+    /// No more records follow, and a task waits until all of them are handled.
     pub(crate) is_last: bool,
 }
 
-/// What may wait for each worker, unless one frame alone is larger.
+/// Bytes that may wait for each worker; a single frame may be larger.
 const ROOM: usize = 1024 * 1024;
 
 /// Memory that is kept for the next batch.
@@ -46,12 +46,12 @@ impl RecordBatch {
         self.records.is_empty() && self.dropped == 0 && self.too_long == 0
     }
 
-    /// RecordQueue that are lost if nobody looks at this.
+    /// The number of records that are lost if this is dropped unread.
     pub(super) fn all(&self) -> u64 {
         self.dropped + self.too_long + records(&self.records)
     }
 
-    /// To be filled again.
+    /// Empties the batch, so that it can be filled again.
     pub(super) fn clear(&mut self) {
         self.records.clear();
         self.records.shrink_to(KEPT);
@@ -60,7 +60,7 @@ impl RecordBatch {
         self.is_last = false;
     }
 
-    /// Takes what has arrived, and leaves empty memory.
+    /// Takes what has arrived, and leaves an empty batch of the same worker.
     pub(super) fn swap(&mut self, empty: &mut Self) {
         mem::swap(self, empty);
         self.worker = empty.worker;
@@ -70,7 +70,7 @@ impl RecordBatch {
     }
 }
 
-/// How many records there are in the payload of a frame.
+/// The number of records in the payload of a frame.
 fn records(payload: &[u8]) -> u64 {
     let lines = payload.split(|byte| *byte == b'\n');
     lines.filter(|line| !line.trim_ascii().is_empty()).count() as u64

@@ -1,4 +1,4 @@
-//! What becomes of what workers report: events of their log records, and the rest for the observer.
+//! Handles the records that workers report: log records become events, the others go to the observer.
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -22,17 +22,17 @@ use crate::{
     text::{LONGEST, cut},
 };
 
-/// Who is told.
+/// Where the records go.
 pub(crate) struct RecordHandler {
     pub(crate) subscriber: Subscriber,
     observer: Option<Arc<dyn Observer>>,
     wants: Wants,
-    /// What is printed goes where the output of the process goes: nowhere, if so.
+    /// Whether printed lines are logged. They go where the output of the process goes, else nowhere.
     prints: bool,
     workers: Vec<Worker>,
 }
 
-/// What is kept of one worker from one batch to the next.
+/// The state of one worker from one batch to the next.
 struct Worker {
     rate: Rate,
     stdout: EventWriter,
@@ -70,7 +70,7 @@ impl RecordHandler {
         }
     }
 
-    /// Tells of what one worker has sent.
+    /// Handles the records of one worker.
     pub(crate) fn take(&mut self, inbound: &RecordBatch) {
         let (now, worker) = (Instant::now(), inbound.worker);
         let state = &mut self.workers[worker];
@@ -95,7 +95,7 @@ impl RecordHandler {
                     keep_print(&record, inbound);
                     self.handle(from, record, line.len(), inbound.foreign, now);
                 }
-                // Of a later release.
+                // A kind of record of a later release.
                 Ok(None) => {}
                 Err(error) => state.lost.unreadable.add(1, || bounded(&error)),
             }
@@ -105,7 +105,7 @@ impl RecordHandler {
         }
     }
 
-    /// `size` is that of the record's line.
+    /// `size` is the length of the record's line.
     fn handle(
         &mut self,
         from: RecordOrigin,
@@ -170,7 +170,8 @@ impl RecordHandler {
         writer.lines(&record.message, Context::of(record, from.pid, foreign), now);
     }
 
-    /// Says what was lost, and what was held back for long enough. Returns when to do so again.
+    /// Logs the counts of lost records that are due, and lines that were held back for long enough. Returns when to do
+    /// so again.
     pub(crate) fn after_batch(&mut self) -> Option<Instant> {
         let (now, subscriber) = (Instant::now(), &self.subscriber);
         let workers = self.workers.iter_mut().enumerate();
@@ -181,7 +182,7 @@ impl RecordHandler {
 }
 
 impl Worker {
-    /// Returns when there is something to say again.
+    /// Returns when the next event is due.
     fn log_due(&mut self, id: usize, subscriber: &Subscriber, now: Instant) -> Option<Instant> {
         self.stdout.tick(now);
         self.stderr.tick(now);
@@ -190,7 +191,7 @@ impl Worker {
         held.into_iter().flatten().chain(self.lost.due(now)).min()
     }
 
-    /// Nothing more arrives from this one.
+    /// Nothing more arrives from this worker.
     fn log_all(&mut self, id: usize, subscriber: &Subscriber, now: Instant) {
         self.stdout.flush();
         self.stderr.flush();
@@ -198,7 +199,7 @@ impl Worker {
     }
 }
 
-/// A line that did not come through the pipes is kept for the worker's death all the same.
+/// Keeps a printed line for the explanation of the worker's death, because it did not come through the pipes.
 fn keep_print(record: &Record, inbound: &RecordBatch) {
     if let (Record::Log(log), Some(tail)) = (record, &inbound.tail)
         && log.stream.is_some()
@@ -208,7 +209,8 @@ fn keep_print(record: &Record, inbound: &RecordBatch) {
     }
 }
 
-/// Cuts what no worker of ours sends: each text is an event's field, and fields beyond the limit are left out.
+/// Cuts texts that are longer than a worker of ours sends. Each text is an event's field, and fields beyond the limit
+/// are left out.
 fn bound(log: &mut LogRecord) {
     let texts = [&mut log.logger, &mut log.message].into_iter();
     let others = [
@@ -232,7 +234,8 @@ fn bound(log: &mut LogRecord) {
         .retain(|name, value| fits(name, value.to_string().len()));
 }
 
-/// Whether it is a log record, as workers of ours write them, without reading it: there may be a flood of them.
+/// Whether it is a log record as workers of ours write them. It does not parse the line, because there may be a flood
+/// of them.
 fn is_log(line: &[u8]) -> bool {
     line.starts_with(br#"{"type":"log""#)
 }

@@ -1,5 +1,4 @@
-//! What workers report beside answers: from their connections to a thread of the pool's own, which may
-//! take its time.
+//! Brings the records of workers from their connections to a thread of the pool, which may take its time.
 
 use std::{
     mem,
@@ -14,15 +13,15 @@ use tokio::{sync::watch, time::timeout};
 use super::{record_batch::RecordBatch, record_handler::RecordHandler};
 use crate::output::Tail;
 
-/// The way in, for connections; the thread ends when it is dropped.
+/// The queue of records. Its thread ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct RecordQueue {
     queue: Arc<Queue>,
-    /// Who gets what arrives; taken by the thread, which begins with the first frame.
+    /// Handles the records. The thread, which starts with the first frame, takes it.
     reports: Mutex<Option<RecordHandler>>,
 }
 
-/// The way in for the connection of one worker.
+/// Sends the records of one worker's connection to the queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RecordSender<'a> {
     queue: &'a RecordQueue,
@@ -40,24 +39,24 @@ impl RecordSender<'_> {
 struct Queue {
     waiting: Mutex<Waiting>,
     arrival: Condvar,
-    /// How many batches have been handled, for those who wait for that.
+    /// How many batches have been handled, for tasks that wait for that.
     handled: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    /// One for the worker of each slot, and last one for a worker that was replaced.
+    /// One batch for the worker of each slot, and a last one for a worker that was replaced.
     producers: Vec<RecordBatch>,
-    /// What others had sent before they were gone.
+    /// Batches of workers that are gone.
     late: Vec<RecordBatch>,
     /// Number of the batch that is being collected.
     batch: u64,
-    /// The thread is to be woken.
+    /// The thread sleeps, and must be woken.
     asleep: bool,
     closed: bool,
 }
 
-/// How long the thread collects before it looks again, as waking it costs those who wake it.
+/// How long the thread collects before it reads again, because each wake-up costs its connection.
 const NAP: Duration = Duration::from_millis(1);
 
 /// How long a worker's end may wait for the last of its records.
@@ -103,7 +102,7 @@ impl RecordQueue {
         last
     }
 
-    /// Takes what the worker with this number sends from now on.
+    /// The sender of the worker with this number.
     pub(crate) fn sender(&self, producer: usize) -> RecordSender<'_> {
         RecordSender {
             queue: self,
@@ -111,8 +110,8 @@ impl RecordQueue {
         }
     }
 
-    /// Takes frames, and the number of those that were too long to be read. Never waits: what there is no room for is dropped
-    /// and counted.
+    /// Takes frames, and the number of those that were too long to be read. Never waits: records that do not fit are
+    /// dropped and counted.
     fn push(&self, producer: usize, frames: impl Iterator<Item = Bytes>, too_long: u64) {
         let mut waiting = self.queue.lock();
         let inbound = &mut waiting.producers[producer];
@@ -145,7 +144,7 @@ impl RecordQueue {
         }
     }
 
-    /// Waits until all that this worker, which is gone, has sent was told, but not for long.
+    /// Waits until all records of this worker, which is gone, are handled, but not for long.
     pub(crate) async fn settled(&self, producer: usize) {
         let mut handled = self.queue.handled.subscribe();
         let batch = {
@@ -198,7 +197,7 @@ impl Queue {
         }
     }
 
-    /// Lets more arrive, unless somebody waits.
+    /// Waits a moment for more records, unless a task waits.
     fn nap(&self) {
         let waiting = self.lock();
         if !waiting.is_urgent() {
@@ -244,7 +243,7 @@ impl Waiting {
         self.is_urgent() || !self.is_empty()
     }
 
-    /// Somebody waits for the thread.
+    /// Whether a task waits for the thread.
     fn is_urgent(&self) -> bool {
         self.closed || self.producers.iter().any(|it| it.is_last)
     }
@@ -264,7 +263,7 @@ fn run(queue: &Queue, mut reports: RecordHandler) {
     loop {
         let taken = queue.take(&mut batch, deadline);
         taken.late.iter().for_each(|inbound| reports.take(inbound));
-        // One that was replaced began earlier than the others.
+        // A worker that was replaced started before the others.
         for inbound in batch.iter_mut().rev() {
             inbound.is_last |= taken.last;
             reports.take(inbound);

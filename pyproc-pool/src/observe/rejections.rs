@@ -1,17 +1,17 @@
-//! Calls that were refused, by the thousand when the pool is full: their number is said once a second.
+//! Counts rejected calls, of which a full pool has thousands. The count is logged once a second.
 
 use std::time::Instant;
 
 use crate::output::Tally;
 
-/// Those that nothing was said of yet.
+/// Rejections that are not logged yet.
 #[derive(Debug, Default)]
 pub(crate) struct Rejections {
     tally: Tally,
     last: Rejected,
 }
 
-/// So many calls, and how full the pool was at the last of them.
+/// A number of rejected calls, and how full the pool was at the last one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rejected {
     pub(crate) count: u64,
@@ -31,18 +31,18 @@ impl Rejections {
         };
     }
 
-    /// When there is something to say.
+    /// When the next event is due.
     pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
         self.tally.due(now)
     }
 
-    /// What to say, if it is time.
+    /// The rejections to log, if an event is due.
     pub(crate) fn take(&mut self, now: Instant) -> Option<Rejected> {
         let count = self.tally.take(now)?;
         Some(Rejected { count, ..self.last })
     }
 
-    /// The same at the end, when it is always time.
+    /// The same at the end, when an event is always due.
     pub(crate) fn take_all(&mut self, now: Instant) -> Option<Rejected> {
         let count = self.tally.take_all(now)?;
         Some(Rejected { count, ..self.last })

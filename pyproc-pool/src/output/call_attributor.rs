@@ -1,8 +1,9 @@
 //! Attributes the output of a worker from before the hello to its calls.
 //!
-//! Such a worker does not name the call, but runs one at a time: it writes a call's lines after the request was sent, and before
-//! it sends the answer. So while the worker has one call only, its output belongs to that call. Whenever the call
-//! changes, what is in the pipes is marked as output of the time before.
+//! Such a worker does not report which call a line belongs to. But it runs one call at a time, and writes a call's
+//! lines after the request was sent and before it sends the answer. So while the worker has a single call, its output
+//! belongs to that call. Whenever that call changes, the bytes that are in the pipes are marked as output of the time
+//! before.
 
 use std::{
     collections::VecDeque,
@@ -26,14 +27,14 @@ pub(crate) struct CallAttributor {
     stdout: Arc<PipeReader>,
     stderr: Arc<PipeReader>,
     state: Mutex<State>,
-    /// The worker says that it is not written in Python.
+    /// The worker reported that it is not written in Python.
     foreign: AtomicBool,
 }
 
-/// What was read at once, all of it written in the same call.
+/// Bytes of one read, all of them written during the same call.
 pub(super) struct Piece<'a> {
     pub(super) bytes: &'a [u8],
-    /// There was no more.
+    /// The read emptied the pipe.
     pub(super) emptied: bool,
     pub(super) call: Option<Arc<Calling>>,
     pub(super) foreign: bool,
@@ -41,9 +42,9 @@ pub(super) struct Piece<'a> {
 
 #[derive(Debug, Default)]
 struct State {
-    /// In the order in which they were sent, which is that of the answers.
+    /// In the order of the requests, which is that of the answers.
     calls: VecDeque<Arc<Calling>>,
-    /// The call that new output belongs to; `None` while there are several, or none.
+    /// The call that new output belongs to; `None` while there are several or none.
     now: Option<Arc<Calling>>,
     stdout: Progress,
     stderr: Progress,
@@ -56,7 +57,7 @@ struct Progress {
     marks: VecDeque<Mark>,
 }
 
-/// OutputReader up to a position belongs to this call.
+/// Output up to a position belongs to this call.
 #[derive(Debug)]
 struct Mark {
     until: u64,
@@ -80,7 +81,7 @@ impl CallAttributor {
         }
     }
 
-    /// The worker has said that it is not written in Python.
+    /// Notes that the worker is not written in Python.
     pub(crate) fn set_foreign(&self) {
         self.foreign.store(true, Ordering::Relaxed);
     }
@@ -99,14 +100,14 @@ impl CallAttributor {
         self.turn(&mut state);
     }
 
-    /// The worker has no call any more.
+    /// The worker has no calls any more.
     pub(crate) fn forget_calls(&self) {
         let mut state = self.lock();
         state.calls.clear();
         self.turn(&mut state);
     }
 
-    /// Marks what is in the pipes if another call has its turn.
+    /// Marks the bytes in the pipes if the current call has changed.
     fn turn(&self, state: &mut State) {
         let next = match state.calls.len() {
             1 => state.calls.front().cloned(),
@@ -118,13 +119,13 @@ impl CallAttributor {
         let before = std::mem::replace(&mut state.now, next);
         let (stdout, stderr) = (&mut state.stdout, &mut state.stderr);
         for (pipe, progress) in [(&self.stdout, stdout), (&self.stderr, stderr)] {
-            // What cannot be asked for was not written.
+            // If the system does not tell the size, nothing was written.
             let unread = ioctl_fionread(pipe).unwrap_or(0);
             progress.mark(unread, before.as_ref());
         }
     }
 
-    /// Reads what is there, as far as it is of one call.
+    /// Reads bytes of one call only.
     pub(super) fn read<'a>(
         &self,
         stream: Stream,
@@ -171,7 +172,7 @@ impl Progress {
         self.marks.push_back(Mark { until, call });
     }
 
-    /// How much of `most` may be read at once.
+    /// How many bytes, up to `most`, may be read at once.
     fn limit(&self, most: usize) -> usize {
         let ahead = self.marks.front().map(|mark| mark.until - self.read);
         ahead.map_or(most, |it| usize::try_from(it).unwrap_or(most).min(most))
@@ -199,7 +200,7 @@ pub(super) fn is_same(one: Option<&Arc<Calling>>, other: Option<&Arc<Calling>>) 
 }
 
 impl Calling {
-    /// The context of its lines.
+    /// The context of the lines that it prints.
     pub(super) fn context(&self) -> Context {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let ids = self.trace.as_ref().map(|trace| Ids {
@@ -216,7 +217,7 @@ impl Calling {
     }
 }
 
-/// The members of W3C's baggage, within its limits.
+/// The members of W3C baggage, within its limits.
 fn members(header: &str) -> Map<String, Value> {
     let members = header.split(',').take(MAX_MEMBERS);
     let read = members.filter_map(|member| {
@@ -230,7 +231,7 @@ fn members(header: &str) -> Map<String, Value> {
     }
 }
 
-/// Replaces escapes by the bytes that they encode.
+/// Decodes percent escapes.
 fn decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value;
@@ -238,7 +239,7 @@ fn decoded(value: &str) -> String {
         bytes.extend_from_slice(before.as_bytes());
         let code = after
             .get(..2)
-            // The number may not have a sign, which Rust would accept.
+            // Rust would accept a sign.
             .filter(|it| it.bytes().all(|digit| digit.is_ascii_hexdigit()))
             .and_then(|it| u8::from_str_radix(it, 16).ok());
         rest = match code {

@@ -1,4 +1,4 @@
-//! Where a worker's output goes, as its settings say.
+//! Where a worker's output goes, according to its settings.
 
 use std::{io, process::Command, sync::Arc};
 
@@ -14,20 +14,20 @@ pub(crate) enum Destination {
     Log {
         worker: usize,
         subscriber: Subscriber,
-        /// Lines a second for each of the two streams.
+        /// Lines per second for each of the two streams.
         rate: u32,
     },
 }
 
-/// The pipes of a process, with its stdout and stderr at their other ends.
+/// The pipes from a process's stdout and stderr.
 pub(crate) struct Pipes {
     pub(super) sources: Vec<WorkerPipe>,
-    /// Of what is logged.
+    /// Set if the output is logged.
     pub(super) attributor: Option<Arc<CallAttributor>>,
 }
 
 impl Destination {
-    /// Gives the command its stdout and stderr.
+    /// Connects the command's stdout and stderr to pipes.
     pub(crate) fn attach(self, command: &mut Command) -> io::Result<Pipes> {
         match self {
             Self::Stderr => one_pipe(command, Sink::Stderr),
@@ -43,7 +43,7 @@ impl Destination {
     }
 }
 
-/// Keeps the order, where nobody asks which of the two it was.
+/// One pipe keeps the order of both streams, where it does not matter which of the two a line is from.
 fn one_pipe(command: &mut Command, sink: Sink) -> io::Result<Pipes> {
     let (reader, writer) = io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);

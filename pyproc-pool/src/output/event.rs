@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::lines::{Context, Entry, Ids, Stream, beside};
 use crate::events::event_at;
 
-/// The event of target `pyproc::output` for something that a worker printed.
+/// Emits the event of target `pyproc::output` for a line or record that a worker printed.
 pub(super) fn emit(worker: usize, stream: Stream, entry: Entry, mut context: Context) {
     let mut fields = mem::take(&mut context.fields);
     fields.extend(entry.fields);
@@ -37,7 +37,7 @@ pub(super) fn emit(worker: usize, stream: Stream, entry: Entry, mut context: Con
     );
 }
 
-/// As the field `fields` has it: an object of JSON, if there is anything.
+/// The text of the field `fields`: a JSON object, if it is not empty.
 pub(crate) fn as_text(fields: Map<String, Value>) -> Option<String> {
     (!fields.is_empty()).then(|| Value::Object(fields).to_string())
 }

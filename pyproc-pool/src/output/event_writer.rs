@@ -6,7 +6,7 @@ use super::{
 };
 use crate::events::Subscriber;
 
-/// What is printed on one stream of a worker, from lines to events.
+/// Makes events of the lines of one stream of a worker.
 #[derive(Debug)]
 pub(crate) struct EventWriter {
     assembler: Assembler,
@@ -45,19 +45,19 @@ impl EventWriter {
         self.assembler.lines(text, context, now, emit);
     }
 
-    /// Until when something is held back.
+    /// When a held line must be emitted.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.assembler.deadline()
     }
 
-    /// Says what has been held back for long enough.
+    /// Emits what was held back for long enough.
     pub(crate) fn tick(&mut self, now: Instant) {
         let emitter = &self.emitter;
         self.assembler
             .tick(now, |entry, context| emitter.emit(entry, context));
     }
 
-    /// Says all that is held back.
+    /// Emits all that is held back.
     pub(crate) fn flush(&mut self) {
         let emitter = &self.emitter;
         self.assembler

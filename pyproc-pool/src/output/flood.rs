@@ -1,41 +1,41 @@
-//! How a worker that writes more than may be said is kept from taking the processor from the others.
+//! Throttles a worker that writes more than may be logged, so that it does not take the processor from others.
 
 use std::{mem, time::Duration};
 
 /// What has arrived since the last pause.
 ///
-/// To be woken for each line costs both sides, so that a flood is read now and then only. To write each line with a
-/// system call of its own costs the worker even more, which is held up then: it gets out some 50,000 lines a second.
-/// Who writes many lines at once gets out half a million to a million.
+/// A wake-up for each line costs both sides, so a flood is read only from time to time. A worker that makes a system
+/// call for each line pays even more, and is throttled: it writes some 50,000 lines a second. One that writes many
+/// lines at once reaches half a million to a million.
 #[derive(Debug)]
 pub(super) struct Flood {
     on: bool,
-    /// So often in a row the worker wrote many lines at once.
+    /// How many times in a row the worker wrote many lines at once.
     coarse: u32,
-    /// All that was there has been read, so that the next piece is what the worker writes at once.
+    /// The pipe was emptied, so that the next bytes are one write of the worker.
     emptied: bool,
     lines: usize,
     bytes: usize,
     pauses: u32,
 }
 
-/// From so many lines at once on, writing them costs little.
+/// From this number of lines at once on, writing them costs little.
 const COARSE: usize = 400;
 
-/// So often it must have been seen: to be woken late looks alike.
+/// How many times this must be seen: a late wake-up looks the same.
 const SURE: u32 = 8;
 
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// After so many pauses it is looked whether the worker writes more at once by now.
+/// After this number of pauses, a longer read checks whether the worker writes more at once by now.
 const PROBE: u32 = 100;
 
-/// The most between two pauses.
+/// The most lines between two pauses.
 const FINE_LINES: usize = 500;
 const COARSE_LINES: usize = 10_000;
 const BYTES: usize = 1024 * 1024;
 
-/// The most to be read at once.
+/// The size of the largest read.
 pub(super) const BUFFER: usize = 64 * 1024;
 const SIP: usize = 4 * 1024;
 
@@ -51,7 +51,7 @@ impl Flood {
         }
     }
 
-    /// How much to read at once.
+    /// The size of the next read.
     pub(super) fn read_size(&self) -> usize {
         match self.on && !self.takes_much() {
             true => SIP,
@@ -67,8 +67,8 @@ impl Flood {
         self.writes_in_bulk() || self.pauses.is_multiple_of(PROBE)
     }
 
-    /// After a piece of so many lines and bytes, `over` the rate or not, has been read; `emptied` says that it was
-    /// all there was. Returns how long to wait before the next.
+    /// Counts a read of so many lines and bytes. `over` means beyond the rate; `emptied` means that it emptied the
+    /// pipe. Returns how long to wait before the next read.
     pub(super) fn on_piece(
         &mut self,
         lines: usize,

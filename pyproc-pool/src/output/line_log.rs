@@ -1,4 +1,4 @@
-//! From what one stream of a worker says to events.
+//! Makes events of the bytes of one stream of a worker.
 
 use std::{
     mem::MaybeUninit,
@@ -18,18 +18,18 @@ use super::{
 };
 use crate::{events::Subscriber, outgoing::Calling};
 
-/// Makes events of one stream's lines, as many as allowed.
+/// Makes events of one stream's lines, within the rate.
 #[derive(Debug)]
 pub(super) struct LineLog {
     worker: usize,
     stream: Stream,
     attributor: Arc<CallAttributor>,
-    /// The call that wrote what was read last, and the context of its lines.
+    /// The call that wrote the last bytes that were read, and the context of its lines.
     call: Option<Arc<Calling>>,
     context: Context,
     subscriber: Subscriber,
     splitter: Splitter,
-    /// When something last arrived.
+    /// When bytes last arrived.
     last: Instant,
     transcript: EventWriter,
     rate: Rate,
@@ -62,7 +62,7 @@ impl LineLog {
         }
     }
 
-    /// Reads what is there, which is returned, and how long to wait before more is read. No bytes are the end.
+    /// Reads from the pipe. Returns the bytes, and how long to wait before the next read. No bytes mean the end.
     pub(super) fn read<'a>(
         &mut self,
         buffer: &'a mut [MaybeUninit<u8>],
@@ -86,7 +86,7 @@ impl LineLog {
         Ok((bytes, pause))
     }
 
-    /// What follows is of another call.
+    /// The next bytes belong to another call.
     fn turn(&mut self, call: Option<Arc<Calling>>, now: Instant) {
         self.flush_partial(now);
         self.transcript.flush();
@@ -94,7 +94,8 @@ impl LineLog {
         self.call = call;
     }
 
-    /// Takes what was read; `emptied` says that there was no more. Returns how long to wait before more is read.
+    /// Takes the bytes of a read; `emptied` means that it emptied the pipe. Returns how long to wait before the next
+    /// read.
     fn take(&mut self, bytes: &[u8], emptied: bool, now: Instant) -> Option<Duration> {
         self.last = now;
         let (rate, transcript, context) = (&mut self.rate, &mut self.transcript, &self.context);
@@ -107,7 +108,7 @@ impl LineLog {
             }
         });
         self.dropped.add(dropped);
-        // A line without an end is a flood, too.
+        // A line that does not end is a flood, too.
         let over = dropped > 0 || self.splitter.is_skipping();
         self.flood.on_piece(lines, bytes.len(), over, emptied)
     }
@@ -123,7 +124,7 @@ impl LineLog {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Says what was held back for long enough.
+    /// Emits what was held back for long enough.
     pub(super) fn tick(&mut self, now: Instant) {
         if self.has_quiet_partial() && now >= self.last + QUIET {
             self.flush_partial(now);
@@ -133,7 +134,7 @@ impl LineLog {
         self.say_dropped(dropped);
     }
 
-    /// Nothing more arrives.
+    /// The stream has ended.
     pub(super) fn end(&mut self, now: Instant) {
         self.flush_partial(now);
         self.transcript.flush();
@@ -141,7 +142,7 @@ impl LineLog {
         self.say_dropped(dropped);
     }
 
-    /// Whether a line waits for its end that is said without it, too.
+    /// Whether an incomplete line is held that is emitted after a time without its end.
     fn has_quiet_partial(&self) -> bool {
         self.splitter.has_partial() && !self.splitter.is_refreshed()
     }
@@ -162,7 +163,7 @@ impl LineLog {
     }
 }
 
-/// When lines arrive, some of which are held back: nanoseconds since the Unix epoch.
+/// The time of arrival, for lines that are held back: nanoseconds since the Unix epoch.
 fn arrival() -> Option<u64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     now.as_nanos().try_into().ok()

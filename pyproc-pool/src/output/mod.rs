@@ -1,6 +1,6 @@
 //! What workers print and log, from bytes to events. A thread for each worker reads its pipes; the lines become
-//! entries, and the entries become `tracing` events, as many as the rate allows. It knows nothing of slots and their
-//! processes: it gets pipes, and says when they have ended.
+//! entries, and the entries become `tracing` events, within the rate. Lines, bytes and held lines are bounded. This
+//! folder knows neither slots nor processes: it gets pipes, and reports their end.
 
 mod call_attributor;
 mod destination;

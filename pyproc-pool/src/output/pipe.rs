@@ -15,23 +15,23 @@ use super::{
     tail::Tail,
 };
 
-/// The pipe, and where that goes which comes through it.
+/// A pipe, and where its bytes go.
 #[derive(Debug)]
 pub(super) struct WorkerPipe {
     pub(super) pipe: Arc<PipeReader>,
     sink: Sink,
-    /// It has been given more room.
+    /// Whether the pipe's buffer was enlarged.
     wide: bool,
 }
 
-/// Where bytes are read to. What is not used of it takes no memory.
+/// The buffer to read into. Its unused part takes no memory.
 pub(super) type Buffer = [MaybeUninit<u8>];
 
-/// What is to be done with a source after it was read.
+/// What to do with a pipe after a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum AfterRead {
     Read,
-    /// Wait before it is read again.
+    /// Wait before the next read.
     Pause(Duration),
     End,
 }
@@ -45,7 +45,7 @@ impl WorkerPipe {
         }
     }
 
-    /// Reads what is there, which must be something, or the end.
+    /// Reads a pipe that is ready: bytes, or the end.
     pub(super) fn read(&mut self, buffer: &mut Buffer, kept: &Tail) -> AfterRead {
         let read_size = self.sink.flood().map_or(BUFFER, Flood::read_size);
         let buffer = &mut buffer[..read_size];
@@ -77,18 +77,18 @@ impl WorkerPipe {
         self.sink.deadline()
     }
 
-    /// Passes on what was held back for long enough.
+    /// Emits what was held back for long enough.
     pub(super) fn tick(&mut self) {
         self.sink.tick();
     }
 
-    /// Passes on all that was held back.
+    /// Emits all that was held back.
     pub(super) fn end(&mut self) {
         self.sink.end();
     }
 
-    /// Lets a worker that writes many lines at once write more of them between two looks. It is no matter if the system
-    /// does not.
+    /// Enlarges the pipe's buffer, so that a worker that writes many lines at once can write more between two reads. It
+    /// does no harm if the system refuses.
     fn widen(&mut self) {
         let coarse = self.sink.flood().is_some_and(Flood::writes_in_bulk);
         #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! A record of Python's `logging` as an event of target `pyproc::python`.
+//! Emits a record of Python's `logging` as an event of target `pyproc::python`.
 
 use pyproc_protocol::v2::telemetry::LogRecord;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::events::event_at;
 
-/// What an event has beyond its message is made only if somebody listens at its level.
+/// The fields beside the message are made only if a subscriber listens at the level.
 pub(crate) fn emit(worker: usize, record: &LogRecord) {
     let Severity { level, critical } = Severity::of(record.level.into());
     event_at!(

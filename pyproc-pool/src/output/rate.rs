@@ -1,12 +1,12 @@
-//! How much may be said.
+//! Bounds how many events are logged.
 
 use std::{
     mem,
     time::{Duration, Instant},
 };
 
-/// A token bucket: so many events a second on average, and a second's worth at once. One of a KiB or more counts as one
-/// for each KiB more, so that bytes are bounded too.
+/// A token bucket: a number of events a second on average, and a second's worth at once. An event of more than a KiB
+/// counts once more for each further KiB, so that bytes are bounded, too.
 #[derive(Debug)]
 pub(crate) struct Rate {
     per_second: f64,
@@ -26,8 +26,8 @@ impl Rate {
         }
     }
 
-    /// Whether one more, of so many bytes, is within the rate. A large one is if a small one would be, and those after it
-    /// wait for longer.
+    /// Whether one more event, of `size` bytes, is within the rate. A large event is admitted if a small one would be,
+    /// and delays those after it.
     pub(crate) fn take(&mut self, bytes: usize, now: Instant) -> bool {
         let has_one = !self.is_empty(now);
         if has_one {
@@ -36,7 +36,7 @@ impl Rate {
         has_one
     }
 
-    /// Whether one more would be beyond the rate.
+    /// Whether one more event would exceed the rate.
     pub(crate) fn is_empty(&mut self, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.filled = now;
@@ -45,10 +45,10 @@ impl Rate {
     }
 }
 
-/// Counts what happens too often for an event each, which comes once a second instead.
+/// Counts what happens too often for an event each. One event a second has the count.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    said: Option<Instant>,
+    last: Option<Instant>,
     count: u64,
 }
 
@@ -59,12 +59,12 @@ impl Tally {
         self.count = self.count.saturating_add(count);
     }
 
-    /// When there is something to say.
+    /// When the next event is due.
     pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
-        (self.count > 0).then(|| self.said.map_or(now, |said| said + PAUSE))
+        (self.count > 0).then(|| self.last.map_or(now, |last| last + PAUSE))
     }
 
-    /// The count since the last event, if it is time for another.
+    /// The count since the last event, if another is due.
     pub(crate) fn take(&mut self, now: Instant) -> Option<u64> {
         if self.due(now)? > now {
             return None;
@@ -72,12 +72,12 @@ impl Tally {
         self.take_all(now)
     }
 
-    /// The same at the end, when it is always time.
+    /// The same at the end, when an event is always due.
     pub(crate) fn take_all(&mut self, now: Instant) -> Option<u64> {
         if self.count == 0 {
             return None;
         }
-        self.said = Some(now);
+        self.last = Some(now);
         Some(mem::take(&mut self.count))
     }
 }

@@ -19,20 +19,18 @@ use super::{
     tail::Tail,
 };
 
-/// What a worker wrote to stdout and stderr: the last of it is kept, all of it is
-/// passed on.
+/// Reads a worker's stdout and stderr. It keeps the last bytes, and passes all of them on.
 #[derive(Debug)]
 pub(crate) struct OutputReader {
     tail: Tail,
     attributor: Option<Arc<CallAttributor>>,
     end: watch::Receiver<()>,
-    /// Closed on drop, which ends the thread, also when a child that the worker left behind holds
-    /// on to its output.
+    /// Closed on drop, which ends the thread even if a child of the worker still holds the pipes.
     _stop: PipeWriter,
 }
 
 impl OutputReader {
-    /// Reads the pipes on a thread of its own, because where it goes may block.
+    /// Reads the pipes on a thread of its own, because the destination may block.
     pub(crate) fn collect(pipes: Pipes) -> io::Result<Self> {
         let Pipes {
             mut sources,
@@ -69,15 +67,15 @@ impl OutputReader {
         self.attributor.as_ref()
     }
 
-    /// The last of what arrived so far.
+    /// The last bytes that arrived.
     pub(crate) fn tail(&self) -> &Tail {
         &self.tail
     }
 }
 
-/// Until all pipes are closed, or nobody wants it any more.
+/// Runs until all pipes are closed, or the reader is dropped.
 fn copy(sources: &mut Vec<WorkerPipe>, stop: &PipeReader, kept: &Tail) {
-    // On the stack all of it would be touched.
+    // On the heap, because all pages of a buffer on the stack would be touched.
     let mut buffer = Box::new_uninit_slice(BUFFER);
     while !sources.is_empty() {
         let deadline = sources.iter().filter_map(WorkerPipe::deadline).min();
@@ -94,7 +92,7 @@ fn copy(sources: &mut Vec<WorkerPipe>, stop: &PipeReader, kept: &Tail) {
             source.tick();
             match next {
                 AfterRead::Read => {}
-                // What a process wrote that has ended is all there is.
+                // The process has ended, so no more than this is in the pipe.
                 AfterRead::Pause(_) if ready.contains(PollFlags::HUP) => {}
                 AfterRead::Pause(length) => pause = pause.max(Some(length)),
                 AfterRead::End => source.end(),
@@ -110,7 +108,7 @@ fn copy(sources: &mut Vec<WorkerPipe>, stop: &PipeReader, kept: &Tail) {
     }
 }
 
-/// Waits for output or until `deadline`, and says of each pipe what is there; `None` when nobody wants it any more.
+/// Waits for output or until `deadline`, and returns the events of each pipe; `None` when the reader was dropped.
 fn wait<'a>(
     pipes: impl IntoIterator<Item = &'a PipeReader>,
     stop: &PipeReader,

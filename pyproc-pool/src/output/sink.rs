@@ -7,7 +7,7 @@ use std::{
 
 use super::{flood::Flood, line_log::LineLog};
 
-/// Where what comes through one pipe goes.
+/// Where the bytes from one pipe go.
 #[derive(Debug)]
 pub(super) enum Sink {
     /// To the service's stderr.
@@ -17,10 +17,10 @@ pub(super) enum Sink {
 }
 
 impl Sink {
-    /// Takes what is not logged.
+    /// Takes bytes that are not logged.
     pub(super) fn take(&mut self, bytes: &[u8]) {
         if let Self::Stderr = self {
-            // A service without stderr has nobody to tell.
+            // A service without stderr loses them.
             let _ = io::stderr().write_all(bytes);
         }
     }

@@ -6,13 +6,13 @@ mod printable;
 pub(crate) use nearest::nearest;
 pub(crate) use printable::Printable;
 
-/// Lines and tracebacks are cut after so many bytes.
+/// The longest line or traceback in bytes; longer ones are cut.
 pub(crate) const LONGEST: usize = 64 * 1024;
 
-/// What is said of a text that is too long.
+/// Ends a text that was cut.
 pub(crate) const CUT: &str = "... (cut)";
 
-/// Cuts a text after so many bytes, at the end of a character, and says so.
+/// Cuts a text after `most` bytes, at the end of a character, and marks it.
 pub(crate) fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         let is_end = |at: &usize| text.is_char_boundary(*at);

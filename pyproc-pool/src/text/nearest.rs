@@ -1,9 +1,9 @@
-//! Which known name was meant by one that is not known.
+//! Finds the known name that an unknown one may have meant.
 
-/// Longer names than this are nobody's slip.
+/// Longer names are not compared.
 const LONGEST: usize = 64;
 
-/// The known name that takes the fewest letters to change, if these are but a third of the name.
+/// The known name with the smallest distance, if that is at most a third of the name's length.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if name.len() > LONGEST {
         return None;
@@ -17,7 +17,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, nearest)| nearest)
 }
 
-/// How many bytes to insert, remove or replace, upper and lower case being the same (Levenshtein).
+/// The number of bytes to insert, remove or replace, regardless of case (Levenshtein distance).
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.bytes().enumerate() {

@@ -1,9 +1,9 @@
-//! What a worker said, so that it does no harm where people read it.
+//! Escapes the text of a worker, so that it does no harm where people read it.
 
 use std::fmt::{self, Write};
 
-/// A text of a worker in a text of ours: what could command a terminal, or turn the direction of a line, is escaped. Line ends
-/// and tabs stay.
+/// A worker's text within a text of ours. Characters that could control a terminal or change the direction of a line
+/// are escaped. Line ends and tabs stay.
 pub(crate) struct Printable<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Printable<'_> {
@@ -18,7 +18,7 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// A control, a line separator of Unicode, or a character with Unicode's property `Bidi_Control`.
+/// Whether it is a control, a line separator of Unicode, or has Unicode's property `Bidi_Control`.
 fn is_harmful(c: char) -> bool {
     match c {
         '\n' | '\t' => false,

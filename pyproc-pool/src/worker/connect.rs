@@ -1,4 +1,4 @@
-//! From a socket's path to a worker that has introduced itself.
+//! Connects to a worker's socket, and makes the handshake.
 
 use std::{io, path::Path, time::Duration};
 
@@ -10,11 +10,11 @@ use crate::{StartFailureCause as Cause, driver::Connection, shared::Shared, tran
 
 const AGENT: &str = concat!("pyproc-pool/", env!("CARGO_PKG_VERSION"));
 
-/// Longest pause between two looks for the socket.
+/// Longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
-/// Connects, and tries again as long as it fails for a reason that `may_pass`; the caller sets the limit. Until then
-/// `last_error` has the reason.
+/// Connects, and tries again as long as `may_pass` accepts the error. The caller sets the time limit. Until it
+/// succeeds, `last_error` holds the last error.
 pub(super) async fn open(
     socket: &Path,
     may_pass: impl Fn(&io::Error) -> bool,
@@ -35,19 +35,19 @@ pub(super) async fn open(
     }
 }
 
-/// The worker does not listen yet, or has no room.
+/// The worker does not listen yet, or its queue of connections is full.
 pub(super) fn is_not_yet(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, NotFound};
     matches!(error.kind(), NotFound | ConnectionRefused) || has_no_room(error)
 }
 
-/// So many connections wait to be accepted that there is no room for another.
+/// The queue of connections that the worker has not accepted yet is full.
 pub(super) fn has_no_room(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// The socket is in a directory that only this user can enter; this is the second lock
-/// on the same door.
+/// Checks that the peer runs as this user. The socket is already in a directory that only this user can enter; this is
+/// a second check.
 pub(super) fn check_peer(transport: &Transport, socket: &Path) -> Result<(), Cause> {
     let peer = transport.peer();
     let uid = peer.map_err(|source| failed(socket, source))?.uid;
@@ -60,7 +60,7 @@ pub(super) fn check_peer(transport: &Transport, socket: &Path) -> Result<(), Cau
     })
 }
 
-/// Introduces the pool, and reads how the worker introduces itself. `owner` says that this pool started the worker.
+/// Sends the pool's hello, and reads the worker's. `owner` is true if this pool started the worker.
 ///
 /// Cancellation safety: nothing is left behind when the future is dropped.
 pub(super) async fn handshake(
@@ -80,7 +80,7 @@ pub(super) async fn handshake(
     let max_frame_size = config.max_frame_size.min(transport.max_frame_size());
     let mut session = ClientSession::start(hello, max_frame_size, &mut output)
         .map_err(|error| too_small(socket, error))?;
-    // A worker that hung up already may have said why.
+    // A worker that has closed the connection may have sent its reason before.
     let sent = transport.write_all(&output).await;
     sent.or_else(|error| hung_up(&error).then_some(()).ok_or(error))
         .map_err(|error| failed(socket, error))?;

@@ -1,4 +1,4 @@
-//! What is left of a worker: its status, its last words, and what its calls are told.
+//! The end of a worker: its exit status, the last of its output, and the error that its calls fail with.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,14 +16,15 @@ use crate::{
     shared::Shared,
 };
 
-/// How long a worker that closed its connection may take to end by itself: an interpreter has things
-/// to put in order. One that hangs is killed then.
+/// How long a worker that closed its connection may take to exit by itself: the interpreter has to clean up. A worker
+/// that hangs is killed after that.
 const TO_END: Duration = Duration::from_secs(1);
 
 /// How long the last of a dead worker's output, or of its answers, may take to arrive.
 pub(super) const LAST_OUTPUT: Duration = Duration::from_millis(100);
 
-/// Ends what is left of a worker, whose last words are told by then, and makes the error for each call that it had.
+/// Kills what is left of a worker, waits until its last output and records are handled, and makes the error for each of
+/// its calls.
 pub(super) async fn explain(
     shared: &Shared,
     ids: WorkerIds,
@@ -47,13 +48,13 @@ pub(super) async fn explain(
         Closed::ByPeer | Closed::Drained | Closed::MustReconnect => DeathCause::Disconnected,
         Closed::Failed(error) => DeathCause::Connection(error),
     };
-    // A worker that waits for its client to hang up sees it do so.
+    // A worker that waits until its client closes the connection can end now.
     drop(connection);
     let death = Arc::new(worker_death(shared, ids, process.as_deref(), cause).await);
     Box::new(move || Error::WorkerDied(Arc::clone(&death)))
 }
 
-/// Ends what is left of a worker, and says how it ended.
+/// Kills what is left of a worker, and returns how it ended.
 pub(super) async fn worker_death(
     shared: &Shared,
     ids: WorkerIds,
@@ -67,7 +68,7 @@ pub(super) async fn worker_death(
         }
         kill_and_wait(shared, ids.worker, process).await;
     }
-    // What it printed may be among its records.
+    // Its records may include lines that it printed.
     shared.records.settled(ids.producer).await;
     let output = process.map_or_else(String::new, |it| it.tail().text());
     WorkerDeath {
@@ -79,12 +80,12 @@ pub(super) async fn worker_death(
     }
 }
 
-/// How a process ended that ends by itself; `None` when it does not.
+/// How a process ended that exits by itself in time; `None` if it does not.
 pub(super) async fn wait_for_exit(process: &Process) -> Option<Exit> {
     timeout(TO_END, process.exited()).await.ok()
 }
 
-/// Kills what is left of the process and waits until its end is known and its output read.
+/// Kills what is left of the process, and waits until its exit is known and its output is read.
 pub(crate) async fn kill_and_wait(shared: &Shared, worker: usize, process: &Process) {
     process.kill();
     if timeout(TO_DIE, process.exited()).await.is_err() {
@@ -94,8 +95,8 @@ pub(crate) async fn kill_and_wait(shared: &Shared, worker: usize, process: &Proc
     let _ = timeout(LAST_OUTPUT, process.output().ended()).await;
 }
 
-/// Resolves when the process has ended but left its connection to a child, so that the
-/// connection alone would never tell.
+/// Resolves when the process has exited but a child of it still holds its connection, so that the connection stays
+/// open.
 pub(super) async fn exited_but_connected(process: Option<Arc<Process>>) {
     match process {
         Some(process) => {

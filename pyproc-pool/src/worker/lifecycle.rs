@@ -18,26 +18,25 @@ use crate::{
     scheduler::Gone,
 };
 
-/// Keeps one slot of the pool filled: starts a worker, serves calls with it, explains its end,
-/// and starts the next.
+/// Keeps one slot of the pool filled: starts a worker, serves calls with it, explains its end, and starts the next one.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     slot: Slot,
     reloads: mpsc::Receiver<Reload>,
-    /// The reload that is under way: the next worker that becomes ready is what it asks for.
+    /// The reload in progress. The next worker that becomes ready completes it.
     reload: Option<Reload>,
-    /// The worker that was replaced last.
+    /// The task of the worker that a reload replaced last.
     replaced: JoinSet<bool>,
-    /// Deaths and failed starts since the worker last lived for long.
+    /// Deaths and failed starts since a worker last lived for `max_backoff`.
     failures: u32,
     /// How many workers the slot has had.
     incarnation: u32,
 }
 
-/// What ends a time of service.
+/// Why a worker stopped serving.
 enum Ending {
     Connection(Closed),
-    /// The pool stops, and the worker has so long.
+    /// The pool stops; the worker has this time to end.
     Stop(Duration),
     Reload(Reload),
     Started(Box<Running>),
@@ -66,7 +65,7 @@ impl Lifecycle {
         Ok(running)
     }
 
-    /// Serves until the pool stops. Returns how many workers had to be killed then.
+    /// Serves until the pool stops. Returns how many workers had to be killed at that time.
     pub(crate) async fn run(mut self, running: Running) -> usize {
         let mut killed = usize::from(self.serve_on(running).await);
         while let Some(ended) = self.replaced.join_next().await {
@@ -75,7 +74,7 @@ impl Lifecycle {
         killed
     }
 
-    /// Each worker has such a future, so what is rare is not in it but in a box.
+    /// Every worker has such a future, so rare branches are boxed to keep it small.
     async fn serve_on(&mut self, mut running: Running) -> bool {
         loop {
             match self.serve(&mut running).await {
@@ -91,7 +90,7 @@ impl Lifecycle {
         }
     }
 
-    /// Serves until something ends that. While a reload is under way, another worker is started meanwhile.
+    /// Serves until one of the endings occurs. During a reload it also starts the next worker.
     async fn serve(&mut self, running: &mut Running) -> Ending {
         let Self { slot, reloads, .. } = self;
         if self.reload.is_none() {
@@ -108,31 +107,31 @@ impl Lifecycle {
         serve_until(slot, running, started).await
     }
 
-    /// Lets another worker take the place of this one.
+    /// Gives the slot to the next worker.
     fn replace(&mut self, running: &mut Running, mut next: Running) {
         let producer = self.slot.activate(&mut next, Predecessor::Draining);
         let before = mem::replace(running, next);
         if let (Some(producer), Some(reload)) = (producer, self.reload.take()) {
             let replaced = Replaced::new(self.slot.clone(), producer, before.connection.id());
-            // The one before has ended, or this one had no turn.
+            // The worker replaced before this one has ended: reloads take turns.
             self.replaced = JoinSet::new();
             self.replaced.spawn(replaced.finish(before, reload));
         }
     }
 
-    /// From a worker's end to the next worker; `None` when the pool stops first.
+    /// From a worker's end to the next ready worker; `None` when the pool stops first.
     async fn renew(&mut self, running: Running, closed: Closed) -> Option<Running> {
         self.slot.abort_start().await;
         self.on_closed(running, closed).await;
         self.replacement().await
     }
 
-    /// A worker's end, unless the pool has asked for it.
+    /// Handles the end of a worker that the pool did not ask to end.
     async fn on_closed(&mut self, running: Running, closed: Closed) {
         if running.since.elapsed() >= self.slot.shared.config.restart.max_backoff {
             self.failures = 0;
         }
-        // It may be faster than our look at what it said.
+        // The worker may close the connection before the pool has handled its drain message.
         let connection = running.connection.id();
         let drained = self.slot.shared.driver.lock().has_drained(connection);
         match closed {
@@ -141,7 +140,7 @@ impl Lifecycle {
         }
     }
 
-    /// Ends what is left of a worker, and tells the calls that it had.
+    /// Ends what is left of a worker, and fails its calls with the error that explains its death.
     async fn reap(&self, running: Running, closed: Closed) {
         let Slot { worker, shared, .. } = &self.slot;
         self.slot.set_state(WorkerState::Restarting);
@@ -164,7 +163,7 @@ impl Lifecycle {
         });
     }
 
-    /// Sees a worker off that wanted to go, and has answered all that it had.
+    /// Ends a worker that asked to drain and has answered all of its calls.
     async fn retire(&self, running: Running) {
         let Slot { worker, shared, .. } = &self.slot;
         self.slot.set_state(WorkerState::Restarting);
@@ -192,7 +191,7 @@ impl Lifecycle {
                 }
                 Err(failure) => self.give_up(failure),
             }
-            // Whatever made the starts fail may have been put right.
+            // The cause of the failed starts may be removed by now.
             tokio::select! {
                 biased;
                 _ = self.slot.stopped() => return None,
@@ -201,8 +200,8 @@ impl Lifecycle {
         }
     }
 
-    /// A new worker after some pause, or the last failure of too many; `None` when the pool stops first. A reload that is
-    /// asked for meanwhile begins at once, and fails with its first start.
+    /// A new worker after a pause, or the last failure after too many; `None` when the pool stops first. A reload that
+    /// is requested during the pause starts at once, and fails if its first start fails.
     async fn restart(&mut self) -> Option<Result<Running, Arc<StartFailure>>> {
         let mut failed_starts = 0;
         loop {
@@ -211,7 +210,7 @@ impl Lifecycle {
             let restart = &self.slot.shared.config.restart;
             let pause = match self.reload {
                 None => restart.backoff(self.failures, fastrand::f64()),
-                // Somebody has put right what made the starts fail.
+                // A reload means that the cause of the failed starts is removed.
                 Some(_) => Duration::ZERO,
             };
             let max_attempts = restart.max_attempts;
@@ -232,7 +231,7 @@ impl Lifecycle {
                 Err(failure) => Arc::new(failure),
             };
             failed_starts += 1;
-            // Whoever runs an external worker may bring it back at any time.
+            // An external worker may come back at any time.
             if failed_starts == max_attempts && matches!(self.slot.kind, WorkerKind::Spawned(_)) {
                 return Some(Err(failure));
             }
@@ -246,14 +245,14 @@ impl Lifecycle {
         self.answer(Err(failure));
     }
 
-    /// Answers the reload that is under way, if there is one.
+    /// Answers the reload in progress, if there is one.
     fn answer(&mut self, replacement: Replacement) {
         if let Some(reload) = self.reload.take() {
             reload.answer(replacement);
         }
     }
 
-    /// The pool stops: ends the worker, by force if need be, which is what is returned.
+    /// The pool stops: ends the worker. Returns whether it had to be killed.
     async fn end(&self, running: Running, grace: Duration) -> bool {
         let shared = &self.slot.shared;
         self.slot.abort_start().await;
@@ -262,8 +261,8 @@ impl Lifecycle {
     }
 }
 
-/// Whatever ends the task of a slot, also a panic or the end of its runtime: no call waits for a
-/// worker that nobody looks after.
+/// Runs whenever the slot's task ends, also after a panic or with the runtime: no call may wait for a worker that no
+/// task looks after.
 impl Drop for Lifecycle {
     fn drop(&mut self) {
         self.slot.close(self.slot.why_dropped());
@@ -288,7 +287,7 @@ async fn serve_until(
 async fn next_reload(reloads: &mut mpsc::Receiver<Reload>) -> Ending {
     match reloads.recv().await {
         Some(reload) => Ending::Reload(reload),
-        // The pool's last handle is gone, which ends this task.
+        // The pool's last handle was dropped, which ends this task.
         None => pending().await,
     }
 }

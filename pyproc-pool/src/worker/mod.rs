@@ -1,4 +1,5 @@
-//! One worker, from its start to its end, again and again.
+//! The life of the worker in each slot: start, handshake, supervision, the explanation of its death, replacement,
+//! reload, stop. One task for each slot runs it (`lifecycle.rs`). No call waits for a worker that no task looks after.
 
 mod connect;
 mod death;

@@ -1,4 +1,4 @@
-//! A worker from before the hello that reads nothing more on its connection accepts the next.
+//! Reconnects to a worker from before the hello that no longer reads from its connection, but accepts another one.
 
 use std::{io, path::Path, time::Duration};
 
@@ -15,13 +15,13 @@ use crate::{
     events::WorkerLogEvent,
 };
 
-/// How long it may take to accept the next: it has nothing else to do.
+/// How long the worker may take to accept: it has nothing else to do.
 const LIMIT: Duration = Duration::from_secs(5);
 
 impl Slot {
-    /// Serves calls until the worker's connection ends, and there is no other.
+    /// Serves calls until the connection ends and no other replaces it.
     ///
-    /// Cancellation safety: a connection that is to be replaced stays so, and the worker gets no calls.
+    /// Cancellation safety: a connection that must be replaced stays in that state, and the worker gets no calls.
     pub(super) async fn serve(&self, running: &mut Running) -> Closed {
         let records = self.shared.records.sender(self.worker);
         loop {
@@ -29,7 +29,7 @@ impl Slot {
                 Closed::MustReconnect => {}
                 closed => return closed,
             }
-            // It is rare, and each worker has a future of this size.
+            // Boxed because it is rare, and every worker has a future of this size.
             if let Err(error) = Box::pin(self.reconnect(running)).await {
                 return Closed::Failed(error);
             }
@@ -53,7 +53,7 @@ impl Slot {
     }
 
     async fn connect_again(&self, socket: &Path) -> Result<Connection, StartFailureCause> {
-        // It is known to listen.
+        // It was connected before, so it listens.
         let transport = connect::open(socket, connect::has_no_room, &mut None).await?;
         let owner = matches!(self.kind, WorkerKind::Spawned(_));
         if owner {

@@ -1,4 +1,4 @@
-//! The worker that a reload replaces: it finishes the calls that it has while the next one serves.
+//! The worker that a reload replaces: it finishes its calls while the next worker serves.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,17 +17,17 @@ use crate::{
     scheduler::ConnectionId,
 };
 
-/// Asks for a slot's worker to be replaced.
+/// A request to replace a slot's worker.
 #[derive(Debug)]
 pub(crate) struct Reload {
-    /// What a worker that is replaced has to finish its calls, and to end.
+    /// How long the old worker may take to finish its calls and end.
     grace: Duration,
     done: oneshot::Sender<Replacement>,
-    /// There is one worker at a time that was replaced.
+    /// Held until the reload of this slot is done, so that one worker at a time is replaced.
     _turn: OwnedMutexGuard<()>,
 }
 
-/// Whether the worker that was replaced had to be killed, once it is gone; or why there is no other.
+/// Whether the old worker had to be killed, once it is gone; or why no new one started.
 pub(crate) type Replacement = Result<bool, Arc<StartFailure>>;
 
 impl Reload {
@@ -44,7 +44,7 @@ impl Reload {
     }
 
     pub(super) fn answer(self, replacement: Replacement) {
-        // Whoever asked may be gone.
+        // The caller may have dropped the reload.
         let _ = self.done.send(replacement);
     }
 }
@@ -56,16 +56,16 @@ pub(super) struct Replaced {
     connection: ConnectionId,
 }
 
-/// How its time ended.
+/// How the old worker's last calls ended.
 enum Ending {
     Finished,
     Closed(Closed),
     TooLate,
-    /// The pool stops, and it has so long.
+    /// The pool stops; the worker has this time to end.
     Stop(Duration),
 }
 
-/// A worker that is told to end has at least this long.
+/// The shortest time that a worker has to end after SIGTERM.
 pub(crate) const SHORTEST_GRACE: Duration = Duration::from_millis(500);
 
 impl Replaced {
@@ -78,7 +78,7 @@ impl Replaced {
         }
     }
 
-    /// Lets it finish, and ends it. Returns whether it had to be killed because the pool stops.
+    /// Lets the worker finish its calls, and ends it. Returns whether it had to be killed because the pool stops.
     pub(super) async fn finish(self, mut running: Running, reload: Reload) -> bool {
         let begin = Instant::now();
         let ending = self.serve(&mut running, reload.grace).await;
@@ -118,7 +118,7 @@ impl Replaced {
         };
         match closed {
             _ if self.has_finished() => Ending::Finished,
-            // What it had not begun has gone to other workers.
+            // Calls that had not started have moved to other workers.
             Ok(Closed::MustReconnect) => Ending::Finished,
             Ok(closed) => Ending::Closed(closed),
             Err(_) => Ending::TooLate,
@@ -163,7 +163,7 @@ impl Replaced {
         self.fail(|| Error::WorkerDied(Arc::clone(&death)));
     }
 
-    /// The calls that it had fail.
+    /// Fails the calls that it still has.
     fn fail(&self, error: impl Fn() -> Error) {
         let death = error();
         self.slot.log(WorkerLogEvent::Died(&death));
@@ -179,7 +179,7 @@ impl Replaced {
     }
 }
 
-/// Whatever ends it, also a panic or the end of its runtime: no call waits for it.
+/// Runs whenever it ends, also after a panic or with the runtime: no call may wait for it.
 impl Drop for Replaced {
     fn drop(&mut self) {
         self.slot.update(|it| it.processes.draining = None);

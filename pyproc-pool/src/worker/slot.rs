@@ -1,4 +1,4 @@
-//! A worker's place in the pool, and the worker that has it.
+//! A slot of the pool, and the worker in it.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     output::CallAttributor, scheduler::Gone, shared::Shared,
 };
 
-/// A worker's place in the pool.
+/// A slot of the pool.
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
     pub(crate) worker: usize,
@@ -23,23 +23,23 @@ pub(crate) struct Slot {
     pub(crate) stop: watch::Receiver<Stop>,
 }
 
-/// Where workers come from.
+/// How a slot gets its worker.
 #[derive(Debug, Clone)]
 pub(crate) enum WorkerKind {
-    /// The pool starts them, with their sockets here.
+    /// The pool starts the process; the sockets are in this directory.
     Spawned(Sockets),
-    /// Somebody else does; this is the socket.
+    /// Another program starts the process, which listens on this socket.
     External(PathBuf),
-    /// It is a task of this process.
+    /// The worker is a task of this process.
     #[cfg(feature = "testing")]
     InProcess(InProcess),
 }
 
-/// What the pool wants of its workers.
+/// Whether the workers are to end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stop {
     No,
-    /// End within this time, or be killed.
+    /// They end within this time, or are killed.
     Within(Duration),
 }
 
@@ -48,26 +48,26 @@ pub(crate) enum Stop {
 pub(crate) struct Running {
     pub(super) connection: Connection,
     pub(super) process: Option<Arc<Process>>,
-    /// Where it listens.
+    /// The path of its socket.
     pub(super) socket: PathBuf,
     pub(super) since: Instant,
 }
 
-/// A worker's slot and the producer of its records, which are the same number unless it was replaced.
+/// A worker's slot, and its number as a producer of records. The two are equal, except for a worker that was replaced.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WorkerIds {
     pub(super) worker: usize,
     pub(super) producer: usize,
 }
 
-/// What a worker takes the place of.
+/// What was in the slot before a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Predecessor {
-    /// Nothing: it is the slot's first.
+    /// Nothing: this is the slot's first worker.
     None,
-    /// One that is gone.
+    /// A worker that is gone.
     Gone,
-    /// One that finishes the calls that it has.
+    /// A worker that finishes its calls.
     Draining,
 }
 
@@ -85,12 +85,12 @@ impl Running {
         }
     }
 
-    /// Whether the worker says that it is not written in Python. One from before the hello is.
+    /// Whether the worker reported that it is not written in Python. One from before the hello is.
     fn is_foreign(&self) -> bool {
         matches!(self.connection.peer(), Peer::Negotiated(info) if info.python.is_empty())
     }
 
-    /// What attributes its output to calls, if the pool does.
+    /// Attributes its output to calls; `None` if its output is not logged.
     fn attributor(&self) -> Option<Arc<CallAttributor>> {
         let attributor = self.process.as_ref().and_then(|it| it.attributor());
         if let Some(attributor) = attributor.filter(|_| self.is_foreign()) {
@@ -106,7 +106,7 @@ impl Running {
 }
 
 impl Slot {
-    /// That of the worker that gets the slot's calls.
+    /// The ids of the worker that gets the slot's calls.
     pub(super) fn ids(&self) -> WorkerIds {
         WorkerIds {
             worker: self.worker,
@@ -114,7 +114,8 @@ impl Slot {
         }
     }
 
-    /// From now on the worker gets the slot's calls. Returns the producer of records of the one before, if that keeps some.
+    /// Gives the slot's calls to this worker. Returns the new producer number of its predecessor, if that still
+    /// finishes calls.
     pub(super) fn activate(
         &self,
         running: &mut Running,
@@ -157,7 +158,7 @@ impl Slot {
         slot.restarts
     }
 
-    /// At no moment in between there is no worker for calls.
+    /// Under one lock, so that the slot always has a worker for calls.
     pub(super) fn attach(&self, running: &mut Running, predecessor: Predecessor) {
         let attributor = running.attributor();
         let mut scheduler = self.shared.driver.lock();
@@ -168,7 +169,7 @@ impl Slot {
         connection.open(&mut scheduler, self.worker, attributor);
     }
 
-    /// The worker that had the slot is gone, and nothing of it is left.
+    /// Clears what the table holds of a worker that is gone.
     pub(super) fn clear(&self) {
         self.update(|it| {
             it.processes.starting = None;
@@ -177,7 +178,7 @@ impl Slot {
         });
     }
 
-    /// The slot stays empty.
+    /// Marks the slot as stopped: it stays empty.
     pub(super) fn close(&self, gone: Gone) {
         self.clear();
         let worker = self.worker;
@@ -196,7 +197,7 @@ impl Slot {
         let within = stop.wait_for(|stop| matches!(stop, Stop::Within(_))).await;
         match within.as_deref() {
             Ok(Stop::Within(grace)) => *grace,
-            // The sender is gone only when the pool is.
+            // The sender is dropped only with the pool.
             _ => Duration::ZERO,
         }
     }
@@ -208,7 +209,7 @@ impl Slot {
 
     /// Why a task of the slot is dropped before its end.
     pub(super) fn why_dropped(&self) -> Gone {
-        // The pool's last handle takes the tasks along.
+        // Dropping the pool's last handle drops the tasks.
         let is_wanted = self.stops() || self.stop.has_changed().is_err();
         match is_wanted || std::thread::panicking() {
             true => Gone::ShutDown,

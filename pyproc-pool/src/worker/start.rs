@@ -1,4 +1,4 @@
-//! How a worker comes to be.
+//! Starts a worker: spawns the process, connects, and makes the handshake.
 
 use std::{
     io,
@@ -27,7 +27,8 @@ use crate::{
 };
 
 impl Slot {
-    /// Starts a worker and shakes hands with it. The number tells its socket from those of the slot's other workers.
+    /// Starts a worker and makes the handshake. `incarnation` separates its socket from those of the slot's other
+    /// workers.
     ///
     /// Cancellation safety: a process that was started stays until [`abort_start`](Self::abort_start).
     pub(super) async fn start(&self, incarnation: u32) -> Result<Running, StartFailure> {
@@ -79,11 +80,11 @@ impl Slot {
             biased;
             result = &mut handshake => {
                 let connection = result?;
-                // It lives, so it is the process that was found.
+                // The process that was found has answered, so it is the worker.
                 python.into_iter().for_each(|it| spawned.answers_as(it));
                 Ok(connection)
             }
-            // What it wrote before may be a hello that the pool refuses.
+            // It may have sent a hello before it ended, which the pool refuses.
             exit = spawned.exited() => match timeout(LAST_OUTPUT, handshake).await {
                 Ok(Err(refused @ Cause::Handshake(_))) => Err(refused),
                 _ => Err(exit.into()),
@@ -147,16 +148,16 @@ impl Slot {
                 subscriber: shared.subscriber.clone(),
                 rate: shared.config.log_rate,
             },
-            // What `Auto` means was decided at the start.
+            // `Auto` was resolved when the pool started.
             WorkerOutput::Inherit | WorkerOutput::Auto => Destination::Stderr,
         }
     }
 
-    /// A worker that never became ready.
+    /// Kills a worker that did not become ready, and returns the failure.
     async fn start_failed(&self, mut cause: Cause, process: Option<Arc<Process>>) -> StartFailure {
         if let Some(process) = &process {
-            // One that hung up during the handshake is usually on its way out. One whose hello the pool refused ends
-            // because of that.
+            // A worker that closed the connection in the handshake is usually about to exit. One whose hello the pool
+            // refused exits for that reason.
             if let Cause::Closed = cause
                 && let Some(exit) = death::wait_for_exit(process).await
             {
@@ -186,7 +187,7 @@ impl Slot {
         failure
     }
 
-    /// Ends a worker that is being started and not wanted any more.
+    /// Kills a worker whose start is no longer needed.
     pub(super) async fn abort_start(&self) {
         let process = self.workers.lock()[self.worker].processes.starting.take();
         if let Some(process) = process {
@@ -195,8 +196,8 @@ impl Slot {
     }
 }
 
-/// Connects to a worker, and stops trying when its process has ended. A connection that the system has accepted by then
-/// counts: the worker may have said in it why it ended.
+/// Connects to a worker, and stops trying when its process has ended. A connection that the system had accepted before
+/// counts, because the worker may have sent the reason of its end on it.
 async fn open_while_it_lives(
     process: &Process,
     socket: &Path,
@@ -210,7 +211,7 @@ async fn open_while_it_lives(
         result = &mut opened => result,
         exit = process.exited() => {
             ended.store(true, Relaxed);
-            // One more look at the most, as nothing may pass any more.
+            // At most one more attempt, because no error is accepted any more.
             opened.await.map_err(|_| exit.without_serving())
         }
     }

@@ -1,4 +1,4 @@
-//! The end of a worker that has nothing to do any more.
+//! Stops a worker that has no calls left.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{driver::Connection, shared::Shared};
 
-/// Tells the worker to end, and kills it if it does not within `grace`, or before it is `too_late`; then `true` is returned.
-/// Its last records are told by then. Somebody else's worker is only disconnected.
+/// Sends SIGTERM, and kills the worker if it does not end within `grace` or before `too_late`; returns whether it was
+/// killed. Its last records are handled by then. An external worker is only disconnected.
 pub(super) async fn stop_worker(
     shared: &Shared,
     ids: WorkerIds,
@@ -29,7 +29,7 @@ pub(super) async fn stop_worker(
         Some(process) => {
             process.terminate();
             let ended = async {
-                // The other half is for a worker that waits for its client to hang up.
+                // The second half of the time is for a worker that waits until its client closes the connection.
                 read_last_records(shared, ids.producer, connection, Some(&process), grace / 2)
                     .await;
                 process.exited().await;
@@ -43,7 +43,7 @@ pub(super) async fn stop_worker(
             killed
         }
         None => {
-            // It goes on, so only what has arrived is read.
+            // The worker keeps running, so only what has already arrived is read.
             read_last_records(shared, ids.producer, connection, None, Duration::ZERO).await;
             false
         }
@@ -52,7 +52,7 @@ pub(super) async fn stop_worker(
     killed
 }
 
-/// Reads what a worker that is to end still reports, and hangs up.
+/// Reads the records that a worker sends while it ends, and closes the connection.
 async fn read_last_records(
     shared: &Shared,
     producer: usize,

@@ -15,7 +15,7 @@ pub(crate) struct Workers {
     pub(crate) groups: Groups,
 }
 
-/// What is known of the worker in a slot.
+/// What the pool knows of the worker in a slot.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) state: WorkerState,
@@ -25,12 +25,12 @@ pub(crate) struct Worker {
     pub(crate) last_error: Option<String>,
 }
 
-/// The processes of a slot, for whoever ends them all.
+/// The processes of a slot, so that all of them can be killed.
 #[derive(Debug, Default)]
 pub(crate) struct Processes {
     pub(crate) starting: Option<Arc<Process>>,
     pub(crate) serving: Option<Arc<Process>>,
-    /// It was replaced, and finishes the calls that it has.
+    /// A worker that was replaced and finishes its calls.
     pub(crate) draining: Option<Arc<Process>>,
 }
 
@@ -60,7 +60,7 @@ impl Workers {
         }
     }
 
-    /// Not on the path of a call. Take it before the scheduler's lock, if both.
+    /// Not taken on the path of a call. If both locks are needed, take this one before the scheduler's.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Worker>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }

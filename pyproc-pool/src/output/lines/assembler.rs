@@ -9,18 +9,19 @@ use super::{
     Context, continuation::Continuation, entry::Entry, parse::ParsedLine, stack_trace::StackTrace,
 };
 
-/// Makes entries of lines. The lines of a stack trace are one entry, together with the record before it, so that these
-/// are held back until they are complete: another line of the same context follows, or none for a while.
+/// Makes entries of lines. The lines of a stack trace are one entry, together with the record before it. So these are
+/// held back until they are complete: another line of the same context follows, or none for a while.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
-    /// One of each context at most; threads may print at the same time.
+    /// At most one for each context, because threads may print at the same time.
     open: Vec<Held>,
 }
 
-/// With more, the one that has the least time left is taken to be complete.
+/// With more, the one that times out first counts as complete.
 const MOST_OPEN: usize = 64;
 
-/// After this time without more a record, a trace that can be complete, or a line without an end, is complete.
+/// After this time without another line, a record, a trace that can be complete, or a line without an end counts as
+/// complete.
 pub(crate) const QUIET: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -32,15 +33,15 @@ struct Held {
 
 #[derive(Debug)]
 enum Content {
-    /// Of a logging library; a trace may follow.
+    /// A record of a logging library, which a trace may follow.
     Record(Entry),
-    /// Other lines may.
+    /// An entry that other lines may follow.
     Begun(Entry, Continuation),
     Trace(StackTrace),
     Both {
         record: Entry,
         trace: StackTrace,
-        /// The record's message has the trace in it, so that what went wrong is a part of the message.
+        /// The trace is within the record's message, so the exception's text is a part of the message.
         amid: bool,
     },
 }
@@ -53,7 +54,7 @@ enum Begun {
 }
 
 impl Assembler {
-    /// Takes a line; `emit` gets what is complete.
+    /// Takes a line, and calls `emit` with each complete entry.
     pub(crate) fn line(
         &mut self,
         line: &str,
@@ -66,7 +67,7 @@ impl Assembler {
         }
     }
 
-    /// Takes lines that were written at once: plain ones after a record, a warning or an exception are more of its text.
+    /// Takes lines of one write: plain lines after a record, a warning or an exception continue its text.
     pub(crate) fn lines(
         &mut self,
         text: &str,
@@ -114,7 +115,7 @@ impl Assembler {
         open.position(|it| it.context.continues(context))
     }
 
-    /// The line belongs to nothing before it.
+    /// Starts an entry with a line that does not belong to a held one.
     fn begin(
         &mut self,
         line: &str,
@@ -125,7 +126,7 @@ impl Assembler {
         if let Some(place) = self.place(&context) {
             self.close(place, emit);
         }
-        // An empty line says nothing.
+        // An empty line is dropped.
         if line.trim().is_empty() {
             return;
         }
@@ -143,19 +144,19 @@ impl Assembler {
         });
     }
 
-    /// Until when something is held back.
+    /// When a held entry times out.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.open.iter().map(|it| it.until).min()
     }
 
-    /// What has been held back for long enough is complete.
+    /// Emits the entries that have timed out.
     pub(crate) fn tick(&mut self, now: Instant, mut emit: impl FnMut(Entry, Context)) {
         while let Some(place) = self.open.iter().position(|it| it.until <= now) {
             self.close(place, &mut emit);
         }
     }
 
-    /// All that is held back is complete.
+    /// Emits all held entries.
     pub(crate) fn flush(&mut self, mut emit: impl FnMut(Entry, Context)) {
         while !self.open.is_empty() {
             self.close(0, &mut emit);
@@ -171,7 +172,7 @@ impl Assembler {
 }
 
 impl Held {
-    /// Takes the line if it belongs to what is held.
+    /// Adds the line if it belongs to this entry.
     fn take(&mut self, line: &str, now: Instant) -> bool {
         let is_taken = match &mut self.content {
             Content::Trace(trace) | Content::Both { trace, .. } => trace.take(line),
@@ -230,8 +231,8 @@ impl Content {
         }
     }
 
-    /// Takes a line that nothing tells from one of its own but that it was written with those before. False if these may
-    /// be lines of their own, too.
+    /// Adds a line that only its common write connects with the lines before it. Returns `false` if it must be an entry
+    /// of its own.
     fn append(&mut self, line: &str) -> bool {
         match self {
             Self::Record(entry) | Self::Begun(entry, _) => {

@@ -9,7 +9,7 @@ pub(super) enum Continuation {
     Source,
     /// and of a `ResourceWarning` where the resource came from.
     Allocation,
-    /// C++: what the exception says that nobody caught.
+    /// C++: the text of the exception that was not caught.
     What,
     /// glog: the stack, after its title.
     Stack,

@@ -4,11 +4,11 @@ use tracing::Level;
 
 use crate::text::LONGEST;
 
-/// One thing that was printed, ready to become an event.
+/// A printed record or line, ready to become an event.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) level: Level,
-    /// The line said `CRITICAL`, for which there is no level.
+    /// The line has the level `CRITICAL`, which `tracing` does not have.
     pub(crate) critical: bool,
     pub(crate) message: String,
     pub(crate) logger: Option<String>,
@@ -20,7 +20,7 @@ pub(crate) struct Entry {
     pub(crate) fields: Map<String, Value>,
 }
 
-/// W3C's ids of a span, in hexadecimal digits.
+/// The W3C ids of a span, in hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Ids {
     pub(crate) trace_id: Option<String>,
@@ -28,19 +28,19 @@ pub(crate) struct Ids {
     pub(crate) trace_flags: Option<String>,
 }
 
-/// Where a line was printed.
+/// The stream that a line was printed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
     Stdout,
     Stderr,
 }
 
-/// What is known of a line beside its text: little if it came through a pipe.
+/// What is known of a line beside its text; little if it came through a pipe.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Context {
-    /// The worker says that it is not written in Python.
+    /// The worker reported that it is not written in Python.
     pub(crate) foreign: bool,
-    /// Its id: while a worker is replaced, two of them print.
+    /// The process id, because during a reload two workers of a slot print.
     pub(crate) process: Option<u32>,
     pub(crate) function: Option<String>,
     pub(crate) thread: Option<String>,
@@ -110,8 +110,8 @@ impl Context {
         }
     }
 
-    /// Takes what a line says of its place as far as it may: the ids of the call stand, and a line may only name
-    /// a span within its trace. What it may not say stays among its fields.
+    /// Admits the ids that a line names, as far as they may count. The ids of the call stand, and a line may only name
+    /// a span within its trace. Other ids stay among the line's fields.
     pub(crate) fn admit(&mut self, printed: Ids, fields: &mut Map<String, Value>) {
         let is_known = self.function.is_some() || self.ids.trace_id.is_some();
         if !is_known {
@@ -154,8 +154,8 @@ pub(crate) fn beside_the_message(record: &LogRecord) -> Map<String, Value> {
     beside(baggage(record), own_fields(record))
 }
 
-/// The baggage of a call, and what else is said. Under the same name the call's own stands, and the other gets
-/// the next free one.
+/// The baggage of a call, and the other fields. If both have a name, the baggage keeps it, and the other field gets the
+/// next free one.
 pub(crate) fn beside(
     baggage: Map<String, Value>,
     others: Map<String, Value>,

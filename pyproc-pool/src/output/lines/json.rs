@@ -1,4 +1,4 @@
-//! Objects of JSON that logging libraries wrote, of Python and of other languages.
+//! JSON lines of logging libraries, of Python and of other languages.
 
 use serde_json::{Map, Value};
 
@@ -20,12 +20,12 @@ const EXCEPTION: &[&str] = &[
     "stacktrace",
     "stack",
 ];
-/// Where loggers of JavaScript have the error, as an object.
+/// The fields in which loggers of JavaScript put the error, as an object.
 const ERROR: &[&str] = &["err", "error"];
 const THREAD: &[&str] = &["thread_name", "threadName", "thread"];
 
-/// An object of JSON that has a message, as `python-json-logger`, `structlog` or `pino` write it. What has no place of
-/// its own stays among the fields. Numbers are levels of Python's, unless the worker is in another language.
+/// A JSON object that has a message, as `python-json-logger`, `structlog` or `pino` write it. Other keys become fields.
+/// Numbers are Python's levels, unless the worker is written in another language.
 pub(super) fn parse(line: &str, foreign: bool) -> Option<Entry> {
     if !line.starts_with('{') || !line.ends_with('}') {
         return None;
@@ -53,7 +53,7 @@ pub(super) fn parse(line: &str, foreign: bool) -> Option<Entry> {
 }
 
 impl Ids {
-    /// Takes those that make sense.
+    /// Removes the valid ids from the fields, and returns them.
     fn take(fields: &mut Map<String, Value>) -> Self {
         Self {
             trace_id: take(fields, &["trace_id"], |id| hex(id, 32)),
@@ -94,7 +94,7 @@ fn of_loguru(line: &Map<String, Value>) -> Option<Entry> {
     })
 }
 
-/// Takes the first field of these names whose value makes sense.
+/// Removes and returns the first field of these names that has a valid value.
 fn take<T>(
     fields: &mut Map<String, Value>,
     names: &[&str],
@@ -111,8 +111,8 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// Whether pino or bunyan wrote it, whose numbers are other ones than Python's: they name the process and
-/// its host, or have the time in milliseconds.
+/// Whether pino or bunyan wrote it, whose numbers are not Python's levels. Their objects name the process and its host,
+/// or have the time in milliseconds.
 fn is_of_javascript(fields: &Map<String, Value>) -> bool {
     let has = |name| fields.contains_key(name);
     let is_millis = |time: &Value| time.as_f64().is_some_and(|it| (1e12..1e13).contains(&it));
@@ -128,7 +128,7 @@ fn severity(value: &Value, is_foreign: bool) -> Option<Severity> {
     }
 }
 
-/// The stack of an error that stands among the fields, and stays there.
+/// The stack of an error among the fields, which keep it.
 fn stack(fields: &Map<String, Value>) -> Option<String> {
     let error = ERROR
         .iter()
@@ -136,12 +136,13 @@ fn stack(fields: &Map<String, Value>) -> Option<String> {
     error.and_then(text)
 }
 
-/// Nanoseconds since the Unix epoch, of a number or of RFC 3339. A time without its zone says too little.
+/// Nanoseconds since the Unix epoch, from a number or from RFC 3339. A time without a zone is ambiguous, and left out.
 fn time(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => {
             let number = number.as_f64()?;
-            // Of seconds, milliseconds and so on. Everything in between is a time after 2001, or not of this century.
+            // The number may be in seconds, milliseconds, microseconds or nanoseconds. Only one of these scales gives a
+            // time between 2001 and 2286.
             let mut scales = [1e9, 1e6, 1e3, 1.0].iter().map(|scale| number * scale);
             let nanos = scales.find(|nanos| (1e18..1e19).contains(nanos))?;
             Some(nanos as u64)

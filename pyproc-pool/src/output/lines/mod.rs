@@ -1,4 +1,5 @@
-//! What a worker prints, line by line: from bytes to events.
+//! Lines become entries: bytes are split into lines (`splitter.rs`), each line is parsed (`parse.rs`), and lines that
+//! belong together are joined (`assembler.rs`).
 
 mod assembler;
 mod continuation;
@@ -57,9 +58,9 @@ mod tests {
         fn no_line_is_lost_however_they_arrive(lines in vec(line(), 0..40), cuts in vec(1..30_usize, 0..200)) {
             let text = lines.join("\n") + "\n";
             let (mut splitter, mut assembler) = (Splitter::default(), Assembler::default());
-            let (mut said, now) = (Vec::new(), Instant::now());
+            let (mut entries, now) = (Vec::new(), Instant::now());
             let mut emit = |entry: Entry, _: Context| {
-                said.extend(entry.exception.unwrap_or(entry.message).lines().map(str::to_owned));
+                entries.extend(entry.exception.unwrap_or(entry.message).lines().map(str::to_owned));
             };
             let (mut rest, mut cuts) = (text.as_bytes(), cuts.into_iter().cycle());
             while !rest.is_empty() {
@@ -70,9 +71,9 @@ mod tests {
             }
             assembler.flush(&mut emit);
             let not_empty = |line: &&String| !line.trim().is_empty();
-            let said: Vec<_> = said.iter().filter(not_empty).collect();
+            let entries: Vec<_> = entries.iter().filter(not_empty).collect();
             let lines: Vec<_> = lines.iter().filter(not_empty).collect();
-            prop_assert_eq!(said, lines);
+            prop_assert_eq!(entries, lines);
         }
 
         #[test]
@@ -82,12 +83,12 @@ mod tests {
             let record = "2026-11-21 12:00:00,123 - shop - ERROR - no";
             let text = [before.join("\n"), record.into(), "Traceback (most recent call last):".into(),
                 "  File \"a.py\", line 1".into(), "KeyError".into(), after.join("\n")].join("\n");
-            let (mut assembler, mut said) = (Assembler::default(), Vec::new());
+            let (mut assembler, mut entries) = (Assembler::default(), Vec::new());
             for line in text.lines() {
-                assembler.line(line, Context::default(), Instant::now(), |entry, _| said.push(entry));
+                assembler.line(line, Context::default(), Instant::now(), |entry, _| entries.push(entry));
             }
-            assembler.flush(|entry, _| said.push(entry));
-            let traced: Vec<_> = said.iter().filter(|it| it.exception.is_some()).collect();
+            assembler.flush(|entry, _| entries.push(entry));
+            let traced: Vec<_> = entries.iter().filter(|it| it.exception.is_some()).collect();
             prop_assert_eq!(traced.len(), 1);
             prop_assert_eq!(&traced[0].message, "no");
             prop_assert!(traced[0].exception.as_ref().is_some_and(|it| it.ends_with("KeyError")));

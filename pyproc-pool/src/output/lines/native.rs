@@ -1,10 +1,10 @@
-//! Lines of the libraries below Python: their loggers', and the last words before a fatal signal.
+//! Lines of native libraries: their loggers', and the last lines before a fatal signal.
 
 use serde_json::{Map, Value, json};
 
 use super::{Entry, Severity, continuation::Continuation};
 
-/// What a line of a native library says, and what may follow it.
+/// Parses a line of a native library. Returns the entry, and which lines may follow it.
 pub(super) fn parse(line: &str) -> Option<(Entry, Option<Continuation>)> {
     let line = without_colors(line);
     let logged = of_glog(line)
@@ -126,7 +126,7 @@ fn is_date(text: &str) -> bool {
     text.len() == 10 && text.bytes().all(|it| it.is_ascii_digit() || it == b'-')
 }
 
-/// With a fraction. Before Abseil is set up, the seconds are those since 1970.
+/// A time with a fraction. Before Abseil is set up, the seconds are those since 1970.
 fn is_time(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_digit() || matches!(byte, b':' | b'.');
     text.matches(':').count() == 2 && text.contains('.') && text.bytes().all(is_part)
@@ -144,7 +144,7 @@ fn without_colors(line: &str) -> &str {
     end.unwrap_or(rest)
 }
 
-/// What glibc, C++'s runtime or a shell say of a process that a fatal signal ends.
+/// Whether glibc, the runtime of C++ or a shell reports that a fatal signal ends the process.
 fn is_last_word(line: &str) -> bool {
     const BEGINNINGS: [&str; 14] = [
         "free(): ",

@@ -1,8 +1,8 @@
-//! Which of the known formats a line has.
+//! Parses a line by the known formats, one after another.
 
 use super::{Entry, continuation::Continuation, json, native, python};
 
-/// A line as the assembler gets it.
+/// A parsed line.
 pub(super) enum ParsedLine {
     Complete(Entry),
     /// A stack trace may follow that belongs to it.

@@ -69,7 +69,7 @@ fn of_loguru(line: &str) -> Option<Parts<'_>> {
     Some((named(level.trim_end())?, name(logger)?, message, fields))
 }
 
-/// What follows `2026-11-21 12:00:00,123`, which is of the worker's own zone and so says too little.
+/// The text after `2026-11-21 12:00:00,123`. The time itself is left out, because its zone is unknown.
 fn after_time(line: &str, point: char) -> Option<&str> {
     const SHAPE: &[u8] = b"dddd-dd-dd dd:dd:dd.ddd";
     let (time, rest) = line.split_at_checked(SHAPE.len())?;

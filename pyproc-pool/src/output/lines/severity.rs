@@ -1,10 +1,10 @@
 use tracing::Level;
 
-/// How severe a line says it is.
+/// The severity of a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Severity {
     pub(crate) level: Level,
-    /// It is more than an error, for which there is no level.
+    /// More severe than an error, which `tracing` has no level for.
     pub(crate) critical: bool,
 }
 

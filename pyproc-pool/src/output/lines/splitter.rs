@@ -1,12 +1,12 @@
-//! Bytes as they arrive, split into lines. Of a line that was written over, as progress bars do, the last state counts.
+//! Splits bytes into lines as they arrive. Of a line that is overwritten, as progress bars do, the last state counts.
 
 use crate::text::{CUT, LONGEST};
 
-/// Keeps the line that is not complete yet.
+/// Holds the incomplete line.
 #[derive(Debug, Default)]
 pub(crate) struct Splitter {
     partial: Vec<u8>,
-    /// The rest of this line is left out: it is too long.
+    /// The rest of this line is skipped, because the line is too long.
     skipping: bool,
 }
 
@@ -36,22 +36,22 @@ impl Splitter {
         self.partial.shrink_to(LONGEST);
     }
 
-    /// Whether a line waits for its end.
+    /// Whether an incomplete line is held.
     pub(crate) fn has_partial(&self) -> bool {
         !self.partial.is_empty()
     }
 
-    /// Whether that line is written over again and again, so that its end alone is of interest.
+    /// Whether that line is overwritten again and again, so that only its last state matters.
     pub(crate) fn is_refreshed(&self) -> bool {
         self.partial.contains(&b'\r')
     }
 
-    /// Whether what arrives is left out, until the line's end.
+    /// Whether bytes are skipped until the end of the line.
     pub(crate) fn is_skipping(&self) -> bool {
         self.skipping
     }
 
-    /// The line that has no end, as one of its own.
+    /// Emits the incomplete line as a line of its own.
     pub(crate) fn flush(&mut self, mut line: impl FnMut(&str)) {
         if self.has_partial() {
             emit(&self.partial, "", &mut line);
@@ -59,7 +59,7 @@ impl Splitter {
         }
     }
 
-    /// False if it was too much.
+    /// Returns `false` if the line became too long.
     fn keep(&mut self, mut piece: &[u8]) -> bool {
         let text = without_returns(piece);
         if text.is_empty() && self.partial.ends_with(b"\r") {

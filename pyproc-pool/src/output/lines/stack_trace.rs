@@ -1,22 +1,22 @@
-//! Which lines a stack trace consists of: in Python, and in what else a worker, or a library in it, may be written.
+//! Recognizes the lines of a stack trace: of Python, and of other languages of a worker or its libraries.
 
 use std::time::Duration;
 
 use super::{QUIET, entry::append};
 
-/// A stack trace, as far as it has come.
+/// A stack trace, or its beginning.
 #[derive(Debug)]
 pub(super) struct StackTrace {
     stage: Stage,
     text: String,
-    /// What went wrong, once a line has said it.
+    /// The error's text, once a line had it.
     message: String,
 }
 
-/// What a trace has had last.
+/// The last part that a trace has had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Python: that the most recent call comes last.
+    /// Python: the title, "most recent call last".
     Title,
     /// The calls.
     Frames,
@@ -30,9 +30,9 @@ enum Stage {
     Exception,
     /// Empty lines after that.
     Gap,
-    /// That another exception follows.
+    /// The line that announces another exception.
     Link,
-    /// Python's last words after a fatal signal.
+    /// Python's last lines after a fatal signal.
     Fatal,
     /// JavaScript, Java, .NET: what may be an error, and is one if calls follow.
     Error,
@@ -52,7 +52,7 @@ enum Stage {
     Complete,
 }
 
-/// A trace that cannot be complete breaks off only then: its thread may have to wait for the processor.
+/// The timeout of a trace that cannot be complete yet: its thread may wait for the processor.
 pub(super) const STALLED: Duration = Duration::from_secs(2);
 
 const TITLE: &str = "Traceback (most recent call last):";
@@ -63,7 +63,7 @@ pub(super) const LINKS: [&str; 2] = [
     "The above exception was the direct cause of the following exception:",
 ];
 
-/// With more characters it is no first line of an error: looking for one would take too long.
+/// A longer line is not the first line of an error: searching it would take too long.
 const LONG: usize = 1024;
 
 impl StackTrace {
@@ -119,13 +119,13 @@ impl StackTrace {
             }
             _ => {}
         }
-        // What went wrong is in the message in any case.
+        // The message has the error's text in any case.
         append(&mut self.text, line);
         self.stage = stage;
         true
     }
 
-    /// Takes a line of a message or note that has several, if an exception was said before it.
+    /// Adds a line to a message or note of several lines, if the trace has had its exception.
     pub(super) fn append(&mut self, line: &str) -> bool {
         let is_more = matches!(self.stage, Stage::Exception | Stage::Gap);
         if is_more {
@@ -150,14 +150,14 @@ impl StackTrace {
         }
     }
 
-    /// What went wrong, and the trace; an error is the line alone if no calls followed.
+    /// The error's text, and the trace; an error without calls is only a line.
     pub(super) fn finish(mut self) -> Result<(String, String), String> {
         if self.stage == Stage::Error {
             return Err(self.text);
         }
         self.text.truncate(self.text.trim_end_matches('\n').len());
         if self.message.is_empty() {
-            // The worker ended before it said it.
+            // The worker ended before it had printed the error's text.
             self.message = self.text.lines().next().unwrap_or_default().into();
         }
         Ok((self.message, self.text))
@@ -197,7 +197,7 @@ impl Stage {
         }
     }
 
-    /// What a trace has had with one line more, if that belongs to it.
+    /// The part after one more line, if that line belongs to the trace.
     fn after(self, line: &str) -> Option<Self> {
         let is_indented = line.starts_with([' ', '\t']);
         let is_empty = line.trim().is_empty();
@@ -303,8 +303,8 @@ mod tests {
         for line in ["after", "ERROR:shop:no", "Listening on (0.0.0.0, 80): go"] {
             assert!(!trace.take(line), "{line:?} after {:?}", trace.stage);
         }
-        let (message, told) = trace.finish().unwrap();
-        assert_eq!(told, text.trim_end_matches('\n'));
+        let (message, trace) = trace.finish().unwrap();
+        assert_eq!(trace, text.trim_end_matches('\n'));
         message
     }
 

@@ -4,12 +4,12 @@
 
 use std::{io, mem::MaybeUninit, os::unix::process::CommandExt, process::Command, ptr};
 
-/// Arranges that the child starts with every signal unblocked and at its default effect, whatever the service
-/// blocks or ignores; only an ignored SIGHUP stays ignored, as `nohup` wants it.
+/// Makes the child start with every signal unblocked and at its default action, whatever the service blocks or ignores.
+/// Only an ignored SIGHUP stays ignored, as `nohup` requires.
 ///
-/// On Linux the system also kills the child when the thread that spawns it ends, whatever ended it.
-/// The thread, because that is what Linux watches; it must live as long as the child.
-/// Elsewhere a worker looks for its parent once a second instead.
+/// On Linux the system also kills the child when the thread that spawned it ends, for whatever reason. Linux watches
+/// the thread, not the process, so that thread must live as long as the child. On other systems a worker checks once a
+/// second whether its parent lives.
 pub(super) fn prepare(command: &mut Command) {
     #[cfg(target_os = "linux")]
     let parent = rustix::process::getpid();
@@ -41,13 +41,14 @@ fn die_with(parent: rustix::process::Pid) -> io::Result<()> {
 fn reset_signals() -> io::Result<()> {
     for signal in 1..=last_signal() {
         if signal != libc::SIGHUP || !is_ignored(signal)? {
-            // SAFETY: the default effect is no code of this program. It fails for SIGKILL, for SIGSTOP and for
-            // those that the C library keeps to itself, which nobody can ignore.
+            // SAFETY: the default action runs no code of this program. It fails for SIGKILL, SIGSTOP and the signals
+            // that the C library reserves, which cannot be ignored anyway.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
     }
     let mut none = MaybeUninit::uninit();
-    // SAFETY: the first call makes the set that the second one reads; no third argument asks for the old set.
+    // SAFETY: the first call initializes the set that the second call reads. The null pointer means that the old set is
+    // not returned.
     let result = unsafe {
         libc::sigemptyset(none.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut())
@@ -60,7 +61,7 @@ fn reset_signals() -> io::Result<()> {
 
 fn is_ignored(signal: libc::c_int) -> io::Result<bool> {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: without a new action the call only writes the present one, which is read if that succeeded.
+    // SAFETY: without a new action the call only writes the current one, which is read only if the call succeeded.
     unsafe {
         if libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) != 0 {
             return Err(io::Error::last_os_error());

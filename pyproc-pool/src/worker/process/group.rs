@@ -1,4 +1,5 @@
-//! Whom signals reach: the process group that a worker leads, and its Python where a wrapper such as `uv run` leads.
+//! Which processes get signals: the process group that a worker leads, and its Python if a wrapper such as `uv run`
+//! leads.
 
 use std::{
     os::fd::OwnedFd,
@@ -14,26 +15,25 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::transport::Transport;
 
-/// How long what a worker has started may outlive it.
+/// How long a process that a worker started may outlive it.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long a killed process may take to end. Only one that waits for a broken device takes longer.
+/// How long a killed process may take to end. Only a process that waits for a broken device takes longer.
 pub(in crate::worker) const TO_DIE: Duration = Duration::from_secs(2);
 
-/// Between two checks whether anything of it is left.
+/// Time between two checks whether the group still has members.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Clone)]
 pub(super) struct Group {
     leader: Pid,
-    /// Once set, the system may give the id to another process, which must not get
-    /// our signals.
+    /// Once set, the system may give the id to another process, which must not get our signals.
     reaped: Arc<Mutex<bool>>,
     /// Set if the leader is a wrapper.
     python: Arc<OnceLock<Python>>,
 }
 
-/// Killed on drop, also if nobody takes it from the thread that spawned it.
+/// Killed on drop, also if the receiver of the spawning thread is gone.
 #[derive(Debug)]
 pub(super) struct KillOnDrop(pub(super) Group);
 
@@ -41,7 +41,7 @@ pub(super) struct KillOnDrop(pub(super) Group);
 #[derive(Debug)]
 pub(in crate::worker) struct Python {
     pid: Pid,
-    /// Never leads to another process, also when this one has ended and its id is reused.
+    /// Never refers to another process, even after this one has ended and its id is reused.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     handle: Option<OwnedFd>,
 }
@@ -59,19 +59,19 @@ impl Group {
         self.leader
     }
 
-    /// The worker's own process; until it is known, the leader.
+    /// The worker's own process; the leader as long as the worker's is unknown.
     pub(super) fn pid(&self) -> Pid {
         self.python.get().map_or(self.leader, |it| it.pid)
     }
 
-    /// From now on signals reach the process that listens, too. It must be the one that answered on the connection.
+    /// From now on the process that listens gets signals, too. It must be the one that answered on the connection.
     pub(super) fn includes(&self, python: Python) {
         if python.pid != self.leader {
             let _ = self.python.set(python);
         }
     }
 
-    /// SIGTERM to the worker. A wrapper would end before its Python does, so it gets none, and ends after it.
+    /// Sends SIGTERM to the worker. A wrapper gets none, because it would end before its Python; it ends after it.
     pub(super) fn terminate(&self) {
         match self.python.get() {
             Some(python) => python.signal(Signal::TERM),
@@ -79,11 +79,12 @@ impl Group {
         }
     }
 
-    /// SIGKILL to the worker, and SIGTERM to all that it has started, which [`clear`](Self::clear) waits for.
+    /// Sends SIGKILL to the worker, and SIGTERM to all processes that it started. [`clear`](Self::clear) waits for
+    /// those.
     pub(super) fn kill(&self) {
         let reaped = self.reaped();
         if !*reaped {
-            // They may have ended already, which is what is wanted.
+            // An error means that they have ended already, which is the goal.
             let _ = kill_process(self.leader, Signal::KILL);
             let _ = kill_process_group(self.leader, Signal::TERM);
         }
@@ -93,12 +94,12 @@ impl Group {
         }
     }
 
-    /// Waits until all that the worker has started is gone, and kills what takes long. For the time after [`kill`](Self::kill) and
-    /// [`reap`](Self::reap).
+    /// Waits until all processes that the worker started are gone, and kills those that take too long. To be called
+    /// after [`kill`](Self::kill) and [`reap`](Self::reap).
     ///
-    /// Python's resource tracker ignores SIGTERM. It unlinks shared memory and semaphores when all who could use them are gone.
+    /// Python's resource tracker ignores SIGTERM. It unlinks shared memory and semaphores once no process can use them.
     ///
-    /// The system gives the group's id to nobody as long as the group has a member, and it had one at the check just before.
+    /// As long as the group has a member, the system does not reuse its id; it had a member at the check just before.
     pub(super) fn clear(&self) {
         if !self.ends_within(GRACE) {
             let _ = kill_process_group(self.leader, Signal::KILL);
@@ -118,7 +119,7 @@ impl Group {
     }
 
     fn has_members(&self) -> bool {
-        // Orphans are the service's own to reap where that is process 1, as in a container.
+        // If the service is process 1, as in a container, it has to reap orphans itself.
         while let Ok(Some(_)) = waitpgid(self.leader, WaitOptions::NOHANG) {}
         test_kill_process_group(self.leader).is_ok()
     }
@@ -133,7 +134,7 @@ impl Group {
     fn signal(&self, signal: Signal) {
         let reaped = self.reaped();
         if !*reaped {
-            // It may have ended already, which is what is wanted.
+            // An error means that it has ended already, which is the goal.
             let _ = kill_process_group(self.leader, signal);
         }
     }
@@ -143,7 +144,7 @@ impl Group {
     }
 }
 
-/// The groups of a pool, as long as anything of them is left.
+/// The process groups of a pool that still have members.
 #[derive(Debug)]
 pub(crate) struct Groups(watch::Sender<()>);
 
@@ -152,12 +153,13 @@ impl Groups {
         Self(watch::Sender::new(()))
     }
 
-    /// Stands for one of them.
+    /// Registers a group. It counts as gone when the receiver is dropped.
     pub(super) fn register(&self) -> watch::Receiver<()> {
         self.0.subscribe()
     }
 
-    /// Waits until all of them are gone, within a limit. For the time after [`Group::kill`] or [`Group::terminate`] of each.
+    /// Waits until all groups are gone, within a limit. To be called after [`Group::kill`] or [`Group::terminate`] of
+    /// each.
     pub(crate) async fn ended(&self) {
         let _ = timeout(GRACE + TO_DIE, self.0.closed()).await;
     }
@@ -170,8 +172,8 @@ impl Drop for KillOnDrop {
 }
 
 impl Python {
-    /// The process at the other end, by what the system says of it. Its own word would not do: in a
-    /// container it has another id.
+    /// The process at the other end, by its id from the system. The id that the worker reports would not do: in a
+    /// container it is another one.
     pub(in crate::worker) fn at_the_other_end(transport: &Transport) -> Option<Self> {
         let pid = Pid::from_raw(transport.peer().ok()?.pid?)?;
         Some(Self {
@@ -180,7 +182,7 @@ impl Python {
         })
     }
 
-    /// Without a handle it gets no signals: it ends when the pool hangs up.
+    /// Without a handle it gets no signals, and ends when the pool closes the connection.
     #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
     fn signal(&self, signal: Signal) {
         #[cfg(target_os = "linux")]

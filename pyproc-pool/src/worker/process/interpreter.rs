@@ -1,4 +1,4 @@
-//! Which interpreter runs the worker's script, and whether it has what that needs.
+//! Which interpreter runs the worker's script, and whether it has the package `pyproc_worker`.
 
 use std::{
     env,
@@ -9,8 +9,8 @@ use std::{
 
 use crate::PoolConfig;
 
-/// What is started. A path is taken from the service's directory, whatever the worker's is; a plain name is looked
-/// up in `PATH`.
+/// The program to start. A path is relative to the service's directory, not the worker's; a plain name is searched in
+/// `PATH`.
 pub(in crate::worker) fn program(python: &Path) -> PathBuf {
     match python.components().count() {
         1 => python.into(),
@@ -38,10 +38,10 @@ fn is_program(path: &Path) -> bool {
         .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
-/// Whether Python's last words say that it has no package `pyproc_worker`.
+/// Whether Python's last output reports that the package `pyproc_worker` is missing.
 pub(in crate::worker) fn lacks_package(output: &str) -> bool {
-    let said = "ModuleNotFoundError: No module named 'pyproc_worker'";
-    output.lines().any(|line| line.trim_end() == said)
+    let missing = "ModuleNotFoundError: No module named 'pyproc_worker'";
+    output.lines().any(|line| line.trim_end() == missing)
 }
 
 #[cfg(test)]

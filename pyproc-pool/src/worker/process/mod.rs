@@ -39,7 +39,7 @@ pub(crate) struct Process {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Exit {
     Known(ExitStatus),
-    /// Nobody here has seen the status: the service ignores SIGCHLD, or reaps children that are not its own.
+    /// The status is unknown: the service ignores SIGCHLD, or reaps children that are not its own.
     Lost,
 }
 
@@ -62,7 +62,7 @@ impl From<Exit> for StartFailureCause {
 }
 
 impl Exit {
-    /// Of a process on whose socket nothing ever listened.
+    /// The failure of a process that never listened on its socket.
     pub(super) fn without_serving(self) -> StartFailureCause {
         match self {
             Self::Known(status) if status.success() => StartFailureCause::NeverServed,
@@ -75,7 +75,7 @@ impl Process {
     /// Starts `command` as the leader of a process group of its own, so that neither a Ctrl-C
     /// at the service's terminal nor a left-over child escapes the pool.
     ///
-    /// `on_end` is called when it has ended, before anybody knows.
+    /// `on_end` is called when the process has ended, before `exited` resolves.
     pub(crate) async fn spawn(
         mut command: Command,
         on_end: impl FnOnce() + Send + 'static,
@@ -88,7 +88,7 @@ impl Process {
         let pipes = to.attach(&mut command)?;
         fork_exec::prepare(&mut command);
 
-        // Moved around on the thread's stack it would take a page more of that for each worker.
+        // Boxed: moves on the thread's stack would take one page more of it for each worker.
         let command = Box::new(command);
         let (started, on_start) = oneshot::channel();
         let (exited, exit) = watch::channel(None);
@@ -111,18 +111,18 @@ impl Process {
         })
     }
 
-    /// The worker's own process, also behind a wrapper once it has answered.
+    /// The id of the worker's own process, also behind a wrapper once that process has answered.
     pub(crate) fn pid(&self) -> u32 {
         number(self.group.0.pid())
     }
 
-    /// The process that was started, if it is not the worker's own.
+    /// The id of the process that was started, if it is not the worker's own.
     pub(super) fn wrapper(&self) -> Option<u32> {
         let leader = self.group.0.leader();
         (leader != self.group.0.pid()).then(|| number(leader))
     }
 
-    /// The process that listens, and has answered.
+    /// Sets the process that listens and has answered.
     pub(super) fn answers_as(&self, python: Python) {
         self.group.0.includes(python);
     }
@@ -132,7 +132,7 @@ impl Process {
         self.group.0.terminate();
     }
 
-    /// Ends the process at once: SIGKILL. All that it started follows in a moment.
+    /// Sends SIGKILL to the process. All that it started is ended soon after.
     pub(crate) fn kill(&self) {
         self.group.0.kill();
     }
@@ -142,12 +142,12 @@ impl Process {
         let mut exit = self.exit.clone();
         match exit.wait_for(Option::is_some).await.map(|exit| *exit) {
             Ok(Some(exit)) => exit,
-            // The waiting thread never ends without a word.
+            // The waiting thread always sends the exit before it ends.
             _ => Exit::Lost,
         }
     }
 
-    /// The last of what it said.
+    /// The last bytes of its output.
     pub(crate) fn tail(&self) -> &Tail {
         self.output.tail()
     }
@@ -166,7 +166,7 @@ fn number(pid: Pid) -> u32 {
     pid.as_raw_nonzero().get().unsigned_abs()
 }
 
-/// Spawns the child, waits for its end, and then for that of all that it started.
+/// Spawns the child, waits for its end, and then for the end of all that it started.
 fn run(
     mut command: Box<Command>,
     on_end: impl FnOnce(),
@@ -180,7 +180,7 @@ fn run(
             return;
         }
     };
-    // Otherwise the pipe to the child would stay open on this side.
+    // The command holds the write end of the pipe, which would stay open on this side.
     drop(command);
     let Some(pid) = Pid::from_raw(child.id() as i32) else {
         return;
@@ -193,7 +193,7 @@ fn run(
     group.clear();
 }
 
-/// Waits without reaping, so that no signal can hit another process that got the same id.
+/// Waits without reaping first, so that no signal can reach another process that got the same id.
 fn wait(mut child: Child, group: &Group) -> Exit {
     let end = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while matches!(waitid(WaitId::Pid(group.leader()), end), Err(Errno::INTR)) {}

@@ -26,11 +26,11 @@ mod sweep;
 #[derive(Debug)]
 pub(crate) struct SocketDir {
     sockets: Sockets,
-    /// Locked as long as the service lives, whatever ends it.
+    /// Locked as long as the service lives; any end of the service releases it.
     _lock: File,
 }
 
-/// Where the sockets are, for those who do not keep the directory.
+/// The path of the directory, for users that do not own it.
 #[derive(Debug, Clone)]
 pub(crate) struct Sockets {
     path: PathBuf,
@@ -40,7 +40,7 @@ pub(crate) struct Sockets {
 const PREFIX: &str = "pyproc-";
 const LOCK: &str = "lock";
 
-/// What the name of a directory ends with before its lock is held.
+/// The ending of a directory's name before its lock is held.
 const UNFINISHED: &str = ".new";
 
 /// The system's `sun_path` has 104 bytes on macOS and 108 on Linux, with a zero at the end.
@@ -50,7 +50,7 @@ const MAX_SOCKET_PATH: usize = 103;
 const LONGEST_NAME: &str = "/worker-1023.99999999.sock";
 
 impl SocketDir {
-    /// Makes a new directory in `parent`, or where the system keeps such things.
+    /// Makes a new directory in `parent`, or in the system's directory for such files.
     pub(crate) fn create(parent: Option<&Path>) -> Result<Self, Error> {
         let Some(parent) = parent else {
             return Self::create_in(&runtime_dir()).or_else(|_| Self::create_in(&env::temp_dir()));
@@ -87,13 +87,13 @@ impl SocketDir {
 }
 
 impl Sockets {
-    /// A worker's place to listen. The number tells it from those of the slot's other workers.
+    /// The path of a worker's socket. The number separates it from those of the slot's other workers.
     pub(crate) fn path_of(&self, worker: usize, incarnation: u32) -> PathBuf {
         self.path
             .join(format!("worker-{worker}.{incarnation}.sock"))
     }
 
-    /// Removes what a worker left that has ended, if it left it.
+    /// Removes the socket of a worker that has ended, if it left one.
     pub(crate) fn remove(&self, socket: &Path) {
         if let Some(name) = socket.file_name() {
             let _ = self.opened.remove_socket(name);
@@ -118,8 +118,8 @@ fn runtime_dir() -> PathBuf {
     }
 }
 
-/// Makes the directory under another name first, so that nobody takes it for a dead one before
-/// its lock is held.
+/// Makes the directory under another name first, so that no sweep takes it for an abandoned one before its lock is
+/// held.
 fn make(path: PathBuf) -> io::Result<SocketDir> {
     let unfinished = path.with_extension(&UNFINISHED[1..]);
     DirBuilder::new().mode(0o700).create(&unfinished)?;

@@ -1,4 +1,4 @@
-//! A directory by its descriptor: whatever becomes of its name, what is removed is removed from this directory.
+//! A directory by its descriptor: even if its name changes, files are removed from this directory only.
 
 use std::{
     ffi::{CStr, CString, OsStr},
@@ -19,7 +19,7 @@ use rustix::{
 
 use super::LOCK;
 
-/// Follows no link, and waits for nobody at the other end of a named pipe.
+/// Follows no link, and does not block on a named pipe.
 const SAFELY: OFlags = OFlags::NOFOLLOW
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
@@ -35,7 +35,7 @@ pub(super) struct OpenedDir {
 pub(super) struct Contents {
     sockets: Vec<CString>,
     pub(super) has_lock: bool,
-    /// Something that no pool has put there.
+    /// A file that no pool has created.
     pub(super) has_others: bool,
 }
 
@@ -47,13 +47,13 @@ impl OpenedDir {
         Ok(Self { fd, stat })
     }
 
-    /// Whether it is this user's, and nobody else may enter it.
+    /// Whether it belongs to this user, and no other user may enter it.
     pub(super) fn is_private(&self) -> bool {
         // A parent may hand down its set-group-id bit.
         self.stat.st_uid == geteuid().as_raw() && self.stat.st_mode & 0o777 == 0o700
     }
 
-    /// Whether nothing in it has changed for so long.
+    /// Whether nothing in it has changed for this time.
     pub(super) fn is_older_than(&self, limit: Duration) -> bool {
         let changed = u64::try_from(self.stat.st_mtime).unwrap_or(0);
         let age = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(changed));
@@ -105,7 +105,7 @@ impl OpenedDir {
         Ok(lock)
     }
 
-    /// Fails if the name leads to something else by now, as where others may rename directories.
+    /// Fails if the name refers to another directory by now, as where other users may rename directories.
     pub(super) fn check_name(&self, parent: BorrowedFd<'_>, name: impl Arg) -> io::Result<()> {
         let named = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if (named.st_dev, named.st_ino) == (self.stat.st_dev, self.stat.st_ino) {

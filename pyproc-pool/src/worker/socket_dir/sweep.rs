@@ -1,4 +1,4 @@
-//! Removes what services left that were killed, and nothing else.
+//! Removes what killed services left, and nothing else.
 
 use std::{ffi::CStr, io, os::fd::BorrowedFd, path::Path, time::Duration};
 
@@ -15,7 +15,7 @@ const LONGEST_START: Duration = Duration::from_secs(60 * 60);
 /// Characters of the random part of a name.
 const RANDOM: usize = 8;
 
-/// What cannot be read or removed stays: it belongs to somebody else.
+/// Files that cannot be read or removed stay: they belong to another user.
 pub(super) fn sweep(parent: &Path) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(parent) = openat(CWD, parent, flags, Mode::empty()) else {
@@ -27,8 +27,8 @@ pub(super) fn sweep(parent: &Path) {
     }
 }
 
-/// A name counts, and then what is found under it. Process ids do not: containers may share the
-/// directory, and have ids of their own.
+/// Decides by the name, and then by the contents. Process ids do not count: containers may share the directory, and
+/// have ids of their own.
 fn remove_if_dead(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     let Some(stage) = name.to_str().ok().and_then(Stage::of) else {
         return Ok(());
@@ -46,7 +46,7 @@ fn remove_if_dead(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     dir.remove(parent, name)
 }
 
-/// How far the service had come that made a directory.
+/// How far the service that made a directory had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Unfinished,
@@ -54,7 +54,7 @@ enum Stage {
 }
 
 impl Stage {
-    /// Of the directory with this name; `None` when a pool gives no such names.
+    /// The state of the directory with this name; `None` if a pool does not give such names.
     fn of(name: &str) -> Option<Self> {
         let (name, stage) = match name.strip_suffix(UNFINISHED) {
             Some(name) => (name, Self::Unfinished),

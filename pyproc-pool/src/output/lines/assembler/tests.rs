@@ -101,9 +101,9 @@ fn thread(name: &str) -> Context {
 
 #[test]
 fn threads_that_print_at_the_same_time_do_not_get_into_each_others_tracebacks() {
-    let (mut assembler, mut said, now) = (Assembler::default(), Vec::new(), Instant::now());
+    let (mut assembler, mut entries, now) = (Assembler::default(), Vec::new(), Instant::now());
     let mut emit = |entry: Entry, context: Context| {
-        said.push((entry.exception.unwrap_or(entry.message), context.thread));
+        entries.push((entry.exception.unwrap_or(entry.message), context.thread));
     };
     for line in SIMPLE.lines() {
         assembler.line(line, thread("a"), now, &mut emit);
@@ -114,52 +114,55 @@ fn threads_that_print_at_the_same_time_do_not_get_into_each_others_tracebacks() 
     let of = |text: &str, name: &str| (text.to_owned(), Some(name.to_owned()));
     let plain = vec![of("plain", "c"); SIMPLE.lines().count()];
     let tracebacks = vec![of(SIMPLE, "a"), of(SIMPLE, "b")];
-    assert_eq!(said, [plain, tracebacks].concat());
+    assert_eq!(entries, [plain, tracebacks].concat());
 }
 
 #[test]
 fn processes_that_print_at_the_same_time_do_not_get_into_each_others_tracebacks() {
-    let (mut assembler, mut said, now) = (Assembler::default(), Vec::new(), Instant::now());
+    let (mut assembler, mut entries, now) = (Assembler::default(), Vec::new(), Instant::now());
     let process = |pid| Context {
         process: Some(pid),
         ..thread("MainThread")
     };
-    let mut emit = |entry: Entry, context: Context| said.push((entry.exception, context));
+    let mut emit = |entry: Entry, context: Context| entries.push((entry.exception, context));
     for line in SIMPLE.lines() {
         assembler.line(line, process(1), now, &mut emit);
         assembler.line("plain", process(2), now, &mut emit);
     }
     assembler.flush(&mut emit);
-    assert_eq!(said.pop(), Some((Some(SIMPLE.to_owned()), process(1))));
-    assert!(said.iter().all(|it| *it == (None, process(2))), "{said:?}");
+    assert_eq!(entries.pop(), Some((Some(SIMPLE.to_owned()), process(1))));
+    assert!(
+        entries.iter().all(|it| *it == (None, process(2))),
+        "{entries:?}"
+    );
 }
 
 #[test]
 fn of_many_threads_one_that_has_its_exception_is_complete_first() {
-    let (mut assembler, mut said, now) = (Assembler::default(), Vec::new(), Instant::now());
+    let (mut assembler, mut entries, now) = (Assembler::default(), Vec::new(), Instant::now());
     let title = "Traceback (most recent call last):";
     for number in 0..=MOST_OPEN {
         let context = || thread(&number.to_string());
-        let mut emit = |entry: Entry, context| said.push((entry.message, context));
+        let mut emit = |entry: Entry, context| entries.push((entry.message, context));
         assembler.line(title, context(), now, &mut emit);
         if number == 5 {
             assembler.line("KeyError", context(), now, &mut emit);
         }
     }
-    assert_eq!(said, [("KeyError".to_owned(), thread("5"))]);
+    assert_eq!(entries, [("KeyError".to_owned(), thread("5"))]);
 }
 
 #[test]
 fn what_is_held_back_is_complete_after_a_while() {
-    let (mut assembler, mut said, now) = (Assembler::default(), 0, Instant::now());
+    let (mut assembler, mut entries, now) = (Assembler::default(), 0, Instant::now());
     for line in SIMPLE.lines() {
         assembler.line(line, Context::default(), now, |_, _| {});
     }
     assert_eq!(assembler.deadline(), Some(now + QUIET));
-    assembler.tick(now, |_, _| said += 1);
-    assert_eq!(said, 0);
-    assembler.tick(now + QUIET, |_, _| said += 1);
-    assert_eq!((said, assembler.deadline()), (1, None));
+    assembler.tick(now, |_, _| entries += 1);
+    assert_eq!(entries, 0);
+    assembler.tick(now + QUIET, |_, _| entries += 1);
+    assert_eq!((entries, assembler.deadline()), (1, None));
     assembler.line(
         "Traceback (most recent call last):",
         Context::default(),
@@ -234,11 +237,11 @@ fn an_error_that_the_first_release_reports_is_one_entry() {
 
 #[test]
 fn a_record_waits_for_its_traceback_only_for_a_moment() {
-    let (mut assembler, mut said, now) = (Assembler::default(), Vec::new(), Instant::now());
+    let (mut assembler, mut entries, now) = (Assembler::default(), Vec::new(), Instant::now());
     assembler.line("ERROR:shop:no", Context::default(), now, |_, _| {});
     assert_eq!(assembler.deadline(), Some(now + QUIET));
-    assembler.tick(now + QUIET, |entry, _| said.push(entry.message));
-    assert_eq!(said, ["no"]);
+    assembler.tick(now + QUIET, |entry, _| entries.push(entry.message));
+    assert_eq!(entries, ["no"]);
 }
 
 #[test]
