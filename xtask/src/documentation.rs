@@ -60,6 +60,27 @@ fn a_link_to_a_missing_page_and_one_to_a_missing_heading_are_found() {
 }
 
 #[test]
+fn files_that_the_architecture_names_exist() {
+    let root = workspace::root();
+    let page = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let all = files_in(root, &|_| true);
+    let missing = |name: &str| {
+        let name = name.trim_end_matches('/');
+        !all.iter().any(|path| {
+            let mut parts = path.strip_prefix(root).unwrap().ancestors();
+            parts.any(|part| part.ends_with(name))
+        })
+    };
+    let prose: Vec<_> = outside_of_code(&page).collect();
+    let prose = prose.join("\n");
+    let quoted = prose.split('`').skip(1).step_by(2);
+    let is_path = |it: &&str| [".rs", ".py", "/"].iter().any(|end| it.ends_with(end));
+    let missing: Vec<_> = quoted.filter(is_path).filter(|it| missing(it)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(!all.is_empty());
+}
+
+#[test]
 fn each_event_of_the_pool_is_in_its_list() {
     let pool = workspace::root().join("pyproc-pool");
     let list = fs::read_to_string(pool.join("LOGS.md")).unwrap();
@@ -127,15 +148,22 @@ fn published_manifests_say_where_their_documentation_and_their_repository_are() 
 
 /// Pages, and sources with documentation in them.
 fn files(directory: &Path) -> Vec<PathBuf> {
+    files_in(directory, &|name| {
+        name.ends_with(".md") || name.ends_with(".rs")
+    })
+}
+
+/// The repository's files with such names.
+fn files_in(directory: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
             if !name.starts_with('.') && !["target", "venv", "node_modules"].contains(&&*name) {
-                found.extend(files(&path));
+                found.extend(files_in(&path, is_wanted));
             }
-        } else if name.ends_with(".md") || name.ends_with(".rs") {
+        } else if is_wanted(&name) {
             found.push(path);
         }
     }

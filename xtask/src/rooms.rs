@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::workspace;
-use tree::{Floor, Module, Tree, stem};
+use tree::{Folder, Module, Tree, stem};
 
 /// A block of `ARCHITECTURE.md`.
 #[derive(Debug, PartialEq)]
@@ -49,20 +49,23 @@ impl Picture {
 
     /// What is wrong with the picture, or with the sources of its folder.
     fn problems(&self, tree: &Tree, module: Module) -> Vec<String> {
-        let floor = Floor::new(tree, module);
-        let mut problems = self.missing_and_unknown(&floor.rooms());
-        for arrow in floor.arrows() {
-            let lines = (self.line_of(&arrow.user), self.line_of(&arrow.used));
+        let folder = Folder::new(tree, module);
+        let mut problems = self.missing_and_unknown(&folder.rooms());
+        for dependency in folder.dependencies() {
+            let lines = (
+                self.line_of(&dependency.user),
+                self.line_of(&dependency.used),
+            );
             if let (Some(user), Some(used)) = lines
                 && user >= used
             {
                 problems.push(format!(
-                    "{arrow}: in the picture of {}, `{}` is on line {} and may use only rooms below it, and `{}` is on \
+                    "{dependency}: in the picture of {}, `{}` is on line {} and may use only rooms below it, and `{}` is on \
                      line {}",
                     self.folder,
-                    arrow.user,
+                    dependency.user,
                     user + 1,
-                    arrow.used,
+                    dependency.used,
                     used + 1,
                 ));
             }
@@ -110,25 +113,27 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     tree.files.into_values().collect()
 }
 
-/// The arrows that form circles of folders, or of a folder and files, within one folder.
+/// The dependencies that form circles of folders, or of a folder and files, within one folder.
 fn circles(tree: &Tree) -> Vec<String> {
     let mut found = Vec::new();
     for module in tree.folders() {
-        let floor = Floor::new(tree, module);
-        let mut arrows = floor.arrows();
-        arrows.retain(|it| !floor.is_entrance(&it.user) && !floor.is_entrance(&it.used));
-        // What remains when all arrows are gone that come from nowhere or lead nowhere.
+        let folder = Folder::new(tree, module);
+        let mut dependencies = folder.dependencies();
+        dependencies.retain(|it| !folder.is_main_file(&it.user) && !folder.is_main_file(&it.used));
+        // What remains after dependencies of unused users and on rooms without dependencies are removed, again and again.
         loop {
-            let users: BTreeSet<_> = arrows.iter().map(|it| it.user.clone()).collect();
-            let used: BTreeSet<_> = arrows.iter().map(|it| it.used.clone()).collect();
-            let before = arrows.len();
-            arrows.retain(|it| users.contains(&it.used) && used.contains(&it.user));
-            if arrows.len() == before {
+            let users: BTreeSet<_> = dependencies.iter().map(|it| it.user.clone()).collect();
+            let used: BTreeSet<_> = dependencies.iter().map(|it| it.used.clone()).collect();
+            let before = dependencies.len();
+            dependencies.retain(|it| users.contains(&it.used) && used.contains(&it.user));
+            if dependencies.len() == before {
                 break;
             }
         }
-        arrows.retain(|it| floor.is_folder(&it.user) || floor.is_folder(&it.used));
-        let circle = arrows.iter().map(|it| format!("{it}: part of a circle"));
+        dependencies.retain(|it| folder.is_folder(&it.user) || folder.is_folder(&it.used));
+        let circle = dependencies
+            .iter()
+            .map(|it| format!("{it}: part of a circle"));
         found.extend(circle);
     }
     found

@@ -39,16 +39,16 @@ impl Tree {
     }
 }
 
-/// The rooms of one folder: the modules directly below `module`, and its entrance, which is the file that `module` itself is
+/// The rooms of one folder: the modules directly below `module`, and its main file, which is the one that `module` itself is
 /// written in.
-pub(super) struct Floor<'a> {
+pub(super) struct Folder<'a> {
     tree: &'a Tree,
     module: Module,
-    entrance: String,
+    main_file: String,
 }
 
 /// A use of one room by another.
-pub(super) struct Arrow<'a> {
+pub(super) struct Dependency<'a> {
     pub(super) user: String,
     pub(super) used: String,
     tree: &'a Tree,
@@ -56,7 +56,7 @@ pub(super) struct Arrow<'a> {
     to: &'a Module,
 }
 
-impl fmt::Display for Arrow<'_> {
+impl fmt::Display for Dependency<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.tree.file_of(self.from).display();
         let to = self.to.join(self.tree.separator);
@@ -65,18 +65,18 @@ impl fmt::Display for Arrow<'_> {
     }
 }
 
-impl<'a> Floor<'a> {
+impl<'a> Folder<'a> {
     pub(super) fn new(tree: &'a Tree, module: Module) -> Self {
         let file = tree.file_of(&module).file_name().unwrap_or_default();
         Self {
             tree,
             module,
-            entrance: stem(&file.to_string_lossy()),
+            main_file: stem(&file.to_string_lossy()),
         }
     }
 
-    pub(super) fn is_entrance(&self, room: &str) -> bool {
-        room == self.entrance
+    pub(super) fn is_main_file(&self, room: &str) -> bool {
+        room == self.main_file
     }
 
     pub(super) fn is_folder(&self, room: &str) -> bool {
@@ -91,9 +91,9 @@ impl<'a> Floor<'a> {
     }
 
     /// The uses of rooms by others of this folder.
-    pub(super) fn arrows(&self) -> Vec<Arrow<'a>> {
-        let arrows = self.tree.uses.iter().filter_map(|(from, to)| {
-            Some(Arrow {
+    pub(super) fn dependencies(&self) -> Vec<Dependency<'a>> {
+        let dependencies = self.tree.uses.iter().filter_map(|(from, to)| {
+            Some(Dependency {
                 user: self.room_of(from)?,
                 used: self.room_of(&self.resolve(to))?,
                 tree: self.tree,
@@ -101,14 +101,14 @@ impl<'a> Floor<'a> {
                 to,
             })
         });
-        arrows.filter(|it| it.user != it.used).collect()
+        dependencies.filter(|it| it.user != it.used).collect()
     }
 
     /// `None` outside of the folder.
     fn room_of(&self, path: &[String]) -> Option<String> {
         match path.strip_prefix(&self.module[..])?.first() {
             Some(name) if self.is_room(name) => Some(name.clone()),
-            _ => Some(self.entrance.clone()),
+            _ => Some(self.main_file.clone()),
         }
     }
 
@@ -117,7 +117,7 @@ impl<'a> Floor<'a> {
         self.tree.files.contains_key(&module)
     }
 
-    /// Follows what the entrance exports of the rooms.
+    /// Follows what the main file exports of the rooms.
     fn resolve(&self, path: &[String]) -> Module {
         let depth = self.module.len() + 1;
         let mut path = path.to_vec();
