@@ -76,6 +76,7 @@ mod pool;
 mod scheduler;
 mod shared;
 mod status;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod text;

@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail};
 use crate::prerequisite::Missing;
 use crate::python::PythonArg;
 use crate::venv::{self, Requirement};
-use crate::{bench, chaos, compat_test, conformance, fuzz, process, quick_start, test, workspace};
+use crate::{
+    bench, chaos, compat_test, conformance, fuzz, interleavings, process, quick_start, test, workspace,
+};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -18,13 +20,14 @@ pub(crate) struct Args {
 
 type Step = (&'static str, fn(&PythonArg) -> Result<()>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("fmt", |_| fmt()),
     ("clippy", |_| clippy()),
     ("doc", |_| doc()),
     ("package", |_| package()),
     ("python-lint", python_lint),
     ("test", |python| test::run(&test::Args::all(python))),
+    ("interleavings", |_| interleavings::run()),
     ("compat-test", |python| {
         compat_test::run(&compat_test::Args::all(python))
     }),
@@ -148,11 +151,11 @@ fn python_lint(python: &PythonArg) -> Result<()> {
 /// succeeded, or all but the last.
 fn table(times: &[Duration], all_succeeded: bool) -> String {
     let line = |index: usize, (name, _): &Step| match times.get(index) {
-        None => format!("{name:<12} not run"),
+        None => format!("{name:<13} not run"),
         Some(time) => {
             let failed = !all_succeeded && index + 1 == times.len();
             let result = if failed { "FAILED" } else { "ok" };
-            format!("{name:<12} {result:<8} {:>7.1} s", time.as_secs_f64())
+            format!("{name:<13} {result:<8} {:>7.1} s", time.as_secs_f64())
         }
     };
     let lines: Vec<_> = STEPS
@@ -174,9 +177,9 @@ mod tests {
             false,
         );
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[0], "fmt          ok           1.2 s");
-        assert_eq!(lines[1], "clippy       FAILED      75.0 s");
-        assert_eq!(lines[2], "doc          not run");
+        assert_eq!(lines[0], "fmt           ok           1.2 s");
+        assert_eq!(lines[1], "clippy        FAILED      75.0 s");
+        assert_eq!(lines[2], "doc           not run");
         assert_eq!(lines.len(), STEPS.len());
     }
 

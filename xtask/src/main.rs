@@ -12,6 +12,7 @@ mod demo;
 #[cfg(test)]
 mod documentation;
 mod fuzz;
+mod interleavings;
 #[cfg(test)]
 mod msrv;
 mod native;
@@ -66,6 +67,8 @@ enum Command {
     Bench(bench::Args),
     /// Fuzz the protocol crate.
     Fuzz(fuzz::Args),
+    /// Run the pool's threads under many orders of their steps.
+    Interleavings,
     /// Paste the README's quick start into an empty directory, and compare its output.
     QuickStart(quick_start::Args),
     /// Run all that a change must pass before it is merged.
@@ -81,6 +84,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Chaos(args) => chaos::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Fuzz(args) => fuzz::run(args),
+        Command::Interleavings => interleavings::run(),
         Command::QuickStart(args) => quick_start::run(args),
         Command::Ci(args) => ci::run(args),
     }?;

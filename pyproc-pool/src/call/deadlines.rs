@@ -5,13 +5,12 @@
 use std::{
     io,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
 #[cfg(feature = "testing")]
 use crate::clock::Clock;
-use crate::shared::Shared;
+use crate::{shared::Shared, sync::thread};
 
 /// Ends the thread when it is dropped.
 #[derive(Debug)]

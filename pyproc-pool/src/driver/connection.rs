@@ -3,8 +3,7 @@ use std::{
     io, mem,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -18,6 +17,7 @@ use crate::{
     observe::RecordSender,
     output::CallAttributor,
     scheduler::{ConnectionConfig, ConnectionId, NextWrite, Outbox, Verdict},
+    sync::thread,
     transport::{ReadHalf, Transport, WriteHalf},
 };
 
@@ -198,7 +198,7 @@ impl Connection {
                 (Written::Drained, Poll::Pending) => return Poll::Ready(Closed::Drained),
                 _ => continue,
             };
-            if in_flight < self.busy || !self.spin.again(Instant::now) {
+            if in_flight < self.busy || !self.spin.again(|| Clock::System.now()) {
                 return Poll::Pending;
             }
             match self.inbox.look(&self.read) {

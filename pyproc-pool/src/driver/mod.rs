@@ -4,7 +4,7 @@
 
 use std::{
     ops::{Deref, DerefMut},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, PoisonError, Weak},
     task::Waker,
     time::{Duration, Instant},
 };
@@ -13,12 +13,12 @@ use pyproc_protocol::Peer;
 #[cfg(feature = "testing")]
 use tokio::{sync::Notify, time::timeout_at};
 
-#[cfg(feature = "testing")]
-use crate::clock::Clock;
 use crate::{
+    clock::Clock,
     outgoing::discard,
     output::CallAttributor,
     scheduler::{Actions, Attribution, Batch, ConnectionConfig, ConnectionId, Limits, Scheduler},
+    sync::{Condvar, Mutex, MutexGuard},
     transport::WriteHalf,
 };
 
@@ -123,7 +123,7 @@ impl Driver {
     ) -> Option<Instant> {
         let mut core = self.core();
         while !core.is_over {
-            let now = Instant::now();
+            let now = Clock::System.now();
             core = match core
                 .next_deadline(due(now))
                 .map(|next| next.saturating_duration_since(now))
@@ -296,6 +296,9 @@ fn carry_out(alarm: &Alarm, actions: Actions) {
     actions.discard.into_iter().for_each(discard);
 }
 
+#[cfg(test)]
+#[cfg(shuttle)]
+mod interleavings;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Many calls, seeded: a virtual clock, scripted workers, torn writes, delayed and reordered events.
+//! A seeded simulation: a virtual clock, scripted workers, torn writes, events that are delayed or come in another order.
 //!
-//! A seed that fails is run again with `PYPROC_SIM_SEED`; `PYPROC_SIM_CALLS` says how many calls (in all).
+//! A seed that fails can be run again with `PYPROC_SIM_SEED`; `PYPROC_SIM_CALLS` sets the number of calls in all.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     env, mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Mutex},
@@ -12,12 +12,16 @@ use std::{
 };
 
 use fastrand::Rng;
-use pyproc_protocol::Codec;
 
-use self::links::{Link, Writer};
-use super::{tests::request, *};
+use self::{
+    calls::{Call, Caller},
+    workers::Worker,
+};
+use super::*;
 
-mod links;
+mod calls;
+mod disturbances;
+mod workers;
 
 const SLOTS: usize = 3;
 const LIMITS: Limits = Limits {
@@ -27,14 +31,16 @@ const LIMITS: Limits = Limits {
 };
 /// Calls of one seed.
 const CALLS: usize = 2000;
-/// Steps after which everything comes to rest.
+/// Steps of a round. After each round everything comes to rest.
 const STEPS: usize = 300;
 
-/// Who is woken.
+/// Whom a waker wakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
     Caller(u64),
-    Link(usize),
+    Connection(ConnectionId),
+    /// Waits until no call is without an outcome.
+    Shutdown,
 }
 
 struct Alarm(Who, Arc<Mutex<Vec<Who>>>);
@@ -45,27 +51,25 @@ impl Wake for Alarm {
     }
 }
 
-/// A call that its caller waits for.
-struct Caller {
-    number: u64,
-    id: CallId,
-    deadline: Instant,
-}
-
 struct Simulation {
     rng: Rng,
     now: Instant,
     scheduler: Scheduler,
     armed: Option<Instant>,
     woken: Arc<Mutex<Vec<Who>>>,
+    /// Wake-ups that the scheduler asked for and that are still to come.
     wakes: Vec<Waker>,
     callers: BTreeMap<u64, Caller>,
-    /// By id: the number and kind of each call that a worker may be sent, and whether it may be sent again.
-    sendable: BTreeMap<u64, (u64, bool, bool)>,
-    links: Vec<Link>,
+    /// Every call of this round, by its id on the wire.
+    calls: BTreeMap<u64, Call>,
+    workers: Vec<Worker>,
     submitted: u64,
     ended: u64,
+    /// The first place in the queue that is still free.
+    first_place: i64,
+    /// Workers answer nothing in this round.
     hung: bool,
+    waits_for_last: bool,
 }
 
 impl Simulation {
@@ -78,11 +82,13 @@ impl Simulation {
             woken: Arc::default(),
             wakes: Vec::new(),
             callers: BTreeMap::new(),
-            sendable: BTreeMap::new(),
-            links: Vec::new(),
+            calls: BTreeMap::new(),
+            workers: Vec::new(),
             submitted: 0,
             ended: 0,
+            first_place: 0,
             hung: false,
+            waits_for_last: false,
         }
     }
 
@@ -110,8 +116,9 @@ impl Simulation {
                 self.pass(Duration::from_millis(time));
             }
             90..96 => self.start(),
-            96 => self.disturb(),
-            _ => self.carry_out(),
+            96..98 => self.disturb(),
+            98 => self.wait_for_last(),
+            _ => {}
         }
         self.carry_out();
     }
@@ -122,57 +129,17 @@ impl Simulation {
 
     fn carry_out(&mut self) {
         let actions = self.scheduler.actions().take();
+        for (id, attribution) in actions.attribute {
+            let mut workers = self.workers.iter_mut();
+            workers
+                .find(|it| it.id == id)
+                .unwrap()
+                .attribute(attribution);
+        }
         if let Some(arm) = actions.arm {
             self.armed = Some(self.armed.map_or(arm, |it| it.min(arm)));
         }
         self.wakes.extend(actions.wake);
-    }
-
-    fn submit(&mut self) {
-        let concurrent = self.rng.bool();
-        let method = if concurrent { "async" } else { "plain" };
-        let number = self.submitted;
-        let mut outgoing = request(Codec::Json);
-        let deadline = self.now + Duration::from_millis(1 + self.rng.u64(..900));
-        outgoing.envelope.deadline = deadline;
-        let waker = self.waker(Who::Caller(number));
-        let found = self.scheduler.methods().find(method);
-        let kind = self.scheduler.methods.is_concurrent(found);
-        let admission = match self.rng.u8(..4) {
-            0 => Admission::Now,
-            _ => Admission::Queue,
-        };
-        let submitted = self.scheduler.submit(
-            (method, found),
-            &mut Some(outgoing),
-            admission,
-            waker,
-            self.now,
-        );
-        self.submitted += 1;
-        let submitted = match submitted {
-            Ok(submitted) => submitted,
-            Err(Error::Overloaded { .. }) => return self.ended += 1,
-            Err(error) => panic!("{error}"),
-        };
-        let id = submitted.id;
-        self.sendable.insert(id.to_wire(), (number, kind, false));
-        let caller = Caller {
-            number,
-            id,
-            deadline,
-        };
-        self.callers.insert(number, caller);
-        match submitted.next {
-            Next::Settled => {}
-            Next::Wake(waker) => self.wakes.push(waker),
-            Next::Write(batch) => {
-                let mut links = self.links.iter_mut();
-                let link = links.find(|it| it.id == batch.connection()).unwrap();
-                assert!(matches!(link.writer, Writer::Nobody), "two write");
-                link.writer = Writer::Caller(batch);
-            }
-        }
     }
 
     /// One of those that are to be woken runs.
@@ -185,53 +152,25 @@ impl Simulation {
         for who in woken {
             match who {
                 Who::Caller(number) => self.poll(number),
-                Who::Link(at) => self.task(at),
-            }
-        }
-    }
-
-    fn poll(&mut self, number: u64) {
-        let Some(caller) = self.callers.get(&number) else {
-            return;
-        };
-        let (id, deadline) = (caller.id, caller.deadline);
-        let waker = self.waker(Who::Caller(number));
-        match self
-            .scheduler
-            .poll_outcome(id, &mut Context::from_waker(&waker))
-        {
-            Poll::Pending => {}
-            Poll::Ready(None) => {
-                assert!(deadline <= self.now, "call {number} ended too early");
-                self.leave(number);
-            }
-            Poll::Ready(Some(outcome)) => {
-                if let Ok(answered) = outcome {
-                    assert_eq!(answered.answer.id, id.to_wire());
+                Who::Connection(id) => {
+                    if let Some(at) = self.workers.iter().position(|it| it.id == id) {
+                        self.ask_for_frames(at);
+                    }
                 }
-                self.end(number);
+                Who::Shutdown => self.wait_for_last(),
             }
         }
     }
 
-    fn leave(&mut self, number: u64) {
-        let id = self.callers[&number].id;
-        self.scheduler.give_up(id, "test");
-        self.end(number);
-    }
-
-    fn end(&mut self, number: u64) {
-        assert!(self.callers.remove(&number).is_some(), "it ended twice");
-        self.ended += 1;
-    }
-
-    fn give_up(&mut self) {
-        let count = self.callers.len();
-        if count > 0 {
-            let at = self.rng.usize(..count);
-            let number = *self.callers.keys().nth(at).unwrap();
-            self.leave(number);
-        }
+    fn wait_for_last(&mut self) {
+        let waker = self.waker(Who::Shutdown);
+        let polled = self
+            .scheduler
+            .poll_drained(&mut Context::from_waker(&waker));
+        self.waits_for_last = polled.is_pending();
+        let mut calls = self.scheduler.calls.ids();
+        let is_awaited = calls.any(|(_, it)| it.state.is_awaited());
+        assert_eq!(self.waits_for_last, is_awaited, "the last answer");
     }
 
     fn pass(&mut self, time: Duration) {
@@ -248,75 +187,88 @@ impl Simulation {
         }
     }
 
-    /// No worker has room while a call waits that it could have.
-    fn check(&self) {
-        assert!(self.scheduler.in_flight() <= LIMITS.max_in_flight * self.links.len());
-        for link in self.links.iter().filter(|it| !it.over) {
-            let connection = self.scheduler.connections.get(link.id);
-            let in_flight = connection.map_or(0, |it| it.in_flight);
-            assert!(
-                link.drains.is_none_or(|most| in_flight <= most),
-                "it drains"
-            );
-        }
+    fn check(&mut self) {
+        self.note_dispatched();
+        assert!(self.scheduler.in_flight() <= LIMITS.max_in_flight * self.workers.len());
+        let workers = self.workers.iter().filter(|it| !it.over);
+        workers.for_each(|it| it.check(&self.scheduler));
         for (_, connection) in self.scheduler.current() {
             for concurrent in [false, true] {
                 let waits = !self.scheduler.queue.is_empty(concurrent);
                 assert!(!waits || !connection.has_room(concurrent), "a call waits");
             }
         }
+        let mut slots = self.scheduler.slots.iter();
+        if slots.all(|it| matches!(it, Slot::Gone(_))) {
+            assert_eq!(self.scheduler.queued(), 0, "no worker will come");
+        }
     }
 
-    /// All that is on its way arrives; then nobody waits and no capacity is taken.
+    /// All that is on its way arrives. Then no caller waits, and no capacity is taken.
     fn rest(&mut self) {
         if self.hung {
-            self.settle();
+            self.settle(false);
             self.pass(Duration::from_secs(1));
-            self.settle();
+            self.settle(false);
             assert!(self.callers.is_empty(), "a deadline was missed");
+            assert!(!self.waits_for_last, "nobody woke who waits for the last");
             self.hung = false;
         }
-        for slot in 0..SLOTS {
-            if matches!(self.scheduler.slots[slot], Slot::Empty) {
-                self.up(slot);
-            }
+        match self.rng.u8(..8) {
+            0 => self.cut_off(),
+            1 => (0..SLOTS).for_each(|slot| self.gone(slot)),
+            _ => self.start_all(),
         }
-        self.settle();
-        let left: Vec<_> = self.callers.values().map(|it| it.number).collect();
+        self.settle(true);
+        let left: Vec<_> = self.callers.keys().collect();
         assert!(left.is_empty(), "nobody woke {left:?}");
+        assert!(!self.waits_for_last, "nobody woke who waits for the last");
         assert_eq!(self.scheduler.in_flight(), 0, "capacity is lost");
         assert_eq!(self.scheduler.queued(), 0);
         assert_eq!(self.scheduler.calls.len(), 0, "calls are left");
         assert_eq!(self.ended, self.submitted);
-        self.sendable.clear();
+        self.calls.clear();
+        self.workers.retain(|it| !it.over);
+        self.start_all();
     }
 
     /// Goes on with the clock stopped until nothing happens any more.
-    fn settle(&mut self) {
+    fn settle(&mut self, restarts: bool) {
         for _ in 0..200 {
+            if self.is_settled(restarts) {
+                return;
+            }
             while !self.wakes.is_empty() {
                 self.wake_one();
                 self.carry_out();
             }
-            for at in 0..self.links.len() {
-                if self.links[at].over {
+            for at in 0..self.workers.len() {
+                if self.workers[at].over {
                     continue;
                 }
                 self.write_to(at, true);
                 if !self.hung {
-                    let link = &mut self.links[at];
-                    link.answers.extend(link.has.drain(..));
+                    let worker = &mut self.workers[at];
+                    worker.answers.extend(worker.has.drain(..));
                 }
                 self.deliver_to(at, usize::MAX);
                 self.carry_out();
             }
             for slot in 0..SLOTS {
-                if !self.hung && matches!(self.scheduler.slots[slot], Slot::Empty) {
+                if restarts && matches!(self.scheduler.slots[slot], Slot::Empty) {
                     self.up(slot);
                 }
             }
             self.check();
         }
+        panic!("it does not come to rest");
+    }
+
+    fn is_settled(&self, restarts: bool) -> bool {
+        let mut slots = self.scheduler.slots.iter();
+        let all_started = !restarts || !slots.any(|it| matches!(it, Slot::Empty));
+        let mut workers = self.workers.iter();
+        self.wakes.is_empty() && all_started && workers.all(|it| it.is_settled(self.hung))
     }
 }
 

@@ -153,6 +153,7 @@ impl Scheduler {
             self.close(id);
             self.fail(id, || Error::ShutDown);
         }
+        self.wake_if_drained();
     }
 
     /// Ready when no caller waits for an answer any more.

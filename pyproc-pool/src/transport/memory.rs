@@ -4,11 +4,13 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     io::{self, IoSlice, Read},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker},
 };
 
 use bytes::BytesMut;
+
+use crate::sync::{Mutex, MutexGuard};
 
 #[derive(Debug)]
 pub(crate) struct End {
