@@ -20,6 +20,17 @@ use std::path::{Path, PathBuf};
 use crate::workspace;
 use tree::{Folder, Module, Tree, stem};
 
+/// The source folders that have a picture.
+const SOURCES: [&str; 7] = [
+    "pyproc-logging/src",
+    "pyproc-pool/src",
+    "pyproc-protocol/src",
+    "pyproc-py/python/pyproc_worker",
+    "pyproc-py/src",
+    "pyproc-telemetry/src",
+    "xtask/src",
+];
+
 /// A block of `ARCHITECTURE.md`.
 #[derive(Debug, PartialEq)]
 struct Picture {
@@ -140,11 +151,13 @@ fn circles(tree: &Tree) -> Vec<String> {
 }
 
 #[test]
-fn rooms_use_only_those_below_them_and_form_no_circles() {
+fn rooms_use_only_those_below_them_and_folders_form_no_circles() {
     let root = workspace::root();
     let page = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
     let pictures = Picture::all(&page);
-    assert!(!pictures.is_empty());
+    let mut folders: Vec<_> = pictures.iter().map(|it| &*it.folder).collect();
+    folders.sort_unstable();
+    assert_eq!(folders, SOURCES);
     let problems = pictures.iter().flat_map(|picture| {
         let (tree, module) = read(&root.join(&picture.folder));
         let mut problems = picture.problems(&tree, module);
@@ -153,6 +166,19 @@ fn rooms_use_only_those_below_them_and_form_no_circles() {
     });
     let problems: Vec<_> = problems.collect();
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn each_top_folder_has_a_row_in_the_page() {
+    let root = workspace::root();
+    let page = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    for folder in SOURCES {
+        let (tree, _) = read(&root.join(folder));
+        for module in tree.folders().iter().filter(|it| it.len() == 1) {
+            let name = format!("`{}/`", module[0]);
+            assert!(page.contains(&name), "{folder}: {name} has no row");
+        }
+    }
 }
 
 /// Writes a small source folder, and reads it.
