@@ -1,10 +1,10 @@
-//! Waiting for what another thread does.
+//! Blocking work for async callers.
 
 use std::{sync::Arc, thread, time::Duration};
 
 use futures_channel::oneshot;
 
-/// Waits on a thread of its own, so that no runtime is blocked and none is needed.
+/// Runs `work` on a thread of its own, so that no runtime is blocked and none is needed.
 pub(crate) async fn on_thread<S: Send + Sync + 'static, T: Send + 'static>(
     shared: &Arc<S>,
     limit: Duration,
@@ -18,7 +18,7 @@ pub(crate) async fn on_thread<S: Send + Sync + 'static, T: Send + 'static>(
     drop(spawned);
     match receiver.await {
         Ok(result) => result,
-        // The system gave no thread: better to block than to lose what waits.
+        // The system gave no thread. Blocking is better than losing the waiting data.
         Err(oneshot::Canceled) => work(shared, limit),
     }
 }

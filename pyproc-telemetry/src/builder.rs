@@ -19,7 +19,7 @@ use crate::{
         sdk::SdkExporter,
         stdout::{Form, StdoutExporter},
     },
-    provider::{Nowhere, Pipeline, Warning, Warnings, resource},
+    provider::{DiscardingSink, Pipeline, WarningExporter, Warnings, resource},
 };
 
 /// Sets up a [`Provider`] step by step. Most methods set the field of [`Config`] of the same
@@ -66,8 +66,7 @@ impl Provider {
     ///
     /// # Errors
     ///
-    /// A setting is wrong, or the system does not give what is needed. A collector that is not there is none: it
-    /// may come later.
+    /// A setting is wrong, or the system gave no thread. An absent collector is not an error: it may start later.
     pub fn start(config: Config) -> Result<Self, StartError> {
         ProviderBuilder::from(config).start()
     }
@@ -314,7 +313,7 @@ fn sink(
             };
             text(config, Box::new(stdout), form)
         }
-        (Destination::OfConfig, ExporterType::None) => Ok(Arc::new(Nowhere)),
+        (Destination::OfConfig, ExporterType::None) => Ok(Arc::new(DiscardingSink)),
         (Destination::OfConfig, ExporterType::Otlp | ExporterType::Jaeger) => {
             let invalid = |reason| ConfigError::new("otlp.endpoint", reason);
             let (endpoint, warning) = Endpoint::of(config).map_err(invalid)?;
@@ -349,13 +348,13 @@ fn otlp(
     match config.otlp.protocol {
         OtlpProtocol::HttpProtobuf => {
             let exporter = HttpExporter::new(endpoint, &config.otlp, resource)?;
-            start_queue(Warning::new(exporter, warnings), queue)
+            start_queue(WarningExporter::new(exporter, warnings), queue)
         }
         #[cfg(feature = "grpc")]
         OtlpProtocol::Grpc => {
             let exporter =
                 crate::export::otlp::grpc::GrpcExporter::new(endpoint, &config.otlp, resource)?;
-            start_queue(Warning::new(exporter, warnings), queue)
+            start_queue(WarningExporter::new(exporter, warnings), queue)
         }
         #[cfg(not(feature = "grpc"))]
         OtlpProtocol::Grpc => {

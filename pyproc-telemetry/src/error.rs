@@ -1,20 +1,20 @@
-//! Each error's text names its cause in one line, and its `Debug` is that text, as a `main` that returns it prints it so.
-//! `source()` is what lies below, which is nothing.
+//! Errors. An error's text names its causes in one line. `Debug` is the same text, as a `main` that returns an error
+//! prints `Debug`. `source()` is empty, as the text includes the causes.
 
 use std::{fmt, io, time::Duration};
 
 use crate::ExportStats;
 
-/// A setting is wrong. Whoever configured the service can put it right.
+/// A setting is wrong. The service's configuration has to be corrected.
 ///
-/// The reason never repeats a secret: header values and the user part of an endpoint are left out.
+/// The reason never contains a secret: header values and the user part of an endpoint are left out.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
 #[non_exhaustive]
 pub struct ConfigError {
     /// The field, or the environment variable.
     pub field: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and which values are valid.
     pub reason: String,
 }
 
@@ -37,19 +37,18 @@ pub enum StartError {
     /// The system gave no thread for the exporter.
     #[error("the thread of the exporter could not be started: {0}")]
     Thread(io::Error),
-    /// What an `https` collector needs could not be set up.
+    /// TLS for an `https` collector could not be set up.
     #[error("TLS for the collector could not be set up: {}", chain(&**.0))]
     Tls(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Why spans or metrics did not reach their destination.
+/// Why spans or metrics were not delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExportError {
     /// What went wrong, with its causes, in one line.
     pub reason: String,
-    /// The destination answered, and refused them for good. Otherwise it was not there, too slow
-    /// or overloaded until the time was over.
+    /// True: the destination refused them for good. False: it was not there, too slow or overloaded until the deadline.
     pub refused: bool,
 }
 
@@ -77,16 +76,16 @@ impl fmt::Display for ExportError {
 
 impl std::error::Error for ExportError {}
 
-/// A flush or a shutdown that did not bring every span to its destination.
+/// A flush or a shutdown that did not deliver every span.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlushError {
-    /// Spans that were waiting and did not arrive, or of which it is not known. After a flush that ran out of
-    /// time they still wait; after a shutdown they are lost.
+    /// The number of waiting spans that were not delivered, or not confirmed. After a flush that timed out they still
+    /// wait. After a shutdown they are lost.
     pub spans: u64,
-    /// The limit, if it passed.
+    /// The limit, if it was exceeded.
     pub timed_out: Option<Duration>,
-    /// What the exporter said last, if it failed.
+    /// The exporter's last error, if it failed.
     pub source: Option<ExportError>,
     /// All counts at the end.
     pub stats: Box<ExportStats>,
@@ -120,13 +119,13 @@ macro_rules! debug_as_text {
 
 debug_as_text!(ConfigError, StartError, FlushError);
 
-/// The error of a file with the file's name, which the system does not say.
+/// The error of a file, with the file's name, which the system's error lacks.
 #[cfg(any(test, feature = "tls"))]
 pub(crate) fn naming(path: &std::path::Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// A foreign error and all that caused it, in one line of text.
+/// An error and all its causes, in one line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -5,26 +5,25 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ExportStats {
-    /// Arrived: the destination confirmed them.
+    /// Delivered: the destination confirmed them.
     pub exported: u64,
-    /// Refused by the destination, all or in part, for good.
+    /// Refused by the destination for good.
     pub refused: u64,
     /// Not delivered: the destination was not there, too slow or overloaded.
     pub failed: u64,
-    /// Dropped as the queue was full.
+    /// Dropped because the queue was full.
     pub queue_full: u64,
-    /// Dropped as the shutdown ended before they were confirmed, or as they ended after it.
+    /// Dropped because the shutdown ended before they were confirmed, or because they ended after it.
     pub shut_down: u64,
     /// Made in a worker, and lost there or on the way to the pool, which was too busy.
     pub lost_in_worker: u64,
-    /// Made in a worker, and refused here: not sampled, not below a call, or ended before it began.
+    /// Made in a worker, and refused here: not sampled, not below a call, or with an end before the start.
     pub malformed: u64,
-    /// Waiting, or on their way.
+    /// Waiting, or being sent.
     pub waiting: u64,
     /// Batches that failed or were refused as a whole.
     pub failures: u64,
-    /// Unsampled spans that tail sampling could not hold, and dropped undecided. They are not part of
-    /// `ended`.
+    /// Unsampled spans that tail sampling dropped undecided, as it could not hold them. They are not part of `ended`.
     pub evicted: u64,
 }
 
@@ -34,10 +33,10 @@ impl ExportStats {
         self.lost().saturating_add(self.exported + self.waiting)
     }
 
-    /// Sampled spans that did not arrive and no longer will.
+    /// Sampled spans that were lost for good.
     pub fn lost(&self) -> u64 {
         let here = self.refused + self.failed + self.queue_full + self.shut_down + self.malformed;
-        // Whatever a worker says.
+        // A worker may report any number.
         here.saturating_add(self.lost_in_worker)
     }
 }

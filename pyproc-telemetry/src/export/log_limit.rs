@@ -3,39 +3,39 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// From one line in the log to the next of its kind.
-const BETWEEN: Duration = Duration::from_secs(10);
+/// The shortest time between two log lines of one kind.
+const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Keeps what happens often from being said as often.
+/// A rate limit for log lines about frequent events: one line for each interval, with the number of events.
 #[derive(Debug)]
-pub(crate) struct Rarely(Mutex<Said>);
+pub(crate) struct LogLimit(Mutex<Window>);
 
 #[derive(Debug)]
-struct Said {
+struct Window {
     last: Option<Instant>,
-    since: u64,
+    events: u64,
 }
 
-impl Rarely {
+impl LogLimit {
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(Said {
+        Self(Mutex::new(Window {
             last: None,
-            since: 0,
+            events: 0,
         }))
     }
 
-    /// It happened. If it is time to say so: how often it happened since that was said last.
-    pub(crate) fn happened(&self) -> Option<u64> {
-        self.happened_at(Instant::now())
+    /// Counts an event. Returns the number of events since the last log line, if another line is due.
+    pub(crate) fn record_event(&self) -> Option<u64> {
+        self.record_event_at(Instant::now())
     }
 
-    fn happened_at(&self, now: Instant) -> Option<u64> {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        said.since += 1;
-        let due = said.last.is_none_or(|last| now >= last + BETWEEN);
+    fn record_event_at(&self, now: Instant) -> Option<u64> {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        window.events += 1;
+        let due = window.last.is_none_or(|last| now >= last + INTERVAL);
         due.then(|| {
-            said.last = Some(now);
-            std::mem::take(&mut said.since)
+            window.last = Some(now);
+            std::mem::take(&mut window.events)
         })
     }
 }
@@ -45,12 +45,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_said_once_in_a_while_with_how_often_it_happened() {
-        let (rarely, now) = (Rarely::new(), Instant::now());
-        assert_eq!(rarely.happened_at(now), Some(1));
+    fn a_line_is_due_once_in_an_interval_with_the_number_of_events() {
+        let (limit, now) = (LogLimit::new(), Instant::now());
+        assert_eq!(limit.record_event_at(now), Some(1));
         for _ in 0..5 {
-            assert_eq!(rarely.happened_at(now + BETWEEN / 2), None);
+            assert_eq!(limit.record_event_at(now + INTERVAL / 2), None);
         }
-        assert_eq!(rarely.happened_at(now + BETWEEN), Some(6));
+        assert_eq!(limit.record_event_at(now + INTERVAL), Some(6));
     }
 }

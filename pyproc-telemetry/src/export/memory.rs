@@ -9,7 +9,7 @@ use opentelemetry_sdk::trace::SpanData;
 use super::{Item, Sink};
 use crate::{ExportStats, FlushError};
 
-/// Keeps sampled spans in memory, for tests. A span is there as soon as it has ended.
+/// Keeps sampled spans in memory, for tests. A span is available as soon as it has ended.
 ///
 /// ```
 /// use opentelemetry::trace::{Span, Tracer};
@@ -32,12 +32,12 @@ struct State {
 }
 
 impl MemorySpans {
-    /// Sampled spans that ended, in the order in which they did.
+    /// The sampled spans, in the order of their ends.
     pub fn finished(&self) -> Vec<SpanData> {
         self.lock().spans.clone()
     }
 
-    /// Forgets them.
+    /// Removes all spans.
     pub fn clear(&self) {
         self.lock().spans.clear();
     }

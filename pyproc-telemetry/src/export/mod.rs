@@ -1,7 +1,7 @@
-//! From an ended span to where it goes.
+//! From an ended span to its destination.
 //!
-//! Everything that a span passes is a [`Sink`]. A queue hands batches to an [`Exporter`], which
-//! may block: it runs on a thread of its own.
+//! A [`Sink`] takes ended spans. A queue passes batches to an [`Exporter`], which may block: it runs on a thread of its
+//! own. What must stay true: no sink blocks the thread that ends a span, and each span is counted by what became of it.
 
 use std::{
     sync::Arc,
@@ -23,46 +23,46 @@ pub(crate) mod stdout;
 
 pub(crate) use pause::Pause;
 
-/// A span that has ended, on its way.
+/// An ended span.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     pub(crate) span: SpanData,
-    /// Where it was made. `None`: in this service itself.
+    /// The process that made it. `None`: this service itself.
     pub(crate) resource: Option<Arc<Resource>>,
 }
 
-/// What a sink takes.
+/// One or more ended spans.
 #[derive(Debug)]
 pub(crate) enum Item {
     Span(Box<Ended>),
-    /// So many spans that are written down where it costs no call time.
-    Later(usize, Box<dyn Later>),
+    /// A number of spans that the exporter's thread builds, so that no call spends time on it.
+    Deferred(usize, Box<dyn DeferredSpans>),
 }
 
-/// What spans are made of, once somebody has the time.
-pub(crate) trait Later: Send + std::fmt::Debug {
-    /// How many it will be.
+/// The parts of spans, which the exporter's thread builds.
+pub(crate) trait DeferredSpans: Send + std::fmt::Debug {
+    /// The number of spans.
     fn count(&self) -> usize;
 
     fn spans(self: Box<Self>) -> Vec<SpanData>;
 }
 
 impl Item {
-    pub(crate) fn later(spans: Box<impl Later + 'static>) -> Self {
-        Self::Later(spans.count(), spans)
+    pub(crate) fn deferred(spans: Box<impl DeferredSpans + 'static>) -> Self {
+        Self::Deferred(spans.count(), spans)
     }
 
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::Span(_) => 1,
-            Self::Later(count, _) => *count,
+            Self::Deferred(count, _) => *count,
         }
     }
 
     pub(crate) fn spans(self) -> Vec<Ended> {
         match self {
             Self::Span(span) => vec![*span],
-            Self::Later(_, later) => later.spans().into_iter().map(Ended::from).collect(),
+            Self::Deferred(_, deferred) => deferred.spans().into_iter().map(Ended::from).collect(),
         }
     }
 }
@@ -87,35 +87,35 @@ pub(crate) trait Sink: Send + Sync + std::fmt::Debug {
     /// Takes sampled spans. Never waits for a destination.
     fn accept(&self, item: Item);
 
-    /// Waits until all spans taken so far have been dealt with.
+    /// Waits until all spans taken so far are settled.
     fn flush(&self, limit: Duration) -> Result<(), FlushError>;
 
-    /// Flushes, and takes no more. The result counts all that was taken.
+    /// Flushes, and takes no more spans. The result counts all spans.
     fn close(&self, limit: Duration) -> Result<ExportStats, FlushError>;
 
     fn stats(&self) -> ExportStats;
 }
 
-/// Brings batches to their destination.
+/// Sends batches to their destination.
 pub(crate) trait Exporter: Send {
-    /// Sends a batch. Should give up at `deadline`, and not try again once `pause` is interrupted.
+    /// Sends a batch. Should end at `deadline`, and not retry once `pause` is interrupted.
     fn export(&mut self, batch: Vec<Ended>, deadline: Instant, pause: &Pause) -> Undelivered;
 
     /// Called after the last batch.
     fn close(&mut self) {}
 }
 
-/// What did not arrive of a batch.
+/// The spans of a batch that were not delivered.
 #[derive(Debug, Default)]
 pub(crate) struct Undelivered {
     pub(crate) refused: u64,
     pub(crate) failed: u64,
-    /// Why what was sent together did not arrive, if so.
+    /// Why a whole request was not delivered.
     pub(crate) error: Option<ExportError>,
 }
 
 impl Undelivered {
-    /// Of so many spans that were sent together. The result says how many of them were refused.
+    /// The outcome of one request with `count` spans. `result` is the number of refused spans.
     pub(crate) fn of(count: u64, result: Result<u64, ExportError>) -> Self {
         let (refused, failed, error) = match result {
             Ok(refused) => (refused.min(count), 0, None),
@@ -130,7 +130,7 @@ impl Undelivered {
     }
 }
 
-/// When a limit ends; one beyond all times ends after any process.
+/// The deadline of a limit. Limits of more than 30 years count as 30 years.
 pub(crate) fn after(limit: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
     let now = Instant::now();

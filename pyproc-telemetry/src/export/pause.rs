@@ -5,7 +5,7 @@ use std::{
 
 use crate::ExportError;
 
-/// The sleep between two attempts, which a shutdown ends.
+/// The pause between two attempts, which a shutdown interrupts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pause(Arc<(Mutex<State>, Condvar)>);
 
@@ -16,7 +16,7 @@ struct State {
 }
 
 impl Pause {
-    /// Sleeps until then because of `trouble`. Returns whether it was not interrupted.
+    /// Sleeps until `wake`, because of `trouble`. Returns false if it was interrupted.
     pub(crate) fn until(&self, wake: Instant, trouble: &ExportError) -> bool {
         let mut state = self.lock();
         state.trouble = Some(trouble.clone());
@@ -30,18 +30,18 @@ impl Pause {
         }
     }
 
-    /// Ends the sleep, and every later one at once.
+    /// Ends the current sleep, and each later one at once.
     pub(crate) fn interrupt(&self) {
         self.lock().interrupted = true;
         self.0.1.notify_all();
     }
 
-    /// Why it slept last.
+    /// The reason for the last sleep.
     pub(crate) fn trouble(&self) -> Option<ExportError> {
         self.lock().trouble.clone()
     }
 
-    /// The trouble is over.
+    /// Removes the reason.
     pub(crate) fn clear(&self) {
         self.lock().trouble = None;
     }

@@ -1,4 +1,4 @@
-//! Batches in which spans of several processes are mixed.
+//! Batches with spans of several processes.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use opentelemetry_sdk::{Resource, trace::SpanData};
 use super::{Ended, Undelivered};
 use crate::ExportError;
 
-/// Hands the spans of each resource to `send`, which says how many of them were refused; spans without a resource have this
-/// service's. What fails for one resource fails for it alone.
+/// Calls `send` with the spans of each resource. It returns the number of refused spans. Spans without a resource have
+/// that of this service. A failure for one resource does not affect the others.
 pub(in crate::export) fn send_by_resource(
     batch: Vec<Ended>,
     own: &Arc<Resource>,
@@ -25,8 +25,8 @@ pub(in crate::export) fn send_by_resource(
     all
 }
 
-/// A batch has few resources: looking through them is quicker than a map. Those of a worker with two providers take turns, so that they are not
-/// always the same pointer.
+/// A batch has few resources, so a linear search is faster than a map. A worker with two providers alternates between
+/// two resources, so equal resources may be different pointers.
 pub(in crate::export) fn by_resource(
     batch: Vec<Ended>,
     own: &Arc<Resource>,

@@ -13,16 +13,16 @@ use opentelemetry_sdk::{
 use super::{Ended, Exporter, Pause, Undelivered, resources::send_by_resource};
 use crate::{ExportError, error::chain};
 
-/// For the last words of an exporter; nobody waits for them beyond the limit of the shutdown.
+/// The limit for an exporter's own shutdown. The provider's shutdown does not wait longer than its own limit.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub(crate) struct SdkExporter<E> {
-    exporter: Told<E>,
+    exporter: ResourceExporter<E>,
     own: Arc<Resource>,
 }
 
-/// An exporter, and the resource that it was told last.
-pub(in crate::export) struct Told<E> {
+/// An exporter, and the resource that was set last.
+pub(in crate::export) struct ResourceExporter<E> {
     exporter: E,
     resource: Arc<Resource>,
 }
@@ -31,14 +31,14 @@ impl<E: SpanExporter> SdkExporter<E> {
     pub(crate) fn new(exporter: E, own: Resource) -> Self {
         let own = Arc::new(own);
         Self {
-            exporter: Told::new(exporter, Arc::clone(&own)),
+            exporter: ResourceExporter::new(exporter, Arc::clone(&own)),
             own,
         }
     }
 }
 
 impl<E: SpanExporter> Exporter for SdkExporter<E> {
-    /// Its own limits apply: the SDK's interface has no deadline.
+    /// The exporter's own limits apply: the SDK's interface has no deadline.
     fn export(&mut self, batch: Vec<Ended>, _deadline: Instant, _pause: &Pause) -> Undelivered {
         send_by_resource(batch, &self.own, |resource, spans| {
             self.exporter.export(resource, spans).map(|()| 0)
@@ -52,7 +52,7 @@ impl<E: SpanExporter> Exporter for SdkExporter<E> {
     }
 }
 
-impl<E: SpanExporter> Told<E> {
+impl<E: SpanExporter> ResourceExporter<E> {
     pub(in crate::export) fn new(mut exporter: E, resource: Arc<Resource>) -> Self {
         exporter.set_resource(&resource);
         Self { exporter, resource }

@@ -9,7 +9,7 @@ use hyper::body::{Frame, SizeHint};
 
 use super::pipe::Reader;
 
-/// The body of an answer: a few words, or metrics that are written while they are read.
+/// The body of an answer: a short text, or metrics that are written while they are read.
 pub struct Body(Kind);
 
 enum Kind {
@@ -29,7 +29,7 @@ impl Body {
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    /// The metrics could not be written to their end.
+    /// The metrics could not be written completely.
     type Error = io::Error;
 
     fn poll_frame(

@@ -1,4 +1,4 @@
-//! Which connections there are, and which one gives way when there are too many.
+//! The open connections, and which of them is closed when there are too many.
 
 use std::{
     collections::BTreeMap,
@@ -11,19 +11,19 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// A new connection has so long to send its request before it gives way, so that none is closed before it was read once. With the default
-/// of places that is some 8,000 new connections a second.
-const MOMENT: Duration = Duration::from_millis(30);
+/// The time in which a new connection cannot be evicted, so that each is read once. With the default of
+/// `max_connections` this allows some 8,000 new connections a second.
+const GRACE: Duration = Duration::from_millis(30);
 
-/// Answers that may be on their way however few connections may be idle.
-const LEAST_ANSWERS: usize = 16;
+/// Connections that may be answered at a time, however low the limit is.
+const MIN_ANSWERS: usize = 16;
 
-pub(super) struct Places {
+pub(super) struct Connections {
     most: usize,
     taken: Mutex<Taken>,
 }
 
-/// By number, so that the first is the oldest.
+/// By number, so the first is the oldest.
 #[derive(Default)]
 struct Taken {
     next: u64,
@@ -31,15 +31,15 @@ struct Taken {
     answered: BTreeMap<u64, Arc<Notify>>,
 }
 
-/// Of one connection, until it is dropped.
-pub(super) struct Place {
-    places: Arc<Places>,
+/// An open connection, until it is dropped.
+pub(super) struct ConnectionGuard {
+    connections: Arc<Connections>,
     number: u64,
-    gives_way: Arc<Notify>,
+    evict: Arc<Notify>,
 }
 
-impl Places {
-    /// For so many connections that have not sent a request, and as many that are being answered.
+impl Connections {
+    /// A limit for connections that have not sent a request, and for those that are being answered.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -47,8 +47,8 @@ impl Places {
         }
     }
 
-    /// A place for a new connection: the oldest idle one gives way if need be.
-    pub(super) async fn take(self: &Arc<Self>) -> Place {
+    /// Adds a new connection. At the limit, the oldest idle one is closed.
+    pub(super) async fn take(self: &Arc<Self>) -> ConnectionGuard {
         loop {
             match self.try_take() {
                 Ok(place) => return place,
@@ -57,29 +57,29 @@ impl Places {
         }
     }
 
-    /// Else when to ask again.
-    fn try_take(self: &Arc<Self>) -> Result<Place, Instant> {
+    /// The error is the time for another attempt.
+    fn try_take(self: &Arc<Self>) -> Result<ConnectionGuard, Instant> {
         let (mut taken, now) = (self.lock(), Instant::now());
         if taken.idle.len() >= self.most
             && let Some((_, (since, _))) = taken.idle.first_key_value()
         {
-            let due = *since + MOMENT;
+            let due = *since + GRACE;
             if now < due {
                 return Err(due);
             }
             taken.close_oldest_idle();
         }
-        let (number, gives_way) = (taken.next, Arc::<Notify>::default());
+        let (number, evict) = (taken.next, Arc::<Notify>::default());
         taken.next += 1;
-        taken.idle.insert(number, (now, Arc::clone(&gives_way)));
-        Ok(Place {
-            places: Arc::clone(self),
+        taken.idle.insert(number, (now, Arc::clone(&evict)));
+        Ok(ConnectionGuard {
+            connections: Arc::clone(self),
             number,
-            gives_way,
+            evict,
         })
     }
 
-    /// Closes the oldest idle connection: the system has no room for another one.
+    /// Closes the oldest idle connection, as the system cannot accept another one.
     pub(super) fn free_one(&self) {
         self.lock().close_oldest_idle();
     }
@@ -91,42 +91,42 @@ impl Places {
 
 impl Taken {
     fn close_oldest_idle(&mut self) {
-        if let Some((_, (_, gives_way))) = self.idle.pop_first() {
-            gives_way.notify_one();
+        if let Some((_, (_, evict))) = self.idle.pop_first() {
+            evict.notify_one();
         }
     }
 }
 
-impl Place {
-    /// A whole request has come. If there are too many answers on their way, the one that has taken longest gives way.
+impl ConnectionGuard {
+    /// A complete request has been read. At the limit, the oldest connection that is being answered is closed.
     pub(super) fn begin_answer(&self) {
-        let mut taken = self.places.lock();
+        let mut taken = self.connections.lock();
         taken.idle.remove(&self.number);
-        if taken.answered.len() >= self.places.most.max(LEAST_ANSWERS)
-            && let Some((_, gives_way)) = taken.answered.pop_first()
+        if taken.answered.len() >= self.connections.most.max(MIN_ANSWERS)
+            && let Some((_, evict)) = taken.answered.pop_first()
         {
-            gives_way.notify_one();
+            evict.notify_one();
         }
-        let gives_way = Arc::clone(&self.gives_way);
-        taken.answered.insert(self.number, gives_way);
+        let evict = Arc::clone(&self.evict);
+        taken.answered.insert(self.number, evict);
     }
 
-    /// Waits until the connection is to give way. A request that came at the last moment is answered all the same.
-    pub(super) async fn gives_way(&self) {
-        while self.is_kept() {
-            self.gives_way.notified().await;
+    /// Waits until the connection is evicted. A request that arrives at the last moment is answered.
+    pub(super) async fn evicted(&self) {
+        while self.is_open() {
+            self.evict.notified().await;
         }
     }
 
-    fn is_kept(&self) -> bool {
-        let taken = self.places.lock();
+    fn is_open(&self) -> bool {
+        let taken = self.connections.lock();
         taken.idle.contains_key(&self.number) || taken.answered.contains_key(&self.number)
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        let mut taken = self.places.lock();
+        let mut taken = self.connections.lock();
         taken.idle.remove(&self.number);
         taken.answered.remove(&self.number);
     }

@@ -14,7 +14,7 @@ use http::{
 use prometheus::Registry;
 use pyproc_pool::{Health, Pool, WorkerState};
 
-use super::{body::Body, scrape::Turns};
+use super::{body::Body, scrape::ScrapeQueue};
 use crate::{
     Exemplars, MetricsFormat,
     metrics::exposition::{Exposition, MAX_BYTES},
@@ -22,15 +22,15 @@ use crate::{
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Whether the service can do its work.
+/// Whether the service is ready.
 ///
-/// Asked at each request to `/readyz`, on a thread of the server, so it must answer at once.
+/// Called for each request to `/readyz`, on a thread of the server, so it must return at once.
 pub trait Readiness: Send + Sync {
-    /// The error is shown to whoever asks.
+    /// The error is part of the answer.
     ///
     /// # Errors
     ///
-    /// Says why the service is not ready.
+    /// Why the service is not ready.
     fn check(&self) -> Result<(), String>;
 }
 
@@ -42,53 +42,54 @@ impl<F: Fn() -> Result<(), String> + Send + Sync> Readiness for F {
 
 /// Answers `/metrics`, `/healthz` and `/readyz`. Cheap to clone.
 ///
-/// Metrics are gathered and written by a thread of their own, while they are read, and for one scrape at a time: the next one waits for its
-/// turn, which ends early for a reader that stalls for a second, or less if many wait, or takes longer than ten. So an answer takes
-/// little memory, whatever its size.
+/// A thread of its own gathers and writes metrics while they are read, for one scrape at a time. The next scrape waits.
+/// While others wait, a scrape ends early if its reader stalls for one second (less if many wait), or if it takes
+/// longer than ten seconds. So an answer takes little memory, whatever its size.
 #[derive(Clone)]
 pub struct Endpoints {
     registry: Registry,
     exemplars: Exemplars,
     readiness: Arc<dyn Readiness>,
     max_metrics_bytes: usize,
-    turns: Turns,
+    queue: ScrapeQueue,
 }
 
 impl Endpoints {
-    /// Shows this registry, and is always ready.
+    /// Endpoints for this registry. `/readyz` always answers ready.
     pub fn new(registry: Registry) -> Self {
         Self {
             registry,
             exemplars: Exemplars::default(),
             readiness: Arc::new(|| Ok(())),
             max_metrics_bytes: MAX_BYTES,
-            turns: Turns::default(),
+            queue: ScrapeQueue::default(),
         }
     }
 
-    /// Shows these exemplars, in OpenMetrics.
+    /// Adds these exemplars to OpenMetrics answers.
     #[must_use]
     pub fn exemplars(mut self, exemplars: &Exemplars) -> Self {
         self.exemplars = exemplars.clone();
         self
     }
 
-    /// The most bytes of one answer to `/metrics`. Default 64 MiB, at least 4 KiB. Series beyond that are left out and counted in a gauge
-    /// `pyproc_metrics_omitted_series`, which is there only then; the log says so, too.
+    /// The most bytes of one answer to `/metrics`. Default 64 MiB, at least 4 KiB. Series beyond that are left out and
+    /// counted in a gauge `pyproc_metrics_omitted_series`, which exists only then. A warning is logged, too.
     #[must_use]
     pub fn max_metrics_bytes(mut self, bytes: usize) -> Self {
         self.max_metrics_bytes = bytes.max(4 * 1024);
         self
     }
 
-    /// Is ready when this is.
+    /// Answers ready while this check passes.
     #[must_use]
     pub fn ready_when(mut self, readiness: impl Readiness + 'static) -> Self {
         self.readiness = Arc::new(readiness);
         self
     }
 
-    /// Is ready when a worker of the pool is, and else says what the workers are doing. It does not keep the pool alive.
+    /// Answers ready while a worker of the pool is ready; otherwise the answer has the workers' states. It does not
+    /// keep the pool alive.
     #[must_use]
     pub fn ready_with(self, pool: &Pool) -> Self {
         let pool = pool.downgrade();
@@ -123,7 +124,8 @@ impl Endpoints {
         }
     }
 
-    /// The metrics, in the format that the header `Accept` prefers. The body is an error if they cannot be written to their end.
+    /// The metrics, in the format that the header `Accept` prefers. The body is an error if they cannot be written
+    /// completely.
     pub fn metrics(&self, headers: &HeaderMap) -> Response<Body> {
         let accept: Vec<_> = headers
             .get_all(ACCEPT)
@@ -131,7 +133,7 @@ impl Endpoints {
             .filter_map(|it| it.to_str().ok())
             .collect();
         let format = MetricsFormat::accepted(Some(&accept.join(",")));
-        let scrape = self.turns.scrape(Exposition {
+        let scrape = self.queue.scrape(Exposition {
             registry: self.registry.clone(),
             exemplars: self.exemplars.clone(),
             format,
@@ -153,12 +155,12 @@ impl Endpoints {
         response
     }
 
-    /// That the process answers at all: always 200.
+    /// The liveness probe: always 200.
     pub fn healthz() -> Response<Body> {
         text(StatusCode::OK, "ok\n")
     }
 
-    /// 200 when ready, else 503 with the reason.
+    /// The readiness probe: 200 when ready, else 503 with the reason.
     pub fn readyz(&self) -> Response<Body> {
         match self.readiness.check() {
             Ok(()) => text(StatusCode::OK, "ready\n"),
@@ -190,7 +192,7 @@ impl fmt::Debug for Endpoints {
     }
 }
 
-/// Without the reasons, which may quote what a worker wrote: anybody may ask.
+/// Without the reasons, which may quote a worker's output: the endpoint is public.
 fn any_worker(health: &Health) -> Result<(), String> {
     let count = |states: &[WorkerState]| {
         let workers = health.workers.iter();

@@ -1,7 +1,8 @@
 //! `/metrics`, `/healthz` and `/readyz`.
 //!
-//! [`Endpoints`] answers requests: as plain functions, or as a `tower` service to mount in the service's
-//! own server. [`Server`] is a small server for those that have none.
+//! [`Endpoints`] answers requests: as plain functions, or as a `tower` service in the service's own server. [`Server`]
+//! is a small server for services without one. What must stay true: a slow reader or many connections never stop probes
+//! or other scrapes.
 //!
 //! ```
 //! use prometheus::Registry;

@@ -1,4 +1,4 @@
-//! Bytes from a thread that writes to a task that reads, with backpressure.
+//! A pipe with backpressure from a writing thread to a reading task.
 
 use std::{
     collections::VecDeque,
@@ -10,13 +10,13 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-/// What is handed over at a time.
+/// The size of a chunk.
 const CHUNK: usize = 16 * 1024;
 
-/// What may wait for the reader: more than most services have to say, so that a slow reader blocks no other scrape.
+/// The bytes that may wait for the reader. Most services have fewer, so that a slow reader blocks no other scrape.
 const CAPACITY: usize = 256 * 1024;
 
-/// How long to wait for room before the writer's patience is asked.
+/// How long to wait for room between two calls of the writer's `patience`.
 const TICK: Duration = Duration::from_millis(20);
 
 pub(super) fn pipe() -> (Writer, Reader) {
@@ -29,20 +29,20 @@ pub(super) fn pipe() -> (Writer, Reader) {
     (writer, Reader(pipe))
 }
 
-/// Its drop without [`finish`](Writer::finish) is an error at the other end.
+/// A drop without [`finish`](Writer::finish) is an error for the reader.
 pub(super) struct Writer {
     pipe: Arc<Pipe>,
     chunk: BytesMut,
     patience: Box<dyn Fn(Duration) -> bool + Send>,
 }
 
-/// Its drop is an error at the other end.
+/// A drop is an error for the writer.
 pub(super) struct Reader(Arc<Pipe>);
 
 #[derive(Default)]
 struct Pipe {
     state: Mutex<State>,
-    /// There is room, or no reader any more.
+    /// Notified when there is room, or no reader any more.
     room: Condvar,
 }
 
@@ -62,8 +62,8 @@ enum End {
 }
 
 impl Writer {
-    /// Whether to go on with a reader that has taken nothing for so long: asked before each chunk, and while the reader stalls.
-    /// Default: always.
+    /// Sets whether to continue with a reader that has taken nothing for a time. Called before each chunk, and while
+    /// the reader stalls. Default: always.
     pub(super) fn set_patience(&mut self, patience: impl Fn(Duration) -> bool + Send + 'static) {
         self.patience = Box::new(patience);
     }
@@ -72,7 +72,7 @@ impl Writer {
         !self.pipe.lock().reader_is_gone
     }
 
-    /// There is no more to come.
+    /// Ends the pipe after the last byte.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.hand_over()?;
         self.pipe.end(End::Whole);
@@ -176,7 +176,7 @@ impl Pipe {
         Self::wake(state);
     }
 
-    /// Not under the lock: whom it wakes may drop the reader.
+    /// Wakes after the lock's release, as the woken task may drop the reader.
     fn wake(mut state: MutexGuard<'_, State>) {
         let reader = state.reader.take();
         drop(state);

@@ -1,4 +1,4 @@
-//! Answers to `/metrics`, written one after another by a thread, which ends when no scrape waits.
+//! The scrapes of `/metrics`. A thread writes them one after another, and ends when no scrape waits.
 
 use std::{
     collections::VecDeque,
@@ -14,29 +14,29 @@ use prometheus::Error;
 use super::pipe::{Reader, Writer, pipe};
 use crate::metrics::exposition::Exposition;
 
-/// How long a scrape may take while others wait for their turn.
-const TURN: Duration = Duration::from_secs(10);
+/// The longest time of a scrape while others wait.
+const MAX_SCRAPE: Duration = Duration::from_secs(10);
 
-/// How long its reader may stall while one other waits; less if there are more.
-const STALL: Duration = Duration::from_secs(1);
+/// The longest stall of a reader while one other scrape waits. With more waiting it is divided by their number.
+const MAX_STALL: Duration = Duration::from_secs(1);
 
-/// Scrapes that wait for their turn.
+/// The scrapes that wait.
 #[derive(Clone, Default)]
-pub(super) struct Turns(Arc<Mutex<Queue>>);
+pub(super) struct ScrapeQueue(Arc<Mutex<Queue>>);
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<(Exposition, Writer)>,
-    /// There is a thread that takes them.
+    /// Whether a thread serves the queue.
     has_thread: bool,
 }
 
-impl Turns {
-    /// Writes it when its turn comes, whether or not it is read by then.
+impl ScrapeQueue {
+    /// Queues a scrape. It is written when its turn comes.
     ///
     /// # Errors
     ///
-    /// The system has no thread to give.
+    /// The system gave no thread.
     pub(super) fn scrape(&self, exposition: Exposition) -> io::Result<Reader> {
         let (writer, reader) = pipe();
         let mut queue = self.lock();
@@ -47,7 +47,7 @@ impl Turns {
                 .spawn(move || turns.run())?;
             queue.has_thread = true;
         }
-        // While a collector blocks the thread, nothing is kept for readers that are gone.
+        // Scrapes without a reader are dropped, also while a collector blocks the thread.
         queue.drop_unread();
         queue.waiting.push_back((exposition, writer));
         Ok(reader)
@@ -58,9 +58,9 @@ impl Turns {
             let (turns, began) = (self.clone(), Instant::now());
             writer.set_patience(move |stalled| match turns.waiting() {
                 0 => true,
-                waiting => began.elapsed() < TURN && stalled < STALL / waiting,
+                waiting => began.elapsed() < MAX_SCRAPE && stalled < MAX_STALL / waiting,
             });
-            // A collector's panic is its scrape's end, and no other's.
+            // A collector's panic ends only its own scrape.
             let _ = catch_unwind(AssertUnwindSafe(move || write(&exposition, writer)));
         }
     }
@@ -85,7 +85,7 @@ impl Turns {
 }
 
 impl Queue {
-    /// A scrape whose reader is gone has no turn.
+    /// Drops scrapes whose reader is gone.
     fn drop_unread(&mut self) {
         self.waiting.retain(|(_, writer)| writer.is_read());
     }
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_collector_that_panics_ends_its_scrape_and_no_other() {
-        let turns = Turns::default();
+        let turns = ScrapeQueue::default();
         let readers = [true, false, true, false].map(|panics| {
             let scrape = exposition(move || assert!(!panics, "the collector's own"));
             turns.scrape(scrape).unwrap()
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_for_readers_that_are_gone_while_a_collector_blocks() {
-        let turns = Turns::default();
+        let turns = ScrapeQueue::default();
         let (goes_on, wait) = mpsc::channel::<()>();
         let wait = Mutex::new(wait);
         let blocked = exposition(move || {
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_scrape_whose_reader_is_gone_is_not_written_and_an_unread_one_blocks_no_other() {
-        let turns = Turns::default();
+        let turns = ScrapeQueue::default();
         let (goes_on, wait) = mpsc::channel::<()>();
         let wait = Mutex::new(wait);
         let first = exposition(move || {

@@ -10,24 +10,24 @@ use tokio::{
 };
 
 use super::{
-    connections::{Place, Places},
+    connections::{ConnectionGuard, Connections},
     endpoints::Endpoints,
 };
 
-/// How long to wait when the system has no connection to give, say as there are no descriptors left.
+/// The pause when the system cannot accept a connection, for example as there are no file descriptors left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Connections that may wait in the system; it may allow fewer.
+/// Connections that may wait to be accepted. The system may allow fewer.
 const BACKLOG: u32 = 4096;
 
 /// Limits of a [`Server`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// Where to listen. Default `127.0.0.1:9464`: metrics tell strangers a lot, so other hosts are let in only when
-    /// asked for, such as with `0.0.0.0:9464`. Port 0 takes any free one.
+    /// The address to listen on. Default `127.0.0.1:9464`: metrics reveal a lot, so other hosts have access only if you
+    /// ask for it, such as with `0.0.0.0:9464`. Port 0 takes any free port.
     pub address: SocketAddr,
-    /// Connections at a time that have not sent a whole request, and as many again, or 16, that are being answered. Default 256, at least 1.
-    /// When there are more, the oldest gives way: so probes are answered however many others are open.
+    /// The most connections that have not sent a complete request, and also the most (but at least 16) that are being
+    /// answered. Default 256, at least 1. Beyond that the oldest is closed, so that probes are always answered.
     pub max_connections: usize,
     /// How long a connection may last, from its acceptance to the end of its answer. Default 10 s. A connection serves
     /// one request, so this is also how long an idle one is kept.
@@ -56,11 +56,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens, and serves on the runtime in which this is called.
+    /// Listens, and serves on the current runtime.
     ///
     /// # Errors
     ///
-    /// The system does not let it listen there, or a limit makes no sense.
+    /// The system does not allow to listen there, or a limit is invalid.
     pub async fn bind(config: ServerConfig, endpoints: Endpoints) -> io::Result<Self> {
         if config.max_connections == 0 || config.request_timeout.is_zero() {
             let reason = "max_connections and request_timeout must be more than zero";
@@ -77,20 +77,20 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes no more requests, and waits until those it has are answered, at most `request_timeout`.
+    /// Accepts no more requests, and waits until the current ones are answered, at most `request_timeout`.
     ///
     /// # Cancellation safety
     ///
-    /// Dropping the future stops at once.
+    /// Dropping the future stops the server at once.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
         if let Some(task) = &mut self.task {
-            // An end by panic or abort is an end.
+            // A panic or an abort also ends the task.
             let _ = task.await;
         }
     }
@@ -111,7 +111,7 @@ async fn accept(
     mut stopping: watch::Receiver<bool>,
 ) {
     let config = Arc::new(config);
-    let places = Arc::new(Places::new(config.max_connections));
+    let places = Arc::new(Connections::new(config.max_connections));
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (stream, place) = tokio::select! {
@@ -136,13 +136,13 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // A port that was in use a moment ago is free.
+    // A port that was in use a moment ago can be bound again.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-async fn next(listener: &TcpListener, places: &Arc<Places>) -> (TcpStream, Place) {
+async fn next(listener: &TcpListener, places: &Arc<Connections>) -> (TcpStream, ConnectionGuard) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return (stream, places.take().await),
@@ -156,7 +156,7 @@ async fn next(listener: &TcpListener, places: &Arc<Places>) -> (TcpStream, Place
     }
 }
 
-/// Whether only the one that would have been accepted is gone.
+/// Whether the error concerns only the connection that would have been accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
@@ -167,7 +167,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 async fn serve(
     stream: TcpStream,
-    place: Place,
+    place: ConnectionGuard,
     config: Arc<ServerConfig>,
     endpoints: Endpoints,
     mut stopping: watch::Receiver<bool>,
@@ -182,16 +182,16 @@ async fn serve(
         .header_read_timeout(config.request_timeout)
         .max_buf_size(config.max_header_bytes.max(8 * 1024))
         .keep_alive(false)
-        // A client that has said all it has to say still wants its answer.
+        // A client that has closed its sending half still gets its answer.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let served = async {
-        // In this order, so that a connection that is to give way is read once more.
+        // In this order, so that an evicted connection is read once more.
         tokio::select! {
             biased;
             result = connection.as_mut() => return result,
-            () = place.gives_way() => return Ok(()),
+            () = place.evicted() => return Ok(()),
             _ = stopping.wait_for(|stop| *stop) => {}
         }
         connection.as_mut().graceful_shutdown();

@@ -7,12 +7,12 @@ use std::{
 
 use opentelemetry::trace::SpanContext;
 
-/// Traces to look at for single values of metrics, beside the `prometheus` crate, which has no place for them.
+/// Exemplars: traces that belong to single values of metrics. The `prometheus` crate cannot store them.
 ///
-/// Whoever observes a value that belongs to a trace also notes it in the [`ExemplarSlot`] of that
-/// series; OpenMetrics then shows the latest one for each bucket or counter.
+/// Code that observes a value of a trace also notes it in the [`ExemplarSlot`] of that series. OpenMetrics then shows
+/// the latest exemplar of each bucket or counter.
 ///
-/// There are as many exemplars as series have slots, which the code decides, and not what happens.
+/// The number of slots is fixed by the code that creates them, so exemplars are bounded.
 #[derive(Debug, Clone, Default)]
 pub struct Exemplars(Arc<Mutex<BTreeMap<Series, Arc<ExemplarSlot>>>>);
 
@@ -23,11 +23,11 @@ struct Series {
     labels: Vec<(String, String)>,
 }
 
-/// The exemplars of one series. Get it beforehand, as the metric's handle with its labels.
+/// The exemplars of one series. Create it once, like the metric's handle with its labels.
 pub struct ExemplarSlot {
     /// Upper bounds of the buckets; none for a counter.
     bounds: Vec<f64>,
-    /// One for each bucket, and one for what is above; for a counter just one.
+    /// One for each bucket, and one above all bounds. A counter has one.
     latest: Mutex<Vec<Option<Exemplar>>>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Exemplar {
 }
 
 impl Exemplars {
-    /// The slot of a counter: its name in the registry, and its labels in any order.
+    /// The slot of a counter, by its name in the registry and its labels, in any order.
     pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Arc<ExemplarSlot> {
         self.slot(name, labels, &[])
     }
@@ -95,8 +95,8 @@ impl Series {
 }
 
 impl ExemplarSlot {
-    /// Notes that `value` was observed in this span. Only a valid and sampled one is worth following, others are
-    /// ignored. Never waits: when another thread is at it, this one is left out.
+    /// Notes that `value` was observed in this span. Spans that are invalid or not sampled are ignored. It never waits:
+    /// the value is left out while another thread uses the slot.
     pub fn note(&self, value: f64, span: &SpanContext) {
         if !span.is_sampled() || !span.is_valid() || value.is_nan() {
             return;
@@ -120,7 +120,7 @@ impl ExemplarSlot {
     }
 }
 
-/// As OpenMetrics writes it behind a sample.
+/// The OpenMetrics text behind a sample.
 impl fmt::Display for Exemplar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.at.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,6 @@
-//! What `/metrics` says.
+//! Metrics: those of a pool (`pool/`) and of exported spans (`span_counters.rs`), as text (`exposition/`) and over OTLP
+//! (`otlp/`). All are in a registry of the `prometheus` crate. What must stay true: series, labels and bytes are
+//! bounded, and no name or type of a metric ever changes.
 
 mod exemplars;
 pub(crate) mod exposition;

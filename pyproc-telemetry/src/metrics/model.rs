@@ -2,7 +2,7 @@
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair};
 
-/// From counts that are not cumulative, of which the last is of what is above all bounds.
+/// A histogram from counts that are not cumulative. The last count is that of values above all bounds.
 pub(super) fn histogram(bounds: &[f64], counts: &[u64], sum: f64) -> Histogram {
     let mut cumulative = 0_u64;
     let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
@@ -29,11 +29,12 @@ pub(super) fn label(name: &str, value: &str) -> LabelPair {
     label
 }
 
-/// Reads a value in both data models of the `prometheus` crate, whose feature `protobuf` anybody may have turned on.
+/// Reads a value in both data models of the `prometheus` crate. Any crate of the program may enable its feature
+/// `protobuf`.
 ///
-/// One model has an inherent `get_value`, the other an inherent `value`. What is inherent goes before a
-/// trait, so `value` means this trait's in the first model, and its body the inherent `get_value`; in
-/// the second nothing here is called.
+/// One model has an inherent method `get_value`, the other an inherent method `value`. Inherent methods take precedence
+/// over a trait's. So in the first model `value` is this trait's, which calls the inherent `get_value`; in the second
+/// model nothing here is called.
 #[allow(dead_code, reason = "in each model the inherent one goes before it")]
 pub(super) trait Reading {
     fn value(&self) -> f64;

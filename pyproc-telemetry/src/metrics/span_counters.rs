@@ -1,4 +1,4 @@
-//! What became of spans, as metrics.
+//! Counters of spans, by what became of them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,14 +15,13 @@ const ENDED_HELP: &str = "Sampled spans that ended, by what became of them.";
 const FAILURES: &str = "pyproc_span_export_failures_total";
 const FAILURES_HELP: &str = "Batches of spans that could not be exported.";
 
-/// Adds to a registry what becomes of the spans of a provider:
+/// Adds counters of a provider's spans to a registry:
 ///
 /// - `pyproc_spans_total{outcome}`, where the outcome is `exported`, `refused`, `failed`, `queue_full`, `shut_down`, of spans made in a
 ///   worker `lost_in_worker` and `malformed`, and of unsampled spans that tail sampling could not hold, `evicted`;
 /// - `pyproc_span_export_failures_total`.
 ///
-/// They are those of [`Provider::stats`], read at each scrape. A provider that is not enabled adds
-/// nothing.
+/// They are those of [`Provider::stats`], which each scrape reads. A provider that is not enabled adds nothing.
 ///
 /// # Errors
 ///

@@ -1,48 +1,49 @@
-//! The time of day by the pool's clock: calls say when they began by that, and need not look at another one.
+//! Wall-clock times of calls. A call's start is a monotonic [`Instant`]; a recent sample of both clocks converts it, so
+//! that most calls read only one clock.
 
 use std::{
     cell::Cell,
     time::{Duration, Instant, SystemTime},
 };
 
-/// How long a look at both clocks tells later times: as long as a time of day that is set may be off.
-const TELLS: Duration = Duration::from_millis(10);
+/// How long a sample is valid. A wall clock that is set takes effect within this time.
+const VALID_FOR: Duration = Duration::from_millis(10);
 
-/// Looks of which the one counts that took least: a pause in it makes it wrong.
-const LOOKS: usize = 3;
+/// Attempts for one sample. The fastest counts, as a pause between the two clocks makes a sample wrong.
+const SAMPLES: usize = 3;
 
-/// A moment whose time of day is worked out when somebody asks.
+/// An instant. Its wall-clock time is computed on demand.
 pub(super) struct Start {
     at: Instant,
-    by: Moment,
+    by: ClockSample,
 }
 
-/// One moment by both clocks.
+/// One moment on both clocks.
 #[derive(Clone, Copy)]
-struct Moment {
+struct ClockSample {
     instant: Instant,
     time: SystemTime,
-    /// It tells moments before this one.
+    /// The end of its validity.
     until: Instant,
 }
 
 thread_local! {
-    static LATEST: Cell<Option<Moment>> = const { Cell::new(None) };
+    static LATEST: Cell<Option<ClockSample>> = const { Cell::new(None) };
 }
 
 impl Start {
-    /// Ready for a moment that is to come soon.
+    /// A start in the near future.
     pub(super) fn soon() -> Self {
-        let by = LATEST.get().unwrap_or_else(Moment::look);
+        let by = LATEST.get().unwrap_or_else(ClockSample::sample);
         Self { at: by.instant, by }
     }
 
-    /// It is one that has just been.
+    /// Sets the instant, which has just passed.
     pub(super) fn set(&mut self, at: Instant) {
         self.at = at;
-        if !self.by.tells(at) {
-            let latest = LATEST.get().filter(|it| it.tells(at));
-            self.by = latest.unwrap_or_else(Moment::look);
+        if !self.by.covers(at) {
+            let latest = LATEST.get().filter(|it| it.covers(at));
+            self.by = latest.unwrap_or_else(ClockSample::sample);
         }
     }
 
@@ -51,20 +52,20 @@ impl Start {
     }
 }
 
-impl Moment {
-    /// A look for this thread.
+impl ClockSample {
+    /// Takes a new sample for this thread.
     #[cold]
-    fn look() -> Self {
+    fn sample() -> Self {
         let now = Self::now();
         LATEST.set(Some(now));
         now
     }
 
     fn now() -> Self {
-        let look = || {
+        let sample = || {
             let instant = Instant::now();
             let time = SystemTime::now();
-            let until = instant + TELLS;
+            let until = instant + VALID_FOR;
             let moment = Self {
                 instant,
                 time,
@@ -72,7 +73,7 @@ impl Moment {
             };
             (instant.elapsed(), moment)
         };
-        let [first, others @ ..] = [(); LOOKS].map(|()| look());
+        let [first, others @ ..] = [(); SAMPLES].map(|()| sample());
         let best = others
             .into_iter()
             .fold(first, |best, one| match one.0 < best.0 {
@@ -82,7 +83,7 @@ impl Moment {
         best.1
     }
 
-    fn tells(&self, at: Instant) -> bool {
+    fn covers(&self, at: Instant) -> bool {
         self.instant <= at && at < self.until
     }
 
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn times_of_day_keep_the_distances_of_moments() {
-        let now = Moment::now();
+        let now = ClockSample::now();
         let second = Duration::from_secs(1);
         assert_eq!(now.time_at(now.instant), now.time);
         assert_eq!(now.time_at(now.instant + second), now.time + second);
@@ -111,19 +112,19 @@ mod tests {
     fn a_start_has_the_time_of_day_of_its_moment_however_old_the_latest_look_is() {
         let mut start = Start::soon();
         let old = start.by;
-        for age in [Duration::ZERO, TELLS / 2, TELLS, 100 * TELLS] {
+        for age in [Duration::ZERO, VALID_FOR / 2, VALID_FOR, 100 * VALID_FOR] {
             let at = old.instant + age;
             start.set(at);
-            assert_eq!(start.by.tells(old.instant), age < TELLS);
+            assert_eq!(start.by.covers(old.instant), age < VALID_FOR);
             assert_eq!(start.time_of_day(), start.by.time_at(at));
         }
     }
 
     #[test]
     fn a_look_tells_what_is_soon_after_it_and_nothing_before() {
-        let now = Moment::now();
-        assert!(now.tells(now.instant));
-        assert!(!now.tells(now.instant + TELLS));
-        assert!(!now.tells(now.instant - Duration::from_nanos(1)));
+        let now = ClockSample::now();
+        assert!(now.covers(now.instant));
+        assert!(!now.covers(now.instant + VALID_FOR));
+        assert!(!now.covers(now.instant - Duration::from_nanos(1)));
     }
 }

@@ -1,4 +1,4 @@
-//! What a span says of a call that failed.
+//! How a span describes a failed call.
 
 use std::borrow::Cow;
 
@@ -7,17 +7,17 @@ use pyproc_pool::{Error, observe::CallOutcome};
 
 use crate::text::{ending, truncated};
 
-/// Spans wait in memory, and a worker may say as much as fits into a frame.
+/// Spans wait in memory, and a worker's error may fill a whole frame.
 const MAX_MESSAGE: usize = 4 * 1024;
 const MAX_STACK: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// As `error.type`: the exception's name, or the kind of error.
+    /// The attribute `error.type`: the exception's name, or the kind of error.
     name: Cow<'static, str>,
     message: String,
     stack: Option<String>,
-    /// It happened in the function.
+    /// The function raised it.
     pub(super) is_remote: bool,
 }
 
@@ -90,10 +90,10 @@ mod tests {
     #[test]
     fn a_status_and_an_event_have_the_sentence_of_the_error() {
         for error in [Error::ShutDown, Error::RuntimeEnded] {
-            let said = error.to_string();
+            let sentence = error.to_string();
             let failure = Failure::of(&CallOutcome::Error(&error)).unwrap();
-            assert_eq!(failure.status(), Status::error(said.clone()));
-            let message = KeyValue::new("exception.message", said);
+            assert_eq!(failure.status(), Status::error(sentence.clone()));
+            let message = KeyValue::new("exception.message", sentence);
             assert!(failure.event().contains(&message));
         }
     }

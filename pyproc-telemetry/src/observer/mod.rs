@@ -1,4 +1,4 @@
-//! What connects a pool to tracing and metrics: its observer.
+//! The pool's observer, which makes spans and counts calls.
 
 use std::{fmt, sync::Arc};
 
@@ -24,12 +24,12 @@ mod worker_span;
 
 /// Attaches tracing and metrics to a pool.
 ///
-/// Each method adds an observer to the pool. [`with_telemetry`](Self::with_telemetry) attaches both as one, which costs a call less, and lets
-/// metrics have exemplars.
+/// Each method adds an observer to the pool. [`with_telemetry`](Self::with_telemetry) attaches tracing and metrics as
+/// one observer: a call costs less, and metrics get exemplars.
 pub trait PoolBuilderExt: Sized {
     /// Traces the pool's calls.
     ///
-    /// Spans, attributes and what becomes of failures are described at the [crate](crate).
+    /// The [crate](crate) describes spans, attributes and errors.
     ///
     /// Each call becomes a span `pyproc.pool.call`, and each execution that its worker reports a span
     /// `pyproc.worker.execute` below it, with nothing to set up in Python. The parent is the current OpenTelemetry context, which with
@@ -52,12 +52,12 @@ pub trait PoolBuilderExt: Sized {
         self.with_telemetry(Telemetry::default().tracer(tracer))
     }
 
-    /// Counts the pool's calls and what befalls its workers.
+    /// Counts the pool's calls and the restarts of its workers.
     fn with_metrics(self, metrics: &PoolMetrics) -> Self {
         self.with_telemetry(Telemetry::default().metrics(metrics))
     }
 
-    /// Attaches what was chosen.
+    /// Attaches the chosen parts.
     fn with_telemetry(self, telemetry: Telemetry) -> Self;
 }
 
@@ -70,7 +70,7 @@ impl PoolBuilderExt for PoolBuilder {
     }
 }
 
-/// What watches a pool: tracing, metrics, or both.
+/// A pool's observer: tracing, metrics, or both.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -89,28 +89,28 @@ impl PoolBuilderExt for PoolBuilder {
 /// ```
 #[derive(Clone, Default)]
 pub struct Telemetry {
-    /// Shared, as each call keeps it.
+    /// Shared, as each call holds a handle.
     tracer: Option<Arc<Tracer>>,
     metrics: Option<PoolMetrics>,
     resources: Arc<WorkerResources>,
 }
 
 impl Telemetry {
-    /// Makes spans with it.
+    /// Makes spans with this tracer.
     #[must_use]
     pub fn tracer(mut self, tracer: Tracer) -> Self {
         self.tracer = Some(Arc::new(tracer));
         self
     }
 
-    /// Counts there.
+    /// Counts in these metrics.
     #[must_use]
     pub fn metrics(mut self, metrics: &PoolMetrics) -> Self {
         self.metrics = Some(metrics.clone());
         self
     }
 
-    /// A span that was made in a worker goes the way of all spans.
+    /// Exports a span that was made in a worker.
     fn import(&self, from: RecordOrigin, mut span: SpanRecord) {
         let Some(pipeline) = self.pipeline() else {
             return;

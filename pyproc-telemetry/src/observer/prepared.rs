@@ -1,5 +1,5 @@
-//! What a thread keeps for its next call: a record with ids and a trace of its own, and whether that is sampled. It is made while
-//! workers work, where it takes no call's time.
+//! The prepared record of a thread's next call, with ids, a trace and the sampling decision. It is made while workers
+//! run functions, so that no call spends time on it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -10,42 +10,42 @@ use super::record::Record;
 use crate::Tracer;
 
 #[derive(Default)]
-enum Next {
+enum Prepared {
     #[default]
-    Nothing,
+    Empty,
     Ready(Box<Record>),
-    /// A call has taken the ids, and had no use for the memory.
+    /// A call has used the ids, but not the memory.
     Used(Box<Record>),
 }
 
 thread_local! {
-    static NEXT: Cell<Next> = const { Cell::new(Next::Nothing) };
+    static PREPARED: Cell<Prepared> = const { Cell::new(Prepared::Empty) };
     static LATEST_NAME: RefCell<Arc<str>> = RefCell::new(Arc::from(""));
 }
 
-/// Sees to it that there is one.
+/// Prepares a record, unless there is one.
 pub(super) fn prepare(tracer: &Arc<Tracer>) {
-    let _ = NEXT.try_with(|next| {
+    let _ = PREPARED.try_with(|next| {
         let ready = match next.take() {
-            Next::Ready(ready) => ready,
+            Prepared::Ready(ready) => ready,
             other => other.of(tracer),
         };
-        next.set(Next::Ready(ready));
+        next.set(Prepared::Ready(ready));
     });
 }
 
-/// The one that is ready, or else a new one.
+/// The prepared record, or else a new one.
 pub(super) fn take(tracer: &Arc<Tracer>) -> Box<Record> {
-    // A thread that ends has none any more.
-    NEXT.try_with(Cell::take).unwrap_or_default().of(tracer)
+    // A thread that ends has no record any more.
+    PREPARED.try_with(Cell::take).unwrap_or_default().of(tracer)
 }
 
-/// Its call makes no spans, and has taken its ids.
+/// Takes the record of a call that makes no spans. Its ids are used.
 pub(super) fn give_back(record: Box<Record>) {
-    let _ = NEXT.try_with(|next| next.set(Next::Used(record)));
+    let _ = PREPARED.try_with(|next| next.set(Prepared::Used(record)));
 }
 
-impl Next {
+impl Prepared {
     fn of(self, tracer: &Arc<Tracer>) -> Box<Record> {
         match self {
             Self::Ready(ready) if Arc::ptr_eq(&ready.tracer, tracer) => ready,
@@ -58,14 +58,14 @@ impl Next {
     }
 }
 
-/// Most likely the next call is of the same function as the last one.
+/// The next call is most likely of the same function as the last one.
 fn new(tracer: &Arc<Tracer>) -> Box<Record> {
     let latest = LATEST_NAME.try_with(|it| Arc::clone(&it.borrow()));
     let function = latest.unwrap_or_else(|_| Arc::from(""));
     Box::new(Record::new(tracer, function))
 }
 
-/// The name, in memory that it shares with the call before if that was of the same function.
+/// The name. It shares memory with the previous call of this thread if the function is the same.
 pub(super) fn shared(name: &str) -> Arc<str> {
     let found = LATEST_NAME.try_with(|latest| {
         let mut latest = latest.borrow_mut();
@@ -90,7 +90,7 @@ mod tests {
         prepare(&ours);
         let ready = take(&ours);
         let id = ready.id;
-        NEXT.set(Next::Ready(ready));
+        PREPARED.set(Prepared::Ready(ready));
         prepare(&ours);
         assert_eq!(take(&ours).id, id);
         assert_ne!(take(&ours).id, id);
@@ -129,10 +129,10 @@ mod tests {
                 prepare(&tracer);
             }
             let record = take(&tracer);
-            let begun = &record.begun;
-            assert!(traces.insert(begun.trace.to_bytes()));
-            assert_eq!(begun.records, begun.flags.is_sampled());
-            match begun.records {
+            let new_span = &record.new_span;
+            assert!(traces.insert(new_span.trace.to_bytes()));
+            assert_eq!(new_span.records, new_span.flags.is_sampled());
+            match new_span.records {
                 true => sampled += 1,
                 false => give_back(record),
             }

@@ -1,6 +1,6 @@
-//! What is known of a call that has ended, and the spans that say so.
+//! A call that has ended, and its two spans.
 //!
-//! They are written down by the exporter's thread, so that a call only keeps the pieces.
+//! The exporter's thread builds the spans, so that a call only stores their parts.
 
 use std::{
     fmt,
@@ -18,54 +18,55 @@ use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEve
 use pyproc_pool::observe::CallTimings;
 
 use super::{clock::Start, failure::Failure};
-use crate::{Span, Tracer, export::Later, metrics::Counted, provider::Begun};
+use crate::{Span, Tracer, export::DeferredSpans, metrics::Counted, provider::NewSpan};
 
 pub(super) const CALL: &str = "pyproc.pool.call";
 const EXECUTE: &str = "pyproc.worker.execute";
 
-/// The observer of a call that makes spans, and when it has ended what they are made of.
+/// The observer of a traced call. At the call's end it holds the parts of the spans.
 pub(super) struct Record {
-    pub(super) begun: Begun,
+    pub(super) new_span: NewSpan,
     pub(super) id: SpanId,
-    /// Of the worker's span, or where that cannot be made with an id of ours, the call's.
+    /// The id of the execution's span. With an external provider, which chooses that id itself, the id of the call's
+    /// span.
     pub(super) inner: SpanId,
-    /// Of somebody else's provider, which takes no spans that were made without it.
-    pub(super) foreign: Option<Box<Span>>,
+    /// The call's span, if an external provider made it: such a provider takes only spans of its own.
+    pub(super) external: Option<Box<Span>>,
     pub(super) tracer: Arc<Tracer>,
     pub(super) counted: Option<Box<Counted>>,
     pub(super) function: Arc<str>,
     pub(super) start: Start,
-    // Known when it has ended.
+    // The fields below are set at the call's end.
     pub(super) duration: Duration,
     pub(super) worker: Option<usize>,
     pub(super) timings: Option<CallTimings>,
     pub(super) failure: Option<Box<Failure>>,
 }
 
-impl Later for Record {
+impl DeferredSpans for Record {
     fn count(&self) -> usize {
         let times = self.timings.and_then(|it| it.times);
         1 + usize::from(times.is_some())
     }
 
-    /// The execution first, as the end of a local root decides on all below it.
+    /// The execution comes first, as tail sampling decides a subtree at the end of its local root.
     fn spans(self: Box<Self>) -> Vec<SpanData> {
         let mut spans = Vec::with_capacity(2);
-        let window = self.window();
-        spans.extend(self.execution(&window));
-        spans.push(self.call(&window));
+        let phases = self.phases();
+        spans.extend(self.execution(&phases));
+        spans.push(self.call(&phases));
         spans
     }
 }
 
 impl Record {
-    /// Of a call of this function that has not begun.
+    /// A record for a call of this function that has not started.
     pub(super) fn new(tracer: &Arc<Tracer>, function: Arc<str>) -> Self {
         let mut new = Self {
-            begun: Begun::NONE,
+            new_span: NewSpan::NONE,
             id: SpanId::INVALID,
             inner: SpanId::INVALID,
-            foreign: None,
+            external: None,
             tracer: Arc::clone(tracer),
             counted: None,
             function,
@@ -79,26 +80,26 @@ impl Record {
         new
     }
 
-    /// Takes new ids, and begins a trace. A call that is below another span has its trace instead.
+    /// Draws new ids and starts a trace. A call below another span replaces the trace.
     pub(super) fn draw(&mut self) {
         let ids = RandomIdGenerator::default();
         (self.id, self.inner) = (ids.new_span_id(), ids.new_span_id());
         if let Some(pipeline) = self.tracer.pipeline() {
-            self.begun = pipeline.begin_root();
+            self.new_span = pipeline.begin_root();
         }
     }
 
-    fn call(self, window: &Window) -> SpanData {
+    fn call(self, phases: &Phases) -> SpanData {
         let mut attributes = self.attributes();
-        window.describe(&mut attributes);
+        phases.describe(&mut attributes);
         let start = self.start.time_of_day();
         let finish = start + self.duration;
         let scope = self.scope();
         let failure = self.failure.as_deref();
         attributes.extend(failure.map(|it| KeyValue::new("error.type", it.name())));
         SpanData {
-            parent_span_id: self.begun.parent,
-            parent_span_is_remote: self.begun.parent_is_remote,
+            parent_span_id: self.new_span.parent,
+            parent_span_is_remote: self.new_span.parent_is_remote,
             span_kind: SpanKind::Client,
             name: CALL.into(),
             start_time: start,
@@ -109,17 +110,17 @@ impl Record {
             links: SpanLinks::default(),
             status: failure.map_or(Status::Unset, Failure::status),
             instrumentation_scope: scope,
-            span_context: self.begun.context(self.id),
+            span_context: self.new_span.context(self.id),
         }
     }
 
-    fn execution(&self, window: &Window) -> Option<SpanData> {
-        let (start, finish) = window.executed?;
+    fn execution(&self, phases: &Phases) -> Option<SpanData> {
+        let (start, finish) = phases.executed?;
         let failure = self.failure.as_deref().filter(|it| it.is_remote);
         let mut attributes = self.attributes();
         attributes.extend(failure.map(|it| KeyValue::new("error.type", it.name())));
         Some(SpanData {
-            span_context: self.begun.context(self.inner),
+            span_context: self.new_span.context(self.inner),
             parent_span_id: self.id,
             parent_span_is_remote: false,
             span_kind: SpanKind::Server,
@@ -139,10 +140,10 @@ impl Record {
         self.tracer.scope().cloned().unwrap_or_default()
     }
 
-    fn window(&self) -> Window {
+    fn phases(&self) -> Phases {
         let answered = self.timings.as_ref();
-        answered.map_or_else(Window::default, |it| {
-            Window::of(it, self.start.time_of_day())
+        answered.map_or_else(Phases::default, |it| {
+            Phases::of(it, self.start.time_of_day())
         })
     }
 
@@ -156,27 +157,27 @@ impl Record {
         attributes
     }
 
-    /// Hands it to somebody else's provider, whose span of the call this is. That chooses the execution's id, so what is below it
-    /// in Python is below the call.
+    /// Ends the spans of an external provider. It chooses the execution's id, so spans of Python code are children of
+    /// the call.
     #[cold]
     pub(super) fn give_to(self, span: Span) {
-        let window = self.window();
-        if let Some(execution) = self.execution(&window) {
-            let call = self.begun.context(self.inner);
+        let phases = self.phases();
+        if let Some(execution) = self.execution(&phases) {
+            let call = self.new_span.context(self.inner);
             let parent = Context::new().with_remote_span_context(call);
             let builder = SpanBuilder::from_name(EXECUTE)
                 .with_kind(SpanKind::Server)
                 .with_start_time(execution.start_time);
             complete(self.tracer.build_with_context(builder, &parent), execution);
         }
-        complete(span, self.call(&window));
+        complete(span, self.call(&phases));
     }
 }
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record")
-            .field("context", &self.begun.context(self.id))
+            .field("context", &self.new_span.context(self.id))
             .field("function", &self.function)
             .finish_non_exhaustive()
     }
@@ -198,18 +199,19 @@ fn exception(failure: Option<&Failure>, at: SystemTime) -> SpanEvents {
     events
 }
 
-/// When what happened to a call, if it was answered.
+/// The phases of a call that was answered.
 #[derive(Default)]
-struct Window {
+struct Phases {
     queued: Option<Duration>,
-    /// On the way, and waiting in the worker; `None` if the worker does not say when the function ran.
+    /// The time on the connection and in the worker's queue. `None` if the worker does not report when the function
+    /// ran.
     transport: Option<Duration>,
     executed: Option<(SystemTime, SystemTime)>,
 }
 
-impl Window {
-    /// The worker's clock is this host's, but one of the two may have been set: the execution is then moved to where it
-    /// must have been, between sending and answer.
+impl Phases {
+    /// The worker uses this host's clock, which may have been set in between. Then the execution is moved to between
+    /// the request and its answer.
     fn of(timings: &CallTimings, start: SystemTime) -> Self {
         let queued = Some(timings.queued);
         let sent = start + timings.queued;

@@ -1,4 +1,4 @@
-//! How the spans of a call begin and end.
+//! The start and the end of a call's spans.
 
 use std::sync::Arc;
 
@@ -19,26 +19,26 @@ use super::{
 };
 use crate::{
     Tracer,
-    provider::{Begun, Pipeline},
+    provider::{NewSpan, Pipeline},
     text::truncated,
 };
 
-/// Names come from callers.
+/// The longest function name. Names come from callers.
 const MAX_NAME: usize = 256;
 
-/// Begins a call's spans in its caller's context, and says what of its trace travels. `None` if there is nothing to record.
-/// Attributes come at the end: most spans are not sampled.
+/// Starts a call's spans in its caller's context, and injects the trace context into the request. `None` if nothing is
+/// recorded. Attributes are added at the end, as most spans are not sampled.
 pub(super) fn begin(
     tracer: &Arc<Tracer>,
     call: &CallStart<'_>,
     metadata: &mut RequestMetadata<'_>,
 ) -> Option<Box<Record>> {
     match tracer.pipeline().filter(|it| !it.is_closed()) {
-        // Nothing in there makes another context current, which a look at this one forbids.
+        // Nothing in this closure makes another context current, which `map_current` forbids.
         Some(pipeline) => {
             Context::map_current(|parent| own(pipeline, tracer, call, metadata, parent))
         }
-        None => foreign(tracer, call, metadata, &Context::current()),
+        None => external(tracer, call, metadata, &Context::current()),
     }
 }
 
@@ -51,37 +51,37 @@ fn own(
 ) -> Option<Box<Record>> {
     let above = parent.has_active_span().then(|| parent.span());
     let above = above.as_ref().map(|it| it.span_context());
-    // It would be a span of telemetry itself.
+    // The call is part of telemetry itself.
     if parent.is_telemetry_suppressed() {
-        return pass_on(above?, tracer, metadata, parent);
+        return propagate(above?, tracer, metadata, parent);
     }
-    // An invalid parent is none, as for the SDK.
+    // An invalid parent counts as none, as in the SDK.
     let mut record = match above.filter(|it| it.is_valid()) {
         None => prepared::take(tracer),
         Some(above) => {
-            let begun = pipeline.begin_below(above);
-            if !begun.records {
+            let new_span = pipeline.begin_below(above);
+            if !new_span.records {
                 let id = RandomIdGenerator::default().new_span_id();
-                return pass_on(&begun.context(id), tracer, metadata, parent);
+                return propagate(&new_span.context(id), tracer, metadata, parent);
             }
             let mut record = prepared::take(tracer);
-            record.begun = begun;
+            record.new_span = new_span;
             record
         }
     };
-    if !record.begun.records {
-        let context = record.begun.context(record.id);
+    if !record.new_span.records {
+        let context = record.new_span.context(record.id);
         prepared::give_back(record);
-        return pass_on(&context, tracer, metadata, parent);
+        return propagate(&context, tracer, metadata, parent);
     }
-    pipeline.begun(&record.begun, record.id, parent);
+    pipeline.span_started(&record.new_span, record.id, parent);
     record.begin(call);
     record.inject(metadata, parent);
     Some(record)
 }
 
 #[cold]
-fn foreign(
+fn external(
     tracer: &Arc<Tracer>,
     call: &CallStart<'_>,
     metadata: &mut RequestMetadata<'_>,
@@ -91,27 +91,27 @@ fn foreign(
     let span = tracer.build_with_context(builder, parent);
     let context = span.span_context().clone();
     if !span.is_recording() {
-        return pass_on(&context, tracer, metadata, parent);
+        return propagate(&context, tracer, metadata, parent);
     }
     let mut record = prepared::take(tracer);
-    record.begun = Begun {
+    record.new_span = NewSpan {
         trace: context.trace_id(),
         flags: context.trace_flags(),
         state: context.trace_state().clone(),
         records: true,
-        ..Begun::NONE
+        ..NewSpan::NONE
     };
     record.begin(call);
-    // It chooses the execution's id itself, so what is below that in Python is below the call.
+    // It chooses the execution's id itself, so spans of Python code are children of the call.
     (record.id, record.inner) = (context.span_id(), context.span_id());
-    record.foreign = Some(Box::new(span));
+    record.external = Some(Box::new(span));
     record.inject(metadata, parent);
     Some(record)
 }
 
-/// Of a call without spans: its context goes on.
+/// Propagates the context of a call without spans.
 #[inline(never)]
-fn pass_on(
+fn propagate(
     context: &SpanContext,
     tracer: &Tracer,
     metadata: &mut RequestMetadata<'_>,
@@ -140,31 +140,32 @@ impl Record {
 
     fn inject(&self, metadata: &mut RequestMetadata<'_>, parent: &Context) {
         metadata.times = true;
-        // What cannot say when the function ran has no span for it, so what is below hangs below the call.
+        // A worker that does not report when the function ran has no span for it, so spans of Python code are children
+        // of the call.
         metadata.caller_span_id = Some(self.id.to_bytes());
-        let begun = &self.begun;
+        let new_span = &self.new_span;
         metadata.trace = Some(TraceContext {
-            trace_id: begun.trace.to_bytes(),
+            trace_id: new_span.trace.to_bytes(),
             span_id: self.inner.to_bytes(),
-            flags: begun.flags.to_u8(),
+            flags: new_span.flags.to_u8(),
         });
-        let (propagator, context) = (self.tracer.propagator(), || begun.context(self.inner));
-        propagator.add_to(metadata.headers, parent, &begun.state, context);
+        let (propagator, context) = (self.tracer.propagator(), || new_span.context(self.inner));
+        propagator.add_to(metadata.headers, parent, &new_span.state, context);
     }
 }
 
 impl CallObserver for Record {
     fn end(mut self: Box<Self>, end: &CallEnd<'_>) {
-        let sampled = self.begun.flags.is_sampled();
+        let sampled = self.new_span.flags.is_sampled();
         if let Some(counted) = self.counted.take() {
-            let span = sampled.then(|| self.begun.context(self.id));
+            let span = sampled.then(|| self.new_span.context(self.id));
             counted.count(end, span.as_ref());
         }
         self.duration = end.duration;
         self.worker = end.worker;
         self.timings = end.timings;
         self.failure = Failure::of(&end.outcome);
-        if let Some(span) = self.foreign.take() {
+        if let Some(span) = self.external.take() {
             return self.give_to(*span);
         }
         let tracer = Arc::clone(&self.tracer);

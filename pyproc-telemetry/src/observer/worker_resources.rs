@@ -1,4 +1,4 @@
-//! What workers say that they are, if their code has set up a provider of OpenTelemetry's SDK.
+//! The OpenTelemetry resources of workers, if their code has set up a provider of the SDK.
 
 use std::{
     collections::BTreeMap,
@@ -21,13 +21,13 @@ pub(super) struct WorkerResources(Mutex<BTreeMap<usize, Known>>);
 
 struct Known {
     pid: Option<u32>,
-    /// As the worker gave it.
+    /// The worker's own attributes.
     given: Attributes,
     resource: Arc<Resource>,
 }
 
 impl WorkerResources {
-    /// The resource that a span gave.
+    /// The complete resource for a worker's own attributes.
     pub(super) fn of(
         &self,
         from: RecordOrigin,
@@ -52,8 +52,8 @@ impl WorkerResources {
     }
 }
 
-/// With this service's name, unless the worker has another (Python's SDK makes one up), and with what else is known of where it
-/// runs, such as its pod: a worker is where the service is.
+/// Adds this service's name, unless the worker has one (the default of Python's SDK counts as none), and the service's
+/// attributes of place, such as its pod: a worker runs where the service runs.
 fn completed(given: Attributes, pid: Option<u32>, own: &Resource) -> Resource {
     let mut attributes = key_values(given);
     let made_up = |it: &KeyValue| {

@@ -1,4 +1,5 @@
-//! Spans that were made in a worker, by the OpenTelemetry of Python.
+//! Spans that OpenTelemetry in Python made in a worker. What must stay true: a span takes bounded memory, whatever a
+//! worker sends.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,26 +16,26 @@ use pyproc_pool::protocol::v2::telemetry::{
 use crate::{SpanLimits, text::truncated};
 
 const MAX_NAME: usize = 256;
-/// A trace's state; the standard wants 512 to be passed on.
+/// The longest trace state. The standard asks to propagate at least 512 bytes.
 const MAX_STATE: usize = 1024;
-/// One text.
+/// The longest text.
 const MAX_TEXT: usize = 16 * 1024;
-/// All texts of a span: spans wait in memory, and a worker may send as much as fits into a frame.
+/// All texts of one span. Spans wait in memory, and a worker may send a whole frame.
 const MAX_TEXTS: usize = 64 * 1024;
 
-/// The span as if it had been made here; `None` if it cannot be: it is not sampled, does not belong to a call, or
-/// ended before it began.
+/// The span as an exporter takes it. `None` if it is refused: it is not sampled, has no parent, or ends before its
+/// start.
 pub(super) fn ended(record: SpanRecord, pid: Option<u32>, limits: &SpanLimits) -> Option<SpanData> {
     let flags = TraceFlags::new(record.trace_flags);
     if !flags.is_sampled() || record.end < record.start {
         return None;
     }
     let parent = record.parent_span_id?;
-    let mut room = Room {
+    let mut budget = SizeBudget {
         bytes: MAX_TEXTS,
         limits: *limits,
     };
-    let (mut attributes, left_out) = room.attributes(record.attributes);
+    let (mut attributes, left_out) = budget.attributes(record.attributes);
     attributes.extend(pid.map(|pid| KeyValue::new("process.pid", i64::from(pid))));
     Some(SpanData {
         span_context: SpanContext::new(
@@ -52,8 +53,8 @@ pub(super) fn ended(record: SpanRecord, pid: Option<u32>, limits: &SpanLimits) -
         end_time: time(record.end),
         attributes,
         dropped_attributes_count: record.dropped.attributes.saturating_add(left_out),
-        events: room.events(record.events, record.dropped.events),
-        links: room.links(record.links, record.dropped.links),
+        events: budget.events(record.events, record.dropped.events),
+        links: budget.links(record.links, record.dropped.links),
         status: match record.status {
             SpanStatus::Unset => Status::Unset,
             SpanStatus::Ok => Status::Ok,
@@ -61,18 +62,18 @@ pub(super) fn ended(record: SpanRecord, pid: Option<u32>, limits: &SpanLimits) -
                 Status::error(truncated(&description, MAX_TEXT).to_owned())
             }
         },
-        instrumentation_scope: room.scope(record.scope),
+        instrumentation_scope: budget.scope(record.scope),
     })
 }
 
-/// What a span may still hold.
-struct Room {
+/// The rest of a span's size limits.
+struct SizeBudget {
     bytes: usize,
     limits: SpanLimits,
 }
 
-impl Room {
-    /// The attributes that have room, and how many have not.
+impl SizeBudget {
+    /// The attributes within the limits, and the number of others.
     fn attributes(&mut self, attributes: Attributes) -> (Vec<KeyValue>, u32) {
         let given = attributes.len();
         let limit = self.limits.attributes as usize;
@@ -137,14 +138,14 @@ impl Room {
     }
 }
 
-/// Attributes as OpenTelemetry has them here.
+/// Converts attributes to those of OpenTelemetry.
 pub(super) fn key_values(attributes: Attributes) -> Vec<KeyValue> {
     let limits = SpanLimits::default();
-    let mut room = Room {
+    let mut budget = SizeBudget {
         bytes: MAX_TEXTS,
         limits,
     };
-    room.attributes(attributes).0
+    budget.attributes(attributes).0
 }
 
 fn value_of(value: AttributeValue) -> Value {
@@ -159,7 +160,7 @@ fn value_of(value: AttributeValue) -> Value {
         AttributeValue::Texts(it) => {
             Value::Array(Array::String(it.into_iter().map(text).collect()))
         }
-        // Of a later version.
+        // A type of a later protocol version.
         _ => Value::from(""),
     }
 }
@@ -190,7 +191,7 @@ fn kind(kind: Kind) -> SpanKind {
     }
 }
 
-/// An odd state, or one longer than any that is real, is left out: it is not worth the span.
+/// A malformed or overlong state is left out, and the span is kept.
 fn trace_state(text: &str) -> TraceState {
     match text.len() <= MAX_STATE {
         true => text.parse().unwrap_or_default(),

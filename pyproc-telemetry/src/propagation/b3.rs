@@ -14,7 +14,7 @@ const SPAN: &str = "x-b3-spanid";
 const SAMPLED: &str = "x-b3-sampled";
 const FLAGS: &str = "x-b3-flags";
 
-/// Writes one form and reads both; the single header wins, as Zipkin says.
+/// Injects one form and extracts both. The single header wins, as Zipkin specifies.
 #[derive(Debug)]
 pub(super) struct B3 {
     multi: bool,
@@ -62,8 +62,7 @@ impl TextMapPropagator for B3 {
     }
 }
 
-/// `trace-span[-sampled[-parent]]`. A lone sampling decision is no context that could be
-/// carried on.
+/// `trace-span[-sampled[-parent]]`. A sampling decision alone is not a context that could be propagated.
 fn parse(text: &str) -> Option<SpanContext> {
     let mut parts = text.split('-');
     let (trace, span) = (parts.next()?, parts.next()?);
@@ -83,7 +82,7 @@ fn parse_multi(extractor: &dyn Extractor) -> Option<SpanContext> {
     found(trimmed(extractor, TRACE)?, trimmed(extractor, SPAN)?, state)
 }
 
-/// A decision that was not made is left to us, which this API can only say as not sampled.
+/// A deferred decision is ours. This API can only express it as not sampled.
 fn found(trace: &str, span: &str, state: Option<&str>) -> Option<SpanContext> {
     let flags = match state {
         Some("1" | "d" | "true") => TraceFlags::SAMPLED,

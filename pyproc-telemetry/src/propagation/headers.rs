@@ -1,9 +1,10 @@
-//! What carries context: string maps of every kind, and HTTP headers.
+//! Where context is extracted from and injected into: string maps, HTTP headers, and the headers of a request to a
+//! worker.
 
 use opentelemetry::propagation::{Extractor, Injector};
 use pyproc_pool::protocol::{Headers, MAX_HEADER_BYTES, MAX_HEADERS};
 
-/// Pairs to read from.
+/// Pairs, to extract context from.
 pub(super) struct Pairs<N, V>(Vec<(N, V)>);
 
 impl<N, V> Pairs<N, V> {
@@ -30,7 +31,7 @@ impl<N: AsRef<str>, V: AsRef<str>> Extractor for Pairs<N, V> {
     }
 }
 
-/// Something to add pairs to.
+/// A collection of pairs, to inject context into.
 pub(super) struct PairsMut<'a, E>(pub(super) &'a mut E);
 
 impl<E: Extend<(String, String)>> Injector for PairsMut<'_, E> {
@@ -39,24 +40,24 @@ impl<E: Extend<(String, String)>> Injector for PairsMut<'_, E> {
     }
 }
 
-/// A request's headers, as far as there is room: context that does not fit must not fail the call. What the
-/// caller set stays.
-pub(super) struct Room<'a>(&'a mut Headers);
+/// The headers of a request to a worker, within the protocol's limits: context that does not fit is left out, so that
+/// it does not fail the call. Headers of the caller are kept.
+pub(super) struct BoundedHeaders<'a>(&'a mut Headers);
 
-impl<'a> Room<'a> {
+impl<'a> BoundedHeaders<'a> {
     pub(super) fn of(headers: &'a mut Headers) -> Self {
         Self(headers)
     }
 
     fn has_room(&self, name: &str, value: &str) -> bool {
-        // The pool may add one of its own.
+        // The pool may add one header.
         let sizes = self.0.iter().map(|(name, value)| name.len() + value.len());
         let size = sizes.sum::<usize>() + name.len() + value.len();
         self.0.len() + 1 < MAX_HEADERS && size <= MAX_HEADER_BYTES - 1024
     }
 }
 
-impl Injector for Room<'_> {
+impl Injector for BoundedHeaders<'_> {
     fn set(&mut self, name: &str, value: String) {
         if !self.0.contains_key(name) && self.has_room(name, &value) {
             self.0.insert(name.to_owned(), value);
@@ -64,18 +65,18 @@ impl Injector for Room<'_> {
     }
 }
 
-/// Reads context from HTTP headers. Several headers of the same name count as one list.
+/// Extracts context from HTTP headers. Several headers of the same name count as one list.
 #[cfg(feature = "http")]
 #[derive(Debug)]
 pub struct HeaderExtractor<'a> {
     headers: &'a http::HeaderMap,
-    /// Only baggage is read as a whole by a format that does not ask for all its headers.
+    /// All `baggage` headers as one. Its format asks for one header only.
     baggage: Option<String>,
 }
 
 #[cfg(feature = "http")]
 impl<'a> HeaderExtractor<'a> {
-    /// Reads from these.
+    /// An extractor for these headers.
     pub fn new(headers: &'a http::HeaderMap) -> Self {
         let values = headers.get_all("baggage").iter();
         let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
@@ -106,7 +107,7 @@ impl Extractor for HeaderExtractor<'_> {
     }
 }
 
-/// Writes context to HTTP headers. What is there under the same name is replaced.
+/// Injects context into HTTP headers. It replaces headers of the same name.
 #[cfg(feature = "http")]
 #[derive(Debug)]
 pub struct HeaderInjector<'a>(pub &'a mut http::HeaderMap);

@@ -18,7 +18,7 @@ pub(super) fn span_id(text: &str) -> Option<SpanId> {
     (id != 0).then(|| id.into())
 }
 
-/// Only digits: the parser of numbers would take a sign.
+/// Accepts digits only: the number parser would also accept a sign.
 pub(super) fn hex(text: &str, longest: usize) -> Option<u128> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match digits && text.len() <= longest {
@@ -36,7 +36,7 @@ pub(super) fn remote(
     SpanContext::new(trace, span, flags, true, state)
 }
 
-/// The context with what was found in it, or as it was.
+/// The context with the extracted span, or unchanged.
 pub(super) fn entered(context: &Context, found: Option<SpanContext>) -> Context {
     match found {
         Some(found) => context.with_remote_span_context(found),
@@ -44,7 +44,7 @@ pub(super) fn entered(context: &Context, found: Option<SpanContext>) -> Context 
     }
 }
 
-/// Sets headers for the context's span, if there is a valid one.
+/// Injects the context's span, if it is valid.
 pub(super) fn with_span(
     context: &Context,
     injector: &mut dyn Injector,

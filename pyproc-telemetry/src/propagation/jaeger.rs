@@ -16,14 +16,14 @@ use super::ids::{entered, hex, remote, span_id, trace_id, trimmed, with_span};
 
 const TRACE: &str = "uber-trace-id";
 const BAGGAGE: &str = "uberctx-";
-/// Names are those of headers: a request decides how many there are.
+/// The most members of baggage. A request decides how many headers there are.
 const MAX_BAGGAGE: usize = 64;
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'"').add(b',').add(b';');
 
-/// The two flags of Jaeger that have a meaning here. Its debug flag counts only beside the other.
+/// Jaeger's flags that are used here. The debug flag counts only beside the sampled flag.
 const SAMPLED: u8 = 1;
 const DEBUG: u8 = 2;
-/// Jaeger's debug flag among those of OpenTelemetry, which have no bit for it.
+/// Jaeger's debug flag within the flags of OpenTelemetry, which have no bit for it.
 const KEPT_DEBUG: TraceFlags = TraceFlags::new(4);
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl TextMapPropagator for Jaeger {
     fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
         with_span(context, injector, |span, injector| {
             let (trace, id) = (span.trace_id(), span.span_id());
-            // The third place was the parent's.
+            // The third part was the parent's id.
             let flags = written_flags(span.trace_flags());
             injector.set(TRACE, format!("{trace}:{id}:0:{flags:x}"));
         });
@@ -66,7 +66,7 @@ impl TextMapPropagator for Jaeger {
         if baggage.is_empty() {
             return context;
         }
-        // Beside what another format brought.
+        // Added to the baggage of other formats.
         let known = context.baggage().iter();
         let known = known.map(|(name, (value, _))| KeyValue::new(name.clone(), value.to_string()));
         let all: Vec<_> = known.chain(baggage).collect();

@@ -12,7 +12,7 @@ use pyproc_pool::protocol::Headers;
 
 use self::{
     b3::B3,
-    headers::{Pairs, PairsMut, Room},
+    headers::{BoundedHeaders, Pairs, PairsMut},
     jaeger::Jaeger,
     w3c::TraceContext,
 };
@@ -29,10 +29,10 @@ mod w3c;
 #[cfg(feature = "http")]
 pub use headers::{HeaderExtractor, HeaderInjector};
 
-/// How trace context comes in and goes out: the formats chosen by `OTEL_PROPAGATORS`, as a value.
+/// Extracts and injects trace context in the chosen formats (`OTEL_PROPAGATORS`).
 ///
-/// On the way out all formats are written. On the way in each is tried in turn, and the last that finds a
-/// valid context wins, as OpenTelemetry says. What cannot be read is as if it were not there.
+/// It injects all formats. It extracts each format in turn, and the last that finds a valid context wins, as
+/// OpenTelemetry specifies. Malformed context is ignored.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -52,7 +52,7 @@ pub use headers::{HeaderExtractor, HeaderInjector};
 pub struct Propagator {
     formats: Arc<[Format]>,
     fields: Arc<[String]>,
-    /// There are W3C's formats alone, which need no header but for the state of a trace, and for baggage.
+    /// All formats are W3C's, which need headers only for a trace's state and for baggage.
     is_w3c: bool,
 }
 
@@ -63,7 +63,7 @@ struct Format {
 }
 
 impl Propagator {
-    /// These formats, in this order. None is fine.
+    /// Uses these formats, in this order. An empty list propagates nothing.
     pub fn new(formats: impl IntoIterator<Item = PropagatorType>) -> Self {
         let formats: Arc<[_]> = formats.into_iter().map(format).collect();
         let mut fields: Vec<String> = Vec::new();
@@ -83,8 +83,8 @@ impl Propagator {
         }
     }
 
-    /// The context of a request that came from outside, as pairs of names and values. Names count
-    /// in any case; a name that comes more than once has all its values.
+    /// Extracts the context of an incoming request from pairs of names and values. The case of names does not matter. A
+    /// repeated name has all its values.
     ///
     /// Works for every string map: `extract_pairs(&map)`.
     pub fn extract_pairs<N: AsRef<str>, V: AsRef<str>>(
@@ -94,15 +94,15 @@ impl Propagator {
         self.extract_with_context(&Context::new(), &Pairs::new(pairs))
     }
 
-    /// Adds what carries `context` to a request, as pairs of names and values.
+    /// Injects `context` into an outgoing request, as pairs of names and values.
     ///
-    /// Works for everything that pairs can be added to: maps and vectors.
+    /// Works for every collection of pairs, such as maps and vectors.
     pub fn inject_pairs(&self, context: &Context, pairs: &mut impl Extend<(String, String)>) {
         self.inject_context(context, &mut PairsMut(pairs));
     }
 
-    /// Adds to a request for a worker what its frame has no place for: the state of the trace, baggage, and formats other than W3C's.
-    /// Mostly there is none of it, and this costs next to nothing.
+    /// Injects into a request to a worker what has no field in its frame: the trace's state, baggage, and formats other
+    /// than W3C's. Most calls have none of these, which costs next to nothing.
     #[inline]
     pub(crate) fn add_to(
         &self,
@@ -129,7 +129,7 @@ impl Propagator {
             match format.name {
                 PropagatorType::TraceContext if state == &TraceState::NONE => {}
                 PropagatorType::TraceContext => {
-                    Room::of(headers).set("tracestate", state.header());
+                    BoundedHeaders::of(headers).set("tracestate", state.header());
                 }
                 PropagatorType::Baggage if context.baggage().is_empty() => {}
                 PropagatorType::Baggage => add_baggage(format, context, headers),
@@ -137,19 +137,19 @@ impl Propagator {
                     let context = context.with_remote_span_context(span.clone());
                     format
                         .propagator
-                        .inject_context(&context, &mut Room::of(headers));
+                        .inject_context(&context, &mut BoundedHeaders::of(headers));
                 }
             }
         }
     }
 
-    /// The context of an HTTP request.
+    /// Extracts the context of an HTTP request.
     #[cfg(feature = "http")]
     pub fn extract_headers(&self, headers: &http::HeaderMap) -> Context {
         self.extract_with_context(&Context::new(), &HeaderExtractor::new(headers))
     }
 
-    /// Adds what carries `context` to an HTTP request.
+    /// Injects `context` into an HTTP request.
     #[cfg(feature = "http")]
     pub fn inject_headers(&self, context: &Context, headers: &mut http::HeaderMap) {
         self.inject_context(context, &mut HeaderInjector(headers));
@@ -183,17 +183,18 @@ impl TextMapPropagator for Propagator {
     }
 }
 
-/// Baggage goes beside what the caller, or the pool's hook for headers, set already, which wins where both have a name.
+/// Merges baggage with that of the caller or of the pool's hook for headers. Where both have a member of one name, the
+/// existing one wins.
 fn add_baggage(format: &Format, context: &Context, headers: &mut Headers) {
     let Some(given) = headers.get(BAGGAGE).cloned() else {
         return format
             .propagator
-            .inject_context(context, &mut Room::of(headers));
+            .inject_context(context, &mut BoundedHeaders::of(headers));
     };
     let mut ours = Headers::new();
     format
         .propagator
-        .inject_context(context, &mut Room::of(&mut ours));
+        .inject_context(context, &mut BoundedHeaders::of(&mut ours));
     let name = |member: &str| {
         member
             .split(['=', ';'])
@@ -210,7 +211,7 @@ fn add_baggage(format: &Format, context: &Context, headers: &mut Headers) {
     let members: Vec<_> = given.split(',').chain(new).collect();
     let merged = members.join(",");
     headers.remove(BAGGAGE);
-    Room::of(headers).set(BAGGAGE, merged);
+    BoundedHeaders::of(headers).set(BAGGAGE, merged);
     headers.entry(BAGGAGE.into()).or_insert(given);
 }
 

@@ -1,4 +1,4 @@
-//! W3C trace context. The SDK's own takes ids of any length, and sends an empty `tracestate`.
+//! W3C trace context. The SDK's propagator accepts ids of any length, and injects an empty `tracestate`.
 
 use std::str::FromStr;
 
@@ -12,7 +12,7 @@ use super::ids::{entered, hex, remote, span_id, trace_id, trimmed, with_span};
 
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
-/// The flags that are kept: sampled, and that the trace's id is random, which level 2 of the standard added.
+/// The flags that are kept: sampled, and random trace id (level 2 of the standard).
 const KNOWN: TraceFlags = TraceFlags::new(0b11);
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ fn parse(parent: &str, states: &str) -> Option<SpanContext> {
     let mut part = |length: usize| parts.next().filter(|part| part.len() == length);
     let (version, trace, span, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
     let more = parts.next().is_some();
-    // A later version may add parts; ff is none.
+    // A later version may add parts. ff is not a version.
     if hex(version, 2)? == 0xff || (version == "00" && more) {
         return None;
     }

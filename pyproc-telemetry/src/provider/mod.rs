@@ -4,23 +4,25 @@ use opentelemetry::{InstrumentationScope, global, trace::TracerProvider};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanLimits};
 
 use self::pipeline::Processor;
-use crate::{Config, ExportStats, FlushError, Propagator, blocking::on_thread, sampling::Head};
+use crate::{
+    Config, ExportStats, FlushError, Propagator, blocking::on_thread, sampling::HeadSampler,
+};
 
 mod pipeline;
 mod resource;
 mod tracer;
 mod warnings;
 
-pub(crate) use pipeline::{Begun, Nowhere, Pipeline};
+pub(crate) use pipeline::{DiscardingSink, NewSpan, Pipeline};
 pub(crate) use resource::resource;
 pub use tracer::{Span, Tracer};
-pub(crate) use warnings::{Warning, Warnings};
+pub(crate) use warnings::{WarningExporter, Warnings};
 
-/// Makes tracers, and owns what exports their spans.
+/// Makes tracers, and owns the exporter of their spans.
 ///
-/// It is also the guard: when it is dropped, it is shut down like [`shutdown_blocking`](Self::shutdown_blocking) does,
-/// and what that would say is logged. Exporting happens on a thread of its own, which needs
-/// no runtime; so waiting for it cannot deadlock, on whatever thread and runtime.
+/// It is also the guard: its drop does what [`shutdown_blocking`](Self::shutdown_blocking) does, and logs the error if
+/// there is one. A thread of its own exports, without a runtime, so waiting for it cannot deadlock on any thread or
+/// runtime.
 ///
 /// ```
 /// use opentelemetry::trace::{Span, Tracer};
@@ -53,9 +55,9 @@ struct Running {
 }
 
 impl Provider {
-    /// A tracer for the library or part of the service of this name.
+    /// A tracer for the library or the part of the service with this name.
     pub fn tracer(&self, name: impl Into<std::borrow::Cow<'static, str>>) -> Tracer {
-        self.warnings.say();
+        self.warnings.log_once();
         let tracer = match &self.running {
             Some(running) => running.tracer(name),
             None => Tracer::disabled(),
@@ -63,38 +65,38 @@ impl Provider {
         tracer.with_propagator(self.propagator.clone())
     }
 
-    /// How trace context comes in and goes out. It works also when tracing is not enabled.
+    /// Extracts and injects trace context. It works also when tracing is not enabled.
     pub fn propagator(&self) -> &Propagator {
         &self.propagator
     }
 
-    /// Whether spans are made.
+    /// Whether spans are recorded.
     pub fn is_enabled(&self) -> bool {
         self.running.is_some()
     }
 
-    /// What was odd about the settings and was put right. Also logged: at the start or, if the log is set up later, with the first
-    /// tracer, batch, flush or shutdown after that.
+    /// Warnings about settings that were corrected. They are also logged: at the start or, if the log is set up later,
+    /// with the first tracer, batch, flush or shutdown after that.
     pub fn warnings(&self) -> &[String] {
         self.warnings.texts()
     }
 
-    /// What became of the spans so far.
+    /// The counts of spans so far, by what became of them.
     pub fn stats(&self) -> ExportStats {
         self.running
             .as_ref()
             .map_or_else(ExportStats::default, |running| running.pipeline.stats())
     }
 
-    /// A handle on the counts that lives on when the provider is gone.
+    /// A handle on the counts, which may outlive the provider.
     pub(crate) fn pipeline(&self) -> Option<Arc<Pipeline>> {
         self.running
             .as_ref()
             .map(|running| Arc::clone(&running.pipeline))
     }
 
-    /// Makes tracers and propagators that are got through [`opentelemetry::global`] those of this provider. Only for code
-    /// that has no other way: a global can be replaced by anybody.
+    /// Makes this provider the global one, which [`opentelemetry::global`] returns. Prefer to pass the provider: any
+    /// code can replace a global.
     pub fn set_global(&self) {
         global::set_text_map_propagator(self.propagator.clone());
         if let Some(running) = &self.running {
@@ -106,13 +108,13 @@ impl Provider {
     ///
     /// # Errors
     ///
-    /// Says how many were not, and why.
+    /// Some spans were not exported: how many, and why.
     ///
     /// # Cancellation safety
     ///
-    /// The spans are exported also when nobody waits for it.
+    /// Dropping the future stops only the waiting: the spans are exported all the same.
     pub async fn flush(&self, limit: Duration) -> Result<(), FlushError> {
-        self.warnings.say();
+        self.warnings.log_once();
         match &self.running {
             Some(running) => on_thread(&running.pipeline, limit, Pipeline::flush).await,
             None => Ok(()),
@@ -125,25 +127,25 @@ impl Provider {
     ///
     /// Those of [`flush`](Self::flush).
     pub fn flush_blocking(&self, limit: Duration) -> Result<(), FlushError> {
-        self.warnings.say();
+        self.warnings.log_once();
         match &self.running {
             Some(running) => running.pipeline.flush(limit),
             None => Ok(()),
         }
     }
 
-    /// Exports what waits, and ends. Takes at most `shutdown_timeout`; spans that are not confirmed by then are lost and
-    /// counted. Returns what became of all spans.
+    /// Exports the waiting spans, and ends. Takes at most `shutdown_timeout`; spans that are not confirmed by then are
+    /// lost and counted. Returns the counts of all spans.
     ///
     /// # Errors
     ///
-    /// Says how many spans were lost during the shutdown, and why: the collector was down, or too slow.
+    /// Spans were lost during the shutdown: how many, and why, for example as the collector was down or too slow.
     ///
     /// # Cancellation safety
     ///
-    /// Once polled, it goes on also when nobody waits for it.
+    /// Once polled, the shutdown continues when the future is dropped.
     pub async fn shutdown(mut self) -> Result<ExportStats, FlushError> {
-        self.warnings.say();
+        self.warnings.log_once();
         let limit = self.shutdown_timeout;
         match self.running.take() {
             Some(running) => on_thread(&running.pipeline, limit, Pipeline::close).await,
@@ -161,7 +163,7 @@ impl Provider {
     }
 
     fn close(&mut self) -> Result<ExportStats, FlushError> {
-        self.warnings.say();
+        self.warnings.log_once();
         match self.running.take() {
             Some(running) => running.pipeline.close(self.shutdown_timeout),
             None => Ok(ExportStats::default()),
@@ -218,7 +220,7 @@ fn sdk_provider(config: &Config, pipeline: Arc<Pipeline>) -> SdkTracerProvider {
     let limits = &config.span_limits;
     SdkTracerProvider::builder()
         .with_resource(resource(config))
-        .with_sampler(Head::new(config))
+        .with_sampler(HeadSampler::new(config))
         .with_span_limits(SpanLimits {
             max_events_per_span: limits.events,
             max_attributes_per_span: limits.attributes,

@@ -1,4 +1,4 @@
-//! What all spans of a provider go through.
+//! The path of all spans of a provider, from their start to the sink.
 
 use std::{
     sync::{
@@ -21,37 +21,37 @@ use opentelemetry_sdk::{
 use super::resource::resource;
 use crate::{
     Config, ExportStats, FlushError, SpanLimits,
-    export::{Ended, Item, Later, Sink},
-    sampling::{Head, Tail},
+    export::{DeferredSpans, Ended, Item, Sink},
+    sampling::{HeadSampler, TailSampler},
 };
 
 #[derive(Debug)]
 pub(crate) struct Pipeline {
-    tail: Option<Tail>,
+    tail: Option<TailSampler>,
     sink: Arc<dyn Sink>,
     closed: AtomicBool,
     resource: Resource,
     limits: SpanLimits,
     lost_in_worker: AtomicU64,
     malformed: AtomicU64,
-    sampler: Head,
+    sampler: HeadSampler,
 }
 
-/// A span that begins, but for its id.
+/// A span that starts, without its id.
 #[derive(Debug, Clone)]
-pub(crate) struct Begun {
+pub(crate) struct NewSpan {
     pub(crate) trace: TraceId,
     pub(crate) flags: TraceFlags,
     pub(crate) state: TraceState,
-    /// Invalid: there is none.
+    /// Invalid: the span has no parent.
     pub(crate) parent: SpanId,
     pub(crate) parent_is_remote: bool,
-    /// Otherwise only its context counts.
+    /// False: only its context is propagated.
     pub(crate) records: bool,
 }
 
-impl Begun {
-    /// Of nothing.
+impl NewSpan {
+    /// No span.
     pub(crate) const NONE: Self = Self {
         trace: TraceId::INVALID,
         flags: TraceFlags::NOT_SAMPLED,
@@ -70,7 +70,7 @@ impl Begun {
         }
     }
 
-    /// Of the span, or one in its trace, that has this id.
+    /// The context of the span with this id in this trace.
     pub(crate) fn context(&self, id: SpanId) -> SpanContext {
         SpanContext::new(self.trace, id, self.flags, false, self.state.clone())
     }
@@ -80,18 +80,18 @@ impl Pipeline {
     pub(crate) fn new(config: &Config, sink: Arc<dyn Sink>) -> Self {
         let tail = config.tail_sampling;
         Self {
-            tail: tail.map(|config| Tail::new(config, Arc::clone(&sink))),
+            tail: tail.map(|config| TailSampler::new(config, Arc::clone(&sink))),
             sink,
             closed: AtomicBool::new(false),
             resource: resource(config),
             limits: config.span_limits,
             lost_in_worker: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
-            sampler: Head::new(config),
+            sampler: HeadSampler::new(config),
         }
     }
 
-    /// Of the service itself.
+    /// The resource of the service itself.
     pub(crate) fn resource(&self) -> &Resource {
         &self.resource
     }
@@ -104,42 +104,42 @@ impl Pipeline {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Starts a trace. Its spans are not the SDK's, which would have to be written down at once.
-    pub(crate) fn begin_root(&self) -> Begun {
+    /// Starts a trace. Its spans are not spans of the SDK, which would have to be built at once.
+    pub(crate) fn begin_root(&self) -> NewSpan {
         let trace = RandomIdGenerator::default().new_trace_id();
         let decision = self.sampler.decide(None, trace);
-        Begun {
+        NewSpan {
             trace,
-            ..Begun::decided(decision, TraceFlags::default())
+            ..NewSpan::decided(decision, TraceFlags::default())
         }
     }
 
     /// Starts a span below this one.
-    pub(crate) fn begin_below(&self, above: &SpanContext) -> Begun {
+    pub(crate) fn begin_below(&self, above: &SpanContext) -> NewSpan {
         let trace = above.trace_id();
         let decision = self.sampler.decide(Some(above), trace);
-        Begun {
+        NewSpan {
             trace,
             state: above.trace_state().clone(),
             parent: above.span_id(),
             parent_is_remote: above.is_remote(),
-            ..Begun::decided(decision, above.trace_flags())
+            ..NewSpan::decided(decision, above.trace_flags())
         }
     }
 
-    /// A span that records has begun, and has this id.
-    pub(crate) fn begun(&self, span: &Begun, id: SpanId, parent: &Context) {
+    /// Notes that a recording span with this id has started.
+    pub(crate) fn span_started(&self, span: &NewSpan, id: SpanId, parent: &Context) {
         if let Some(tail) = &self.tail {
             tail.started(&span.context(id), parent.span().span_context());
         }
     }
 
-    /// Takes the spans of a call, which began here.
-    pub(crate) fn finished(&self, call: Box<impl Later + 'static>, sampled: bool) {
+    /// Takes the spans of a call, which started here.
+    pub(crate) fn finished(&self, call: Box<impl DeferredSpans + 'static>, sampled: bool) {
         match &self.tail {
-            None if sampled => self.sink.accept(Item::later(call)),
+            None if sampled => self.sink.accept(Item::deferred(call)),
             None => {}
-            // It needs to see them.
+            // Tail sampling decides by the spans themselves.
             Some(tail) => call.spans().into_iter().for_each(|span| tail.ended(span)),
         }
     }
@@ -157,7 +157,7 @@ impl Pipeline {
         self.sink.accept(Item::Span(Box::new(span)));
     }
 
-    /// A worker sent a span that cannot be.
+    /// Counts a worker's span that was refused.
     pub(crate) fn malformed(&self) {
         self.malformed.fetch_add(1, Ordering::Relaxed);
     }
@@ -173,7 +173,7 @@ impl Pipeline {
         self.sink.flush(limit)
     }
 
-    /// Spans that start from here on only carry contexts; those that are open and end later are counted as lost.
+    /// Spans that start from here on only propagate contexts. Open spans that end later are counted as lost.
     pub(crate) fn close(&self, limit: Duration) -> Result<ExportStats, FlushError> {
         self.closed.store(true, Ordering::Relaxed);
         if let Some(tail) = &self.tail {
@@ -192,18 +192,18 @@ impl Pipeline {
         self.with_own(self.sink.stats())
     }
 
-    /// With what never came to the sink.
+    /// Adds the spans that never reached the sink.
     fn with_own(&self, stats: ExportStats) -> ExportStats {
         ExportStats {
             lost_in_worker: self.lost_in_worker.load(Ordering::Relaxed),
             malformed: self.malformed.load(Ordering::Relaxed),
-            evicted: self.tail.as_ref().map_or(0, Tail::evicted),
+            evicted: self.tail.as_ref().map_or(0, TailSampler::evicted),
             ..stats
         }
     }
 }
 
-/// The SDK's view of it. Flush and shutdown are the provider's, which knows its limits.
+/// The span processor that the SDK calls. The provider does flush and shutdown, as it knows the limits.
 #[derive(Debug)]
 pub(crate) struct Processor(pub(crate) Arc<Pipeline>);
 
@@ -229,9 +229,9 @@ impl SpanProcessor for Processor {
 
 /// For the exporter `none`.
 #[derive(Debug)]
-pub(crate) struct Nowhere;
+pub(crate) struct DiscardingSink;
 
-impl Sink for Nowhere {
+impl Sink for DiscardingSink {
     fn accept(&self, _item: Item) {}
 
     fn flush(&self, _limit: Duration) -> Result<(), FlushError> {

@@ -5,7 +5,7 @@ use opentelemetry_sdk::Resource;
 
 use crate::Config;
 
-/// Built from nothing, as the SDK's own detectors read the environment.
+/// Built from an empty resource, as the SDK's own detectors read the environment.
 pub(crate) fn resource(config: &Config) -> Resource {
     let fields = config.fields.iter().flat_map(|(name, value)| {
         let names = [Some(name.as_str()), pyproc_fields::attribute_name(name)];

@@ -11,19 +11,18 @@ use crate::Propagator;
 
 /// Makes spans. Cheap to clone.
 ///
-/// It works wherever an [`opentelemetry::trace::Tracer`] is asked for. When there is nothing to record to, as tracing
-/// is not enabled or shut down, its spans carry the caller's context on unchanged, so that a trace
-/// that passes through this service stays whole.
+/// It implements [`opentelemetry::trace::Tracer`]. When tracing is not enabled or is shut down, its spans propagate the
+/// caller's context unchanged, so that a trace that passes through this service stays whole.
 #[derive(Debug, Clone)]
 pub struct Tracer {
     /// None: not enabled.
     sdk: Option<SdkTracer>,
-    /// None: somebody else's provider, or not enabled.
+    /// None: an external provider, or not enabled.
     own: Option<Own>,
     propagator: Propagator,
 }
 
-/// What a tracer of our own provider can do beyond others.
+/// What only a tracer of our own provider has.
 #[derive(Debug, Clone)]
 struct Own {
     pipeline: Arc<Pipeline>,
@@ -31,7 +30,7 @@ struct Own {
 }
 
 impl Tracer {
-    /// One that only carries contexts on.
+    /// A tracer that only propagates contexts.
     pub fn disabled() -> Self {
         Self {
             sdk: None,
@@ -52,8 +51,8 @@ impl Tracer {
         }
     }
 
-    /// How context travels on from a pool that has this tracer. A provider's tracers have its propagator; the default is
-    /// that of [`Propagator`].
+    /// Sets how a pool with this tracer propagates context. A provider's tracers have the provider's propagator. The
+    /// default is that of [`Propagator`].
     #[must_use]
     pub fn with_propagator(mut self, propagator: Propagator) -> Self {
         self.propagator = propagator;
@@ -64,7 +63,7 @@ impl Tracer {
         &self.propagator
     }
 
-    /// Whether [`record`](Self::record) has somebody to give spans to.
+    /// Whether [`record`](Self::record) takes spans.
     pub(crate) fn takes_records(&self) -> bool {
         self.own.is_some()
     }
@@ -77,14 +76,13 @@ impl Tracer {
         self.own.as_ref().map(|own| &own.scope)
     }
 
-    /// Whether spans are made. Once the provider is shut down, they no longer are.
+    /// Whether spans are recorded. False once the provider is shut down.
     pub fn is_enabled(&self) -> bool {
         self.recording().is_some()
     }
 
-    /// Hands over a span that was made elsewhere, such as in a worker, and has ended. It goes the way of
-    /// all spans; the sampler is not asked, and the limits of a span do not apply. Returns whether there was somebody
-    /// to take it: a tracer of somebody else's provider takes none.
+    /// Exports a span that was made elsewhere, such as in a worker, and has ended. The head sampler and the limits of a
+    /// span do not apply. Returns false if the tracer belongs to an external provider, which takes no such spans.
     pub fn record(&self, span: SpanData) -> bool {
         match &self.own {
             Some(own) => {
@@ -117,17 +115,17 @@ impl trace::Tracer for Tracer {
 
     fn build_with_context(&self, builder: SpanBuilder, parent: &Context) -> Span {
         let Some(sdk) = self.recording() else {
-            return Span::passing_on(parent);
+            return Span::propagating(parent);
         };
-        // Samplers of the SDK follow the decision of an invalid parent.
+        // The SDK's samplers would follow the decision of an invalid parent.
         let orphan = parent.has_active_span() && !parent.span().span_context().is_valid();
         let span = match orphan && !parent.is_telemetry_suppressed() {
             true => sdk.build_with_context(builder, &Context::new()),
             false => sdk.build_with_context(builder, parent),
         };
-        // Suppressed, or of a provider of somebody else that is shut down.
+        // Suppressed, or of an external provider that is shut down.
         if !span.span_context().is_valid() {
-            return Span::passing_on(parent);
+            return Span::propagating(parent);
         }
         Span(Inner::Sdk(span))
     }
@@ -144,18 +142,18 @@ pub struct Span(Inner);
 )]
 enum Inner {
     Sdk(SdkSpan),
-    PassingOn(SpanContext),
+    Propagating(SpanContext),
 }
 
 impl Span {
-    fn passing_on(parent: &Context) -> Self {
-        Self(Inner::PassingOn(parent.span().span_context().clone()))
+    fn propagating(parent: &Context) -> Self {
+        Self(Inner::Propagating(parent.span().span_context().clone()))
     }
 
     fn recording(&mut self) -> Option<&mut SdkSpan> {
         match &mut self.0 {
             Inner::Sdk(span) => Some(span),
-            Inner::PassingOn(_) => None,
+            Inner::Propagating(_) => None,
         }
     }
 }
@@ -175,14 +173,14 @@ impl trace::Span for Span {
     fn span_context(&self) -> &SpanContext {
         match &self.0 {
             Inner::Sdk(span) => span.span_context(),
-            Inner::PassingOn(context) => context,
+            Inner::Propagating(context) => context,
         }
     }
 
     fn is_recording(&self) -> bool {
         match &self.0 {
             Inner::Sdk(span) => span.is_recording(),
-            Inner::PassingOn(_) => false,
+            Inner::Propagating(_) => false,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What was odd about the settings, on its way to the log, which may be set up after the provider.
+//! Warnings about settings. The log may be set up after the provider, so they are logged once there is a log.
 
 use std::{
     fmt,
@@ -13,33 +13,33 @@ use tracing::{dispatcher, subscriber::NoSubscriber};
 
 use crate::export::{Ended, Exporter, Pause, Undelivered};
 
-/// Warnings, each of which is logged once: as soon as there is a subscriber where somebody looks.
+/// Warnings, each of which is logged once, when one of the calls below finds a subscriber.
 #[derive(Default)]
 pub(crate) struct Warnings {
     texts: OnceLock<Vec<String>>,
-    are_said: AtomicBool,
+    are_logged: AtomicBool,
 }
 
 impl Warnings {
-    /// All there are. Only the first call counts.
+    /// Sets all warnings. Only the first call has an effect.
     pub(crate) fn set(&self, texts: Vec<String>) {
         let _ = self.texts.set(texts);
-        self.say();
+        self.log_once();
     }
 
     pub(crate) fn texts(&self) -> &[String] {
         self.texts.get().map_or(&[], Vec::as_slice)
     }
 
-    /// Logs them, unless that was done, or there is no log yet. Not to be called by a span's start or end: these happen
-    /// within the subscriber, under its locks.
-    pub(crate) fn say(&self) {
+    /// Logs the warnings, unless they are logged already or there is no subscriber yet. A span's start or end must not
+    /// call this: both happen within the subscriber, under its locks.
+    pub(crate) fn log_once(&self) {
         let Some(texts) = self.texts.get() else {
             return;
         };
         let has_log = || dispatcher::get_default(|it| !it.is::<NoSubscriber>());
-        let are_said = self.are_said.load(Ordering::Relaxed);
-        if are_said || !has_log() || self.are_said.swap(true, Ordering::Relaxed) {
+        let are_logged = self.are_logged.load(Ordering::Relaxed);
+        if are_logged || !has_log() || self.are_logged.swap(true, Ordering::Relaxed) {
             return;
         }
         for text in texts {
@@ -54,13 +54,13 @@ impl fmt::Debug for Warnings {
     }
 }
 
-/// An exporter that looks for a log before each batch, on its own thread.
-pub(crate) struct Warning<E> {
+/// An exporter that logs the warnings before each batch, on its own thread.
+pub(crate) struct WarningExporter<E> {
     exporter: E,
     warnings: Arc<Warnings>,
 }
 
-impl<E> Warning<E> {
+impl<E> WarningExporter<E> {
     pub(crate) fn new(exporter: E, warnings: &Arc<Warnings>) -> Self {
         Self {
             exporter,
@@ -69,9 +69,9 @@ impl<E> Warning<E> {
     }
 }
 
-impl<E: Exporter> Exporter for Warning<E> {
+impl<E: Exporter> Exporter for WarningExporter<E> {
     fn export(&mut self, batch: Vec<Ended>, deadline: Instant, pause: &Pause) -> Undelivered {
-        self.warnings.say();
+        self.warnings.log_once();
         self.exporter.export(batch, deadline, pause)
     }
 

@@ -1,6 +1,6 @@
-//! Who decides, when a span starts, whether it is sampled.
+//! The head sampler: whether a span is sampled is decided at its start.
 //!
-//! The decisions are those of the SDK's samplers, which cost a call 50 ns in a thread that was just woken.
+//! The decisions equal those of the SDK's samplers, which cost a call 50 ns in a thread that was just woken.
 
 use opentelemetry::{
     Context, KeyValue,
@@ -12,19 +12,20 @@ use crate::{Config, SamplerType};
 
 /// The sampler of the settings.
 #[derive(Debug, Clone)]
-pub(crate) struct Head {
+pub(crate) struct HeadSampler {
     /// Traces whose number is below it are sampled.
     threshold: u64,
     parent_based: bool,
-    /// Records also what is not sampled, so that the tail may still keep it. The flag that is passed on stays as the head decided.
+    /// Also records spans that are not sampled, so that tail sampling may still keep them. The propagated flag stays
+    /// that of the head sampler.
     records_all: bool,
 }
 
-/// Above the numbers of all traces.
+/// More than the number of any trace.
 const ALL: u64 = 1 << 63;
 
-impl Head {
-    /// The rate has been checked.
+impl HeadSampler {
+    /// `config` has been validated.
     pub(crate) fn new(config: &Config) -> Self {
         use SamplerType::*;
         let rate = match config.sampler {
@@ -56,14 +57,14 @@ impl Head {
     }
 }
 
-/// As the SDK counts, so that services with the same rate keep the same traces.
+/// Computed like the SDK does, so that services with the same rate keep the same traces.
 fn number(trace: TraceId) -> u64 {
     let [.., a, b, c, d, e, f, g, h] = trace.to_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1
 }
 
 /// For spans that the SDK makes.
-impl ShouldSample for Head {
+impl ShouldSample for HeadSampler {
     fn should_sample(
         &self,
         parent: Option<&Context>,
@@ -138,7 +139,7 @@ mod tests {
                     ..Config::default()
                 },
             );
-            let ours = Head::new(&config);
+            let ours = HeadSampler::new(&config);
             for parent in &parents {
                 for trace in (0..200).map(|_| ids.new_trace_id()) {
                     let [ours, theirs] = [&ours as &dyn ShouldSample, &theirs].map(|it| {

@@ -1,9 +1,9 @@
-//! Which spans are exported: the decision at a trace's start ([`Head`]), and the one when it has ended ([`Tail`]).
+//! Which spans are exported: the decision at a trace's start ([`HeadSampler`]), and the one when it has ended ([`TailSampler`]).
 
 mod head;
 mod rule;
 mod subtrees;
 mod tail;
 
-pub(crate) use head::Head;
-pub(crate) use tail::Tail;
+pub(crate) use head::HeadSampler;
+pub(crate) use tail::TailSampler;

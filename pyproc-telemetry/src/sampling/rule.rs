@@ -5,17 +5,17 @@ use std::time::Duration;
 use opentelemetry::{KeyValue, trace::Status};
 use opentelemetry_sdk::trace::SpanData;
 
-/// Says on a local root why tail sampling kept it.
+/// The attribute of a local root with the reason why tail sampling kept it.
 const KEPT_BECAUSE: &str = "pyproc.kept_because";
 
-/// Which spans matter.
+/// Which spans are kept.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rule {
+pub(super) struct TailRule {
     pub(super) failed: bool,
     pub(super) slower_than: Option<Duration>,
 }
 
-impl Rule {
+impl TailRule {
     pub(super) fn reason(&self, span: &SpanData) -> Option<&'static str> {
         if self.has_failed(span) {
             return Some("failed");

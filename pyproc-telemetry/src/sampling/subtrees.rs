@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use opentelemetry::trace::{SpanContext, SpanId, TraceId};
 use opentelemetry_sdk::trace::SpanData;
 
-use super::rule::{Rule, marked};
+use super::rule::{TailRule, marked};
 use crate::TailSampling;
 
-/// A span, and for its subtree the local root.
+/// A span's id within its trace. A subtree has that of its local root.
 type Key = (TraceId, SpanId);
 
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Subtrees {
     max_spans_per_subtree: usize,
     max_spans: usize,
     subtrees: HashMap<Key, Subtree>,
-    /// The subtree of every span that it counts among its members.
+    /// For each member of a subtree, the subtree's local root.
     owners: HashMap<Key, SpanId>,
     /// The newest subtree of a trace, for spans that were made elsewhere.
     newest: HashMap<TraceId, SpanId>,
@@ -32,14 +32,14 @@ pub(super) struct Subtrees {
 #[derive(Debug, Default)]
 struct Subtree {
     age: u64,
-    /// All that were started under the root, itself included.
+    /// All spans that were started under the root, and the root.
     members: Vec<SpanId>,
-    /// Of these, those that did not end yet.
+    /// The number of members that have not ended.
     open: usize,
     /// Ended and not decided.
     ended: Vec<SpanData>,
     failed: bool,
-    /// Since the root ended: whether its subtree is kept. Late spans follow.
+    /// Whether the subtree is kept, once its root has ended. Late spans follow this decision.
     kept: Option<bool>,
 }
 
@@ -63,7 +63,7 @@ impl Subtrees {
         self.evicted
     }
 
-    /// Returns what an eviction decided to keep.
+    /// Returns the spans of an evicted subtree that are kept.
     pub(super) fn started(&mut self, span: &SpanContext, parent: &SpanContext) -> Vec<SpanData> {
         let (trace, id) = (span.trace_id(), span.span_id());
         let has_local_parent = parent.is_valid() && !parent.is_remote();
@@ -80,8 +80,8 @@ impl Subtrees {
         }
     }
 
-    /// Returns what is kept.
-    pub(super) fn ended(&mut self, span: SpanData, rule: &Rule) -> Vec<SpanData> {
+    /// Returns the spans that are kept.
+    pub(super) fn ended(&mut self, span: SpanData, rule: &TailRule) -> Vec<SpanData> {
         let trace = span.span_context.trace_id();
         let id = span.span_context.span_id();
         let member = self.owners.get(&(trace, id)).copied();
@@ -117,14 +117,14 @@ impl Subtrees {
         kept
     }
 
-    /// Decides the rest by what is known: a root that did not end was not slow.
+    /// Decides all open subtrees: a root that has not ended counts as not slow.
     pub(super) fn finish(&mut self) -> Vec<SpanData> {
         let keys: Vec<_> = self.ages.values().copied().collect();
         keys.into_iter().flat_map(|key| self.evict(key)).collect()
     }
 
-    /// The subtree of a span with this parent. A parent that is not known, as it was over the bound or made elsewhere, most
-    /// likely belongs to the newest of its trace.
+    /// The subtree of a span with this parent. An unknown parent was over the bound or made elsewhere; it most likely
+    /// belongs to the newest subtree of its trace.
     fn root_under(&self, trace: TraceId, parent: SpanId) -> Option<SpanId> {
         let owner = self.owners.get(&(trace, parent));
         owner.or_else(|| self.newest.get(&trace)).copied()
@@ -147,7 +147,7 @@ impl Subtrees {
         evicted
     }
 
-    /// A span over the bound is not a member: when it ends, it is found by its parent or its trace.
+    /// A span over the bound does not become a member. At its end it is found by its parent or its trace.
     fn join(&mut self, key: Key, id: SpanId) {
         let Some(subtree) = self.subtrees.get_mut(&key) else {
             return;
@@ -159,7 +159,7 @@ impl Subtrees {
         }
     }
 
-    /// Makes room. What failed is kept also without its root.
+    /// Removes a subtree to make room. A failed subtree is kept, even without its root.
     fn evict(&mut self, key: Key) -> Vec<SpanData> {
         let Some(subtree) = self.remove(key) else {
             return Vec::new();
@@ -186,7 +186,7 @@ impl Subtrees {
 }
 
 impl Subtree {
-    fn decide(&mut self, root: SpanData, rule: &Rule) -> Vec<SpanData> {
+    fn decide(&mut self, root: SpanData, rule: &TailRule) -> Vec<SpanData> {
         let ended = std::mem::take(&mut self.ended);
         let reason = match self.failed {
             true => Some("failed"),
@@ -204,8 +204,8 @@ impl Subtree {
     }
 }
 
-/// A span whose subtree is gone.
-fn alone(span: SpanData, rule: &Rule) -> Vec<SpanData> {
+/// Decides a span whose subtree is gone.
+fn alone(span: SpanData, rule: &TailRule) -> Vec<SpanData> {
     match rule.reason(&span) {
         Some(reason) => vec![marked(span, reason)],
         None => Vec::new(),

@@ -1,25 +1,25 @@
-//! Tail sampling: what is kept although the head did not sample it.
+//! Tail sampling: which spans are kept although the head sampler did not sample them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use opentelemetry::trace::SpanContext;
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{rule::Rule, subtrees::Subtrees};
+use super::{rule::TailRule, subtrees::Subtrees};
 use crate::{TailSampling, export::Sink};
 
 /// Holds unsampled spans until their local root has ended.
 #[derive(Debug)]
-pub(crate) struct Tail {
-    rule: Rule,
+pub(crate) struct TailSampler {
+    rule: TailRule,
     held: Mutex<Subtrees>,
     next: Arc<dyn Sink>,
 }
 
-impl Tail {
+impl TailSampler {
     pub(crate) fn new(config: TailSampling, next: Arc<dyn Sink>) -> Self {
         Self {
-            rule: Rule {
+            rule: TailRule {
                 failed: config.failed,
                 slower_than: config.slower_than,
             },
@@ -28,7 +28,7 @@ impl Tail {
         }
     }
 
-    /// A span was started here. A sampled one goes its way without the tail.
+    /// A span was started here. Sampled spans need no tail sampling.
     pub(crate) fn started(&self, span: &SpanContext, parent: &SpanContext) {
         if span.is_sampled() {
             return;
@@ -47,7 +47,7 @@ impl Tail {
         self.pass_on(kept);
     }
 
-    /// Decides all that is held, as nothing will end any more.
+    /// Decides all held spans, as no span will end any more.
     pub(crate) fn finish(&self) {
         let kept = self.held().finish();
         self.pass_on(kept);
@@ -63,13 +63,13 @@ impl Tail {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Spans that could not be held.
+    /// The number of spans that could not be held.
     pub(crate) fn evicted(&self) -> u64 {
         self.held().evicted()
     }
 }
 
-/// It is exported, so it counts as sampled from here on.
+/// The span is exported, so it counts as sampled from here on.
 fn sampled(mut span: SpanData) -> SpanData {
     let context = &span.span_context;
     span.span_context = SpanContext::new(

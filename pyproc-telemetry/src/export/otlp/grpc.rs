@@ -1,7 +1,7 @@
 //! OTLP over gRPC.
 //!
-//! Not with the exporter of `opentelemetry-otlp`: it hands out neither a call's status nor what was refused in
-//! part, of which our counts are made, adds the environment's headers, and cannot be interrupted between attempts.
+//! Not the exporter of `opentelemetry-otlp`. It gives neither a call's status nor the number of refused spans, which
+//! the counts need. It adds the environment's headers, and a shutdown cannot interrupt its pauses between attempts.
 
 use std::{sync::Arc, time::Instant};
 

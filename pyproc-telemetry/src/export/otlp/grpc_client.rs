@@ -1,4 +1,4 @@
-//! A small blocking client that carries OTLP over gRPC.
+//! A blocking client that sends OTLP over gRPC.
 
 use std::time::Instant;
 
@@ -20,8 +20,8 @@ pub(crate) struct GrpcTransport {
     connection: Option<Connection>,
 }
 
-/// A runtime of its own, made and dropped on the exporter's thread: on one of the service's, a shutdown that is
-/// waited for could keep the connection from ever being driven.
+/// A runtime of its own, created and dropped on the exporter's thread. On the service's runtime, a blocking shutdown
+/// could stop the connection's task for good.
 struct Connection {
     runtime: Runtime,
     channel: Channel,
@@ -40,7 +40,7 @@ impl GrpcTransport {
         })
     }
 
-    /// Sends a message by `call`, and gives up at `deadline`.
+    /// Sends a message by `call`, at most until `deadline`.
     pub(crate) fn send<M, A>(
         &mut self,
         message: M,
@@ -86,7 +86,7 @@ impl GrpcTransport {
 
     fn failure(&self, status: &Status) -> Failure {
         let reason = format!("{}: {}", self.target.uri(), sentence(status));
-        // As the protocol lists them.
+        // The protocol lists these.
         let retryable = matches!(
             status.code(),
             Code::Cancelled
@@ -103,7 +103,7 @@ impl GrpcTransport {
     }
 }
 
-/// What a status says, with its causes. Its own `Display` is that of a debugger.
+/// A status as a sentence, with its causes. Its own `Display` is for debugging.
 fn sentence(status: &Status) -> String {
     let mut text = status.code().description().to_owned();
     if !status.message().is_empty() {

@@ -1,7 +1,7 @@
-//! OTLP over HTTP: `opentelemetry-otlp` makes the requests, our client carries them.
+//! OTLP over HTTP: `opentelemetry-otlp` builds the requests, our client sends them.
 //!
-//! The crate says of a failure only that there was one, and nothing of spans that were refused. So what
-//! became of a batch does not go through it, but is left here by the client.
+//! The crate reports that a request failed, but not why, and not how many spans were refused. So the client stores a
+//! batch's outcome here, beside the crate.
 
 use std::{
     fmt,
@@ -23,12 +23,14 @@ use crate::{
     Compression, ConfigError, ExportError, OtlpConfig, StartError,
     config::Endpoint,
     error::chain,
-    export::{Ended, Exporter, Pause, Undelivered, resources::send_by_resource, sdk::Told},
+    export::{
+        Ended, Exporter, Pause, Undelivered, resources::send_by_resource, sdk::ResourceExporter,
+    },
 };
 
 pub(crate) struct HttpExporter {
-    requests: Told<SpanExporter>,
-    carrier: Carrier,
+    requests: ResourceExporter<SpanExporter>,
+    client: SharedClient,
     resource: Arc<Resource>,
 }
 
@@ -39,18 +41,18 @@ impl HttpExporter {
         resource: Resource,
     ) -> Result<Self, StartError> {
         let address = endpoint.to_string();
-        let carrier = Carrier(Arc::new(Mutex::new(Trip {
+        let client = SharedClient(Arc::new(Mutex::new(Exchange {
             transport: HttpTransport::new(endpoint, config)?,
             deadline: Instant::now(),
             pause: Pause::default(),
             outcome: None,
         })));
-        let requests = requests(carrier.clone(), address, config)
+        let requests = requests(client.clone(), address, config)
             .map_err(|error| ConfigError::new("otlp.endpoint", chain(&error)))?;
         let resource = Arc::new(resource);
         Ok(Self {
-            requests: Told::new(requests, Arc::clone(&resource)),
-            carrier,
+            requests: ResourceExporter::new(requests, Arc::clone(&resource)),
+            client,
             resource,
         })
     }
@@ -60,26 +62,26 @@ impl Exporter for HttpExporter {
     fn export(&mut self, batch: Vec<Ended>, deadline: Instant, pause: &Pause) -> Undelivered {
         let Self {
             requests,
-            carrier,
+            client,
             resource,
         } = self;
         send_by_resource(batch, resource, |resource, spans| {
-            carrier.carry(deadline, pause, || requests.export(resource, spans))
+            client.exchange(deadline, pause, || requests.export(resource, spans))
         })
     }
 }
 
-/// All that the crate would else read from the environment is said, so that it does not: save for headers, which
-/// the client has its own of, and compression, which cannot be said to be none. The client tries again itself, and
-/// how large a request may be is the collector's to say.
+/// Each setting is given, so that the crate does not read the environment. Exceptions are headers, which the client
+/// sets itself, and compression, which cannot be set to none. The client does the retries. The collector decides how
+/// large a request may be.
 fn requests(
-    carrier: Carrier,
+    client: SharedClient,
     address: String,
     config: &OtlpConfig,
 ) -> Result<SpanExporter, opentelemetry_otlp::ExporterBuildError> {
     let builder = SpanExporter::builder()
         .with_http()
-        .with_http_client(carrier)
+        .with_http_client(client)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(address)
         .with_timeout(config.timeout)
@@ -91,7 +93,8 @@ fn requests(
     }
 }
 
-/// The crate would follow these variables. It is told gzip instead, which the client undoes if it was not meant.
+/// The crate follows these variables. It gets gzip instead, and the client decompresses if the settings do not ask for
+/// gzip.
 fn environment_compresses() -> bool {
     [
         opentelemetry_otlp::OTEL_EXPORTER_OTLP_COMPRESSION,
@@ -102,27 +105,27 @@ fn environment_compresses() -> bool {
 }
 
 #[derive(Clone)]
-struct Carrier(Arc<Mutex<Trip>>);
+struct SharedClient(Arc<Mutex<Exchange>>);
 
-struct Trip {
+struct Exchange {
     transport: HttpTransport,
     deadline: Instant,
     pause: Pause,
-    /// What became of the batch that was sent last.
+    /// The outcome of the last batch.
     outcome: Option<Result<u64, ExportError>>,
 }
 
-impl Carrier {
-    /// Makes a request by `export`, and says what became of it.
-    fn carry(
+impl SharedClient {
+    /// Sends a request by `export`, and returns its outcome.
+    fn exchange(
         &self,
         deadline: Instant,
         pause: &Pause,
         export: impl FnOnce() -> Result<(), ExportError>,
     ) -> Result<u64, ExportError> {
-        let mut trip = self.lock();
-        (trip.deadline, trip.pause, trip.outcome) = (deadline, pause.clone(), None);
-        drop(trip);
+        let mut exchange = self.lock();
+        (exchange.deadline, exchange.pause, exchange.outcome) = (deadline, pause.clone(), None);
+        drop(exchange);
         let result = export();
         match (self.lock().outcome.take(), result) {
             (Some(outcome), _) => outcome,
@@ -131,38 +134,38 @@ impl Carrier {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Trip> {
+    fn lock(&self) -> MutexGuard<'_, Exchange> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// It blocks, on the queue's thread, which has nothing else to do.
+/// It blocks the queue's thread, which has nothing else to do.
 #[async_trait]
-impl HttpClient for Carrier {
+impl HttpClient for SharedClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let mut trip = self.lock();
-        let Trip {
+        let mut exchange = self.lock();
+        let Exchange {
             transport,
             deadline,
             pause,
             ..
-        } = &mut *trip;
+        } = &mut *exchange;
         let compressed = request.headers().contains_key("content-encoding");
         let outcome = transport
             .body(request.into_body(), compressed)
             .and_then(|body| send_until(*deadline, pause, || transport.send(&body, *deadline)))
-            // What it says beside its success is not worth losing the success for.
+            // A malformed body does not turn a success into a failure.
             .map(|body| refused(ExportTraceServiceResponse::decode(&*body).unwrap_or_default()));
         let result = outcome.clone();
-        trip.outcome = Some(outcome);
+        exchange.outcome = Some(outcome);
         result
             .map(|_| Response::new(Bytes::new()))
             .map_err(Into::into)
     }
 }
 
-impl fmt::Debug for Carrier {
+impl fmt::Debug for SharedClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Carrier")
+        f.write_str("SharedClient")
     }
 }

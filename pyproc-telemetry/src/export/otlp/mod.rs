@@ -1,10 +1,12 @@
-//! What OTLP says of all its transports: when to try again, and what was refused.
+//! OTLP, over HTTP (`http.rs`, `http_client/`) and gRPC (`grpc.rs`, `grpc_client.rs`). Here are the rules for both:
+//! when to retry, and how many spans were refused. What must stay true: a request is retried until its deadline at
+//! most, and a shutdown ends a pause between attempts.
 
 use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 
-use super::{Pause, log_limit::Rarely};
+use super::{Pause, log_limit::LogLimit};
 use crate::ExportError;
 
 #[cfg(feature = "grpc")]
@@ -14,8 +16,8 @@ pub(crate) mod grpc_client;
 pub(crate) mod http;
 pub(crate) mod http_client;
 
-/// Between the first two attempts. Doubles each time, up to the longest; each is shortened
-/// by a random part of up to a half, so that services do not come back all at the same moment.
+/// The pause between the first two attempts. Each further pause is twice as long, up to the longest. A random part of
+/// up to a half is taken off, so that many services do not retry at the same moment.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -23,7 +25,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) error: ExportError,
-    /// The collector's wish.
+    /// The pause that the collector asked for.
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -36,7 +38,7 @@ impl From<ExportError> for Failure {
     }
 }
 
-/// Sends a request until it arrives, is refused, or no time is left.
+/// Sends a request until it is delivered or refused, or the deadline passes.
 pub(crate) fn send_until<T>(
     deadline: Instant,
     pause: &Pause,
@@ -59,14 +61,14 @@ pub(crate) fn send_until<T>(
     }
 }
 
-/// How many spans of a request that arrived were refused.
+/// How many spans of a delivered request were refused.
 pub(super) fn refused(response: ExportTraceServiceResponse) -> u64 {
     let Some(partial) = response.partial_success else {
         return 0;
     };
-    static SAID: Rarely = Rarely::new();
+    static LIMIT: LogLimit = LogLimit::new();
     let worth_a_line = partial.rejected_spans > 0 || !partial.error_message.is_empty();
-    if worth_a_line && let Some(times) = SAID.happened() {
+    if worth_a_line && let Some(times) = LIMIT.record_event() {
         tracing::warn!(
             refused = partial.rejected_spans,
             message = partial.error_message,

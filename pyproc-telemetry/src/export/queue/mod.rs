@@ -1,4 +1,5 @@
-//! Spans on their way to an exporter on another thread.
+//! A bounded queue between the threads that end spans and the exporter's thread. What must stay true: no thread that
+//! ends a span waits, and each span is counted exactly once, under the lock that moves it.
 
 use std::{
     fmt,
@@ -11,8 +12,8 @@ use std::{
 
 use opentelemetry::Context;
 
-use self::state::{News, State, Step};
-use super::{Ended, Exporter, Item, Pause, Sink, Undelivered, after, log_limit::Rarely};
+use self::state::{State, StateChange, Step};
+use super::{Ended, Exporter, Item, Pause, Sink, Undelivered, after, log_limit::LogLimit};
 use crate::{ExportError, ExportStats, FlushError, StartError};
 
 mod state;
@@ -21,9 +22,8 @@ pub(crate) use state::QueueConfig;
 
 /// A bounded queue with a thread that exports from it.
 ///
-/// The SDK's batch processor does not say what it dropped before it is shut down, nor then whether
-/// the collector was there, and has fixed limits for flushing. Here every span is counted under
-/// the lock that moves it.
+/// The SDK's batch processor reports dropped spans only at its shutdown, does not report whether the collector was
+/// there, and has fixed limits for a flush.
 pub(crate) struct Queue {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -32,14 +32,14 @@ pub(crate) struct Queue {
 struct Shared {
     config: QueueConfig,
     state: Mutex<State>,
-    /// There is something to do for the thread.
+    /// Notified when the thread has work.
     work: Condvar,
-    /// Something has been dealt with.
+    /// Notified when spans are settled.
     settled: Condvar,
     pause: Pause,
-    failing: Rarely,
-    works: Rarely,
-    full: Rarely,
+    failing: LogLimit,
+    works: LogLimit,
+    full: LogLimit,
 }
 
 impl Queue {
@@ -53,9 +53,9 @@ impl Queue {
             work: Condvar::new(),
             settled: Condvar::new(),
             pause: Pause::default(),
-            failing: Rarely::new(),
-            works: Rarely::new(),
-            full: Rarely::new(),
+            failing: LogLimit::new(),
+            works: LogLimit::new(),
+            full: LogLimit::new(),
         });
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new()
@@ -99,7 +99,7 @@ impl Sink for Queue {
                 state.since = Some(Instant::now());
             }
             drop(state);
-            // The first starts the clock; a full batch goes at once.
+            // The first span starts the delay; a full batch is sent at once.
             let batch = self.shared.config.batch;
             if before == 0 || (before < batch && batch <= before + count) {
                 self.shared.work.notify_one();
@@ -121,7 +121,7 @@ impl Sink for Queue {
             }
             state = self.shared.wait(state, left);
         }
-        // A shutdown in between has given up the rest.
+        // A shutdown in between has counted the rest as lost.
         let given_up = target.saturating_sub(state.settled());
         match state.stats.undelivered() - before.undelivered() + given_up {
             0 => Ok(()),
@@ -170,7 +170,7 @@ impl Sink for Queue {
 #[derive(Default)]
 struct Taken {
     items: vec::IntoIter<Item>,
-    /// Of the last item, what did not fit into a batch.
+    /// Spans of the last item that did not fit into a batch.
     rest: vec::IntoIter<Ended>,
 }
 
@@ -192,9 +192,9 @@ impl Taken {
 }
 
 impl Shared {
-    /// The thread's life.
+    /// The thread's main loop.
     fn run(&self, mut exporter: impl Exporter) {
-        // What the exporter's libraries trace must not become spans that are exported in turn.
+        // Spans of the exporter's own libraries must not be exported in turn.
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         let mut taken = Taken::default();
         while let Some((batch, deadline)) = self.next_batch(&mut taken) {
@@ -206,13 +206,13 @@ impl Shared {
             });
             self.settle(count, undelivered);
         }
-        // Nothing is waiting for it: a panic changes nothing.
+        // Nothing waits for this, so a panic changes nothing.
         let _ = catch_unwind(AssertUnwindSafe(|| exporter.close()));
         self.lock().finished = true;
         self.settled.notify_all();
     }
 
-    /// Waits until there is reason to send. `None`: this was all.
+    /// Waits until a batch is due. `None`: the queue is closed and empty.
     fn next_batch(&self, taken: &mut Taken) -> Option<(Vec<Ended>, Instant)> {
         let mut state = self.lock();
         if taken.is_empty() {
@@ -233,7 +233,7 @@ impl Shared {
                     }
                 };
             }
-            // All at once, so that the lock is not held while spans move.
+            // Takes all at once, so that the lock is not held while spans move.
             taken.items = std::mem::take(&mut state.queued).into_iter();
             state.queued_spans = 0;
             state.since = None;
@@ -251,24 +251,24 @@ impl Shared {
         if state.closed {
             return;
         }
-        let news = state.settle(count, undelivered);
+        let change = state.settle(count, undelivered);
         drop(state);
         self.pause.clear();
         self.settled.notify_all();
-        match news {
-            News::None => {}
-            News::Failing(error) => {
-                if let Some(times) = self.failing.happened() {
+        match change {
+            StateChange::None => {}
+            StateChange::Failing(error) => {
+                if let Some(times) = self.failing.record_event() {
                     tracing::warn!(%error, times, "trace export fails; spans are being lost");
                 }
             }
-            News::Works => {
-                if let Some(times) = self.works.happened() {
+            StateChange::Recovered => {
+                if let Some(times) = self.works.record_event() {
                     tracing::info!(times, "trace export works again");
                 }
             }
-            News::Full => {
-                if let Some(times) = self.full.happened() {
+            StateChange::Full => {
+                if let Some(times) = self.full.record_event() {
                     tracing::warn!(
                         times,
                         "too many spans are waiting for export; some are being lost"
@@ -278,7 +278,7 @@ impl Shared {
         }
     }
 
-    /// Adds what is in the way of a batch that is not settled yet.
+    /// Adds the reason why the current batch is not settled yet.
     fn explain(&self, error: FlushError) -> FlushError {
         FlushError {
             source: self.pause.trouble().or(error.source),

@@ -1,4 +1,4 @@
-//! What a queue knows, and what follows from it.
+//! The state of a queue and its transitions, without locks and threads.
 
 use std::time::{Duration, Instant};
 
@@ -7,34 +7,34 @@ use crate::{
     export::{Item, Undelivered},
 };
 
-/// How a queue works.
+/// The settings of a queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QueueConfig {
     pub(crate) max_waiting: usize,
     pub(crate) batch: usize,
     pub(crate) delay: Duration,
-    /// For one batch.
+    /// The limit for one batch.
     pub(crate) timeout: Duration,
 }
 
 #[derive(Default)]
 pub(super) struct State {
     pub(super) stats: ExportStats,
-    /// Not yet taken by the thread. `stats.waiting` counts these and those it has taken.
+    /// Not yet taken by the thread. `stats.waiting` counts these and those that the thread has taken.
     pub(super) queued: Vec<Item>,
-    /// Spans in these.
+    /// The number of spans in `queued`.
     pub(super) queued_spans: usize,
-    /// When the first of them came.
+    /// When the first of them was queued.
     pub(super) since: Option<Instant>,
-    /// The thread sends without delay until this many spans have been dealt with.
+    /// The thread sends without delay until this many spans are settled.
     pub(super) flush_to: u64,
     pub(super) last_error: Option<ExportError>,
-    /// Spans were dropped since the batch before, and how many had been by then.
+    /// Whether spans were dropped since the last batch, and the number of dropped spans at that time.
     pub(super) full: bool,
     pub(super) full_before: u64,
-    /// Since a shutdown began: when it must end.
+    /// The deadline of a shutdown, once it has started.
     pub(super) closing: Option<Instant>,
-    /// Nothing counts any more.
+    /// Nothing is counted any more.
     pub(super) closed: bool,
     /// The thread is done.
     pub(super) finished: bool,
@@ -59,12 +59,12 @@ impl State {
         Step::Wait(Some(left))
     }
 
-    /// Spans that went through the queue. They do so in the order in which they came.
+    /// Spans that have left the queue. They leave in the order in which they were queued.
     pub(super) fn settled(&self) -> u64 {
         self.stats.exported + self.stats.undelivered()
     }
 
-    pub(super) fn settle(&mut self, count: u64, undelivered: Undelivered) -> News {
+    pub(super) fn settle(&mut self, count: u64, undelivered: Undelivered) -> StateChange {
         let Undelivered {
             refused,
             failed,
@@ -81,15 +81,15 @@ impl State {
         stats.failures += u64::from(error.is_some() && refused + failed == count);
         self.last_error.clone_from(&error);
         match (before, error) {
-            (None, Some(error)) => News::Failing(error),
-            (Some(_), Some(_)) => News::None,
-            (Some(_), None) => News::Works,
-            (None, None) if self.full && !was_full => News::Full,
-            (None, None) => News::None,
+            (None, Some(error)) => StateChange::Failing(error),
+            (Some(_), Some(_)) => StateChange::None,
+            (Some(_), None) => StateChange::Recovered,
+            (None, None) if self.full && !was_full => StateChange::Full,
+            (None, None) => StateChange::None,
         }
     }
 
-    /// Counts what still waits as lost. What the thread hears later counts no more.
+    /// Counts all waiting spans as lost. Later results of the thread are ignored.
     pub(super) fn abandon(&mut self) -> u64 {
         self.closed = true;
         self.queued = Vec::new();
@@ -110,11 +110,11 @@ impl State {
     }
 }
 
-/// What is worth a line in the log: that something began, not that it goes on.
-pub(super) enum News {
+/// A change that is logged: the start of a problem or its end, not its continuation.
+pub(super) enum StateChange {
     None,
     Failing(ExportError),
-    Works,
+    Recovered,
     Full,
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 #[derive(Serialize)]
 struct Line<'a> {
-    /// Its end.
+    /// The span's end.
     time: String,
     level: &'static str,
     msg: &'static str,
@@ -60,7 +60,7 @@ pub(super) fn json(span: &SpanData, service_name: &str) -> String {
         events: span.events.iter().map(event).collect(),
         links: span.links.iter().map(link).collect(),
     };
-    // Nothing in it can fail to be written.
+    // All of its values can be serialized.
     serde_json::to_string(&line).unwrap_or_default()
 }
 
@@ -87,7 +87,7 @@ fn attributes(attributes: &[KeyValue]) -> BTreeMap<&str, Json> {
         .collect()
 }
 
-/// What JSON has no form for is a text.
+/// Values without a JSON type become strings.
 fn value(value: &Value) -> Json {
     let text = || Json::from(value.as_str().into_owned());
     match value {
@@ -111,7 +111,7 @@ fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// A time that cannot be written is the epoch.
+/// Times outside of the years 1970 to 9999 are moved to the nearest of these.
 fn rfc3339(time: SystemTime) -> String {
     const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
     let since = time

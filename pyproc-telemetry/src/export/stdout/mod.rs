@@ -1,4 +1,4 @@
-//! Spans on the standard output: for people a block each, and for what else reads it a line of JSON each.
+//! Spans on the standard output: a block each on a terminal, elsewhere a line of JSON each.
 
 mod line;
 
@@ -24,12 +24,12 @@ pub(crate) struct StdoutExporter<W> {
     form: Form,
 }
 
-/// What a span looks like.
+/// How a span is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// On a terminal.
     Blocks,
-    /// Elsewhere: a log in JSON on the same stream can be read with it.
+    /// Elsewhere. A reader of a JSON log on the same stream can read these lines too.
     Lines,
 }
 
@@ -117,7 +117,7 @@ fn attributes(f: &mut fmt::Formatter<'_>, indent: &str, attributes: &[KeyValue])
     Ok(())
 }
 
-/// Text that neither breaks the block nor steers the terminal.
+/// Text without control characters, which could break the block or control the terminal.
 struct Plain<'a>(&'a str);
 
 impl fmt::Display for Plain<'_> {

@@ -6,12 +6,12 @@
 pub enum MetricsFormat {
     /// Prometheus' text format 0.0.4.
     Text,
-    /// OpenMetrics 1.0, which can carry exemplars.
+    /// OpenMetrics 1.0, which can have exemplars.
     OpenMetrics,
 }
 
 impl MetricsFormat {
-    /// The one that a client prefers by its header `Accept`; text if it does not care.
+    /// The format that a client prefers by its header `Accept`. The default is text.
     pub fn accepted(accept: Option<&str>) -> Self {
         let weight = |name: &str| {
             accept

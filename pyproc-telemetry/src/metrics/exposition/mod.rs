@@ -1,5 +1,6 @@
-//! What a registry has as text, series by series, so that it is bounded in bytes: each bucket of a histogram repeats the
-//! labels of its series.
+//! A registry as text. It is written series by series, so that the bytes are bounded: each bucket of a histogram
+//! repeats the labels of its series. What must stay true: a series is written completely or not at all, and omitted
+//! series are counted.
 
 use std::io::{self, Write};
 
@@ -10,20 +11,20 @@ use prometheus::{
 };
 
 use super::Exemplars;
-use crate::export::log_limit::Rarely;
+use crate::export::log_limit::LogLimit;
 
 mod format;
 pub(super) mod openmetrics;
 
 pub use format::MetricsFormat;
 
-/// The most bytes of one exposition, unless an endpoint has another limit.
+/// The default limit for the bytes of one exposition.
 pub(crate) const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// Says how many series were left out. It is there only if there are some.
+/// The gauge of omitted series. It exists only if there are some.
 pub(in crate::metrics) const OMITTED: &str = "pyproc_metrics_omitted_series";
 
-/// Room for `OMITTED` and the last line of OpenMetrics.
+/// Bytes that are reserved for `OMITTED` and the last line of OpenMetrics.
 const RESERVE: usize = 512;
 
 /// One registry in one format.
@@ -36,18 +37,18 @@ pub(crate) struct Exposition {
     pub(crate) max_bytes: usize,
 }
 
-/// Writes what is within the limit.
+/// A writer with a limit.
 struct Bounded<'a, W> {
     out: &'a mut W,
     format: MetricsFormat,
-    /// Bytes that may still come.
+    /// The bytes that may still be written.
     room: usize,
-    /// One series.
+    /// The text of one series.
     text: Vec<u8>,
 }
 
-/// Writes all metrics of a registry, up to 64 MiB: series beyond that are left out and counted in a gauge
-/// `pyproc_metrics_omitted_series`. Exemplars come out in OpenMetrics only.
+/// The metrics of a registry as text, up to 64 MiB: series beyond that are left out and counted in a gauge
+/// `pyproc_metrics_omitted_series`. Only OpenMetrics has exemplars.
 ///
 /// # Errors
 ///
@@ -80,11 +81,11 @@ pub fn render_metrics(
 }
 
 impl Exposition {
-    /// Writes all metrics as they are now.
+    /// Writes the current values of all metrics.
     ///
     /// # Errors
     ///
-    /// The writer's own, and that of a collector that gave a metric without a name.
+    /// An error of the writer, or a metric without a name.
     pub(crate) fn write_to(&self, out: &mut impl Write) -> Result<(), Error> {
         let mut bounded = Bounded {
             out,
@@ -115,8 +116,8 @@ impl Exposition {
     }
 
     fn omitted(&self, series: usize) -> Result<Vec<MetricFamily>, Error> {
-        static SAID: Rarely = Rarely::new();
-        if let Some(times) = SAID.happened() {
+        static LIMIT: LogLimit = LogLimit::new();
+        if let Some(times) = LIMIT.record_event() {
             let max_bytes = self.max_bytes;
             tracing::warn!(
                 series,
@@ -133,9 +134,9 @@ impl Exposition {
 }
 
 impl<W: Write> Bounded<'_, W> {
-    /// Writes the series of a family up to the first for which there is no room. Returns how many are left out.
+    /// Writes the series of a family up to the first that does not fit. Returns the number of omitted series.
     fn family(&mut self, mut family: MetricFamily, exemplars: &Exemplars) -> Result<usize, Error> {
-        // The crate makes none, and its text encoder would panic.
+        // The crate makes no untyped metrics, and its text encoder would panic.
         if family.get_field_type() == MetricType::UNTYPED {
             return Ok(0);
         }

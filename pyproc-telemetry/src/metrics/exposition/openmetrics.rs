@@ -15,7 +15,7 @@ use crate::metrics::{
     model::Reading,
 };
 
-/// Suffixes of names that say a unit.
+/// Suffixes of names that are units.
 const UNITS: [&str; 3] = ["seconds", "bytes", "ratio"];
 
 /// The last line.
@@ -102,7 +102,7 @@ fn write_metric(
             samples.write("_count", None, summary.sample_count(), None)?;
             samples.write("_sum", None, Number(summary.sample_sum()), None)
         }
-        // Left out before.
+        // Omitted by the caller.
         MetricType::UNTYPED => Ok(()),
     }
 }
@@ -168,7 +168,7 @@ impl Samples<'_> {
     }
 }
 
-/// A number as OpenMetrics wants it: whole ones with a fraction too, and the infinities with a sign.
+/// A number of OpenMetrics: integers have a fraction, infinities have a sign.
 struct Number(f64);
 
 impl fmt::Display for Number {

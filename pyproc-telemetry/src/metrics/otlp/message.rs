@@ -1,4 +1,4 @@
-//! The metrics of a registry as OTLP writes them.
+//! The metrics of a registry as an OTLP message.
 
 use std::{
     collections::HashMap,
@@ -37,9 +37,10 @@ pub(super) struct Writer {
     registry: Registry,
     exemplars: Exemplars,
     resource: ResourceMessage,
-    /// When the report before was made, or this: a series that was not in it began after that.
+    /// The time of the previous report, or of this writer's creation. A series that was not in that report started
+    /// later.
     before: u64,
-    /// Of each series that is a total: what it last was, and since when.
+    /// For each cumulative series, its last value and its start.
     totals: HashMap<Series, Total>,
 }
 
@@ -199,7 +200,7 @@ impl Report<'_> {
         }
     }
 
-    /// Since when a total counts: one that has fallen began anew after the report before.
+    /// The start of a cumulative series. A value that has fallen started again after the previous report.
     fn start(&mut self, name: &str, metric: &Metric, value: f64) -> u64 {
         let labels = metric.get_label().iter();
         let labels = labels.map(|it| (it.name().to_owned(), it.value().to_owned()));
@@ -224,7 +225,7 @@ impl Report<'_> {
     }
 }
 
-/// The counts of single buckets, and of what is above them.
+/// The counts of the single buckets, and of values above all bounds.
 fn apart(cumulative: &[u64], all: u64) -> Vec<u64> {
     let mut below = 0;
     let counts = cumulative.iter().chain([&all]);
@@ -255,7 +256,7 @@ fn exemplar_message(exemplar: &Exemplar) -> ExemplarMessage {
     }
 }
 
-/// The unit that a name ends with, as the standard for units writes it.
+/// The unit that a name ends with, in UCUM.
 fn unit(name: &str) -> &'static str {
     let name = name.strip_suffix("_total").unwrap_or(name);
     match name.rsplit('_').next() {

@@ -1,4 +1,5 @@
-//! Metrics that are sent to a collector.
+//! Metrics over OTLP. What must stay true: a report that is not delivered in time is dropped, as the next one includes
+//! its values, and no call waits for a report.
 
 use std::{
     fmt,
@@ -15,7 +16,7 @@ use self::{message::Writer, sender::Sender};
 use crate::{
     Config, Exemplars, ExportError, MetricsExporterType, StartError,
     blocking::on_thread,
-    export::{Pause, after, log_limit::Rarely},
+    export::{Pause, after, log_limit::LogLimit},
     provider::resource,
 };
 
@@ -24,11 +25,12 @@ mod sender;
 
 /// Sends the metrics of a registry to a collector, over OTLP, beside or in place of `/metrics`. Needs the feature `otlp-metrics`.
 ///
-/// At each [`interval`](crate::MetricsConfig::interval) it gathers the registry as a scrape does, and sends what it finds under the
-/// same names: counters and histograms as totals since the start, with exemplars, and gauges as they are. A report that cannot be
-/// delivered in time is given up, as the next one says the same and more; the calls of a service never wait for it.
+/// At each [`interval`](crate::MetricsConfig::interval) it gathers the registry like a scrape does, and sends all
+/// metrics under the same names: counters and histograms as cumulative values with exemplars, and gauges with their
+/// current values. A report that cannot be delivered in time is dropped, as the next one includes its values. Calls
+/// never wait for a report.
 ///
-/// When it is dropped, it is shut down like [`shutdown_blocking`](Self::shutdown_blocking) does.
+/// Its drop does what [`shutdown_blocking`](Self::shutdown_blocking) does.
 ///
 /// ```no_run
 /// use pyproc_telemetry::{Config, Exemplars, MetricsExporter, prometheus::Registry};
@@ -47,7 +49,7 @@ pub struct MetricsExporter {
     shutdown_timeout: Duration,
 }
 
-/// What became of reports, each of which holds all metrics of its moment.
+/// Counts of reports by what became of them. A report has all metrics of one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct MetricsExportStats {
@@ -57,7 +59,7 @@ pub struct MetricsExportStats {
     pub refused: u64,
     /// Not delivered: the collector was not there, too slow or overloaded; or the registry could not be read.
     pub failed: u64,
-    /// Values that the collector refused in reports that arrived.
+    /// Values that the collector refused in delivered reports.
     pub points_refused: u64,
 }
 
@@ -72,31 +74,31 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     pause: Pause,
-    failing: Rarely,
-    works: Rarely,
+    failing: LogLimit,
+    works: LogLimit,
 }
 
 #[derive(Default)]
 struct State {
     stats: MetricsExportStats,
-    /// What became of the last report.
+    /// The outcome of the last report.
     last: Option<Result<(), ExportError>>,
-    /// Flushes that were asked for, and those that had been asked for when the last report was begun that has ended.
+    /// The number of requested flushes, and the number of those that the last completed report serves.
     asked: u64,
     served: u64,
-    /// Since a shutdown began: when it must end.
+    /// The deadline of a shutdown, once it has started.
     closing: Option<Instant>,
     finished: bool,
 }
 
 impl MetricsExporter {
-    /// Sends the metrics of this registry to where the settings say, with these exemplars. It does nothing if the settings are not
-    /// [`enabled`](Config::enabled), or their [exporter for metrics](crate::MetricsConfig::exporter_type) is none.
+    /// Sends the metrics of this registry, with these exemplars, to the collector of the settings. It does nothing if
+    /// the settings are not [`enabled`](Config::enabled), or if their [exporter for
+    /// metrics](crate::MetricsConfig::exporter_type) is not OTLP.
     ///
     /// # Errors
     ///
-    /// A setting is wrong, or the system does not give what is needed. A collector that is not there is none: it
-    /// may come later.
+    /// A setting is wrong, or the system gave no thread. An absent collector is not an error: it may start later.
     pub fn start(
         registry: &Registry,
         exemplars: &Exemplars,
@@ -113,8 +115,8 @@ impl MetricsExporter {
                     state: Mutex::default(),
                     changed: Condvar::new(),
                     pause: Pause::default(),
-                    failing: Rarely::new(),
-                    works: Rarely::new(),
+                    failing: LogLimit::new(),
+                    works: LogLimit::new(),
                 });
                 let sender = Sender::new(&otlp)?;
                 let writer = Writer::new(registry, exemplars, &resource(config));
@@ -128,21 +130,21 @@ impl MetricsExporter {
         })
     }
 
-    /// What became of the reports so far.
+    /// The counts of reports so far.
     pub fn stats(&self) -> MetricsExportStats {
         let running = self.running.as_ref();
         running.map_or_else(MetricsExportStats::default, |it| it.shared.lock().stats)
     }
 
-    /// Sends the metrics as they are now, and waits for that.
+    /// Sends the current metrics, and waits until they are delivered.
     ///
     /// # Errors
     ///
-    /// They did not arrive within the limit, and why.
+    /// They were not delivered within the limit, and why.
     ///
     /// # Cancellation safety
     ///
-    /// They are sent also when nobody waits for it.
+    /// Dropping the future stops only the waiting: the metrics are sent all the same.
     pub async fn flush(&self, limit: Duration) -> Result<(), ExportError> {
         match &self.running {
             Some(running) => on_thread(&running.shared, limit, Shared::flush).await,
@@ -166,11 +168,11 @@ impl MetricsExporter {
     ///
     /// # Errors
     ///
-    /// The last report did not arrive, and why.
+    /// The last report was not delivered, and why.
     ///
     /// # Cancellation safety
     ///
-    /// Once polled, it goes on also when nobody waits for it.
+    /// Once polled, the shutdown continues when the future is dropped.
     pub async fn shutdown(mut self) -> Result<MetricsExportStats, ExportError> {
         let limit = self.shutdown_timeout;
         match self.running.take() {
@@ -219,7 +221,7 @@ impl Running {
         let thread = thread::Builder::new()
             .name("pyproc-metrics".into())
             .spawn(move || {
-                // What the exporter's libraries trace must not become spans.
+                // The exporter's own libraries must not make spans.
                 let _suppressed = Context::enter_telemetry_suppressed_scope();
                 while let Some((asked, deadline)) = theirs.next_report() {
                     let report = || sender.send(&writer.message(), deadline, &theirs.pause);
@@ -237,7 +239,7 @@ impl Running {
 }
 
 impl Shared {
-    /// Waits until there is reason for a report. `None`: the last one has been sent.
+    /// Waits until a report is due. `None`: the last one has been sent.
     fn next_report(&self) -> Option<(u64, Instant)> {
         let due = after(self.interval);
         let mut state = self.lock();
@@ -273,15 +275,15 @@ impl Shared {
         drop(state);
         self.pause.clear();
         self.changed.notify_all();
-        // What is worth a line in the log is that it begins or ends.
+        // Only the start and the end of a problem are logged.
         match result {
             Err(error) if !failed_before => {
-                if let Some(times) = self.failing.happened() {
+                if let Some(times) = self.failing.record_event() {
                     tracing::warn!(%error, times, "metrics export fails; reports are being lost");
                 }
             }
             Ok(()) if failed_before => {
-                if let Some(times) = self.works.happened() {
+                if let Some(times) = self.works.record_event() {
                     tracing::info!(times, "metrics export works again");
                 }
             }
@@ -303,7 +305,7 @@ impl Shared {
         self.served(state, limit)
     }
 
-    /// Waits until all that was asked for is done.
+    /// Waits until all requested flushes are served.
     fn served(
         &self,
         mut state: MutexGuard<'_, State>,

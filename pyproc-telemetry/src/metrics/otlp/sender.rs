@@ -1,4 +1,4 @@
-//! How a report travels.
+//! How a report is sent.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::{
     config::Endpoint,
     export::{
         Pause,
-        log_limit::Rarely,
+        log_limit::LogLimit,
         otlp::{http_client::HttpTransport, send_until},
     },
 };
@@ -46,7 +46,7 @@ impl Sender {
         }
     }
 
-    /// Sends a report until it arrives, is refused, or no time is left. Returns how many of its values were refused.
+    /// Sends a report until it is delivered or refused, or the deadline passes. Returns the number of refused values.
     pub(super) fn send(
         &mut self,
         message: &ExportMetricsServiceRequest,
@@ -57,7 +57,7 @@ impl Sender {
             Self::Http(transport) => {
                 let body = transport.body(message.encode_to_vec().into(), false)?;
                 let answer = send_until(deadline, pause, || transport.send(&body, deadline))?;
-                // What it says beside its success is not worth losing the success for.
+                // A malformed body does not turn a success into a failure.
                 ExportMetricsServiceResponse::decode(&*answer).unwrap_or_default()
             }
             #[cfg(feature = "grpc")]
@@ -73,9 +73,9 @@ fn refused(response: ExportMetricsServiceResponse) -> u64 {
     let Some(partial) = response.partial_success else {
         return 0;
     };
-    static SAID: Rarely = Rarely::new();
+    static LIMIT: LogLimit = LogLimit::new();
     let worth_a_line = partial.rejected_data_points > 0 || !partial.error_message.is_empty();
-    if worth_a_line && let Some(times) = SAID.happened() {
+    if worth_a_line && let Some(times) = LIMIT.record_event() {
         tracing::warn!(
             refused = partial.rejected_data_points,
             message = partial.error_message,

@@ -27,19 +27,20 @@ impl Default for PoolMetricsBuilder {
 }
 
 impl PoolMetricsBuilder {
-    /// Upper bounds, in seconds, for the duration of calls: at least one, rising, and finite. Default 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1 and 5.
+    /// Upper bounds for the duration of calls, in seconds: at least one, increasing and finite. Default 0.001, 0.005,
+    /// 0.01, 0.05, 0.1, 0.5, 1 and 5.
     pub fn buckets(mut self, buckets: impl Into<Vec<f64>>) -> Self {
         self.buckets = buckets.into();
         self
     }
 
-    /// Functions that count under their own names from the beginning, also when workers do not list them. Default: none.
+    /// Functions that have series of their own from the start, also if no worker lists them. Default: none.
     pub fn functions<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.functions = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Notes traces of durations there. Default: nowhere.
+    /// Notes exemplars of durations there. Default: nowhere.
     pub fn exemplars(mut self, exemplars: &Exemplars) -> Self {
         self.exemplars = exemplars.clone();
         self

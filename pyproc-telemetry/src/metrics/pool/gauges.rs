@@ -1,4 +1,4 @@
-//! What is read from a pool at each scrape.
+//! Gauges that are read from a pool at each scrape.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -20,7 +20,7 @@ pub(super) struct PoolGauges {
     connections: IntGauge,
     memory: IntGaugeVec,
     cpu: CounterVec,
-    /// Two scrapes at a time would write into each other's.
+    /// Two scrapes at a time would overwrite each other's values.
     scrape: Mutex<()>,
 }
 
@@ -36,11 +36,11 @@ impl PoolGauges {
             )?,
             workers: of_workers(
                 "pyproc_workers_total",
-                "Workers, by what they are doing.",
+                "Restarts, by what they are doing.",
                 "status",
             )?,
             queue_length: of_pool("pyproc_pool_queue_length", "Calls that wait for a worker.")?,
-            capacity: of_pool("pyproc_pool_capacity", "Workers that the pool may have.")?,
+            capacity: of_pool("pyproc_pool_capacity", "Restarts that the pool may have.")?,
             calls_capacity: of_pool(
                 "pyproc_pool_calls_capacity",
                 "Calls that workers may have at a time.",
@@ -99,7 +99,7 @@ impl PoolGauges {
         let ready = |it: &&WorkerHealth| it.state == WorkerState::Ready;
         let connections = health.workers.iter().filter(ready).count();
         self.connections.set(gauge(connections));
-        // Another pool may have had more workers, and a dead one has no process.
+        // Another pool may have had more workers, and a stopped worker has no process.
         self.in_flight.reset();
         self.memory.reset();
         self.cpu.reset();

@@ -14,7 +14,7 @@ use pyproc_pool::{
     protocol::v2::telemetry::{LostRecord, MetricsRecord},
 };
 
-use self::{calls::Calls, gauges::PoolGauges, restarts::Workers, worker_metrics::Reported};
+use self::{calls::Calls, gauges::PoolGauges, restarts::Restarts, worker_metrics::WorkerMetrics};
 
 mod builder;
 mod calls;
@@ -30,61 +30,62 @@ pub(crate) use calls::Counted;
 /// The metrics of a pool, in a registry of the [`prometheus`] crate. Cheap to clone.
 ///
 /// Attach it with [`PoolBuilderExt::with_metrics`](crate::PoolBuilderExt::with_metrics) or
-/// [`Telemetry`](crate::Telemetry), and let it [`watch`](Self::watch) the pool once that has started.
+/// [`Telemetry`](crate::Telemetry), and [`watch`](Self::watch) the pool once it has started.
 ///
 /// | metric | |
 /// | --- | --- |
-/// | `pyproc_requests_total{function_name,status}` | calls that ended; the status is `success`, or `error` for all else |
-/// | `pyproc_request_duration_seconds{function_name}` | how long they took, whatever their end: until the answer arrived, so queue, transport and execution together; reading the result is the caller's own |
-/// | `pyproc_request_errors_total{function_name,kind}` | those that failed, by [`ErrorKind`](pyproc_pool::ErrorKind), and `abandoned` for those that the caller dropped |
-/// | `pyproc_request_queue_seconds{function_name}` | waited in the pool for a worker; calls that were answered |
-/// | `pyproc_request_transport_seconds{function_name}` | on the way, and waiting in the worker |
-/// | `pyproc_request_execution_seconds{function_name}` | in the function, by the worker's clock |
+/// | `pyproc_requests_total{function_name,status}` | calls that ended; the status is `success` or `error` |
+/// | `pyproc_request_duration_seconds{function_name}` | latency until the answer arrived, so queue, transport and execution together, without decoding the result; or until the call ended without an answer |
+/// | `pyproc_request_errors_total{function_name,kind}` | calls that failed, by [`ErrorKind`](pyproc_pool::ErrorKind), and `abandoned` for those that the caller dropped |
+/// | `pyproc_request_queue_seconds{function_name}` | time in the pool's queue, of calls that were answered |
+/// | `pyproc_request_transport_seconds{function_name}` | time on the connection and in the worker's queue |
+/// | `pyproc_request_execution_seconds{function_name}` | time in the function, by the worker's clock |
 /// | `pyproc_request_bytes_total{function_name}`, `pyproc_response_bytes_total{function_name}` | inputs and results |
-/// | `pyproc_worker_restarts_total{worker_id,reason}` | workers that took the place of another, by what befell that: `crash`; `protocol` if it broke the protocol; `drain` if it ended itself in order; `reload` if it was replaced; `health_check` is for a check that the pool does not make yet |
+/// | `pyproc_worker_restarts_total{worker_id,reason}` | workers that replaced another, by why that ended: `crash`; `protocol` for a protocol violation; `drain` if it stopped in order; `reload` for a reload; `health_check` is reserved |
 /// | `pyproc_worker_start_failures_total{worker_id}` | starts that failed |
-/// | `pyproc_requests_in_flight{worker_id}` | calls that a worker has |
-/// | `pyproc_workers_total{status}` | workers that are `active`, `restarting` (or starting) or `crashed` (given up, or stopped) |
-/// | `pyproc_pool_queue_length` | calls that wait for a worker |
-/// | `pyproc_pool_capacity` | workers that the pool may have |
-/// | `pyproc_pool_calls_capacity` | calls that these may have at a time |
+/// | `pyproc_requests_in_flight{worker_id}` | calls in flight on a worker |
+/// | `pyproc_workers_total{status}` | workers that are `active`, `restarting` (or starting) or `crashed` (or stopped) |
+/// | `pyproc_pool_queue_length` | calls in the queue |
+/// | `pyproc_pool_capacity` | the pool's slots |
+/// | `pyproc_pool_calls_capacity` | calls that may be in flight at a time |
 /// | `pyproc_pool_connections` | connections to workers that are open and take calls |
 /// | `pyproc_worker_resident_memory_bytes{worker_id}`, `pyproc_worker_cpu_seconds_total{worker_id}` | of the process, on Linux |
-/// | `pyproc_worker_metrics_refused_total{reason}` | series in reports of workers that were not taken: `name`, `kind`, `labels`, `value` or `limit` |
-/// | `pyproc_worker_records_lost_total{record}` | log records and spans, `log` and `span`, that workers or the pool had no room for |
-/// | those that workers report | what Python code counts, garbage collection and event loops; see the [crate](crate) |
+/// | `pyproc_worker_metrics_refused_total{reason}` | refused series in reports of workers: `name`, `kind`, `labels`, `value` or `limit` |
+/// | `pyproc_worker_records_lost_total{record}` | log records and spans, `log` and `span`, that workers or the pool dropped |
+/// | those that workers report | metrics of Python code, garbage collection and event loops; see the [crate](crate) |
 ///
 /// Those from `pyproc_requests_in_flight` to `pyproc_worker_cpu_seconds_total` are read from the watched pool at each scrape.
 ///
-/// They are those of one pool at a time, whose slots they know. Pools beside each other have each its own, with a [`label`](PoolMetricsBuilder::label)
-/// if they share a registry. A worker that several pools connect to reports all that it counts to each of them.
+/// They belong to one pool at a time. Each of several pools needs its own, with a [`label`](PoolMetricsBuilder::label)
+/// if they share a registry. A worker that several pools connect to reports all its counts to each of them.
 ///
-/// Labels are bounded. A `function_name` is one that a worker has listed, or that was
-/// [named beforehand](PoolMetricsBuilder::functions), or, of workers that list none as those of version 1, one that was answered
-/// with success, which are at most 256; 1,024 in all. All others count as `unknown`. A `worker_id` is a slot, which a restart does not change.
+/// Labels are bounded. A `function_name` is one that a worker has listed, or that was [given in
+/// advance](PoolMetricsBuilder::functions). Workers of version 1 list none: there it is one that was answered with
+/// success, at most 256. At most 1,024 functions have series of their own; all others count as `unknown`. A `worker_id`
+/// is a slot, which a restart does not change.
 #[derive(Clone)]
 pub struct PoolMetrics {
     inner: Arc<Inner>,
-    /// Not in `inner`, which it has.
+    /// Not part of `inner`, as the registry holds `inner`.
     registry: Registry,
 }
 
 struct Inner {
     calls: Calls,
-    workers: Workers,
+    restarts: Restarts,
     gauges: PoolGauges,
-    reported: Reported,
+    worker_metrics: WorkerMetrics,
     watched: Mutex<Watched>,
 }
 
-/// The pool, and how many have been watched: a watch that ends must not end a later one.
+/// The watched pool, and the number of watches so far: the end of a watch must not end a later one.
 #[derive(Default)]
 struct Watched {
     pool: Option<WeakPool>,
     turn: u64,
 }
 
-/// While it lives, and the pool does, the gauges of a [`PoolMetrics`] show the pool.
+/// The gauges of a [`PoolMetrics`] show the pool while this value and the pool live.
 #[must_use = "the gauges show the pool only while this lives"]
 pub struct PoolWatch {
     inner: Arc<Inner>,
@@ -106,7 +107,7 @@ impl PoolMetrics {
         PoolMetricsBuilder::default()
     }
 
-    /// Shows this pool in the gauges, instead of the one before.
+    /// Shows this pool in the gauges, instead of the previous one.
     pub fn watch(&self, pool: &Pool) -> PoolWatch {
         let mut watched = self.inner.watched();
         watched.pool = Some(pool.downgrade());
@@ -123,18 +124,18 @@ impl PoolMetrics {
     }
 
     pub(crate) fn worker(&self, event: &WorkerEvent<'_>) {
-        self.inner.workers.note(event);
-        self.inner.reported.note(event);
+        self.inner.restarts.note(event);
+        self.inner.worker_metrics.note(event);
     }
 
-    /// A worker reports what it counted.
+    /// Adds a worker's report.
     pub(crate) fn report(&self, from: RecordOrigin, record: MetricsRecord) {
-        let reported = &self.inner.reported;
-        reported.record(from, record, &self.registry);
+        let worker_metrics = &self.inner.worker_metrics;
+        worker_metrics.record(from, record, &self.registry);
     }
 
     pub(crate) fn lost(&self, lost: LostRecord) {
-        self.inner.reported.lost(lost);
+        self.inner.worker_metrics.lost(lost);
     }
 }
 
@@ -143,20 +144,20 @@ impl PoolMetricsBuilder {
     ///
     /// # Errors
     ///
-    /// A setting makes no sense, or the registry already has metrics of these names and labels.
+    /// A setting is invalid, or the registry already has metrics of these names and labels.
     pub fn register(self, registry: &Registry) -> Result<PoolMetrics, prometheus::Error> {
         if self.buckets.is_empty() || !self.buckets.iter().all(|bound| bound.is_finite()) {
             let reason = "the upper bounds of buckets must be finite numbers, at least one";
             return Err(prometheus::Error::Msg(reason.into()));
         }
         let calls = Calls::new(&self)?;
-        let workers = Workers::new(&self)?;
+        let restarts = Restarts::new(&self)?;
         let gauges = PoolGauges::new(&self)?;
-        let own = [calls.desc(), workers.desc(), gauges.desc()].concat();
+        let own = [calls.desc(), restarts.desc(), gauges.desc()].concat();
         let inner = Arc::new(Inner {
-            reported: Reported::new(&self, own)?,
+            worker_metrics: WorkerMetrics::new(&self, own)?,
             calls,
-            workers,
+            restarts,
             gauges,
             watched: Mutex::default(),
         });
@@ -183,26 +184,32 @@ impl Drop for PoolWatch {
     }
 }
 
-/// What the registry asks. One collector, so that a registry takes all of them or none.
+/// The collector in the registry. There is one for all, so that a registry takes all metrics or none.
 struct All(Arc<Inner>);
 
 impl Collector for All {
     fn desc(&self) -> Vec<&Desc> {
         let Inner {
             calls,
-            workers,
+            restarts,
             gauges,
-            reported,
+            worker_metrics,
             ..
         } = &*self.0;
-        [calls.desc(), workers.desc(), gauges.desc(), reported.desc()].concat()
+        [
+            calls.desc(),
+            restarts.desc(),
+            gauges.desc(),
+            worker_metrics.desc(),
+        ]
+        .concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let inner = &self.0;
         let mut families = inner.calls.collect();
-        families.extend(inner.workers.collect());
-        families.extend(inner.reported.collect());
+        families.extend(inner.restarts.collect());
+        families.extend(inner.worker_metrics.collect());
         let pool = inner.watched().pool.as_ref().and_then(WeakPool::upgrade);
         families.extend(
             pool.map(|pool| inner.gauges.collect(&pool))

@@ -1,4 +1,4 @@
-//! What a process uses, as Linux tells it.
+//! The memory and processor time of a process, from Linux's `/proc`.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// `None` if there is no such process, or it belongs to a namespace that we don't see.
+    /// `None` if there is no such process, or it is in another namespace.
     pub(super) fn of(pid: u32) -> Option<Self> {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }

@@ -1,4 +1,4 @@
-//! What befalls workers, as counters.
+//! Counters of workers' restarts and failed starts.
 
 use std::{
     collections::BTreeMap,
@@ -20,20 +20,20 @@ const PROTOCOL: &str = "protocol";
 const DRAIN: &str = "drain";
 const RELOAD: &str = "reload";
 
-pub(super) struct Workers {
+pub(super) struct Restarts {
     restarts: IntCounterVec,
     start_failures: IntCounterVec,
-    /// What befell the last worker of a slot that waits for another.
-    befell: Mutex<BTreeMap<usize, &'static str>>,
+    /// Why the last worker of a slot ended, until the slot has a new worker.
+    cause: Mutex<BTreeMap<usize, &'static str>>,
 }
 
-impl Workers {
+impl Restarts {
     pub(super) fn new(settings: &PoolMetricsBuilder) -> Result<Self, Error> {
         Ok(Self {
             restarts: IntCounterVec::new(
                 settings.opts(
                     "pyproc_worker_restarts_total",
-                    "Workers that took the place of another, by what befell that.",
+                    "Restarts that took the place of another, by what cause that.",
                 ),
                 &["worker_id", "reason"],
             )?,
@@ -44,19 +44,19 @@ impl Workers {
                 ),
                 &["worker_id"],
             )?,
-            befell: Mutex::default(),
+            cause: Mutex::default(),
         })
     }
 
     pub(super) fn note(&self, event: &WorkerEvent<'_>) {
-        let mut befell = self.befell.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             WorkerEvent::Ready {
                 worker, restarted, ..
             } => {
-                let reason = befell.remove(worker);
+                let reason = cause.remove(worker);
                 let worker = worker.to_string();
-                self.known(&worker);
+                self.register_worker(&worker);
                 if *restarted {
                     let reason = reason.unwrap_or(CRASH);
                     self.restarts.with_label_values(&[&*worker, reason]).inc();
@@ -68,10 +68,10 @@ impl Workers {
                 } else {
                     PROTOCOL
                 };
-                befell.insert(*worker, reason);
+                cause.insert(*worker, reason);
             }
             WorkerEvent::Drained { worker } => {
-                befell.insert(*worker, DRAIN);
+                cause.insert(*worker, DRAIN);
             }
             WorkerEvent::Reloaded { worker, .. } => {
                 let worker = worker.to_string();
@@ -85,8 +85,8 @@ impl Workers {
         }
     }
 
-    /// Its series exist before anything happens, so that the first time is seen as a change.
-    fn known(&self, worker: &str) {
+    /// Creates a worker's series before the first event, so that the first event is seen as a change.
+    fn register_worker(&self, worker: &str) {
         for reason in [CRASH, HEALTH_CHECK] {
             self.restarts.with_label_values(&[worker, reason]);
         }

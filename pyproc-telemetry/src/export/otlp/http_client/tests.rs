@@ -62,7 +62,7 @@ fn bodies_end_as_their_head_says() {
             "",
         ),
         ("HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n", 200, ""),
-        // Nobody gets the headers but the collector.
+        // Only the collector gets the headers.
         (
             "HTTP/1.1 307 Elsewhere\r\nlocation: http://localhost:1/\r\ncontent-length: 0\r\n\r\n",
             307,

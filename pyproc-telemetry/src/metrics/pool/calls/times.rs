@@ -1,5 +1,5 @@
-//! Histograms of times. A call adds to them in whole nanoseconds, with nothing to look up elsewhere; they become the registry's at each
-//! scrape.
+//! Histograms of durations. A call adds whole nanoseconds to plain numbers. Each scrape converts them to the registry's
+//! histograms.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) struct TimesFamily {
 
 impl TimesFamily {
     pub(super) fn new(opts: HistogramOpts) -> Result<Self, Error> {
-        // It says what is wrong with buckets.
+        // Checks the buckets.
         Histogram::with_opts(opts.clone())?;
         Ok(Self {
             bounds: opts.buckets.clone(),
@@ -33,7 +33,7 @@ impl TimesFamily {
         &self.desc
     }
 
-    /// Of a function that was never called.
+    /// The histogram of a function without calls.
     pub(super) fn times(&self) -> Times {
         let nanos = |bound: &f64| ((bound * 1e9).round() as u64, 0);
         Times {
@@ -65,10 +65,10 @@ impl TimesFamily {
     }
 }
 
-/// One function's.
+/// The histogram of one function.
 #[derive(Debug)]
 pub(super) struct Times {
-    /// Nanoseconds up to which times are in a bucket, and how many of them were.
+    /// The upper bound of each bucket in nanoseconds, and its count.
     buckets: Vec<(u64, u64)>,
     above: u64,
     sum: u128,

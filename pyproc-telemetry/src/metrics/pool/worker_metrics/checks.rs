@@ -1,4 +1,4 @@
-//! What may come from a worker.
+//! Checks of reported metrics.
 
 use pyproc_pool::protocol::v2::telemetry::{Aggregation, Labels};
 
@@ -10,18 +10,18 @@ const MAX_LABELS: usize = 32;
 const MAX_LABEL_BYTES: usize = 4 * 1024;
 const MAX_BOUNDS: usize = 128;
 
-/// Ends the name of a counter, whose family in OpenMetrics goes without.
+/// The suffix of a counter's name. Its family in OpenMetrics lacks it.
 pub(super) const TOTAL: &str = "_total";
 pub(super) const WORKER: &str = "worker_id";
 
-/// Why a series was not taken.
+/// Why a series was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// No name of Prometheus, or one that is taken.
+    /// Not a valid name of Prometheus, or a name that is in use.
     Name,
-    /// The metric was something else before: another type, other bounds.
+    /// The metric had another type or other bounds before.
     Kind,
-    /// Other labels than the metric had before, or such as cannot be.
+    /// The metric had other labels before, or a label is invalid.
     Labels,
     Value,
     Limit,
@@ -90,7 +90,7 @@ pub(super) fn check_labels(
     }
 }
 
-/// All that samples of a metric are called, in both formats.
+/// All names of a metric's samples, in both formats.
 pub(super) fn sample_names(name: &str, kind: &Kind) -> Vec<String> {
     let suffixes: &[&str] = match kind {
         Kind::Counter => &["", "_created"],
@@ -106,7 +106,7 @@ pub(super) fn sample_names(name: &str, kind: &Kind) -> Vec<String> {
     names
 }
 
-/// All that samples of a metric of whatever kind are called.
+/// All names that a metric's samples may have, for every kind.
 pub(super) fn every_name(name: &str) -> Vec<String> {
     let kinds = [Kind::Counter, Kind::Histogram(Vec::new())];
     kinds

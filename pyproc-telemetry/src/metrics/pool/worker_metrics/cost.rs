@@ -1,4 +1,4 @@
-//! What metrics take of an exposition, which is bounded: a few labels can make many lines.
+//! The share of an exposition, which is bounded, that a metric takes: a few labels can make many lines.
 
 use std::ops::{Add, Sub};
 
@@ -84,7 +84,7 @@ impl Add for Cost {
     }
 }
 
-/// What is left, if anything.
+/// The difference, or zero.
 impl Sub for Cost {
     type Output = Self;
 

@@ -1,4 +1,4 @@
-//! One metric: the values of all workers, and what they come to.
+//! One metric: the values of all workers, and their aggregate.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,13 +28,13 @@ pub(super) struct Family {
     pub(super) kind: Kind,
     constant: Vec<(String, String)>,
     series: BTreeMap<Labels, Series>,
-    /// Processes that report it, and are there.
+    /// Running processes that report it.
     reporters: BTreeSet<Source>,
-    /// Of itself and its series.
+    /// The cost of the family and its series.
     cost: Cost,
 }
 
-/// A process, by the slot that it has or had and when it began.
+/// A process, by its slot and its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Source {
     pub(super) worker: usize,
@@ -43,14 +43,14 @@ pub(super) struct Source {
 
 #[derive(Default)]
 struct Series {
-    /// What processes that are gone had counted.
+    /// The totals of processes that have ended.
     base: Total,
-    /// What each process said last.
+    /// The last value of each process.
     now: BTreeMap<Source, Value>,
 }
 
 impl Family {
-    /// `constant` are labels that each series has beside its own.
+    /// `constant` are labels that each series has in addition.
     pub(super) fn new(name: &str, help: &str, kind: Kind, constant: &[(String, String)]) -> Self {
         let help = truncated(help, MAX_HELP);
         Self {
@@ -72,18 +72,18 @@ impl Family {
         self.cost
     }
 
-    /// Whether all processes that reported it are gone.
-    pub(super) fn is_left(&self) -> bool {
+    /// Whether all processes that reported it have ended.
+    pub(super) fn is_orphaned(&self) -> bool {
         self.reporters.is_empty()
     }
 
-    /// Whether it has series with labels of these names, as far as it has any.
+    /// Whether its series, if there are any, have labels of these names.
     pub(super) fn has_labels_of(&self, labels: &Labels) -> bool {
         let first = self.series.first_key_value();
         first.is_none_or(|(first, _)| first.keys().eq(labels.keys()))
     }
 
-    /// Takes what a process says of a series, if there is room for what that adds, which is returned.
+    /// Records a process's value of a series, if its cost fits into `room`. Returns the added cost.
     pub(super) fn take(
         &mut self,
         source: Source,
@@ -110,7 +110,7 @@ impl Family {
         Ok(added)
     }
 
-    /// Whether each worker has a series of its own.
+    /// Whether each worker has its own series.
     fn keeps_apart(&self) -> bool {
         matches!(self.kind, Kind::Gauge(Aggregation::None))
     }
@@ -119,8 +119,8 @@ impl Family {
         Cost::of_series(&self.name, &self.kind, labels, &self.constant)
     }
 
-    /// The process reports no more: what it counted stays.
-    pub(super) fn fold(&mut self, source: Source) {
+    /// Adds the totals of a process that reports no more to the base.
+    pub(super) fn add_to_base(&mut self, source: Source) {
         for series in self.series.values_mut() {
             if let Some(last) = series.now.remove(&source) {
                 series.base.add(&last);
@@ -128,8 +128,8 @@ impl Family {
         }
     }
 
-    /// These processes are gone: forgets what they said, if it is a gauge. Returns what there is less.
-    pub(super) fn leave(&mut self, is_gone: impl Fn(&Source) -> bool) -> Cost {
+    /// Removes processes that have ended, and a gauge's values of these. Returns the cost that is freed.
+    pub(super) fn remove_processes(&mut self, is_gone: impl Fn(&Source) -> bool) -> Cost {
         self.reporters.retain(|source| !is_gone(source));
         let mut less = Cost::default();
         if !matches!(self.kind, Kind::Gauge(_)) {
@@ -147,7 +147,7 @@ impl Family {
         less
     }
 
-    /// How many series a gauge's values come to.
+    /// The number of series of a gauge.
     fn shown(&self, series: &Series) -> usize {
         match self.keeps_apart() {
             true => series.newest().count(),
@@ -191,7 +191,7 @@ impl Series {
         let (Some(before), Some(value)) = (before, self.now.get(&source)) else {
             return;
         };
-        // The process cleared its counts.
+        // The process reset its counts.
         if !matches!(kind, Kind::Gauge(_)) && value.fell_below(&before) {
             self.base.add(&before);
         }
@@ -201,7 +201,7 @@ impl Series {
         self.now.keys().any(|source| source.worker == worker)
     }
 
-    /// What the newest process of each slot said.
+    /// The values of the newest process of each slot.
     fn newest(&self) -> impl Iterator<Item = (&Source, &Value)> {
         let next = |source: &Source| self.now.range((Excluded(source), Unbounded)).next();
         let is_newest = move |(source, _): &(&Source, &Value)| {
@@ -210,7 +210,7 @@ impl Series {
         self.now.iter().filter(is_newest)
     }
 
-    /// What all workers' values come to.
+    /// The aggregate of all workers' values.
     fn value(&self, kind: &Kind) -> Option<Value> {
         let of_each = || self.newest().map(|(_, value)| value);
         let numbers = || of_each().filter_map(Value::number);
@@ -273,13 +273,13 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Take(u64, Value),
-        Fold(u64),
+        AddToBase(u64),
     }
 
     fn steps(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Vec<Step>> {
         let step = (0..4_u64, value, prop::bool::weighted(0.2));
         let step = step.prop_map(|(start, value, folds)| match folds {
-            true => Step::Fold(start),
+            true => Step::AddToBase(start),
             false => Step::Take(start, value),
         });
         vec(step, 1..40)
@@ -307,7 +307,7 @@ mod tests {
         for step in steps {
             let source = |start| Source { worker: 0, start };
             match step {
-                Step::Fold(start) => family.fold(source(start)),
+                Step::AddToBase(start) => family.add_to_base(source(start)),
                 Step::Take(start, value) => {
                     let taken = family.take(source(start), Labels::new(), value, ROOM);
                     assert!(taken.is_ok());
@@ -365,14 +365,14 @@ mod tests {
                     _ => Value::Number(number),
                 };
                 let labels = [("kind".to_owned(), label)].into();
-                // Some values cannot be.
+                // Some values are invalid.
                 let _ = family.take(Source { worker, start: 0 }, labels, value, ROOM);
             }
             prop_assume!(!family.is_empty());
             let (series, cost) = (family.collect().get_metric().len(), family.cost());
             prop_assert_eq!(series, cost.series);
             prop_assert!(length(&family) <= cost.bytes, "{} > {}", length(&family), cost.bytes);
-            let less = family.leave(|it| it.worker == gone);
+            let less = family.remove_processes(|it| it.worker == gone);
             prop_assert_eq!(family.collect().get_metric().len(), cost.series - less.series);
             prop_assert_eq!(family.cost(), cost - less);
         }

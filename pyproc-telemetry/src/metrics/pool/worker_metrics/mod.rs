@@ -1,7 +1,8 @@
-//! Metrics that workers report: those that Python code made, and those of its runtime.
+//! Metrics that workers report: those of Python code, and those of Python's runtime.
 //!
-//! A worker reports what its process counted since it began. Here the reports of all workers become one set of metrics,
-//! whose counters outlive the processes.
+//! A worker reports the totals of its process since its start. This room aggregates the reports of all workers. What
+//! must stay true: counters and histograms never fall, also across restarts; gauges end with their process; all metrics
+//! together have bounded series and bytes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,7 +38,7 @@ mod names;
 mod processes;
 mod value;
 
-/// What all metrics together may have: half of what an exposition may, so that they leave room for all others.
+/// The limit for all of these metrics together: half the limit of an exposition, so that there is room for others.
 const MOST: Cost = Cost {
     series: 10_000,
     bytes: exposition::MAX_BYTES / 2,
@@ -46,7 +47,7 @@ const MOST: Cost = Cost {
 const LOG: &str = "log";
 const SPAN: &str = "span";
 
-pub(super) struct Reported {
+pub(super) struct WorkerMetrics {
     /// Labels that each metric has.
     labels: Vec<(String, String)>,
     refused: IntCounterVec,
@@ -56,7 +57,7 @@ pub(super) struct Reported {
 
 struct State {
     families: BTreeMap<String, Family>,
-    /// Names of samples that are taken: by these families, and by the pool's own metrics.
+    /// Names of samples that are in use, by these families and by the pool's own metrics.
     names: BTreeSet<String>,
     /// By slot.
     processes: BTreeMap<usize, Processes>,
@@ -64,8 +65,8 @@ struct State {
     refused: IntCounterVec,
 }
 
-impl Reported {
-    /// `own` are the descriptions of the pool's other metrics, whose names are not free.
+impl WorkerMetrics {
+    /// `own` are the descriptions of the pool's other metrics, whose names are reserved.
     pub(super) fn new(settings: &PoolMetricsBuilder, own: Vec<&Desc>) -> Result<Self, Error> {
         let counter = |name, help, label| IntCounterVec::new(settings.opts(name, help), &[label]);
         let refused = counter(
@@ -102,7 +103,7 @@ impl Reported {
         })
     }
 
-    /// Takes a worker's report. `registry` is the one that these are in.
+    /// Adds a worker's report. `registry` is the one that these metrics are in.
     pub(super) fn record(
         &self,
         from: RecordOrigin,
@@ -110,7 +111,7 @@ impl Reported {
         registry: &Registry,
     ) {
         record.metrics.iter_mut().for_each(end_as_total);
-        // A scrape locks the registry first, so it is asked before the lock.
+        // A scrape locks the registry first, so the registry is read before the lock here is taken.
         let taken = self.taken(&record.metrics, registry);
         let mut state = self.state();
         let source = state.source(from, record.start);
@@ -119,12 +120,12 @@ impl Reported {
         }
     }
 
-    /// Of the metrics that are new, or may be something new, the names that the service has given to others.
+    /// The names of new or orphaned metrics that the service uses for metrics of its own.
     fn taken(&self, metrics: &[Metric], registry: &Registry) -> BTreeSet<String> {
         let state = self.state();
         let new = metrics
             .iter()
-            .filter(|it| state.families.get(&it.name).is_none_or(Family::is_left));
+            .filter(|it| state.families.get(&it.name).is_none_or(Family::is_orphaned));
         let new: Vec<_> = new.flat_map(|it| every_name(&it.name)).collect();
         drop(state);
         new.into_iter()
@@ -132,7 +133,7 @@ impl Reported {
             .collect()
     }
 
-    /// Gauges of a process that is gone mean nothing any more. Its counts stay.
+    /// Removes the gauges of a process that has ended. Its counts stay.
     pub(super) fn note(&self, event: &WorkerEvent<'_>) {
         let mut state = self.state();
         let (worker, but) = match *event {
@@ -154,10 +155,10 @@ impl Reported {
             }
             _ => return,
         };
-        state.leave(|it| it.worker == worker && Some(it.start) != but);
+        state.remove_processes(|it| it.worker == worker && Some(it.start) != but);
     }
 
-    /// Workers say what they had to drop. The counters would wrap, whatever a worker says.
+    /// Counts records that workers dropped. A worker may report any number, so the counters saturate.
     pub(super) fn lost(&self, lost: LostRecord) {
         let _one = self.state();
         for (record, count) in [(LOG, lost.logs), (SPAN, lost.spans)] {
@@ -170,7 +171,7 @@ impl Reported {
         [self.refused.desc(), self.lost.desc()].concat()
     }
 
-    /// What workers report has no description beforehand.
+    /// Reported metrics have no descriptions.
     pub(super) fn collect(&self) -> Vec<MetricFamily> {
         let mut collected = [self.refused.collect(), self.lost.collect()].concat();
         let state = self.state();
@@ -184,15 +185,15 @@ impl Reported {
 }
 
 impl State {
-    /// Whose report it is. A process that is new counts from zero, on top of what those before it had.
+    /// The source of a report. A new process counts from zero, added to the totals of earlier processes.
     fn source(&mut self, from: RecordOrigin, start: u64) -> Source {
         let RecordOrigin { worker, pid, .. } = from;
         if let Some(start) = self.processes(worker).report(start, pid) {
             let forgotten = Source { worker, start };
-            // A gauge's values are not to be kept.
-            self.leave(|it| *it == forgotten);
+            // A gauge's values are not kept.
+            self.remove_processes(|it| *it == forgotten);
             for family in self.families.values_mut() {
-                family.fold(forgotten);
+                family.add_to_base(forgotten);
             }
         }
         Source { worker, start }
@@ -202,10 +203,10 @@ impl State {
         self.processes.entry(worker).or_default()
     }
 
-    /// These processes are gone.
-    fn leave(&mut self, is_gone: impl Fn(&Source) -> bool) {
+    /// Removes processes that have ended.
+    fn remove_processes(&mut self, is_gone: impl Fn(&Source) -> bool) {
         for family in self.families.values_mut() {
-            self.cost = self.cost - family.leave(&is_gone);
+            self.cost = self.cost - family.remove_processes(&is_gone);
         }
         let families = self.families.iter();
         let empty: Vec<_> = families
@@ -229,7 +230,7 @@ impl State {
             return;
         };
         let sound = check_name(&name);
-        self.make_way(&name, &kind, &series);
+        self.remove_outdated(&name, &kind, &series);
         if let Err(refusal) = sound.and_then(|()| self.admit(&name, &help, kind, constant, taken)) {
             return self.refuse(refusal, &name, series.len());
         }
@@ -260,19 +261,19 @@ impl State {
         Ok(())
     }
 
-    /// Removes a family that all who reported it have left, if it is reported as something else now: a script that was
-    /// deployed anew may have other types, buckets and labels.
-    fn make_way(&mut self, name: &str, kind: &Kind, series: &[(Labels, Value)]) {
+    /// Removes an orphaned family that is now reported with another type, other buckets or other labels: a newly
+    /// deployed script may have changed them.
+    fn remove_outdated(&mut self, name: &str, kind: &Kind, series: &[(Labels, Value)]) {
         let (Some(family), Some((labels, _))) = (self.families.get(name), series.first()) else {
             return;
         };
         let is_the_same = family.kind == *kind && family.has_labels_of(labels);
-        if family.is_left() && !is_the_same && check_bounds(kind).is_ok() {
+        if family.is_orphaned() && !is_the_same && check_bounds(kind).is_ok() {
             self.remove(name);
         }
     }
 
-    /// Makes the family, unless it is known and of this very kind.
+    /// Creates the family, unless it exists with this kind.
     fn admit(
         &mut self,
         name: &str,
@@ -309,7 +310,7 @@ impl State {
         }
     }
 
-    /// Counts it. The first of each reason is worth a line in the log.
+    /// Counts a refusal. The first one for each reason is logged.
     fn refuse(&self, refusal: Refusal, name: &str, series: usize) {
         let reason = refusal.as_str();
         let refused = self.refused.with_label_values(&[reason]);
@@ -320,7 +321,7 @@ impl State {
     }
 }
 
-/// Counters have a suffix.
+/// Adds the suffix of counters.
 fn end_as_total(metric: &mut Metric) {
     if matches!(metric.data, MetricData::Counter { .. }) && !metric.name.ends_with(TOTAL) {
         metric.name.push_str(TOTAL);

@@ -1,4 +1,4 @@
-//! Names that the service itself has given away.
+//! Names that the service uses for its own metrics.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,12 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-/// A registry says whether a name is taken only to who registers it, and never forgets the labels and the help of one that
-/// it took. So this asks in a way that is always refused: for the name that is taken, or for saying a free one twice.
-struct Question([Desc; 2]);
+/// A collector that is never registered. A registry reports that a name is in use only on registration, and it never
+/// forgets the labels and the help of a registered name. This registration always fails: for a name that is in use, or
+/// for a free name that it contains twice.
+struct NameProbe([Desc; 2]);
 
-impl Collector for Question {
+impl Collector for NameProbe {
     fn desc(&self) -> Vec<&Desc> {
         self.0.iter().collect()
     }
@@ -26,15 +27,15 @@ impl Collector for Question {
 pub(super) fn is_taken(registry: &Registry, name: &str, constant: &[(String, String)]) -> bool {
     let with: HashMap<_, _> = constant.iter().cloned().collect();
     [HashMap::new(), with].into_iter().any(|labels| {
-        let question = Desc::new(name.into(), "Is it taken?".into(), Vec::new(), labels);
-        // No name that is none is taken. What is remembered is remembered of the question, whose id is that of the name.
-        question.is_ok_and(|question| {
-            let question = Desc {
+        let probe = Desc::new(name.into(), "Is it taken?".into(), Vec::new(), labels);
+        // An invalid name is not in use. The registry remembers the help of the probe, whose id is that of the name.
+        probe.is_ok_and(|probe| {
+            let probe = Desc {
                 fq_name: "pyproc_question".into(),
                 dim_hash: 0,
-                ..question
+                ..probe
             };
-            let answer = registry.register(Box::new(Question([question.clone(), question])));
+            let answer = registry.register(Box::new(NameProbe([probe.clone(), probe])));
             matches!(answer, Err(Error::AlreadyReg))
         })
     })

@@ -1,15 +1,15 @@
-//! The processes of a slot: which of them run, and which have reported.
+//! The processes of a slot: which run, and which have reported.
 
 use std::collections::VecDeque;
 
-/// Processes whose counts are kept apart: one that serves, one that was replaced and finishes its calls, and one that is
-/// gone, as its last report may come late.
+/// Processes whose counts are kept separately: one that serves, one that drains after its replacement, and one that has
+/// ended, as its last report may come late.
 const MAX_PROCESSES: usize = 3;
 
 #[derive(Default)]
 pub(super) struct Processes {
     serving: Option<u32>,
-    /// It was replaced.
+    /// The replaced process, while it drains.
     leaving: Option<u32>,
     /// In the order of their first reports.
     reported: VecDeque<Process>,
@@ -38,13 +38,13 @@ impl Processes {
         self.leaving = None;
     }
 
-    /// When the one that serves began, if it has reported.
+    /// The start of the serving process, if it has reported.
     pub(super) fn serving_since(&self) -> Option<u64> {
         let serving = |it: &&Process| it.pid.is_some() && it.pid == self.serving;
         self.reported.iter().rfind(serving).map(|it| it.start)
     }
 
-    /// One reports. When there are too many, one of the others is forgotten, which is returned.
+    /// Notes a report. Beyond the limit, another process is forgotten; its start is returned.
     pub(super) fn report(&mut self, start: u64, pid: Option<u32>) -> Option<u64> {
         if self.reported.iter().any(|it| it.start == start) {
             return None;

@@ -1,4 +1,4 @@
-//! Values as they are reported, and how they add up.
+//! Reported values, and their sums.
 
 use pyproc_pool::protocol::v2::telemetry::{Labels, MetricData, Series};
 
@@ -15,7 +15,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// Whether it makes sense for this kind of metric.
+    /// Whether the value is valid for this kind of metric.
     pub(super) fn check(&self, kind: &Kind) -> Result<(), Refusal> {
         let sound = match (self, kind) {
             (Self::Number(number), Kind::Counter) => number.is_finite() && *number >= 0.0,
@@ -38,7 +38,7 @@ impl Value {
         }
     }
 
-    /// Whether it counts less than before, so that it must have begun anew.
+    /// Whether it is less than before, so that the count has started again.
     pub(super) fn fell_below(&self, before: &Self) -> bool {
         match (self, before) {
             (Self::Number(this), Self::Number(before)) => this < before,
@@ -51,13 +51,13 @@ impl Value {
     }
 }
 
-/// Values that are added up, as exactly as if nothing was rounded before the end. So a total is the same in whatever order its parts come:
-/// Prometheus takes one that falls by its last digit for one that began anew.
+/// A sum that is rounded only at its end, so it does not depend on the order of its parts: Prometheus treats a total
+/// that falls by its last digit as a reset.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Total {
     counts: Vec<u64>,
     sum: f64,
-    /// What rounding left out of `sum`.
+    /// The rounding error of `sum`.
     rest: f64,
 }
 
@@ -75,7 +75,7 @@ impl Total {
         }
     }
 
-    /// Finite as before: a total that became infinite would never be a number again.
+    /// The sum stays finite: an infinite total would never become a number again.
     fn add_number(&mut self, number: f64) {
         let sum = self.sum + number;
         if !sum.is_finite() {
@@ -106,7 +106,7 @@ impl Total {
     }
 }
 
-/// What a report says of a metric; `None` if it is of a kind that only later versions know.
+/// The kind and the series of a reported metric. `None` for a kind of a later protocol version.
 pub(super) fn kind_and_series(data: MetricData) -> Option<(Kind, Vec<(Labels, Value)>)> {
     let numbers = |series: Vec<Series>| {
         let series = series.into_iter();
