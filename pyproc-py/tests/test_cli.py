@@ -69,7 +69,7 @@ def test_list_shows_the_functions_and_serves_nothing(script):
     assert add.endswith(") -> int  Adds both.")
     assert double == "double(x: int)"
     assert fail == "fail(req)"
-    assert health.startswith("health(req)  Says that")
+    assert health.startswith("health(req)  Shows that")
     assert unjson == "unjson(req)"
 
 

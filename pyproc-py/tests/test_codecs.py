@@ -130,13 +130,15 @@ CONVERSIONS = [
 LOOP = []
 LOOP.append(LOOP)
 
+INSTEAD = ": return None or a string instead, or use MessagePack"
+
 REFUSALS = [
     ({"items": [0, {"model": object()}]}, "result.items[1].model: an object of type object is not JSON"),
-    (math.nan, "result: nan is not JSON"),
-    ({"scores": (1.0, -math.inf)}, "result.scores[1]: -inf is not JSON"),
-    ([None, np.float32("nan")], "result[1]: nan is not JSON"),
-    ({"a": np.array([[1.0, np.inf]])}, "result.a[0][1]: inf is not JSON"),
-    (Row("a", math.nan), "result._score: nan is not JSON"),
+    (math.nan, "result: nan is not JSON" + INSTEAD),
+    ({"scores": (1.0, -math.inf)}, "result.scores[1]: -inf is not JSON" + INSTEAD),
+    ([None, np.float32("nan")], "result[1]: nan is not JSON" + INSTEAD),
+    ({"a": np.array([[1.0, np.inf]])}, "result.a[0][1]: inf is not JSON" + INSTEAD),
+    (Row("a", math.nan), "result._score: nan is not JSON" + INSTEAD),
     ({"s": ["\ud800"]}, "result.s[0]: a string with a lone surrogate is not JSON"),
     ({"k": {(1, 2): 3}}, "result.k: a key of type tuple is not JSON"),
     ({"k": complex(1, 2)}, "result.k: a complex is not JSON: return its `.real` and `.imag`"),

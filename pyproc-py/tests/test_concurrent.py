@@ -7,7 +7,7 @@ import pytest
 from pyproc_worker._functions.registry import Exposed
 from pyproc_worker._loop import concurrent as concurrent_calls
 from pyproc_worker._loop.connection import Connection
-from pyproc_worker._loop.in_flight import Running
+from pyproc_worker._loop.in_flight import InFlight
 
 
 class Shared:
@@ -15,7 +15,7 @@ class Shared:
 
     def __init__(self):
         self.written = []
-        self.running = Running()
+        self.running = InFlight()
 
     held = property(lambda self: True, lambda self, held: self.written.append(held))
 
@@ -36,7 +36,7 @@ def test_a_connection_is_not_finished_before_its_last_frame_is_sent():
     ours, theirs = socket.socketpair()
     with theirs:
         connection = Connection(ours, 1024, SimpleNamespace())
-        connection.ended, connection.farewell = True, b"the end"
+        connection.ended, connection.last_frame = True, b"the end"
         assert not connection.finished
         connection.flush()
         assert connection.finished

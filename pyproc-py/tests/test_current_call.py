@@ -308,8 +308,8 @@ def test_the_native_core_does_beforehand_what_is_to_be_done_there(start, core):
             current.hook(lambda call: seen.append("enter"), lambda token: None)
 
         @expose
-        def hook_beforehand(req):
-            current.hook_beforehand(stand)
+        def hook_placeholders(req):
+            current.hook_placeholders(stand)
 
         @expose
         def take_seen(req):
@@ -318,7 +318,7 @@ def test_the_native_core_does_beforehand_what_is_to_be_done_there(start, core):
     """
     client = start(script(hooks)).connect(version=2)
     client.call("hook")
-    for method in ("echo", "hook_beforehand"):
+    for method in ("echo", "hook_placeholders"):
         ask(client, method, trace=TRACE)
     assert client.call("take_seen")["body"] == ["enter", "enter"]
     for _ in range(2):

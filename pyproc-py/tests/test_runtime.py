@@ -25,7 +25,7 @@ ASYNC = """
 
     @expose
     def is_looking(req):
-        return sys.modules["pyproc_worker._telemetry.runtime_metrics"]._Watched.loop._looking
+        return sys.modules["pyproc_worker._telemetry.runtime_metrics"]._Watched.loop._measuring
 
     @expose
     async def busy(req):

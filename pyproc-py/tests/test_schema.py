@@ -7,15 +7,15 @@ from typing import Annotated, Any, Dict, List, Literal, Optional, Set, Tuple, Ty
 
 import pytest
 from pyproc_worker._functions.parameters import plan
-from pyproc_worker._types.adapters import Forms
+from pyproc_worker._types.adapters import HintAdapters
 from pyproc_worker._types.hints import Scope
 from pyproc_worker._types.patterns import AWARE, BASE64, DATE, NAIVE, TIME
 from pyproc_worker._types.schema import complete, returns_schema
 
 
 def schema_of(hint):
-    forms = Forms()
-    return complete(forms.of(hint, Scope(globals()), "it").schema, forms.definitions)
+    adapters = HintAdapters()
+    return complete(adapters.of(hint, Scope(globals()), "it").schema, adapters.definitions)
 
 
 def parameters_schema(function):

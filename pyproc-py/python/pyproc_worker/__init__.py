@@ -9,14 +9,15 @@
     if __name__ == "__main__":
         run_worker()
 
-The pool sets ``PYPROC_SOCKET_PATH`` and starts the script. How the body of a request reaches
-a function's parameters is documented at :func:`expose`, what a function may return in the README
-under "Results".
+The pool sets ``PYPROC_SOCKET_PATH`` and starts the script. :func:`expose` documents how the body of
+a request fills a function's parameters; "Results" in the README lists the types that a function may
+return.
 """
 
 from pyproc_worker._calls.current import Call, current_call
 from pyproc_worker._errors import Cancelled, EncodeError, InvalidRequest, MethodNotFound
-from pyproc_worker._functions.registry import expose, health
+from pyproc_worker._functions.expose import expose
+from pyproc_worker._functions.registry import health
 from pyproc_worker._process import bootstrap
 from pyproc_worker._process.run import run_worker
 from pyproc_worker._version import __version__
@@ -45,7 +46,7 @@ _OF_THE_ORIGINAL = {
     "get_tracing": "tracing",
     "trace_method": "tracing",
 }
-"""What scripts of the Go original import, and where it is: it is loaded when somebody asks."""
+"""Names for scripts of the Go original, and their modules, which are loaded on demand."""
 
 
 def __getattr__(name: str) -> "Any":

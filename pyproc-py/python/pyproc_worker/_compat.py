@@ -1,4 +1,4 @@
-"""Further names that scripts for the Go original's package use: `Worker` and `FramedConnection`."""
+"""`Worker`, `FramedConnection` and `logger`, for scripts that were written for the Go original."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LENGTH = struct.Struct(">I")
 
 
 class FramedConnection:
-    """Frames on a blocking socket, such as a client's of one's own."""
+    """Frames on a blocking socket, for a client of the script's own."""
 
     def __init__(self, conn: socket.socket, codec: Codec | None = None) -> None:
         self.conn = conn
@@ -59,7 +59,7 @@ class Worker:
     """`run_worker` as an object: `Worker(path).start()`."""
 
     def __init__(self, socket_path: str, codec_type: str = "auto") -> None:
-        codec_of_type(codec_type)  # which is checked now
+        codec_of_type(codec_type)  # raises for an unknown type
         self.socket_path = socket_path
         self.codec_type = codec_type
 
@@ -79,6 +79,6 @@ class Worker:
 
 
 def make_logger() -> logging.Logger:
-    """The package's logger, with a way out for what is logged before `run_worker` sets one up."""
+    """The package's logger, with a handler for records before `run_worker`."""
     _log.set_up((os.environ.get("PYPROC_LOG_LEVEL") or "").upper())
     return logging.getLogger(_log.NAME)

@@ -7,17 +7,16 @@ from pyproc_worker._settings import Settings
 from pyproc_worker._system.termination import Termination
 
 JSON: str
-"""What reads and writes JSON, for the log."""
+"""The JSON library, for the log."""
 
 def serve(listener: socket.socket, settings: Settings, termination: Termination) -> None:
-    """Serves the exposed functions until the worker is to end.
+    """Serves the exposed functions until the worker ends.
 
-    Raises `SystemExit` and `KeyboardInterrupt` of functions, and `OSError` if the system refuses
-    what a worker needs.
+    Raises `SystemExit` and `KeyboardInterrupt` of functions, and `OSError` if a system call fails.
     """
 
 def loads(document: bytes) -> Any:
-    """The value that a JSON document is. Raises `InvalidRequest`. For tests."""
+    """Decodes a JSON document. Raises `InvalidRequest`. For tests."""
 
 def dumps(value: Any) -> bytes:
-    """A result as JSON. Raises `EncodeError`. For tests."""
+    """Encodes a result as JSON. Raises `EncodeError`. For tests."""

@@ -1,4 +1,4 @@
-"""The errors that a worker reports, and how it reports any exception."""
+"""The errors that a worker reports, and the texts of any exception."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ TRACEBACK_LIMIT = 16 * 1024  # bytes
 TYPE_NAME_LIMIT = 256  # characters
 
 FROZEN = (
-    "the worker's loop in pure Python is frozen, and what is newer takes the native core: "
-    "`pyproc-worker doctor` says how to get it"
+    "the worker's core in pure Python is frozen, and newer features need the native core: "
+    "`pyproc-worker doctor` shows how to get it"
 )
-"""Why the loop in pure Python refuses what it does not know."""
+"""The reason why the core in pure Python refuses unknown features."""
 
 
 class InvalidRequest(ValueError):
-    """The body of a request does not fit the function; the message names the field.
+    """The body of a request does not fit the function. The message names the field.
 
-    Functions may raise it too, to say that the caller is at fault.
+    Functions may raise it, too, if the caller is at fault.
     """
 
     __module__ = "pyproc_worker"
 
 
 class EncodeError(ValueError):
-    """A result that JSON cannot carry, or larger than a frame; the message names the path."""
+    """A result cannot be encoded, or is larger than a frame. The message names the path."""
 
     __module__ = "pyproc_worker"
 
 
 class MethodNotFound(LookupError):
-    """The client called a name under which nothing is exposed."""
+    """The client called a name under which no function is exposed."""
 
     __module__ = "pyproc_worker"
 
@@ -54,12 +54,12 @@ class Cancelled(Exception):
         super().__init__(message)
 
     def answer(self) -> str:
-        """What the client is answered."""
+        """The message for the client."""
         return str(self)
 
 
 def cancelled_before_start() -> Cancelled:
-    """What a request is answered with that was cancelled before its function started."""
+    """The error for a request that was cancelled before its function started."""
     return Cancelled("the client cancelled the request before it started")
 
 
@@ -67,13 +67,13 @@ WORKERS_OWN = (InvalidRequest, EncodeError, MethodNotFound, Cancelled)
 
 
 class BrokenFrame(Exception):
-    """The client broke the protocol: it gets the reason, then its connection is closed."""
+    """The client violated the protocol: it gets the reason, then its connection is closed."""
 
 
 def error_document(request_id: int, error: BaseException, details: bool) -> dict[str, Any]:
     """The error response to a request; with `details` also the exception's type and traceback.
 
-    All texts are valid Unicode and bounded, whatever the exception does when it is asked.
+    All texts are valid Unicode of limited length, whatever the exception's methods do.
     """
     document: dict[str, Any] = {"id": request_id, "ok": False, "error": message_of(error)}
     if details:
@@ -83,12 +83,12 @@ def error_document(request_id: int, error: BaseException, details: bool) -> dict
 
 
 def error_parts(error: BaseException) -> tuple[str, str, str]:
-    """The exception's type, message and traceback; texts as those of `error_document`."""
+    """The exception's type, message and traceback, valid and limited as in `error_document`."""
     return _type_name(error), message_of(error), _formatted_traceback(error)
 
 
 def message_of(error: BaseException) -> str:
-    """`str(error)`, or a text in its place if that raises, and the exception's notes."""
+    """`str(error)`, or a replacement if that raises, and the exception's notes."""
     try:
         text = error.answer() if isinstance(error, Cancelled) else str(error)
     except Exception:
@@ -97,7 +97,7 @@ def message_of(error: BaseException) -> str:
 
 
 def _notes(error: BaseException) -> list[str]:
-    """What `add_note` has added."""
+    """The notes that `add_note` has added."""
     try:
         notes: Any = error.__notes__  # from Python 3.11 on
         return [note for note in notes if isinstance(note, str)]
@@ -114,7 +114,7 @@ def _type_name(error: BaseException) -> str:
 
 
 def _formatted_traceback(error: BaseException) -> str:
-    import traceback  # not before there is an error: it is large
+    import traceback  # only here, as it is large
 
     try:
         lines = traceback.format_exception(type(error), error, _users_part(error.__traceback__))
@@ -136,5 +136,5 @@ def _is_ours(module: object) -> bool:
 
 
 def _valid(text: str) -> str:
-    """Replaces lone surrogates, which UTF-8 has no form for."""
+    """Replaces lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode("utf-8")

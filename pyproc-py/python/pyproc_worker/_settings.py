@@ -1,4 +1,4 @@
-"""What the environment sets."""
+"""The settings of a worker, from the environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEFAULT_MAXIMUM = 10 * 1024 * 1024
 SMALLEST_MAXIMUM = 1024
 CORES = ("python", "native")
 CODECS = ("msgspec", "json")  # the faster first
-_FORMER = {"orjson": "json"}  # libraries that earlier versions used
+_FORMER = {"orjson": "json"}  # libraries of earlier versions
 OWNER_ONLY = 0o600  # readable and writable
 
 
@@ -23,42 +23,42 @@ class Settings:
     """``PYPROC_MAX_FRAME_SIZE``: bytes of the longest frame, both ways; at least 1,024."""
 
     parent_pid: int | None = None
-    """``PYPROC_PARENT_PID``: the worker exits when this process, which started it, is gone.
-    It is the parent, or a wrapper in between is."""
+    """``PYPROC_PARENT_PID``: the worker ends with this process, which started it: its parent, or
+    an ancestor with a wrapper in between."""
 
     codec: str | None = None
     """``PYPROC_JSON``: msgspec or json, for the core in Python; msgspec if unset and installed.
     ``orjson``, which earlier versions used, means json."""
 
     core: str | None = None
-    """``PYPROC_WORKER_CORE``: python or native; native if unset and there."""
+    """``PYPROC_WORKER_CORE``: python or native; native if unset and installed."""
 
     spin_us: int = 0
-    """``PYPROC_SPIN_US``: microseconds that the worker looks for messages before it sleeps; see
-    `Spin`. 0 sleeps at once."""
+    """``PYPROC_SPIN_US``: microseconds that the worker polls for messages before it sleeps; see
+    `Spin`. 0 means no spinning."""
 
     socket_mode: int = OWNER_ONLY
-    """``PYPROC_SOCKET_MODE``: the mode of the socket's file, in octal digits; it counts whatever
-    the umask. Whom it lets connect must be admitted by ``PYPROC_ALLOWED_UIDS``, too."""
+    """``PYPROC_SOCKET_MODE``: the mode of the socket's file, in octal digits, independent of the
+    umask. Other users must be in ``PYPROC_ALLOWED_UIDS``, too."""
 
     allowed_uids: frozenset[int] = frozenset()
     """``PYPROC_ALLOWED_UIDS``: numbers of the users that may connect besides the worker's own and
     root, separated by commas."""
 
     log_level: str = ""
-    """``PYPROC_LOG_LEVEL`` in upper case: a level of `logging`, or what the Rust side's log takes;
-    the root logger's, unless the script sets one."""
+    """``PYPROC_LOG_LEVEL`` in upper case: a level of `logging`, or directives of the Rust side's
+    log. It is the root logger's level, unless the script sets one."""
 
     forward_logs: bool = True
     """``PYPROC_FORWARD_LOGS``: whether clients that ask for logs get any; 0 or 1."""
 
     preferred_codec: str | None = None
-    """As `codec`, but only if it is installed. ``PYPROC_CODEC_TYPE``, else what `run_worker` is
-    given; see `codec_of_type`."""
+    """Like `codec`, but ignored if it is not installed. From ``PYPROC_CODEC_TYPE``, else the
+    argument of `run_worker`; see `codec_of_type`."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Raises `ValueError` if a variable makes no sense."""
+        """Reads the settings. Raises `ValueError` for an invalid variable."""
         maximum = _integer(environment, "PYPROC_MAX_FRAME_SIZE", SMALLEST_MAXIMUM)
         settings = cls()
         settings.max_frame_size = DEFAULT_MAXIMUM if maximum is None else maximum
@@ -74,9 +74,9 @@ class Settings:
 
 
 def codec_of_type(codec_type: str) -> str | None:
-    """The JSON library that the Go original's worker means by this; None for ``auto``.
+    """The JSON library for a codec type of the Go original's worker; None for ``auto``.
 
-    Raises `ValueError` for what is none.
+    Raises `ValueError` for an unknown type.
     """
     if codec_type == "msgpack":
         raise ValueError(

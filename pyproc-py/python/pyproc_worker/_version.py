@@ -1,4 +1,4 @@
-"""The version of this package and what it calls itself on the wire."""
+"""The version of this package, and its name in the hello."""
 
 __version__ = "0.2.0"
 

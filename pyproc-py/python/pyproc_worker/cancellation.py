@@ -1,6 +1,6 @@
-"""The names of the Go original's module for cancellation, for scripts that were written for it.
+"""The Go original's module for cancellation, for scripts that were written for it.
 
-New scripts need none of them: see "Cancellation" in the README.
+New scripts do not need it: see "Cancellation" in the README.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class CancellationError(Cancelled):
-    """A request was cancelled. A function that raises it is answered with ``Cancelled: reason``."""
+    """A request was cancelled. A function that raises it answers ``Cancelled: reason``."""
 
     def __init__(self, request_id: int, reason: str = "Operation cancelled") -> None:
         self.request_id = request_id
@@ -37,9 +37,9 @@ class CancellationError(Cancelled):
 
 
 class CancellationManager:
-    """Events and callbacks of requests by their ids, for the script's own use.
+    """Events and callbacks of requests by id, for the script's own use.
 
-    The worker does not enter its requests here: a function gets its event as `cancel_event`.
+    The worker does not register its requests here: a function gets its event as `cancel_event`.
     """
 
     def __init__(self) -> None:
@@ -47,14 +47,14 @@ class CancellationManager:
         self._requests: dict[int, tuple[threading.Event, list[Callable[[], object]]]] = {}
 
     def register_request(self, request_id: int) -> threading.Event:
-        """The event of a request from now on; one of the same id before is forgotten."""
+        """Registers a request and returns its event. An earlier one with the same id is dropped."""
         event = threading.Event()
         with self._lock:
             self._requests[request_id] = (event, [])
         return event
 
     def unregister_request(self, request_id: int) -> None:
-        """Forgets a request, and calls its callbacks."""
+        """Removes a request and calls its callbacks."""
         with self._lock:
             _, callbacks = self._requests.pop(request_id, (None, ()))
         for callback in callbacks:
@@ -64,7 +64,7 @@ class CancellationManager:
                 _log.exception("a callback of request %s failed", request_id)
 
     def cancel_request(self, request_id: int, reason: str = "context cancelled") -> bool:
-        """Sets a request's event; says whether it is known and was not cancelled before."""
+        """Sets a request's event. Returns False if it is unknown or was cancelled before."""
         with self._lock:
             event, _ = self._requests.get(request_id, (None, ()))
             if event is None or event.is_set():
@@ -74,21 +74,21 @@ class CancellationManager:
         return True
 
     def is_cancelled(self, request_id: int) -> bool:
-        """Whether a request is known and cancelled."""
+        """Whether a request is registered and cancelled."""
         event, _ = self._requests.get(request_id, (None, ()))
         return event is not None and event.is_set()
 
     def add_cleanup_callback(self, request_id: int, callback: Callable[[], object]) -> None:
-        """Has something called when a request is unregistered; nothing if it is not known."""
+        """Registers a callback for the end of a request. Unknown requests are ignored."""
         with self._lock:
             if request_id in self._requests:
                 self._requests[request_id][1].append(callback)
 
     @contextlib.contextmanager
     def track_request(self, request_id: int) -> Iterator[threading.Event]:
-        """Registers a request for as long as this is entered.
+        """Registers a request while this is entered, and yields its event.
 
-        Raises `CancellationError` at the end if it was cancelled meanwhile.
+        Raises `CancellationError` at the end if the request was cancelled meanwhile.
         """
         event = self.register_request(request_id)
         try:
@@ -105,7 +105,7 @@ class CancellationManager:
 
 
 class CancellableOperation:
-    """Looks at a `cancel_event` at each `check_interval`-th `check()`, and at the end."""
+    """Reads a `cancel_event` at each `check_interval`-th `check()`, and at the end."""
 
     def __init__(self, cancel_event: threading.Event, check_interval: int = 100) -> None:
         self.cancel_event = cancel_event
@@ -113,7 +113,7 @@ class CancellableOperation:
         self.iteration = 0
 
     def check(self) -> None:
-        """Raises `CancellationError` if the event is found set."""
+        """Raises `CancellationError` if the event is read and set."""
         self.iteration += 1
         if self.iteration % self.check_interval == 0 and self.cancel_event.is_set():
             raise CancellationError(0)
@@ -132,7 +132,7 @@ class CancellableOperation:
 
 
 def make_cancellable(func: Callable[..., Any]) -> Callable[..., Any]:
-    """`func` with a parameter `cancel_event`, which reaches it if it has one."""
+    """Wraps `func` in a function with a parameter `cancel_event`, passed on if `func` has one."""
     takes_event = "cancel_event" in inspect.signature(func).parameters
 
     def wrapper(request: Any, cancel_event: threading.Event) -> Any:
@@ -141,5 +141,5 @@ def make_cancellable(func: Callable[..., Any]) -> Callable[..., Any]:
         return func(request)
 
     functools.update_wrapper(wrapper, func)
-    del vars(wrapper)["__wrapped__"]  # whose parameters would count
+    del vars(wrapper)["__wrapped__"]  # else its signature would be effective
     return wrapper

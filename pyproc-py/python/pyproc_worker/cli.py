@@ -1,4 +1,4 @@
-"""The command ``pyproc-worker``: runs a worker script, or looks into it."""
+"""The command ``pyproc-worker``: runs a worker script, or inspects it."""
 
 import argparse
 import importlib.machinery
@@ -51,7 +51,7 @@ def _is_old_form(arguments: list[str]) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pyproc-worker",
-        description="Runs a pyproc worker script, or looks into it without a pool.",
+        description="Runs a pyproc worker script, or inspects it without a pool.",
         epilog="`pyproc-worker SCRIPT` is short for `pyproc-worker run SCRIPT`.",
     )
     parser.add_argument("--version", action="version", version=f"pyproc-worker {__version__}")
@@ -167,7 +167,7 @@ def _call(options: argparse.Namespace) -> int:
         else:
             print(codec.encode(result).decode())
     except Exception as error:
-        # Where the body is at fault, lines of the package do not help; those of a constructor do.
+        # If the body is at fault, the traceback does not help, unless a constructor raised.
         is_refused = isinstance(error, InvalidRequest) and error.__cause__ is None
         shown = traceback.format_exception_only(type(error), error) if is_refused else None
         print("".join(shown or traceback.format_exc()), end="", file=sys.stderr)
@@ -186,7 +186,7 @@ def _doctor(_options: argparse.Namespace) -> int:
 
 
 def _read(argument: str) -> bytes:
-    """What an argument of the command line means as a body."""
+    """The body that an argument of the command line stands for."""
     if argument == "-":
         return sys.stdin.buffer.read()
     if argument.startswith("@"):
@@ -196,14 +196,14 @@ def _read(argument: str) -> bytes:
 
 
 def _result(exposed: Exposed, body: Any) -> Any:
-    """What the function returns, or what comes of it when it is awaited."""
+    """The function's result, awaited if necessary."""
     try:
         result = exposed.call(body)
     except Deferred as deferred:
         result = deferred.awaitable
     if not inspect.isawaitable(result):
         return result
-    import asyncio  # only here, since it takes long to load
+    import asyncio  # only here, as it is large
 
     async def wait() -> Any:
         return await result
@@ -217,13 +217,13 @@ def _load_without_serving(script: str) -> None:
 
 
 def _load(script: str, name: str) -> None:
-    """Runs a script as the module `name`, which stays importable for what its classes need."""
+    """Runs a script as the module `name`, which stays importable, as its classes may need that."""
     loader = importlib.machinery.SourceFileLoader(name, script)
     spec = importlib.util.spec_from_file_location(name, script, loader=loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     if name == "__main__":
-        module.__spec__ = None  # as of any script: multiprocessing then loads it by its path
+        module.__spec__ = None  # like any script's: multiprocessing then loads it by its path
     sys.modules[name] = module
     loader.exec_module(module)
 

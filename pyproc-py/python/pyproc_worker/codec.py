@@ -1,6 +1,6 @@
-"""The names of the Go original's module for codecs, for scripts that were written for it.
+"""The Go original's module for codecs, for scripts that were written for it.
 
-The worker does not use them: `PYPROC_JSON` sets which JSON library reads and writes.
+The worker does not use it: `PYPROC_JSON` selects the worker's JSON library.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HAS_MSGSPEC = find_spec("msgspec") is not None
 
 
 class Codec(ABC):
-    """Writes values as bytes, and reads them."""
+    """Encodes values to bytes and decodes them."""
 
     @abstractmethod
     def encode(self, obj: Any) -> bytes: ...
@@ -54,7 +54,7 @@ class JSONCodec(Codec):
 
 
 class OrjsonCodec(JSONCodec):
-    """JSON by the standard library: this package no longer uses orjson."""
+    """JSON by the standard library, as this package no longer uses orjson."""
 
     name = "json-orjson"
 

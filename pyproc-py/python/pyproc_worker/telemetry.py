@@ -1,4 +1,4 @@
-"""Counters, gauges and histograms that reach the pool, and come out of its ``/metrics``.
+"""Counters, gauges and histograms, which the pool's ``/metrics`` shows.
 
     from pyproc_worker import telemetry
 
@@ -8,13 +8,12 @@
     def add(req):
         items.labels(req["shop"]).inc()
 
-They need no library and no set-up. What they hold is reported a tenth of a second after it changed,
-and before the worker ends. The pool adds up counters and histograms of all workers; they survive
-the restart of a worker. Without a pool that takes metrics they only count.
+They need no library and no configuration. Values are reported 0.1 s after a change, and before the
+worker ends. The pool adds up the counters and histograms of all workers, and keeps the sums when a
+worker restarts. Without a pool that takes metrics, they only count.
 
-Counting is thread-safe, and takes less than a microsecond. A metric that is defined a second time
-in the same way is the one that there is. In a process that a function forked they count for
-themselves.
+Counting is thread-safe and takes less than 1 µs. A second definition of the same metric returns the
+first one. A forked process counts, but reports nothing.
 """
 
 from __future__ import annotations
@@ -53,12 +52,12 @@ __all__ = [
 def counter(name: str, help: str, labels: Sequence[str] = (), unit: str = "") -> Counter:
     """A total that only grows: ``.inc(amount=1)``.
 
-    `name` is one for Prometheus, by custom with ``_total`` at its end (which it gets there if it
-    has none). With `labels`, say ``.labels(value, ...)`` first. A metric has at most 1,000 series;
-    more sets of label values count as one, whose values are all ``other``.
+    `name` is a name for Prometheus, by convention with the suffix ``_total`` (the pool adds a
+    missing one). A metric with `labels` needs ``.labels(value, ...)`` first. It has at most 1,000
+    series; further sets of label values are counted in one series, whose values are all ``other``.
 
     Raises `MetricError` for a name or label that Prometheus refuses, for names that begin with
-    ``pyproc_``, and for a metric of this name that is defined in another way.
+    ``pyproc_``, and if a metric of this name has another definition.
     """
     return registered(Counter(checked_name(name), help, labels, unit))
 
@@ -68,9 +67,9 @@ def gauge(
 ) -> Gauge:
     """A value that goes up and down: ``.set(value)``, ``.inc(amount=1)``, ``.dec(amount=1)``.
 
-    `across` says how the pool makes one value of those of several workers: ``sum``, ``max``,
-    ``min``, or ``each``, which keeps them apart by a label ``worker_id``. The value of a worker
-    that is gone disappears. The rest is as for `counter`.
+    `across` is how the pool combines the values of several workers: ``sum``, ``max``, ``min``, or
+    ``each``, which keeps them apart by a label ``worker_id``. When a worker ends, its value
+    disappears. The rest is as for `counter`.
     """
     return registered(Gauge(checked_name(name), help, labels, across, unit))
 
@@ -82,24 +81,25 @@ def histogram(
     buckets: Sequence[float] = DEFAULT_BOUNDS,
     unit: str = "",
 ) -> Histogram:
-    """How often values fell below bounds: ``.observe(value)``, or ``with h.time():`` for seconds.
+    """Counts of values in buckets: ``.observe(value)``, or ``with h.time():`` for seconds.
 
-    `buckets` are the bounds, growing; the last, infinite one need not be there. By default they
-    suit durations in seconds from a millisecond to five seconds. The rest is as for `counter`."""
+    `buckets` are the upper bounds in ascending order; an infinite last one may be left out. The
+    default suits durations from 1 ms to 5 s, in seconds. The rest is as for `counter`.
+    """
     return registered(Histogram(checked_name(name), help, labels, buckets, unit))
 
 
 def forward_prometheus(registry: Any = None) -> None:
     """Reports the metrics of a registry of `prometheus_client`, by default its default one.
 
-    It's looked at once a second while a pool takes metrics, and before the worker ends. Counters
-    and histograms arrive as they are, without the times of their creation; a summary as a
-    histogram of one bucket, which keeps its count and sum; gauges are joined as their
-    ``multiprocess_mode`` says (``sum``, ``max`` and ``min``, also those of live processes; others
-    become one for each worker); info and enums are gauges. The library's own multi-process mode
-    must be off.
+    The registry is read once a second while a pool takes metrics, and before the worker ends.
+    Counters and histograms are unchanged, but without their creation times. A summary becomes a
+    histogram with one bucket, which keeps its count and sum. Gauges are combined by their
+    ``multiprocess_mode``: ``sum``, ``max`` and ``min``, also ``livesum`` etc.; other modes keep one
+    value for each worker. Info and enums become gauges. The library's own multi-process mode must
+    be off.
 
-    Raises `ImportError` without a registry and without `prometheus_client`.
+    Raises `ImportError` if `registry` is None and `prometheus_client` is not installed.
     """
     from pyproc_worker._telemetry import metrics_reports
     from pyproc_worker._telemetry.prometheus import Forwarded

@@ -1,7 +1,7 @@
-"""The names of the Go original's module for tracing, for scripts that were written for it.
+"""The Go original's module for tracing, for scripts that were written for it.
 
-The pool makes the spans of calls, and spans that a function makes become their children: see
-"Tracing" in the README. As in the original, what is here makes spans if ``PYPROC_TRACING_ENABLED``
+The pool records the spans of calls, and a function's own spans become their children: see
+"Tracing" in the README. As in the original, this module makes spans if ``PYPROC_TRACING_ENABLED``
 is ``true`` and OpenTelemetry is installed (its API is enough). It sets no provider and exports
 nothing: the pool's exporter does.
 """
@@ -29,9 +29,9 @@ __all__ = ["HAS_OTEL", "TracingManager", "WorkerTracing", "get_tracing", "trace_
 
 
 class TracingManager:
-    """Makes spans, if it is enabled and OpenTelemetry is there.
+    """Makes spans, if it is enabled and OpenTelemetry is installed.
 
-    The `service_name` is kept, but the pool's exporter says whose the spans are.
+    The `service_name` is stored only: the pool's exporter sets the service of spans.
     """
 
     def __init__(self, enabled: bool = True, service_name: str = "pyproc-worker") -> None:
@@ -46,9 +46,9 @@ class TracingManager:
         attributes: dict[str, Any] | None = None,
         context: dict[str, Any] | None = None,
     ) -> Iterator[Any]:
-        """A span while this is entered, None if there is none.
+        """A span while this is entered; None if tracing is disabled.
 
-        Its parent is what the headers `context` name, else the current span: the call's.
+        Its parent is the span in the headers `context`, else the current span: the call's.
         """
         if self.tracer is None:
             yield None
@@ -58,12 +58,12 @@ class TracingManager:
             yield span
 
     def inject_context(self, carrier: dict[str, Any]) -> None:
-        """Adds the headers that name the current span."""
+        """Injects the current span into headers."""
         if self.enabled:
             propagate.inject(carrier)
 
     def extract_context(self, carrier: dict[str, Any]) -> Any:
-        """The context that headers name; None if this is not enabled."""
+        """Extracts a context from headers; None if tracing is disabled."""
         return propagate.extract(carrier) if self.enabled else None
 
 
@@ -78,7 +78,7 @@ class WorkerTracing:
         )
 
     def trace_request(self, request: dict[str, Any]) -> AbstractContextManager[Any]:
-        """A span for a request, given by its method, id and headers."""
+        """A span for a request: a dict with `method`, `id` and `headers`."""
         method = request.get("method", "unknown")
         attributes = {
             "rpc.method": method,
@@ -88,14 +88,14 @@ class WorkerTracing:
         return self.manager.span(f"pyproc.{method}", attributes, request.get("headers"))
 
     def add_response_headers(self, response: dict[str, Any]) -> None:
-        """Adds the current span's headers to those of a response."""
+        """Injects the current span into the headers of a response."""
         if self.manager.enabled:
             self.manager.inject_context(response.setdefault("headers", {}))
 
 
 @functools.cache
 def get_tracing() -> WorkerTracing:
-    """The one of this process, made when it is first asked for."""
+    """The one `WorkerTracing` of this process, created on the first call."""
     return WorkerTracing()
 
 

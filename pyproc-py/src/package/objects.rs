@@ -14,8 +14,10 @@ static STANDARD_CODEC: LazyImport =
 static DEFERRED: LazyImport = LazyImport::new("pyproc_worker._calls.deferred", "Deferred");
 static RAW: LazyImport = LazyImport::new("pyproc_worker._codec.results", "raw");
 static LOG_ERROR: LazyImport = LazyImport::new("pyproc_worker._log", "error");
-static LOG_STRAY: LazyImport =
-    LazyImport::new("pyproc_worker._system.async_exceptions", "log_stray");
+static LOG_ASYNC_EXCEPTION: LazyImport = LazyImport::new(
+    "pyproc_worker._system.async_exceptions",
+    "log_async_exception",
+);
 static LOG_DEBUG: LazyImport = LazyImport::new("pyproc_worker._log", "debug");
 
 /// Objects of the package.
@@ -137,8 +139,10 @@ impl Package {
     }
 
     /// Logs an exception that was raised between calls.
-    pub(crate) fn log_stray(&self, py: Python<'_>, error: &PyErr) -> PyResult<()> {
-        LOG_STRAY.get(py)?.call1((exception(py, error),))?;
+    pub(crate) fn log_async_exception(&self, py: Python<'_>, error: &PyErr) -> PyResult<()> {
+        LOG_ASYNC_EXCEPTION
+            .get(py)?
+            .call1((exception(py, error),))?;
         Ok(())
     }
 

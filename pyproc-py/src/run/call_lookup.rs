@@ -14,7 +14,7 @@ use crate::state::{Core, NO_FUNCTION};
 static MODULE: LazyImport = LazyImport::new("pyproc_worker._calls", "current");
 static SET_CURRENT: LazyImport = LazyImport::new("pyproc_worker._calls.current", "set_current");
 
-/// `_calls.current.look`: called where the context variable is empty.
+/// `_calls.current.find_plain_call`: called where the context variable is empty.
 #[pyclass(frozen, module = "pyproc_worker._core")]
 pub(crate) struct CallLookup {
     core: Arc<Core>,
@@ -27,12 +27,14 @@ impl CallLookup {
             core: Arc::clone(core),
         };
         hooks::install(py)?;
-        MODULE.get(py)?.setattr("look", Bound::new(py, lookup)?)
+        MODULE
+            .get(py)?
+            .setattr("find_plain_call", Bound::new(py, lookup)?)
     }
 
     pub(crate) fn remove(py: Python<'_>) -> PyResult<()> {
         set_current(py, py.None().bind(py))?;
-        MODULE.get(py)?.setattr("look", py.None())
+        MODULE.get(py)?.setattr("find_plain_call", py.None())
     }
 }
 

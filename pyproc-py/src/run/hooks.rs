@@ -12,16 +12,17 @@ static MODULE: LazyImport = LazyImport::new("pyproc_worker._calls", "current");
 
 static CHANGES: AtomicUsize = AtomicUsize::new(0);
 
-/// `_calls.current.hooked`.
+/// `_calls.current.on_hooks_changed`.
 #[pyfunction]
-fn hooked() {
+fn on_hooks_changed() {
     CHANGES.fetch_add(1, Ordering::Release);
 }
 
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
-    MODULE
-        .get(py)?
-        .setattr("hooked", pyo3::wrap_pyfunction!(hooked, py)?)
+    MODULE.get(py)?.setattr(
+        "on_hooks_changed",
+        pyo3::wrap_pyfunction!(on_hooks_changed, py)?,
+    )
 }
 
 /// The hooks when they were read last.
@@ -49,7 +50,7 @@ impl Hooks {
     fn read(&mut self, py: Python<'_>) -> PyResult<()> {
         let module = MODULE.get(py)?;
         self.enter = !module.getattr(intern!(py, "enter"))?.is_none();
-        let stand = module.getattr(intern!(py, "stand"))?;
+        let stand = module.getattr(intern!(py, "enter_placeholder"))?;
         self.stand = (self.enter && !stand.is_none()).then(|| stand.unbind());
         Ok(())
     }

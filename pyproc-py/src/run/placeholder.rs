@@ -27,7 +27,7 @@ pub(crate) struct Placeholder {
     current: Option<Py<LazyCall>>,
     /// It stands for a call, which may have ended.
     is_used: bool,
-    /// The argument of `_calls.current.leave`, if the `stand` hook was called for a placeholder.
+    /// The argument of `_calls.current.leave`, if the `enter_placeholder` hook was called for a placeholder.
     token: Option<Py<PyAny>>,
 }
 

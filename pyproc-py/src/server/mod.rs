@@ -151,7 +151,7 @@ impl<'a, 'py> Server<'a, 'py> {
             return Err(error);
         }
         self.core.wake(); // something may be left undone
-        match self.core.package.log_stray(self.py, &error) {
+        match self.core.package.log_async_exception(self.py, &error) {
             Err(error) if ends_worker(self.py, &error) => Err(error),
             _ => Ok(()),
         }

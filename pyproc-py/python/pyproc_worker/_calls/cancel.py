@@ -1,4 +1,4 @@
-"""`cancel_event`: how a function that runs learns that nobody waits for it any more."""
+"""`cancel_event`: set when the call of a running function is cancelled."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ CANCEL_EVENT = "cancel_event"
 
 
 def call_with_event(call: Call, body: Any, event: threading.Event) -> Any:
-    """Calls a function that takes a `cancel_event`, which is to be `event`."""
+    """Calls a function whose parameter `cancel_event` gets `event`."""
     with _offered(event):
         return call(body)
 
 
 def giving_event(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` with its parameter `cancel_event` filled."""
+    """`function`, whose parameter `cancel_event` is filled by `call_with_event`."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

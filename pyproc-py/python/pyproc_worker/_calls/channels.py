@@ -1,7 +1,7 @@
-"""Telemetry's way to the clients: lines of JSON, sent at once in frames of their own.
+"""Channels send telemetry to clients: lines of JSON, at once, in frames of their own.
 
-There is one `Channel` for each connection whose hello asked for telemetry. Both cores open and
-close them here; whoever records something sends it on those that want it.
+Each connection whose hello asked for telemetry has one `Channel`. Both cores open and close the
+channels here; `_telemetry` and `_otel` send on them.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from typing import Callable
 
 FEATURES = ("logs", "spans", "metrics")
-"""The features of a hello that put telemetry in force."""
+"""The features of a hello that ask for telemetry."""
 
-TELEMETRY = 0x10  # the kind of its frames
+TELEMETRY = 0x10  # the kind of telemetry frames
 
 
 class Channel:
-    """The way to one client. Each is equal to itself only."""
+    """The channel to one client. Compared by identity."""
 
     __slots__ = ("__weakref__", "features", "send")
 
     features: frozenset[str]
-    """Those of `FEATURES` that are in force."""
+    """The negotiated ones of `FEATURES`."""
 
     send: Callable[[bytes], bool]
     """Sends lines, each closed by a newline, to the client; returns whether the client gets them.
@@ -39,20 +39,20 @@ class Channel:
 
 
 opened: list[Channel] = []
-"""Those that are open."""
+"""The open channels."""
 
 on_open: list[Callable[[Channel], None]] = []
-"""Called with each channel that has been opened, before the client knows."""
+"""Called with each opened channel, before the answer to the hello is sent."""
 
 on_close: list[Callable[[Channel], None]] = []
-"""Called with each channel that has been closed."""
+"""Called with each closed channel."""
 
 on_drain: list[Callable[[], None]] = []
-"""Called when the worker begins to drain, and again before it ends: what is kept must leave now."""
+"""Called when the worker begins to drain, and again before it ends: they send what is buffered."""
 
 
 def open_channel(features: Iterable[str], send: Callable[[bytes], bool]) -> Channel:
-    """A hello has put `features` in force, telemetry among them."""
+    """Opens the channel of a connection whose hello negotiated `features`."""
     channel = Channel(features, send)
     opened.append(channel)
     for hook in on_open:
@@ -61,21 +61,21 @@ def open_channel(features: Iterable[str], send: Callable[[bytes], bool]) -> Chan
 
 
 def close_channel(channel: Channel) -> None:
-    """Its connection is closed."""
+    """Closes the channel of a closed connection."""
     opened.remove(channel)
     for hook in on_close:
         _run(hook, channel)
 
 
 def drain() -> None:
-    """Lets leave what is kept."""
+    """Sends buffered telemetry."""
     if opened:
         for hook in on_drain:
             _run(hook)
 
 
 def _run(hook: Callable[..., None], *arguments: Channel) -> None:
-    """Whatever goes wrong with telemetry is no reason to end the worker."""
+    """Runs a hook. Its errors are logged, as errors in telemetry must not end the worker."""
     try:
         hook(*arguments)
     except Exception as error:

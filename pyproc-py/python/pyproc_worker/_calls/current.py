@@ -1,8 +1,9 @@
-"""The call that runs: what its function, and who records what happens in it, can know of it.
+"""The current call: what its function, and telemetry of it, can know.
 
-Somebody may want to know of a call if its request has headers or a trace context, or its connection
-takes telemetry. Both cores run it through `run` or `run_async` then; but of a plain function whose
-call is not likely to be recorded, they only note that it runs, and find it by `look` when asked.
+A `Call` exists only if its request has headers or a trace context, or its connection takes
+telemetry. Both cores then run it through `run` or `run_async`. For a plain function whose telemetry
+is not likely to be recorded, they only store the parts of the call, and `find_plain_call` builds it
+on demand.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ if TYPE_CHECKING:
     from pyproc_worker._calls.channels import Channel
 
     Context = tuple[Optional[dict[str, str]], Optional[bytes], Optional[Channel]]
-    """What is known of a call: its headers, its trace context as a frame has it, its channel."""
+    """The parts of a call: its headers, its encoded trace context, its channel."""
 
     Trace = tuple[bytes, bytes, int]
-    """A span's place: trace id, span id, flags."""
+    """A trace context: trace id of 16 bytes, span id of 8 bytes, flags."""
 
-    class CallToBe(Protocol):
-        """Stands for one call, in the native core."""
+    class Placeholder(Protocol):
+        """Stands for one call in the native core, possibly before it begins."""
 
         def own(self) -> Call | None:
-            """The call, also when it is over; None before it begins."""
+            """The call, also after its end; None before it begins."""
 
 
 TRACE_SIZE = 25
@@ -41,52 +42,52 @@ enter: Callable[[Call], Any] | None = None
 
 
 def _nothing(token: Any) -> None:
-    """Nobody entered."""
+    """Does nothing: no hook is set."""
 
 
 leave: Callable[[Any], None] = _nothing
-"""Called in the same context when the function is over, with what `enter` returned."""
+"""Called in the same context after the function, with the result of `enter`."""
 
-stand: Callable[[CallToBe], Any] | None = None
-"""Does beforehand what `enter` does, for a call that is yet to come; `leave` undoes it too."""
+enter_placeholder: Callable[[Placeholder], Any] | None = None
+"""Called instead of `enter`, in advance, for a call that has not begun. `leave` undoes it, too."""
 
-hooked: Callable[[], None] | None = None
-"""The native core's: the hooks are no longer what they were."""
+on_hooks_changed: Callable[[], None] | None = None
+"""Set by the native core: called when the hooks have changed."""
 
 
 def hook(begin: Callable[[Call], Any], end: Callable[[Any], None]) -> None:
-    """Has these called around each call from now on, as `enter` and `leave`. For one party."""
+    """Sets `enter` and `leave`, which are called around each call. There is one pair only."""
     global enter, leave
-    leave = end  # first, as it is not looked for without the other
+    leave = end  # first, as it is used only together with `enter`
     enter = begin
-    if hooked is not None:
-        hooked()
+    if on_hooks_changed is not None:
+        on_hooks_changed()
 
 
-def hook_beforehand(begin: Callable[[CallToBe], Any]) -> None:
-    """Has this called as `stand`.
+def hook_placeholders(begin: Callable[[Placeholder], Any]) -> None:
+    """Sets `enter_placeholder`.
 
-    For whoever called `hook`, once nothing but that is to be done for a call without headers.
+    Only after `hook`, and if `enter` does nothing more for a call without headers.
     """
-    global stand
-    stand = begin
-    if hooked is not None:
-        hooked()
+    global enter_placeholder
+    enter_placeholder = begin
+    if on_hooks_changed is not None:
+        on_hooks_changed()
 
 
 class Call:
-    """A call of an exposed function. It may be kept when the function is over."""
+    """A call of an exposed function. It stays valid after the function has returned."""
 
     __slots__ = ("_baggage", "_trace", "channel", "function", "headers")
 
     function: str
-    """The name that the function is exposed under."""
+    """The name under which the function is exposed."""
 
     headers: Mapping[str, str]
-    """What the client sent beside the body, such as `baggage`."""
+    """The request's headers, such as `baggage`."""
 
     channel: Channel | None
-    """Takes telemetry to the client, if it asked for any."""
+    """Sends telemetry to the client, if it asked for any."""
 
     def __init__(
         self,
@@ -98,13 +99,13 @@ class Call:
         self.function = function
         self.headers = {} if headers is None else headers
         self.channel = channel
-        # A tuple, empty if there's no trace, once it was asked for; before, as the frame has it.
+        # Encoded until `trace` is read; then a tuple, empty without a trace.
         self._trace: Any = trace
         self._baggage: dict[str, str] | None = None
 
     @property
     def trace(self) -> Trace | None:
-        """The span that the call belongs to: trace id, span id, flags. None without one."""
+        """The span of the call: trace id, span id (both bytes), flags. None without a trace."""
         if type(self._trace) is not tuple:
             packed = self._trace or _packed(self.headers.get("traceparent", ""))
             self._trace = _unpacked(packed)
@@ -124,13 +125,13 @@ class Call:
 
     @property
     def traceparent(self) -> str:
-        """W3C's header of this name, for requests of the function's own; empty without a trace."""
+        """W3C's header of this name, for the function's own requests; empty without a trace."""
         trace = self.trace
         return "" if trace is None else f"00-{trace[0].hex()}-{trace[1].hex()}-{trace[2]:02x}"
 
     @property
     def baggage(self) -> dict[str, str]:
-        """W3C's baggage that the client sent. What is beyond W3C's limits is left out."""
+        """The client's W3C baggage. Members beyond W3C's limits are dropped."""
         if self._baggage is None:
             self._baggage = _read_baggage(self.headers.get("baggage", ""))
         return self._baggage
@@ -139,39 +140,38 @@ class Call:
 CURRENT: ContextVar[Call | Callable[[], Call | None] | None] = ContextVar(
     "pyproc_worker.call", default=None
 )
-"""For `current_call`: the call, or what builds it when it's needed, as the native core has it."""
+"""For `current_call`: the call, or the native core's function that builds it on demand."""
 
 set_current = CURRENT.set
 
 base: contextvars.Context = copy_context()
-"""What the script had set when the worker started: calls of `async def` functions begin with it.
+"""The context variables when the worker started: calls of `async def` functions begin with them.
 
-Plain ones begin with the context of the thread that serves.
+Calls of plain functions begin with the context of the serving thread.
 """
 
-look: Callable[[], Call | None] | None = None
-"""A core's: finds the call of the plain function that runs on this thread.
+find_plain_call: Callable[[], Call | None] | None = None
+"""Set by a core: builds the call of the plain function that runs on this thread.
 
-It puts it into `CURRENT`, in the call's own context. So a call that nobody is likely to ask for
-costs nothing.
+It stores the call in `CURRENT`, in the call's own context. So a call that no code asks for costs
+nothing.
 """
 
 
 def current_call() -> Call | None:
-    """The call in which this code runs: of a plain or an `async def` function.
+    """The call in which this code runs, of a plain or an `async def` function.
 
-    None outside of a call, and in one of which nothing is known: its request has neither headers
-    nor a trace context, and its client takes no telemetry.
+    None outside of calls, and if nothing is known of the call: its request has neither headers nor
+    a trace context, and its client takes no telemetry.
 
-    Tasks that the function starts see it too, and so does `asyncio.to_thread`. A thread sees it if
-    it runs in a copy of the context, as all do in a free-threaded interpreter, and otherwise by
-    ``Thread(target=contextvars.copy_context().run, args=(f,))``;
-    if the request has no headers and its trace, if any, is not sampled, a plain function must
-    have asked for its call before it makes the copy.
+    Tasks that the function starts see the call, too, and so does `asyncio.to_thread`. A thread sees
+    it if it runs in a copy of the context: all threads do so in a free-threaded interpreter, others
+    by ``Thread(target=contextvars.copy_context().run, args=(f,))``. A plain function must call
+    `current_call` before it makes the copy, unless the request has headers or a sampled trace.
     """
     call = CURRENT.get()
     if call is None:
-        return None if look is None else look()
+        return None if find_plain_call is None else find_plain_call()
     return call if isinstance(call, Call) else call()
 
 
@@ -183,9 +183,9 @@ def run(
     trace: bytes | None,
     channel: Channel | None,
 ) -> Any:
-    """`start(body)`, within a call that consists of the other arguments.
+    """Runs `start(body)` within a call, which consists of the other arguments.
 
-    The current context is the call's own.
+    The current context must be the call's own.
     """
     call, begin = Call(function, headers, trace, channel), enter
     set_current(call)
@@ -199,7 +199,7 @@ def run(
 
 
 async def run_async(call: Call, start: Callable[[Any], Awaitable[Any]], body: Any) -> Any:
-    """`await start(body)`, within `call`, in a task of its own."""
+    """Runs `await start(body)` within `call`, in a task of its own."""
     begin = enter
     set_current(call)  # for this task only
     if begin is None:
@@ -212,7 +212,7 @@ async def run_async(call: Call, start: Callable[[Any], Awaitable[Any]], body: An
 
 
 def _packed(traceparent: str) -> bytes:
-    """The trace context in W3C's header, as a frame has it; empty if the header is none."""
+    """The trace context of W3C's header, encoded; empty if the header is invalid."""
     version, *parts = traceparent.strip().split("-")
     sizes = [len(part) for part in parts[:3]]
     is_known = len(version) == 2 and version != "ff" and (version != "00" or len(parts) == 3)
@@ -247,6 +247,6 @@ def _read_baggage(header: str) -> dict[str, str]:
 def _unquoted(value: str) -> str:
     if "%" not in value:
         return value
-    from urllib.parse import unquote  # not before it's needed: it is large
+    from urllib.parse import unquote  # only here, as it is large
 
     return unquote(value)

@@ -1,8 +1,8 @@
-"""`async def` functions behind wrappers that are none.
+"""`async def` functions behind plain wrappers.
 
-Whether such a wrapper returns what is to be awaited, or runs it by itself, shows when it is called.
-It is called as a plain function is, until it has returned something to await: that call goes on
-on the event loop, and all later ones begin there.
+Only a call shows whether such a wrapper returns an awaitable or a result. It is called as a plain
+function until it has returned an awaitable: that call continues on the event loop, and all later
+calls start there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Deferred(Exception):
-    """A plain function has returned what is to be awaited on the event loop."""
+    """A plain function has returned an awaitable, to be awaited on the event loop."""
 
     def __init__(self, awaitable: Awaitable[Any]) -> None:
         super().__init__("a result that is to be awaited")
@@ -29,7 +29,7 @@ class Deferred(Exception):
         self._context = copy_context()
 
     async def start(self, body: Any) -> Any:
-        """The rest of the call, whose body has been used already: it sees what the wrapper set."""
+        """The rest of the call. It sees the context variables that the wrapper has set."""
         for variable, value in self._context.items():
             if variable is not CURRENT:  # which the event loop has set
                 variable.set(value)
@@ -37,7 +37,7 @@ class Deferred(Exception):
 
 
 def wraps(function: Any, is_coroutine_function: Callable[[Any], bool]) -> bool:
-    """Whether a coroutine function is somewhere within a function."""
+    """Whether a function wraps a coroutine function, directly or not."""
     while function is not None:
         if is_coroutine_function(function):
             return True
@@ -49,12 +49,12 @@ def wraps(function: Any, is_coroutine_function: Callable[[Any], bool]) -> bool:
 
 
 def deferring(call: Call, found: Callable[[], None]) -> Call:
-    """`call`, whose result may be to be awaited. `found` is called if it is.
+    """`call`, whose result may be an awaitable; `found` is called if it is.
 
-    On the event loop's thread all its results can be awaited. Elsewhere it raises `Deferred` with
-    those that are to be.
+    On the event loop's thread the result is always an awaitable. On other threads an awaitable is
+    raised as `Deferred`.
     """
-    from inspect import isawaitable  # not before: it is large
+    from inspect import isawaitable  # only here, as it is large
 
     def call_or_defer(body: Any) -> Any:
         result = call(body)
@@ -69,7 +69,7 @@ def deferring(call: Call, found: Callable[[], None]) -> Call:
 
 
 def _on_event_loop() -> bool:
-    from asyncio import _get_running_loop  # the wrapped function has loaded it, mostly
+    from asyncio import _get_running_loop  # mostly loaded by the wrapped function
 
     return _get_running_loop() is not None
 

@@ -1,7 +1,6 @@
 """The event loop on which `async def` functions run, in a thread of its own.
 
-A plain function on the main thread then does not hold up the asynchronous ones, nor they it.
-Both cores of the worker use this.
+So a plain function on the main thread does not block them, nor they it. Both cores use this.
 """
 
 import asyncio
@@ -14,28 +13,28 @@ from typing import Any, Callable, Optional
 from pyproc_worker._calls import current
 from pyproc_worker._errors import Cancelled
 from pyproc_worker._system import unpatched
-from pyproc_worker._system.async_exceptions import ends_worker, log_stray
+from pyproc_worker._system.async_exceptions import ends_worker, log_async_exception
 
 Token = Hashable
-"""Whatever the owner of the event loop knows a call by."""
+"""Identifies a call for the owner of the event loop."""
 
 Start = Callable[[Any], Awaitable[Any]]
-"""Begins a call with the body of its request."""
+"""Starts a call with the body of its request."""
 
 STOP_LIMIT = 1.0  # seconds that cancelled tasks have to end
 
 on_busy: Optional[Callable[["EventLoopThread"], None]] = None
-"""Called on the event loop's thread when calls begin and none ran before."""
+"""Called on the event loop's thread when a call starts while none is in flight."""
 
 
 class EventLoopThread:
     """Runs any number of calls at once; the thread begins with the first of them.
 
     `answer` is called on the thread for each call, with the result or the exception: once, or
-    again before the next `flush` if an exception from outside cut it off. With `SystemExit` or
-    `KeyboardInterrupt` the worker is to end; they come with the token None if they are not of a
-    call, but of a task that one left behind. `flush` is called after each batch of answers, so that
-    they can leave together, and may be cut off and called again as well.
+    again before the next `flush` if an asynchronous exception interrupted it. `SystemExit` and
+    `KeyboardInterrupt` end the worker; their token is None if a task that a call left behind raised
+    them. `flush` is called after each batch of answers, so that they are sent together. It may be
+    interrupted and repeated, too.
     """
 
     def __init__(
@@ -60,11 +59,11 @@ class EventLoopThread:
 
     @property
     def running(self) -> int:
-        """How many calls have not been answered."""
+        """The number of calls in flight."""
         return self._submitted - self._answered
 
     def submit(self, calls: list[tuple[Token, Start, Any]]) -> None:
-        """Starts calls, each a token, what begins it, and the body. From any thread.
+        """Starts calls, each a token, its `Start` and the body. From any thread.
 
         The thread wakes up once for the whole list. After `stop` nothing is started.
         """
@@ -82,7 +81,7 @@ class EventLoopThread:
                 self._loop.call_soon_threadsafe(self._cancel, token)
 
     def stop(self, limit: float = STOP_LIMIT) -> None:
-        """Cancels what runs and ends the thread; waits at most `limit` seconds for that."""
+        """Cancels the calls in flight and ends the thread. Waits for `limit` seconds at most."""
         self._stopping = True
         if self._loop is None or self._thread is None:
             return
@@ -104,9 +103,9 @@ class EventLoopThread:
     # On the thread
 
     def _make_and_run(self, made: Any) -> None:
-        # On this thread, as gevent's parts of an event loop belong to the thread that makes them.
+        # Here, as gevent's parts of an event loop belong to the thread that creates them.
         try:
-            loop = self._loop = asyncio.new_event_loop()  # of the policy that the script has set
+            loop = self._loop = asyncio.new_event_loop()  # by the script's policy
         except Exception as error:
             self._failure = error
             return
@@ -127,7 +126,7 @@ class EventLoopThread:
                     if ends_worker(error):
                         self._answer(None, None, error)
                     else:
-                        log_stray(error)
+                        log_async_exception(error)
             with contextlib.suppress(SystemExit, KeyboardInterrupt):
                 _wind_up(loop)
         finally:
@@ -135,12 +134,12 @@ class EventLoopThread:
             loop.close()
 
     def _on_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A callback failed, which may be one of ours that an exception from outside cut off."""
+        """A callback failed: perhaps one of ours that an asynchronous exception interrupted."""
         loop.default_exception_handler(context)
         self._catch_up(loop)
 
     def _catch_up(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Does what an exception from outside may have cut off."""
+        """Repeats the steps that an asynchronous exception may have interrupted."""
         loop.call_soon(self._start)
         for token, task in list(self._tasks.items()):
             if task.done():
@@ -178,7 +177,7 @@ class EventLoopThread:
             self._tasks.pop(token, None)
 
     def _on_done(self, token: Token, task: "asyncio.Future[Any]") -> None:
-        if self._tasks.get(token) is not task:  # it has been answered
+        if self._tasks.get(token) is not task:  # answered already
             return
         by_client = token in self._cancelled
         try:
@@ -196,7 +195,7 @@ class EventLoopThread:
             self._flush_is_due = True
         self._answered += 1
         self._cancelled.discard(token)
-        self._tasks.pop(token, None)  # last: until then it may be done again
+        self._tasks.pop(token, None)  # last: until then this may be repeated
 
     def _flush_now(self) -> None:
         self._flush_is_due = False
@@ -204,7 +203,7 @@ class EventLoopThread:
 
 
 def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancels what is left, and gives it a bounded time to end."""
+    """Cancels all tasks, and gives them a limited time to end."""
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()

@@ -1,4 +1,4 @@
-"""When a function ran, for clients of version 2 that ask."""
+"""Start and duration of functions, for requests of version 2 that ask for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _pack = struct.Struct(">QQ").pack
 
 
 class Stopwatch:
-    """Runs one function and remembers when it did."""
+    """Runs one function and measures its start and duration."""
 
     __slots__ = ("_began", "_duration", "_start")
 
@@ -22,7 +22,7 @@ class Stopwatch:
         self._start = 0
 
     def run(self, call: Callable[[Any], Any], body: Any) -> Any:
-        """`call(body)`."""
+        """Runs `call(body)`."""
         self._begin()
         try:
             return call(body)
@@ -30,7 +30,7 @@ class Stopwatch:
             self._end()
 
     async def run_async(self, call: Callable[[Any], Awaitable[Any]], body: Any) -> Any:
-        """`await call(body)`."""
+        """Runs `await call(body)`."""
         self._begin()
         try:
             return await call(body)
@@ -38,7 +38,7 @@ class Stopwatch:
             self._end()
 
     def packed(self) -> bytes:
-        """Start and duration as an answer carries them; nothing if the function did not run."""
+        """Start and duration in nanoseconds, encoded; empty if the function did not run."""
         return _pack(self._start, self._duration) if self._start else b""
 
     def _begin(self) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of results of NumPy and pandas. This package imports neither.
+"""Converts results of NumPy and pandas. This package imports neither library.
 
 ===================================  ==============================================
 a result of type                     arrives as
@@ -6,20 +6,20 @@ a result of type                     arrives as
 NumPy scalar                         number, boolean or string
 NumPy array                          nested arrays
 Series, Index, pandas' arrays        array of the values
-datetime64, Timestamp                as datetime, with nine digits of a second or more if
-                                     it takes them; of units from days on as date
-timedelta64, Timedelta               as timedelta; of months and years ``P3M``, ``P2Y``
+datetime64, Timestamp                like a datetime, with as many digits of a second as it
+                                     needs; like a date if the unit is a day or longer
+timedelta64, Timedelta               like a timedelta; months and years as ``P3M``, ``P2Y``
 NaT, NA                              null
 ===================================  ==============================================
 
-A DataFrame is refused: there are several forms, and it has methods for each.
+A DataFrame is refused: JSON can represent it in several ways, and it has a method for each.
 """
 
 from __future__ import annotations
 
 import sys
 
-from pyproc_worker._codec.convert import NotCarried, check, duration, offset_of
+from pyproc_worker._codec.conversion import NotConvertible, check_size, duration, utc_offset
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _SECONDS = {"m": 60, "h": 60 * 60, "D": 24 * 60 * 60, "W": 7 * 24 * 60 * 60}
 
 
 def knows(value: Any) -> bool:
-    """Whether a value is for `convert`."""
+    """Whether `convert` of this module converts a value."""
     numpy = _loaded("numpy")
     if isinstance(value, (numpy.ndarray, numpy.generic)):
         return True
@@ -41,7 +41,7 @@ def knows(value: Any) -> bool:
 
 
 def convert(value: Any, room: int) -> Any:
-    """One step, as of `convert.convert`."""
+    """Converts a value by one step; see `convert.convert`."""
     numpy = _loaded("numpy")
     if isinstance(value, numpy.ndarray):
         return _array(value, room)
@@ -51,16 +51,16 @@ def convert(value: Any, room: int) -> Any:
     if value is pandas.NA or value is pandas.NaT:
         return None
     if isinstance(value, pandas.DataFrame):
-        raise NotCarried('a DataFrame is not JSON: return `.to_dict("records")` of it')
+        raise NotConvertible('a DataFrame is not JSON: return `.to_dict("records")` of it')
     if isinstance(value, pandas.Period):
-        raise NotCarried("a Period is not JSON: return `str(...)` of it, or its `.start_time`")
+        raise NotConvertible("a Period is not JSON: return `str(...)` of it, or its `.start_time`")
     if isinstance(value, pandas.Interval):
-        raise NotCarried("an Interval is not JSON: return its `.left` and `.right`")
+        raise NotConvertible("an Interval is not JSON: return its `.left` and `.right`")
     if isinstance(value, pandas.Timedelta):
         return value.to_timedelta64()
     if isinstance(value, pandas.Timestamp):
-        return _moment(numpy, value.tz_localize(None).to_datetime64()) + offset_of(value)
-    check(value.size, room)
+        return _moment(numpy, value.tz_localize(None).to_datetime64()) + utc_offset(value)
+    check_size(value.size, room)
     return list(value)
 
 
@@ -75,8 +75,8 @@ def _loaded(module: str) -> Any:
 
 
 def _array(value: Any, room: int) -> Any:
-    check(value.size, room)
-    if value.dtype.kind in "mMV":  # which `tolist` makes integers of, for some units
+    check_size(value.size, room)
+    if value.dtype.kind in "mMV":  # for some units, `tolist` returns integers
         return list(value) if value.ndim else value[()]
     return value.tolist()
 
@@ -92,7 +92,7 @@ def _scalar(numpy: Any, value: Any) -> Any:
     if type(item) is type(value):
         name = type(value).__name__
         helps = "its `.real` and `.imag`" if value.dtype.kind == "c" else "`float(...)` of it"
-        raise NotCarried(f"a {name} is not JSON: return {helps}")
+        raise NotConvertible(f"a {name} is not JSON: return {helps}")
     return item
 
 
@@ -103,12 +103,12 @@ def _moment(numpy: Any, value: Any) -> str:
         value = value.astype("datetime64[D]" if is_date else "datetime64[s]")
     text = str(value)
     if len(text.partition("-")[0]) != 4 or text.startswith("0000"):  # also of "-001-01-01"
-        raise NotCarried(f"the date {text} is not JSON: dates have the years 0001 to 9999")
+        raise NotConvertible(f"the date {text} is not JSON: dates have the years 0001 to 9999")
     return text if is_date else _with_groups(text)
 
 
 def _with_groups(text: str) -> str:
-    """A moment whose fraction has no digits, six, or as many groups of three as it takes."""
+    """A moment whose fraction has 0, 6, 9 or more digits, in groups of three."""
     whole, _, fraction = text.partition(".")
     fraction = fraction.rstrip("0")
     digits = max(6, -(-len(fraction) // 3) * 3)
@@ -123,5 +123,5 @@ def _span(numpy: Any, value: Any) -> str:
     if unit in _SECONDS:
         return duration(count * _SECONDS[unit], 0)
     if unit not in _DECIMALS:
-        raise NotCarried("a timedelta64 without a unit has no length: give it one")
+        raise NotConvertible("a timedelta64 without a unit has no length: give it one")
     return duration(count, _DECIMALS[unit])

@@ -1,7 +1,4 @@
-"""What a frame of version 2 says: the messages that a worker receives.
-
-The numbers are those of SPEC-V2.md in pyproc-protocol.
-"""
+"""The messages of version 2 that a worker receives. See SPEC-V2.md of pyproc-protocol."""
 
 import struct
 from typing import NamedTuple, NoReturn, Optional, Union
@@ -28,7 +25,7 @@ JSON, MESSAGEPACK, RAW = 0, 1, 2  # codecs
 NAME, TRACE, DEADLINE, HEADERS = 0x01, 0x02, 0x04, 0x08  # flags of a request
 TIMES = 0x01  # a flag of an answer
 MUST_UNDERSTAND = 0x0F
-WANTS_TIMES = 0x10  # a remark on a request
+WANTS_TIMES = 0x10  # a flag of a request that may be ignored
 _KNOWN_FLAGS = {REQUEST: NAME | TRACE | DEADLINE | HEADERS, RESPONSE: TIMES, ERROR: TIMES}
 
 HEADER = struct.Struct(">BBBxQ")
@@ -48,7 +45,7 @@ PAYLOAD_OF_INDEXED = {
     DEADLINE: INDEXED.size + _DEADLINE_SIZE,
     TRACE | DEADLINE: INDEXED.size + TRACE_SIZE + _DEADLINE_SIZE,
 }
-"""Where the payload of a request begins, by the flags, if the frame need not be taken apart."""
+"""The offset of a request's payload by its flags, for requests without variable parts before it."""
 
 
 class BinaryRequest(NamedTuple):
@@ -61,14 +58,14 @@ class BinaryRequest(NamedTuple):
     payload: Bytes
     wants_times: bool = False
     trace: Optional[bytes] = None
-    """Trace id, span id and flags, as they came."""
+    """Trace id, span id and flags, encoded."""
     deadline_ns: Optional[int] = None
-    """Nanoseconds that were left when it was sent."""
+    """Nanoseconds until the deadline, at the time of sending."""
     headers: Optional[dict[str, str]] = None
 
 
 class Ping(NamedTuple):
-    """The client asks whether the worker is there; the answer has the same id."""
+    """The client checks that the worker is alive. The pong has the same id."""
 
     id: int
 
@@ -81,7 +78,7 @@ BinaryMessage = Union[BinaryRequest, Cancellation, Ping, Drain, Ignored]
 
 
 def read_message(frame: Bytes) -> BinaryMessage:
-    """The message in a frame's body. Raises `BrokenFrame` if it is none that a client may send."""
+    """Decodes a frame's body. Raises `BrokenFrame` if a client may not send such a message."""
     parts = _Parts(frame)
     kind, flags, codec, message_id = HEADER.unpack(parts.take(HEADER.size, "header"))
     if kind >= FIRST_SKIPPABLE:
@@ -140,7 +137,7 @@ def _headers(parts: "_Parts") -> dict[str, str]:
 
 
 def _refuse_answer(kind: int, flags: int, parts: "_Parts") -> NoReturn:
-    """Tells what is wrong with a message that only a worker sends."""
+    """Raises the error for a message that only a worker sends."""
     if kind == PONG:
         parts.end(kind)
     if flags & TIMES:
@@ -153,7 +150,7 @@ def _refuse_answer(kind: int, flags: int, parts: "_Parts") -> NoReturn:
 
 
 class _Parts:
-    """Takes a frame apart from front to back."""
+    """Decodes a frame from front to back."""
 
     def __init__(self, frame: Bytes) -> None:
         self._frame = frame

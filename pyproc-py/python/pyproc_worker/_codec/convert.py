@@ -1,4 +1,4 @@
-"""What becomes of results that are no JSON values by themselves, one step at a time.
+"""Converts results of other types to types that JSON has, one step at a time.
 
 ===================================  ==============================================
 a result of type                     arrives as
@@ -10,8 +10,8 @@ range, namedtuple, array.array,
 UserList
 Mapping, UserDict                    object
 dataclass, attrs class               object of its fields
-pydantic model                       what its ``model_dump(by_alias=True)`` gives
-msgspec.Struct                       what msgspec writes: object or array, with its tag
+pydantic model                       the result of ``model_dump(by_alias=True)``
+msgspec.Struct                       object or array with its tag, as msgspec encodes it
 Enum                                 its value
 datetime, time                       ISO 8601 string, UTC as ``Z``: ``2026-01-02T03:04:05Z``
 date                                 ``2026-01-02``
@@ -22,10 +22,9 @@ bytes, bytearray, memoryview         base64 string
 NumPy and pandas                     see `arrays`
 ===================================  ==============================================
 
-Keys of objects are strings. Of other keys, integers and those types above that arrive as
-strings are written so, True, False and None as ``true``, ``false`` and ``null``; two that become
-the same text are an error. Integers are exact up to Python's limit of 4,300 digits. NaN and
-infinities are errors.
+Keys of objects are strings. Integers, and types above that arrive as strings, are converted; True,
+False and None become ``true``, ``false`` and ``null``. Two keys that become the same string are an
+error. Integers are exact up to Python's limit of 4,300 digits. NaN and infinities are errors.
 """
 
 from __future__ import annotations
@@ -33,6 +32,15 @@ from __future__ import annotations
 import binascii
 import enum
 import sys
+
+from pyproc_worker._codec.conversion import (
+    DAY,
+    LimitExceeded,
+    NotConvertible,
+    check_size,
+    duration,
+    utc_offset,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,28 +70,20 @@ _SPELLED = {
     "pydantic.networks": ("_BaseUrl", "_BaseMultiHostUrl"),
     "pydantic_core": ("Url", "MultiHostUrl"),
 }
-"""The types whose values arrive as the text that `str` makes of them, by their module."""
-
-
-class NotCarried(Exception):
-    """No writer has a form for a value; the message says why, and what helps."""
-
-
-class TooMuch(Exception):
-    """A result has more parts than may be written."""
+"""The types whose values are converted by `str`, by their module."""
 
 
 def convert(value: Any, room: int = sys.maxsize) -> Any:
-    """One step towards JSON for a value whose type no writer knows. More may be needed.
+    """Converts a value by one step towards JSON. The result may need more steps.
 
-    Raises `NotCarried` if there is none, `TooMuch` if it has more than `room` parts, and what
-    code of the value's own type raises.
+    Raises `NotConvertible` if the type has no conversion, `LimitExceeded` if the value has more
+    than `room` parts, and any exception of the value's own code.
     """
     kind = type(value)
     if isinstance(value, enum.Enum):
         return value.value
     if hasattr(kind, "__dataclass_fields__"):
-        from dataclasses import fields  # which is loaded, as there is a dataclass
+        from dataclasses import fields  # loaded already by the dataclass
 
         return _fields(value, (field.name for field in fields(value)))
     if isinstance(value, BINARY):
@@ -95,7 +95,7 @@ def convert(value: Any, room: int = sys.maxsize) -> Any:
     if _is(value, "pydantic", "BaseModel"):
         return _model(value)
     if "numpy" in sys.modules:
-        from pyproc_worker._codec import arrays  # not before: most results have none
+        from pyproc_worker._codec import arrays  # only here, as most results have none
 
         if arrays.knows(value):
             return arrays.convert(value, room)
@@ -104,75 +104,44 @@ def convert(value: Any, room: int = sys.maxsize) -> Any:
     if _is(value, "datetime", "date"):
         return value.isoformat()
     if _is(value, "datetime", "timedelta"):
-        return duration(value.days * _DAY * 10**6 + value.seconds * 10**6 + value.microseconds, 6)
+        return duration(value.days * DAY * 10**6 + value.seconds * 10**6 + value.microseconds, 6)
     if _is(value, "decimal", "Decimal") and not value.is_finite():
-        raise NotCarried(f"{value!r} is not a finite number")
+        raise NotConvertible(f"{value!r} is not a finite number")
     if any(_is(value, module, *names) for module, names in _SPELLED.items()):
         return str(value)
     if kind is range:
         if value[room:]:  # `len` fails for long ones
-            raise TooMuch
+            raise LimitExceeded
         return list(value)
     if _is(value, "collections", "deque", "UserList") or _is(value, "array", "array"):
-        check(len(value), room)
+        check_size(len(value), room)
         return list(value)
     for base, as_base in _AS_BASE.items():
         if isinstance(value, base) and kind not in _LEAVES:
             return as_base(value)
     if _is(value, "collections.abc", "Mapping"):
         return _mapping(value, room)
-    raise NotCarried(_reason(value))
+    raise NotConvertible(_reason(value))
 
 
 def _mapping(value: Any, room: int) -> dict[Any, Any]:
-    check(len(value), room)
+    check_size(len(value), room)
     made = dict(value.items())
-    if len(made) < len(value):  # as a MultiDict may
-        raise NotCarried(f"an object of type {type(value).__name__} has a key more than once")
+    if len(made) < len(value):  # for instance in a MultiDict
+        raise NotConvertible(f"an object of type {type(value).__name__} has a key more than once")
     return made
 
 
 def binary(value: bytes | bytearray | memoryview, room: int) -> bytes:
-    """The bytes of a value, also where they do not lie side by side."""
-    check(value.nbytes if isinstance(value, memoryview) else len(value), room)
+    """The bytes of a value, also of a memoryview that is not contiguous."""
+    check_size(value.nbytes if isinstance(value, memoryview) else len(value), room)
     return value if isinstance(value, bytes) else bytes(value)
 
 
-def check(parts: int, room: int) -> None:
-    """Raises `TooMuch` before a conversion makes so many parts."""
-    if parts > room:
-        raise TooMuch
-
-
-def duration(count: int, decimals: int) -> str:
-    """ISO 8601 for a number of seconds, given in units of ``10**-decimals`` of one."""
-    sign, count = ("-", -count) if count < 0 else ("", count)
-    seconds, fraction = divmod(count, 10**decimals)
-    days, seconds = divmod(seconds, _DAY)
-    text = f"{sign}P{days}D" if days else f"{sign}P"
-    if seconds or fraction:
-        part = f".{fraction:0{decimals}}".rstrip("0") if fraction else ""
-        return f"{text}T{seconds}{part}S"
-    return text if days else "P0D"
-
-
-_DAY = 24 * 60 * 60
-
-
-def offset_of(moment: Any) -> str:
-    """What stands behind a moment: ``Z`` for UTC, and whole minutes, as RFC 3339 wants."""
-    offset = moment.utcoffset()
-    if offset is None:
-        return ""
-    minutes = round(offset.total_seconds() / 60)
-    hours, minutes_left = divmod(abs(minutes), 60)
-    return f"{'-' if minutes < 0 else '+'}{hours:02}:{minutes_left:02}" if minutes else "Z"
-
-
 def _is(value: Any, module: str, *names: str) -> bool:
-    """Whether a value is of a module's types. Nothing is, of a module that is not loaded."""
+    """Whether a value is of one of a module's types. False if the module is not loaded."""
     loaded = sys.modules.get(module)
-    # A script's own module may have such a name, or a library's version other names.
+    # A script's own module may have this name, and another version of a library other types.
     return loaded is not None and isinstance(value, tuple(getattr(loaded, n, ()) for n in names))
 
 
@@ -182,12 +151,14 @@ def _fields(value: Any, names: Iterable[str]) -> dict[str, Any]:
         try:
             fields[name] = getattr(value, name)
         except AttributeError as error:
-            raise NotCarried(f"the field {name!r} of {type(value).__name__} is not set") from error
+            raise NotConvertible(
+                f"the field {name!r} of {type(value).__name__} is not set"
+            ) from error
     return fields
 
 
 def _struct(value: Any) -> Any:
-    """An msgspec.Struct as msgspec writes it."""
+    """An msgspec.Struct as msgspec encodes it."""
     import msgspec
 
     config = value.__struct_config__
@@ -209,15 +180,15 @@ def _is_default(value: Any, info: Any) -> bool:
 
 
 def _model(value: Any) -> Any:
-    """A pydantic model by its own rules, which leave out what `model_construct` left unset."""
+    """A pydantic model by `model_dump`, which drops fields that `model_construct` left unset."""
     unset = _unset(value)
     if unset:
-        raise NotCarried(f"the field {unset[1:]!r} of {type(value).__name__} is not set")
+        raise NotConvertible(f"the field {unset[1:]!r} of {type(value).__name__} is not set")
     return value.model_dump(by_alias=True)
 
 
 def _unset(value: Any) -> str:
-    """The path to a field that is not set in a model or one within it; empty if there is none."""
+    """The path to an unset field of a model or of one within it; empty if all are set."""
     items: Iterable[tuple[Any, Any]]
     if isinstance(value, dict):
         items, path = value.items(), ".{}"
@@ -240,7 +211,7 @@ def _unset(value: Any) -> str:
 
 def _moment(value: Any) -> str:
     text: str = value.replace(tzinfo=None).isoformat()
-    return text + offset_of(value)
+    return text + utc_offset(value)
 
 
 def _reason(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""Takes the message around a body apart where no JSON library reads the whole.
+"""Splits a message into its members where no JSON library reads the whole message.
 
-Of a frame that is nested too deeply, for instance, it still tells the id. It's slow: no peer sends
+It finds the id of a frame that is nested too deeply, for instance. It's slow: no peer sends
 many such frames.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from json.decoder import scanstring  # type: ignore[attr-defined]  # it is there
+from json.decoder import scanstring  # type: ignore[attr-defined]  # undocumented
 
 from pyproc_worker._errors import BrokenFrame
 
@@ -18,9 +18,9 @@ _CLOSING = {"{": "}", "[": "]"}
 
 
 def members(text: str) -> dict[str, str]:
-    """The members of the JSON object that is `text`, each as it is written.
+    """The members of the JSON object `text`, not decoded. The last of equal keys counts.
 
-    Of equal keys the last counts. Raises `BrokenFrame` if it's no object.
+    Raises `BrokenFrame` if the text is not an object.
     """
     try:
         return _members(text)
@@ -47,7 +47,7 @@ def _members(text: str) -> dict[str, str]:
 
 
 def _end_of_value(text: str, at: int) -> int:
-    """Where the value ends that begins at `at`. It uses no stack of Python's, however deep."""
+    """The end of the value that begins at `at`. Not recursive, so that any depth is read."""
     enclosing: list[str] = []
     while True:
         first = text[at : at + 1]
@@ -80,7 +80,7 @@ def _end_of_value(text: str, at: int) -> int:
 
 
 def _key(text: str, at: int) -> tuple[str, int]:
-    """A key, and where its value begins."""
+    """A key, and the start of its value."""
     if text[at : at + 1] != '"':
         raise _no_json(text, at)
     key, end = scanstring(text, at + 1)

@@ -7,7 +7,7 @@ from pyproc_worker._errors import BrokenFrame
 from pyproc_worker._settings import DEFAULT_MAXIMUM
 
 VERSION_1 = 0x7B  # "{"
-END_OF_KINDS = 0x20  # what version 2 begins with is below
+END_OF_KINDS = 0x20  # the first byte of version 2 is below
 
 Bytes = Union[bytes, bytearray]
 
@@ -19,18 +19,18 @@ _unpack_start = struct.Struct(">IB").unpack_from
 
 
 class FrameReader:
-    """Cuts what arrives on one connection into the bodies of frames.
+    """Splits the bytes of one connection into the bodies of frames.
 
-    A frame longer than `maximum` bytes, an empty one, or one of no version ends the
-    stream: the frames before it are still returned, `error` says why, and everything after
-    is ignored. Memory is taken only for bytes that have arrived.
+    A frame longer than `maximum` bytes, an empty one, or one of an unknown version ends the
+    stream: the frames before it are still returned, `error` is the reason, and everything after
+    is ignored. Memory is allocated only for bytes that have arrived.
     """
 
     def __init__(self, maximum: int = DEFAULT_MAXIMUM) -> None:
         self.error: Optional[BrokenFrame] = None
         self._maximum = maximum
         self._partial = bytearray()
-        self._wanted = 4  # bytes that `_partial` must hold before it says more
+        self._wanted = 4  # bytes that `_partial` needs for the next step
 
     def feed(self, data: bytes) -> list[Bytes]:
         """Takes the next bytes of the stream and returns the bodies that they complete."""
@@ -65,7 +65,7 @@ class FrameReader:
         return frames
 
     def _keep(self, rest: Bytes) -> None:
-        if len(rest) == 4:  # a wrong length is told at once, not with the next byte
+        if len(rest) == 4:  # a wrong length is reported at once, not with the next byte
             (length,) = _unpack_length(rest)
             if not 0 < length <= self._maximum:
                 return self._fail(length, VERSION_1)
@@ -78,5 +78,5 @@ class FrameReader:
         elif length > self._maximum:
             reason = f"a frame of {length} bytes, longer than the maximum of {self._maximum}"
         else:
-            reason = f"a frame that begins with byte 0x{first:02x}, which is of no version"
+            reason = f"a frame that begins with byte 0x{first:02x}, which no version has"
         self.error = BrokenFrame(reason)

@@ -1,8 +1,8 @@
-"""Reads messages and bodies, and writes results: by msgspec, or else by the standard library.
+"""Decodes messages and bodies and encodes results, by the standard library's json.
 
-Both codecs give the same messages, results and errors; what a library does in its own way is left
-to the standard library's json for that one document. Integers are exact up to Python's limit of
-4,300 digits, and NaN and infinities are refused.
+Both codecs give the same messages, results and errors: msgspec's codec passes a document that
+msgspec refuses on to this one. Integers are exact up to Python's limit of 4,300 digits. NaN and
+infinities are refused.
 """
 
 import functools
@@ -21,30 +21,30 @@ from pyproc_worker._codec.messages import (
     message_of,
     request_of,
 )
-from pyproc_worker._codec.results import Json, Library, encode
+from pyproc_worker._codec.results import JsonBuilder, Library, encode
 from pyproc_worker._errors import BrokenFrame, InvalidRequest
 
 
 class Codec(Protocol):
-    """A JSON library as the worker uses it."""
+    """What the worker needs of a JSON library."""
 
     name: str
 
     quick_body: Callable[..., Any]
-    """`decode_body` for most bodies; raises anything for others, that `decode_body` may read."""
+    """A fast `decode_body`. It may raise any exception; `decode_body` then decides."""
 
     def decode(self, frame: Bytes) -> Message:
-        """The message in a frame's body. Raises `BrokenFrame` if it is none."""
+        """Decodes a frame's body. Raises `BrokenFrame` if it is not a message."""
 
     def decode_body(self, payload: Bytes) -> Any:
-        """The value that is a payload of version 2. Raises `InvalidRequest` if it is none."""
+        """Decodes a payload of version 2. Raises `InvalidRequest` if it is not JSON."""
 
     encode: Callable[..., bytes]
-    """A value, and how many bytes it may have, as JSON in UTF-8. See `results.encode`."""
+    """Encodes a value as JSON in UTF-8, up to a number of bytes. See `results.encode`."""
 
 
 class StandardCodec:
-    """json of the standard library. It is also where the other one turns to in doubt."""
+    """The codec on json of the standard library."""
 
     name = "json"
 
@@ -66,7 +66,7 @@ class StandardCodec:
         )
 
     def _with_care(self, found: dict[str, str]) -> Message:
-        """The message with these members, of which only what matters is read."""
+        """The message with these members. Only the necessary ones are decoded."""
         try:
             return self._message(found)
         except UnicodeEncodeError:
@@ -136,19 +136,19 @@ def encoder(library: Library) -> Callable[..., bytes]:
 
 
 def _encode(library: Library, value: Any, maximum: int = sys.maxsize) -> bytes:
-    return encode(library, Json, value, maximum)
+    return encode(library, JsonBuilder, value, maximum)
 
 
 STANDARD = Library(write, write, write)
 encode_bounded = encoder(STANDARD)
-"""What the native core leaves to Python."""
+"""The native core calls it for results that it cannot encode by itself."""
 
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def _has_lone_surrogate(frame: Bytes, value: Any) -> bool:
-    """Whether a value that was read from `frame` has no form in UTF-8."""
+    """Whether a value decoded from `frame` cannot be encoded in UTF-8."""
     if not _SURROGATE_ESCAPE.search(frame):
         return False
     try:

@@ -1,7 +1,7 @@
 """Bodies in MessagePack, by msgspec or msgpack, whichever is installed.
 
-Results are carried as in JSON (`results`), but bytes stay bytes, NaN and infinities are
-values, and keys are carried like values. Timestamps in requests become aware datetimes; other
+Results are converted as for JSON (`results`), but bytes stay bytes, NaN and infinities are
+values, and keys are converted like values. Timestamps in requests become aware datetimes; other
 extension types are refused.
 """
 
@@ -9,27 +9,27 @@ import functools
 import sys
 from typing import Any, Callable, NamedTuple
 
-from pyproc_worker._codec.results import Library, MessagePack, encode, filling
+from pyproc_worker._codec.results import Library, MessagePackBuilder, encode, with_buffer
 from pyproc_worker._errors import InvalidRequest
 
 _MISSING = "a body of MessagePack: this worker needs `pip install msgspec` (or msgpack) to read it"
 
 
 def loads(payload: Any) -> Any:
-    """The value in `payload`. Raises `InvalidRequest` if there is none."""
+    """Decodes `payload`. Raises `InvalidRequest`."""
     read = _library().read
     try:
         return read(payload)
     except RecursionError:
         reason = "the body is nested too deeply to be read"
-    except Exception as error:  # each library has its own, for the same faults
+    except Exception as error:  # each library has its own types
         reason = f"the body is no MessagePack: {error}"
     raise InvalidRequest(reason)
 
 
 def dumps(value: Any, maximum: int = sys.maxsize) -> bytes:
-    """`value` in MessagePack. See `results.encode`."""
-    return encode(_library().plain, MessagePack, value, maximum)
+    """Encodes `value` in MessagePack. See `results.encode`."""
+    return encode(_library().plain, MessagePackBuilder, value, maximum)
 
 
 class _Library(NamedTuple):
@@ -54,7 +54,7 @@ def _msgspec() -> _Library:
 
     read = msgspec.msgpack.Decoder(ext_hook=_refuse_extension).decode
     plain = msgspec.msgpack.Encoder()
-    large = filling(plain.encode_into)
+    large = with_buffer(plain.encode_into)
     return _Library(read, Library(plain.encode, large, large))
 
 

@@ -1,4 +1,4 @@
-"""What a frame of version 1 says: the messages that a worker receives."""
+"""The messages of version 1 that a worker receives."""
 
 from typing import Any, Optional, Protocol, Union
 
@@ -10,7 +10,7 @@ MAX_HEADER_BYTES = 64 * 1024
 
 
 class RequestLike(Protocol):
-    """A call: which request it is, which function, and its argument."""
+    """A call: the request's id, the function's name, the argument."""
 
     @property
     def id(self) -> int: ...
@@ -23,7 +23,7 @@ class RequestLike(Protocol):
 
 
 class Request:
-    """A call, as the codecs build it that have no faster way."""
+    """A call, decoded by the standard library."""
 
     __slots__ = ("body", "headers", "id", "method")
 
@@ -37,7 +37,7 @@ class Request:
 
 
 class Cancellation:
-    """Nobody waits for the answer to request `id` any more."""
+    """The client no longer waits for the answer to request `id`."""
 
     method = ""  # no function has this name
 
@@ -46,19 +46,19 @@ class Cancellation:
 
 
 class Unreadable:
-    """A request whose body cannot be read. It gets an error; the connection goes on."""
+    """A request whose body cannot be decoded. It gets an error; the connection stays open."""
 
     method = ""  # no function has this name
 
     def __init__(self, id: int, called: str, reason: str) -> None:
         self.id = id
         self.called = called
-        """The method that it names."""
+        """The name of the method."""
         self.reason = reason
 
 
 class Ignored:
-    """A message of a type that this version doesn't know."""
+    """A message of an unknown type."""
 
     method = ""  # no function has this name
 
@@ -69,7 +69,7 @@ Message = Union[RequestLike, Cancellation, Unreadable, Ignored]
 def message_of(document: Any) -> Message:
     """The message in a decoded frame.
 
-    Raises `BrokenFrame` if it is none that a client may send.
+    Raises `BrokenFrame` if a client may not send it.
     """
     kind = _mapping(document).get("type")
     if kind is None:
@@ -84,7 +84,7 @@ def message_of(document: Any) -> Message:
 
 
 def kind_of(kind: Any) -> str:
-    """The type of a wrapped message, unless a client never sends such."""
+    """The type of a wrapped message. Raises `BrokenFrame` if clients do not send it."""
     if not isinstance(kind, str):
         raise BrokenFrame("the message's type must be a string")
     if kind == "response":
@@ -93,7 +93,7 @@ def kind_of(kind: Any) -> str:
 
 
 def check_headers(headers: dict[str, str]) -> None:
-    """Raises `BrokenFrame` if `headers` break a limit of the protocol."""
+    """Raises `BrokenFrame` if `headers` exceed a limit of the protocol."""
     if len(headers) > MAX_HEADERS:
         raise BrokenFrame(f"{len(headers)} headers, more than the maximum of {MAX_HEADERS}")
     size = sum(len(name.encode()) + len(value.encode()) for name, value in headers.items())
@@ -102,7 +102,7 @@ def check_headers(headers: dict[str, str]) -> None:
 
 
 def request_of(document: Any) -> Request:
-    """The request that a decoded object is. Raises `BrokenFrame` if it is none."""
+    """The request in a decoded object. Raises `BrokenFrame` if it is not a request."""
     request_id = _id_of(_mapping(document))
     method = document.get("method")
     if not isinstance(method, str):
@@ -114,7 +114,7 @@ def request_of(document: Any) -> Request:
 
 
 def _id_of(document: dict[str, Any]) -> int:
-    """0 if there is none."""
+    """The message's id; 0 without one."""
     value = document.get("id")
     if value is None:
         return 0

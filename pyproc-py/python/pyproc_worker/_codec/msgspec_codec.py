@@ -1,4 +1,4 @@
-"""The codec on msgspec: fast, since it reads a request into a typed object at once."""
+"""The codec on msgspec: fast, as it decodes a request directly into a typed object."""
 
 from typing import Annotated, Any, Optional
 
@@ -7,11 +7,11 @@ import msgspec
 from pyproc_worker._codec.frames import Bytes
 from pyproc_worker._codec.json_codec import StandardCodec, encoder, write
 from pyproc_worker._codec.messages import MAX_ID, Message, check_headers
-from pyproc_worker._codec.results import Library, filling
+from pyproc_worker._codec.results import Library, with_buffer
 
 
 class Envelope(msgspec.Struct, gc=False):
-    """All keys of a plain request, and `type`, which says that it is none."""
+    """All keys of a request, and `type`, which other messages have."""
 
     id: Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)] = 0
     method: str = ""
@@ -30,12 +30,12 @@ class MsgspecCodec:
         self._read = msgspec.json.Decoder(Envelope).decode
         self.quick_body = msgspec.json.Decoder().decode
         plain = msgspec.json.Encoder()
-        self.encode = encoder(Library(plain.encode, filling(plain.encode_into), write))
+        self.encode = encoder(Library(plain.encode, with_buffer(plain.encode_into), write))
 
     def decode(self, frame: Bytes) -> Message:
         try:
             if not frame.isascii():
-                str(frame, "utf-8")  # msgspec skips the values of unknown keys without a look
+                str(frame, "utf-8")  # msgspec does not check the values of unknown keys
             envelope = self._read(frame)
             if envelope.method and envelope.type is None:
                 if envelope.headers is not None:

@@ -1,8 +1,9 @@
-"""Writes results within a bound, and says where one cannot be written.
+"""Encodes results up to a size limit. Errors name the path of the value that cannot be encoded.
 
-A result of str, int, float, bool, None, list, tuple and dict only, with texts as keys, goes to the
-library that writes it as it is. Any other is built anew out of these, by `convert`, so that each
-library gets the same. What a library refuses is built anew, too, with a look at each part.
+A plain value consists of str, int, float, bool, None, list, tuple and dict only, with strings as
+keys. The library encodes it directly. Any other result is first converted to a plain one by
+`convert`, so that all libraries get the same. If a library refuses a result, it is built again in
+strict mode, which checks each part and finds the path.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import math
 import sys
 from typing import NamedTuple
 
-from pyproc_worker._codec.convert import BINARY, NotCarried, TooMuch, binary, convert
+from pyproc_worker._codec.conversion import LimitExceeded, NotConvertible
+from pyproc_worker._codec.convert import BINARY, binary, convert
 from pyproc_worker._errors import EncodeError, message_of
 
 TYPE_CHECKING = False
@@ -22,12 +24,12 @@ if TYPE_CHECKING:
     Write = Callable[[Any], bytes]
 
 
-class Odd(Exception):
-    """A value is not plain."""
+class NotPlain(Exception):
+    """A value is not plain, or a float is not finite."""
 
 
-class Refused(Exception):
-    """A part of a value cannot be written; the path to it grows from its end."""
+class NotEncodable(Exception):
+    """A part of a value cannot be encoded. Each container adds its part of `path`."""
 
     def __init__(self, reason: str, path: str = "") -> None:
         super().__init__(reason)
@@ -36,20 +38,20 @@ class Refused(Exception):
 
 
 class Library(NamedTuple):
-    """How a library writes plain values."""
+    """How a library encodes plain values."""
 
     write: Write
-    """It may refuse any value."""
+    """Encodes a value. It may raise any exception."""
 
     write_large: Write
-    """The same, and raises `MemoryError` where there is no memory, for large values."""
+    """Encodes a large value. Raises `MemoryError` if memory is short."""
 
     write_checked: Write
-    """It refuses no value that was built with a close look."""
+    """Encodes a value that was built in strict mode, without errors."""
 
 
-def filling(encode_into: Callable[[Any, bytearray], None]) -> Write:
-    """msgspec's way that lives through a lack of memory: its `encode` ends the process then."""
+def with_buffer(encode_into: Callable[[Any, bytearray], None]) -> Write:
+    """Encodes into a buffer: without memory, msgspec's `encode` would abort the process."""
 
     def write(value: Any) -> bytes:
         buffer = bytearray()
@@ -59,58 +61,57 @@ def filling(encode_into: Callable[[Any, bytearray], None]) -> Write:
     return write
 
 
-def encode(library: Library, form: type[Json], value: Any, maximum: int) -> bytes:
-    """`value`, written by a library.
+def encode(library: Library, builder: type[JsonBuilder], value: Any, maximum: int) -> bytes:
+    """Encodes `value`. `maximum` is the largest size in bytes.
 
-    Raises `EncodeError`, also as soon as it is sure that the result is longer than `maximum` bytes,
-    and `MemoryError`.
+    Raises `EncodeError` if it cannot be encoded or is too large, and `MemoryError`.
     """
     try:
-        written = _written(library, form, value, maximum)
+        written = _written(library, builder, value, maximum)
         if len(written) > maximum:
-            raise TooMuch
+            raise LimitExceeded
         return written
-    except (Refused, TooMuch, RecursionError) as error:
+    except (NotEncodable, LimitExceeded, RecursionError) as error:
         raise _error_of(error, maximum) from error.__cause__
 
 
 def plain(value: Any) -> Any:
-    """`value` built out of what JSON has. Raises `EncodeError`."""
+    """`value` converted to a plain value. Raises `EncodeError`."""
     try:
-        return Json(sys.maxsize, looks_closely=True).build(value)
-    except (Refused, TooMuch, RecursionError) as error:
+        return JsonBuilder(sys.maxsize, is_strict=True).build(value)
+    except (NotEncodable, LimitExceeded, RecursionError) as error:
         raise _error_of(error, sys.maxsize) from error.__cause__
 
 
 def _error_of(error: Exception, maximum: int) -> EncodeError:
-    if isinstance(error, Refused):
+    if isinstance(error, NotEncodable):
         return EncodeError(f"result{error.path}: {error.reason}")
-    if isinstance(error, TooMuch):
+    if isinstance(error, LimitExceeded):
         return too_large(maximum)
     return EncodeError("result: nested too deeply, or contains itself")
 
 
-def _written(library: Library, form: type[Json], value: Any, maximum: int) -> bytes:
+def _written(library: Library, builder: type[JsonBuilder], value: Any, maximum: int) -> bytes:
     try:
         try:
             size = maximum - measure(value, maximum)
-        except Odd:
-            return library.write_large(form(maximum).build(value))
+        except NotPlain:
+            return library.write_large(builder(maximum).build(value))
         return library.write(value) if size < _LARGE else library.write_large(value)
-    except (Refused, TooMuch, MemoryError):
+    except (NotEncodable, LimitExceeded, MemoryError):
         raise
-    except Exception:  # each library has its own, which know no path
-        return library.write_checked(form(maximum, looks_closely=True).build(value))
+    except Exception:  # of the library, whose error has no path
+        return library.write_checked(builder(maximum, is_strict=True).build(value))
 
 
 _LARGE = 16 * 1024
 
 
 def raw(value: bytes | bytearray | memoryview, maximum: int) -> bytes:
-    """The bytes of a result that is all bytes. Raises `EncodeError`."""
+    """The bytes of a result of a binary type. Raises `EncodeError`."""
     try:
         return binary(value, maximum)
-    except TooMuch:
+    except LimitExceeded:
         raise too_large(maximum) from None
     except ValueError as error:
         raise EncodeError(f"result: {error}") from error
@@ -122,22 +123,23 @@ def too_large(maximum: int) -> EncodeError:
 
 
 def measure(value: Any, room: int) -> int:
-    """What is left of `room` bytes when a plain value has been written, at most.
+    """How many of `room` bytes are left after a plain value, at most.
 
-    Raises `Odd` if it is not plain, or a float is not finite, and `TooMuch` if nothing is left.
+    Raises `NotPlain` for other values and for floats that are not finite, and `LimitExceeded` if
+    nothing is left.
     """
     kind = type(value)
     if kind is dict:
         for key, item in value.items():
             if type(key) is not str:
-                raise Odd
+                raise NotPlain
             kind = type(item)
             room -= len(key) + 2
             if kind is str:
                 room -= len(item)
             elif kind is float:
                 if item - item:  # of NaN and infinities, NaN
-                    raise Odd
+                    raise NotPlain
             elif kind not in _SHORT:
                 room = measure(item, room)
     elif kind is list or kind is tuple:
@@ -148,15 +150,15 @@ def measure(value: Any, room: int) -> int:
                 room -= len(item)
             elif kind is float:
                 if item - item:
-                    raise Odd
+                    raise NotPlain
             elif kind not in _SHORT:
                 room = measure(item, room)
     elif kind is str:
         room -= len(value)
     elif kind not in _SHORT and (kind is not float or value - value):
-        raise Odd
+        raise NotPlain
     if room < 0:
-        raise TooMuch
+        raise LimitExceeded
     return room
 
 
@@ -164,17 +166,17 @@ _SHORT = frozenset((int, bool, type(None)))
 _KEYS = frozenset((str, float, *_SHORT))
 
 
-class Json:
-    """Builds values out of what JSON has. One instance is for one result."""
+class JsonBuilder:
+    """Converts one result to a plain value for JSON."""
 
     name = "JSON"
 
-    def __init__(self, room: int, looks_closely: bool = False) -> None:
+    def __init__(self, room: int, is_strict: bool = False) -> None:
         self._room = room
-        self._looks_closely = looks_closely
+        self._is_strict = is_strict
 
     def build(self, value: Any) -> Any:
-        """The value, plain. Raises `Refused` and `TooMuch`."""
+        """The plain value. Raises `NotEncodable` and `LimitExceeded`."""
         kind = type(value)
         if value is None or kind is bool:
             return value
@@ -192,31 +194,33 @@ class Json:
     def integer(self, value: int) -> int:
         try:
             self._take(len(str(value)))
-        except ValueError as error:  # names Python's limit and how to raise it
-            raise Refused(str(error)) from None
+        except ValueError as error:  # its text names Python's limit and how to raise it
+            raise NotEncodable(str(error)) from None
         return value
 
     def real(self, value: float) -> float:
         if not math.isfinite(value):
-            raise Refused(f"{value} is not {self.name}")
+            raise NotEncodable(
+                f"{value} is not {self.name}: return None or a string instead, or use MessagePack"
+            )
         return value
 
     def key(self, key: Any) -> Any:
-        """The text that a key becomes."""
+        """The string that a key is converted to."""
         made = key
         try:
             while type(made) not in _KEYS:
                 if type(made) in (dict, list, tuple):
-                    raise NotCarried
+                    raise NotConvertible
                 made = convert(made, self._room)
-        except NotCarried:
-            raise Refused(f"a key of type {type(key).__name__} is not {self.name}") from None
+        except NotConvertible:
+            raise NotEncodable(f"a key of type {type(key).__name__} is not {self.name}") from None
         except Exception as error:
             raise _failed(key, error) from error
         try:
             made = self.build(made)
-        except Refused as refused:
-            raise Refused(refused.reason, " (a key)") from None
+        except NotEncodable as failure:
+            raise NotEncodable(failure.reason, " (a key)") from None
         if made is None or made is True or made is False:
             return {None: "null", True: "true", False: "false"}[made]
         return str(made)
@@ -224,23 +228,23 @@ class Json:
     def _take(self, size: int) -> None:
         self._room -= size
         if self._room < 0:
-            raise TooMuch
+            raise LimitExceeded
 
     def _text(self, value: str) -> str:
         self._take(len(value))
-        if self._looks_closely:
+        if self._is_strict:
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise Refused(f"a string with a lone surrogate is not {self.name}") from None
+                raise NotEncodable(f"a string with a lone surrogate is not {self.name}") from None
         return value
 
     def _container(self, value: Any) -> Any:
-        if not self._looks_closely:
+        if not self._is_strict:
             try:
                 self._room = measure(value, self._room)
                 return value
-            except Odd:
+            except NotPlain:
                 pass
         return self._object(value) if type(value) is dict else self._array(value)
 
@@ -249,8 +253,8 @@ class Json:
         try:
             for item in value:
                 built.append(self.build(item))
-        except Refused as refused:
-            refused.path = f"[{len(built)}]{refused.path}"
+        except NotEncodable as failure:
+            failure.path = f"[{len(built)}]{failure.path}"
             raise
         return built
 
@@ -259,43 +263,43 @@ class Json:
         for key, item in list(value.items()):
             made = self.key(key)
             if made in built:
-                raise Refused(f"two keys become {made!r}")
+                raise NotEncodable(f"two keys become {made!r}")
             try:
                 built[made] = self.build(item)
-            except Refused as refused:
-                refused.path = f".{made}{refused.path}"
+            except NotEncodable as failure:
+                failure.path = f".{made}{failure.path}"
                 raise
         return built
 
     def _converted(self, value: Any) -> Any:
         try:
             made = convert(value, self._room)
-        except NotCarried as refusal:
-            raise Refused(str(refusal).replace("JSON", self.name)) from refusal.__cause__
+        except NotConvertible as failure:
+            raise NotEncodable(str(failure).replace("JSON", self.name)) from failure.__cause__
         except Exception as error:
             raise _failed(value, error) from error
         return self.build(made)
 
 
-class MessagePack(Json):
-    """Builds values out of what MessagePack has."""
+class MessagePackBuilder(JsonBuilder):
+    """Converts one result to a value for MessagePack, which also has bytes and other keys."""
 
     name = "MessagePack"
 
     def integer(self, value: int) -> int:
         if not -(2**63) <= value < 2**64:
-            raise Refused("an integer beyond 64 bits is not MessagePack")
+            raise NotEncodable("an integer beyond 64 bits is not MessagePack")
         return value
 
     def real(self, value: float) -> float:
         return value
 
     def key(self, key: Any) -> Any:
-        """A key is carried like a value, and stays hashable."""
+        """A key is converted like a value, and stays hashable."""
         try:
             made = self.build(key)
-        except Refused as refused:
-            raise Refused(refused.reason, f" (a key){refused.path}") from refused.__cause__
+        except NotEncodable as failure:
+            raise NotEncodable(failure.reason, f" (a key){failure.path}") from failure.__cause__
         return _hashable(made)
 
     def _converted(self, value: Any) -> Any:
@@ -314,8 +318,8 @@ def _hashable(value: Any) -> Any:
 
 
 def _failed(value: Any, error: Exception) -> Exception:
-    """What to raise when code of a value's type has raised while it was written."""
-    if isinstance(error, (TooMuch, MemoryError, RecursionError)):
+    """The error for an exception of a value's own code."""
+    if isinstance(error, (LimitExceeded, MemoryError, RecursionError)):
         return error
-    said = f"{type(error).__name__}: {message_of(error)}"
-    return Refused(f"an object of type {type(value).__name__} cannot be written: {said}")
+    reason = f"{type(error).__name__}: {message_of(error)}"
+    return NotEncodable(f"an object of type {type(value).__name__} cannot be written: {reason}")

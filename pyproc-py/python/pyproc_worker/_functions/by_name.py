@@ -1,32 +1,32 @@
-"""Bodies whose fields fill parameters by name, and those that are taken for one parameter."""
+"""Bodies whose fields fill parameters by name, and bodies that fill one parameter as a whole."""
 
 from typing import Any, NamedTuple, Optional
 
-from pyproc_worker._types.adapters import Form, Schema
+from pyproc_worker._types.adapter import Adapter, Schema
 from pyproc_worker._types.classes import object_schema, types_of
 from pyproc_worker._types.readers import Read, fields_reader
-from pyproc_worker._types.validation import Misfit, mismatch
+from pyproc_worker._types.validation import ValidationError, wrong_type
 
 
 class ByName(NamedTuple):
-    """What fills the parameters of a function."""
+    """How bodies fill the parameters of a function."""
 
-    forms: dict[str, Form]
+    adapters: dict[str, Adapter]
     required: list[str]
-    others: Optional[Form]
-    """What ``**kwargs`` takes."""
+    others: Optional[Adapter]
+    """The adapter of ``**kwargs``."""
     alone: Optional[str]
-    """The parameter that a body is for which is no object."""
+    """The parameter that a body fills if it is not an object."""
     may_be_whole: bool
-    """So is an object none of whose keys names a parameter."""
+    """An object also fills `alone` if none of its keys names a parameter."""
 
     def reader(self) -> Read:
-        """Makes the keyword arguments of a body."""
+        """Converts a body to keyword arguments."""
         others = self.others and self.others.type
-        read_fields = fields_reader(types_of(self.forms), frozenset(self.required), others)
-        alone, may_be_whole, names = self.alone, self.may_be_whole, self.forms.keys()
-        read_alone = None if alone is None else self.forms[alone].reader()
-        null_is_a_value = alone is not None and "null" in self.forms[alone].kinds
+        read_fields = fields_reader(types_of(self.adapters), frozenset(self.required), others)
+        alone, may_be_whole, names = self.alone, self.may_be_whole, self.adapters.keys()
+        read_alone = None if alone is None else self.adapters[alone].reader()
+        null_is_a_value = alone is not None and "null" in self.adapters[alone].kinds
 
         def read(body: Any) -> Any:
             is_object = type(body) is dict
@@ -35,37 +35,37 @@ class ByName(NamedTuple):
             if body is None and not null_is_a_value:
                 return read_named({})
             if read_alone is None:
-                raise mismatch("an object", body)
+                raise wrong_type("an object", body)
             try:
                 return {alone: read_alone(body)}
-            except Misfit as misfit:
-                here = misfit if is_object else misfit.below(f".{alone}")
-                raise here from misfit.__cause__
+            except ValidationError as failure:
+                here = failure if is_object else failure.below(f".{alone}")
+                raise here from failure.__cause__
 
         def read_named(body: Any) -> Any:
             try:
                 return read_fields(body)
-            except Misfit as misfit:
-                if may_be_whole and misfit.before and misfit.path.count(".") == 1:
-                    misfit.after += f'; with @expose(body="whole"), {alone!r} is the body'
+            except ValidationError as failure:
+                if may_be_whole and failure.before and failure.path.count(".") == 1:
+                    failure.after += f'; with @expose(body="whole"), {alone!r} is the body'
                 raise
 
         return read
 
     def schema(self) -> Schema:
-        """Of the bodies that are read."""
-        by_name = object_schema(self.forms, self.required, self.others)
-        named = {"anyOf": [{"required": [name]} for name in self.forms]}
+        """The schema of the bodies."""
+        by_name = object_schema(self.adapters, self.required, self.others)
+        named = {"anyOf": [{"required": [name]} for name in self.adapters]}
         admitted = [by_name]
         null_is_a_value = False
         if self.alone is not None:
-            form = self.forms[self.alone]
-            null_is_a_value = "null" in form.kinds
-            if form.kinds != {"object"}:
-                no_object = {"not": {"type": "object"}} if form.admits_objects else {}
-                admitted.append(_both(form.schema, no_object))
+            adapter = self.adapters[self.alone]
+            null_is_a_value = "null" in adapter.kinds
+            if adapter.kinds != {"object"}:
+                no_object = {"not": {"type": "object"}} if adapter.admits_objects else {}
+                admitted.append(_both(adapter.schema, no_object))
             if self.may_be_whole:
-                admitted.append(_both(form.schema, {"type": "object", "not": named}))
+                admitted.append(_both(adapter.schema, {"type": "object", "not": named}))
                 if not self.required:
                     by_name.update(named)
         if not self.required and not null_is_a_value:

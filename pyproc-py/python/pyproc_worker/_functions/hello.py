@@ -1,4 +1,4 @@
-"""The hello: a client and this worker tell each other who they are and what they can."""
+"""The hello: a client and this worker exchange versions, features and functions."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ MAX_FUNCTIONS = 4096
 
 
 class Hello:
-    """What a client says."""
+    """The client's side of the hello."""
 
     def __init__(self, features: list[str], agent: str, owner: bool, version: int) -> None:
         self.features = features
-        """Those of its features that are in force."""
+        """The negotiated features."""
         self.agent = agent
         self.owner = owner
         self.version = version
-        """The highest that both speak."""
+        """The highest version that both speak."""
 
     @property
     def has_telemetry(self) -> bool:
-        """Whether the client wants any."""
+        """Whether the client asked for any telemetry."""
         return any(name in TELEMETRY for name in self.features)
 
 
 def read_hello(body: Any) -> Hello:
-    """Raises `InvalidRequest` if the body is no hello, or no version is common to both."""
+    """Raises `InvalidRequest` if the body is not a hello, or both have no version in common."""
     if type(body) is not dict:
         raise InvalidRequest("the hello makes no sense: its body must be an object")
     versions = _array(body, "versions", (int, float))
@@ -75,11 +75,10 @@ def _array(body: dict[str, Any], key: str, kinds: tuple[type, ...]) -> list[Any]
 
 
 def introduction(features: list[str], schemas: bool = True, version: int = 1) -> dict[str, Any]:
-    """What the worker says: itself, and the functions it exposes at this moment.
+    """The worker's answer: its version, features, process and functions at this moment.
 
-    The order of the functions is that by which version 2 numbers them, as in `table`.
-
-    Without `schemas`, it's said of each function that it takes and returns anything.
+    The functions are in the order of `table`; version 2 refers to them by their index. Without
+    `schemas`, each function is described as taking and returning anything.
     """
     return {
         "version": version,
@@ -114,7 +113,7 @@ def _schemas(exposed: Exposed) -> tuple[dict[str, Any], dict[str, Any]]:
     exposed.complete()
     returns = simply_returned(function)
     if returns is None:
-        from pyproc_worker._types.schema import returns_schema  # not before: it is large
+        from pyproc_worker._types.schema import returns_schema  # only here, as it is large
 
         returns = returns_schema(function)
     return exposed.schema, returns

@@ -1,4 +1,4 @@
-"""Classes that are exposed: their public methods are, on one instance for each worker."""
+"""Exposed classes: their public methods are exposed, on one instance in each worker."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _OF_C = (
     types.MethodDescriptorType,
     types.WrapperDescriptorType,
 )
-"""What classes inherit from types such as `dict`: nobody means to expose it."""
+"""Methods that classes inherit from types such as `dict`; these are not exposed."""
 
 
 class Service:
-    """A class whose instance is yet to be made."""
+    """A class whose instance does not exist yet."""
 
     def __init__(
         self,
@@ -31,14 +31,14 @@ class Service:
         self._cls = cls
         self._exposed_with = body, names
         self._methods = methods
-        """What methods are exposed as, their own names, and what stands there until then."""
+        """By exposed name: the method's own name, and its placeholder until the instance exists."""
 
     def make(self) -> None:
         """Makes the instance. Raises what the constructor raises."""
         instance = self._cls()
         for exposed_as, (name, stand_in) in self._methods.items():
             exposed = registry.functions[exposed_as]
-            if exposed.function is stand_in:  # no other has taken its place
+            if exposed.function is stand_in:  # it has not been replaced
                 exposed.replace(getattr(instance, name), *self._exposed_with)
 
 
@@ -47,7 +47,7 @@ class Services:
 
     waiting: ClassVar[list[Service]] = []
     are_made = False
-    """The worker has begun: a class that is exposed from now on gets its instance at once."""
+    """The worker has started: a class exposed from now on gets its instance at once."""
 
 
 def make_instances() -> None:
@@ -67,7 +67,7 @@ def expose_class(name: str, body: registry.Body | None, names: dict[str, Any], c
     methods = {}
     for own_name, member in _public_methods(cls).items():
         exposed_as = f"{name}.{own_name}"
-        # Signature, hints and kind are those of the instance's method, which comes later.
+        # It has the signature and hints of the instance's method.
         stand_in = member.__get__(cls, cls)
         try:
             registry.refuse_unsupported(exposed_as, stand_in)
@@ -100,12 +100,12 @@ def _refuse_constructor(name: str, cls: type) -> None:
             f"cannot expose the class {name!r}: the worker makes its instance without arguments, "
             f"but of its constructor: {error}; give the parameters defaults"
         ) from None
-    except ValueError:  # it has no signature: it shows when the instance is made
+    except ValueError:  # no signature: a mistake shows when the instance is made
         return
 
 
 def _public_methods(cls: type) -> dict[str, Any]:
-    """As the classes have them, not bound to anything."""
+    """The methods as attributes of the classes, not bound."""
     members: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         members.update(vars(base))

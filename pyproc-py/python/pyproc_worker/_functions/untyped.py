@@ -1,6 +1,7 @@
-"""Functions that can be understood without `inspect` and `typing`, which take 2 MiB.
+"""Functions without type hints, or with `dict` as the only one: the body is passed on unchanged.
 
-Most workers have no others: their functions have no hints, or a dict's, and take the body as it is.
+Most workers have only such functions. They are recognized without `inspect` and `typing`, which
+take 2 MiB.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ _ASYNC_OR_GENERATOR = 0x20 | 0x80 | 0x100 | 0x200  # CO_GENERATOR and so on, see
 
 
 REQUEST = ("req", "request")
-"""A first parameter of this name takes the whole body."""
+"""A first parameter with one of these names gets the whole body."""
 
 
 def takes_whole_body(function: object) -> bool:
-    """Whether a function is plain, and surely takes the body as its argument, whatever it is.
+    """Whether a plain function certainly gets the whole body, whatever its type.
 
-    So `plan` would say too, while a no means that it's to be asked.
+    False means that `plan` must decide.
     """
     return _is_plain(function) and not _hints_of_parameters(function)
 
 
 def takes_a_dict(function: object) -> bool:
-    """The same of one that takes the body if it is an object: its hints say no more than dict."""
+    """Whether a plain function certainly gets the whole body, which must be an object."""
     if not _is_plain(function):
         return False
     hints, code = _hints_of_parameters(function), function.__code__
@@ -46,20 +47,20 @@ def takes_a_dict(function: object) -> bool:
 
 
 def of_objects(function: Call) -> Call:
-    """Calls a function with bodies that are objects."""
+    """Calls a function with the body, which must be an object."""
 
     def call(body: Any) -> Any:
         if type(body) is not dict:
-            from pyproc_worker._types.validation import mismatch
+            from pyproc_worker._types.validation import wrong_type
 
-            raise mismatch("an object", body).refusal()
+            raise wrong_type("an object", body).refusal()
         return function(body)
 
     return call
 
 
 def simply_returned(function: object) -> dict[str, Any] | None:
-    """The schema of what a function returns, if that can be known here."""
+    """The schema of a function's results; None if `returns_schema` must find it."""
     if type(function) is not FunctionType or "__wrapped__" in function.__dict__:
         return None
     hints = _hints_as_written(function)
@@ -95,7 +96,7 @@ def _hints_of_parameters(function: FunctionType) -> dict[str, object]:
 
 
 def _hints_as_written(function: FunctionType) -> dict[str, object]:
-    """The hints of a plain function. If they cannot be had, some that say nothing."""
+    """The hints of a plain function; some without meaning if reading them fails."""
     try:
         return dict(function.__annotations__)
     except Exception:  # since 3.14 they are evaluated here, and any code may stand in them
@@ -103,5 +104,5 @@ def _hints_as_written(function: FunctionType) -> dict[str, object]:
 
 
 def first_line(doc: object) -> str:
-    """The first line of a documentation that is not blank."""
+    """The first line of a docstring that is not blank."""
     return doc.strip().partition("\n")[0].rstrip() if isinstance(doc, str) else ""

@@ -1,7 +1,10 @@
-"""The worker's own log lines, and the way out of the script's.
+"""The worker's own log lines, and a default handler for the script's. `levels` has the levels.
 
-The worker's go through `logging` if the script has loaded it. If not, they're written to stderr as
-`logging.basicConfig` would, and `logging` is not loaded: it takes 2 MiB.
+The worker's lines go through `logging` if the script has loaded it. If not, they are written to
+stderr in the format of `logging.basicConfig`.
+
+What must stay true: this package never loads `logging` itself, which takes 2 MiB, and this room
+knows none of the others.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ LEVELS = {
     "INFO": 20,
     "DEBUG": 10,
     "NOTSET": 0,
-    # as the Rust side calls them, which reads the same variable
+    # names of the Rust side, which reads the same variable
     "TRACE": 5,
     "OFF": 100,
 }
@@ -36,18 +39,17 @@ _TARGET = "PYPROC::PYTHON"
 class _SetUp:
     level = LEVELS["INFO"]
     root_level: int | None = None
-    """What the environment sets."""
+    """The level that the environment sets."""
     of_logging = False
-    """`logging` has been given a way out, by the script or here."""
+    """`logging` has a handler, set by the script or here."""
     forward: Callable[[int, str, str], bool] | None = None
-    """Takes level, text and traceback to the client; says whether they left."""
+    """Sends level, text and traceback to the client; returns whether they were sent."""
 
 
 def set_up(directives: str | None) -> None:
-    """Gives the log a way out and, if there are `directives`, a least level, unless the script has
-    set up `logging`.
+    """Sets the level by `directives`, if any, and adds a handler, unless the script has done so.
 
-    Raises `ValueError` for a level that doesn't exist.
+    Raises `ValueError` for an unknown level.
     """
     logging = _loaded()
     if directives:
@@ -57,7 +59,7 @@ def set_up(directives: str | None) -> None:
 
 
 def set_up_logging(logging: Any) -> None:
-    """Gives `logging` a way out, if it has none."""
+    """Adds a handler to the root logger, if it has none."""
     _SetUp.of_logging = True
     prepare(logging)
     if not logging.getLogger().handlers:
@@ -65,8 +67,8 @@ def set_up_logging(logging: Any) -> None:
 
 
 def prepare(logging: Any) -> None:
-    """Gives `logging` levels, and until it is set up a way out that a client can read: what is
-    logged while the script is loaded is not lost. The script may still set it up itself."""
+    """Sets the levels of `logging`, and the format and level of its last resort: records that the
+    script logs while it is loaded are not lost. The script may still configure `logging`."""
     levels.begin(logging)
     if _SetUp.root_level is not None:
         levels.set_default(logging, _SetUp.root_level)
@@ -78,23 +80,25 @@ def prepare(logging: Any) -> None:
 
 
 def prepare_early(directives: str | None) -> None:
-    """Prepares `logging`, which has just been loaded, before the worker starts."""
-    with contextlib.suppress(ValueError):  # which the start raises
+    """Prepares `logging` right after its import, before the worker starts."""
+    with contextlib.suppress(ValueError):  # raised again at the start
         if directives:
             _SetUp.root_level = _least_level(directives, None)
     prepare(sys.modules["logging"])
 
 
 def forward_to(forward: Callable[[int, str, str], bool] | None) -> None:
-    """Where the log goes while `logging` isn't loaded; what does not leave there, and with None
-    all, is written to stderr."""
+    """Sets the receiver of log lines while `logging` is not loaded.
+
+    Lines that it does not send, and all lines if it is None, are written to stderr.
+    """
     _SetUp.forward = forward
 
 
 def _least_level(directives: str, logging: Any) -> int:
-    """The level of ``PYPROC_LOG_LEVEL``, in upper case: ``LEVEL,TARGET=LEVEL,...``.
+    """The level in ``PYPROC_LOG_LEVEL``, in upper case: ``LEVEL,TARGET=LEVEL,...``.
 
-    Of the targets, which are the Rust side's, only that of Python's records counts.
+    The targets are the Rust side's. Only the target of Python's records is used here.
     """
     general = own = ""
     for directive in directives.split(","):
@@ -111,27 +115,27 @@ def _level(name: str, directives: str, logging: Any) -> int:
     if level is None and logging is not None:
         level = logging.getLevelName(name.strip())  # one of the script's own
     if not isinstance(level, int):
-        raise ValueError(f"PYPROC_LOG_LEVEL is {directives!r}, which is no level of logging")
+        raise ValueError(f"PYPROC_LOG_LEVEL is {directives!r}, which is not a level of logging")
     return level
 
 
 def debug(text: str) -> None:
-    """For those who look for an error in the worker or its client."""
+    """A detail that helps to find an error in the worker or its client."""
     _write("DEBUG", text)
 
 
 def info(text: str) -> None:
-    """What everybody may know."""
+    """An ordinary event."""
     _write("INFO", text)
 
 
 def warning(text: str) -> None:
-    """What somebody may want to see to."""
+    """Something that may need attention."""
     _write("WARNING", text)
 
 
 def error(text: str, cause: BaseException | None = None) -> None:
-    """What somebody should see to; with the traceback of `cause`."""
+    """Something that needs attention; with the traceback of `cause`."""
     _write("ERROR", text, cause)
 
 
@@ -156,7 +160,7 @@ def _write_without_logging(level_name: str, text: str, traceback: str) -> None:
 def _traceback(cause: BaseException | None) -> str:
     if cause is None:
         return ""
-    import traceback  # not before there's an error: it is large
+    import traceback  # only here, as it is large
 
     lines = traceback.format_exception(type(cause), cause, cause.__traceback__)
     return "".join(lines).rstrip("\n")
@@ -164,5 +168,5 @@ def _traceback(cause: BaseException | None) -> str:
 
 def _loaded() -> Any:
     logging = sys.modules.get("logging")
-    # A thread may be about to load it: `captureWarnings` is what it defines last.
+    # Another thread may be loading it: it defines `captureWarnings` last.
     return logging if hasattr(logging, "captureWarnings") else None

@@ -1,7 +1,7 @@
-"""Which records `logging` makes where nobody has set a level.
+"""The levels of `logging` if the script has set none.
 
 The root logger keeps Python's own level, WARNING: at INFO, libraries draw progress bars and log
-each request. The script, and the modules beside it, are at INFO all the same.
+each request. The loggers of the script, and of the modules beside it, are at INFO.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _ALWAYS = ("__main__", "__mp_main__", "pyproc_worker")
 
 class _Root:
     has_default = False
-    """Nobody has set its level."""
+    """The script has not set the root's level."""
 
 
 def begin(logging: Any) -> None:
-    """From now on, until somebody sets the root's level; doing it twice does nothing."""
+    """Sets these levels, until the script sets the root's level. Idempotent."""
     root = logging.getLogger()
     if hasattr(root, "_pyproc_worker"):
         return
@@ -51,13 +51,13 @@ def begin(logging: Any) -> None:
 
 
 def set_default(logging: Any, level: int) -> None:
-    """Gives the root this level, unless somebody has given it another."""
+    """Sets the root's level, unless the script has set it."""
     if _Root.has_default:
         logging.getLogger().setLevel(level)
 
 
 def _inherits(logger: logging.Logger) -> bool:
-    """Whether its level is the root's."""
+    """Whether a logger inherits the root's level."""
     while logger.parent is not None:
         if logger.level:
             return False
@@ -83,6 +83,6 @@ def _is_beside_the_script(top: str) -> bool:
 
 
 def _paths(module: Any) -> Iterable[str]:
-    """A package's folders, or a module's file."""
+    """The folders of a package, or the file of a module."""
     paths = getattr(module, "__path__", None) or [getattr(module, "__file__", None)]
     return [path for path in paths if isinstance(path, str)]

@@ -1,7 +1,7 @@
-"""Runs a request's function and writes the answer: one writer for each form of the wire.
+"""Runs a request's function and encodes the answer: one writer for each version and codec.
 
-Each answer is a whole frame. `answer` is on the hot path: each call of Python code costs every
-request.
+Each answer is a whole frame. `answer` is on the hot path: every Python call in it slows down all
+requests.
 """
 
 import struct
@@ -27,7 +27,7 @@ _RESPONSE = binary.RESPONSE
 
 
 class Runnable(NamedTuple):
-    """What stands in for an exposed function in one call."""
+    """A callable that replaces an exposed function in one call."""
 
     name: str
     call: Callable[[Any], Any]
@@ -37,21 +37,21 @@ Callee = Union[Exposed, Runnable]
 
 
 class Writer(Protocol):
-    """Answers the requests that came in one form: a version, and a codec."""
+    """Answers the requests of one version and codec."""
 
     wants_times: bool
 
     def answer(self, request_id: int, exposed: Callee, argument: Any) -> bytes:
-        """Runs a plain function and gives its answer.
+        """Runs a plain function and returns its answer.
 
-        Raises nothing but `SystemExit`, `KeyboardInterrupt` and `Deferred`.
+        Raises only `SystemExit`, `KeyboardInterrupt` and `Deferred`.
         """
 
     def read(self, argument: Any) -> Any:
-        """The body of a request. Raises `InvalidRequest` if it cannot be read."""
+        """Decodes the body of a request. Raises `InvalidRequest`."""
 
     def success(self, request_id: int, result: Any, watch: Optional[Stopwatch] = None) -> bytes:
-        """Raises `EncodeError`, and what conversions of the user's objects raise."""
+        """Encodes a result. Raises `EncodeError`, and exceptions of the user's objects."""
 
     def failure(
         self,
@@ -60,11 +60,11 @@ class Writer(Protocol):
         error: BaseException,
         watch: Optional[Stopwatch] = None,
     ) -> bytes:
-        """Never raises. In a process that the function forked, it ends that process."""
+        """Encodes an error. Never raises. In a forked process, it ends the process."""
 
 
 class JsonWriter:
-    """Version 1. Its arguments are bodies that have been read already."""
+    """Version 1. Its arguments are decoded bodies."""
 
     wants_times = False
 
@@ -107,7 +107,7 @@ class JsonWriter:
         if Forks.is_child:
             leave(error)
         if not self._details and not isinstance(error, WORKERS_OWN):
-            _log.error(f"error in {method!r}", error)  # nobody else sees the traceback
+            _log.error(f"error in {method!r}", error)  # the client gets no traceback
         body = self._encode(error_document(request_id, error, self._details))
         if len(body) > self._maximum:
             body = b'{"id":%d,"ok":false,"error":"%b"}' % (request_id, _TOO_LONG.encode())
@@ -115,7 +115,7 @@ class JsonWriter:
 
 
 class BinaryWriter:
-    """Version 2, in one codec."""
+    """Version 2 with one codec."""
 
     wants_times = False
 
@@ -196,7 +196,7 @@ class BinaryWriter:
 
 
 class TimedWriter(BinaryWriter):
-    """Version 2 for requests that ask when the function ran."""
+    """Version 2 for requests that ask for the function's times."""
 
     wants_times = True
 
@@ -212,7 +212,7 @@ class TimedWriter(BinaryWriter):
 
 
 class Refusal:
-    """Answers a request with an error in place of running a function."""
+    """Answers a request with an error without running a function."""
 
     wants_times = False
 
@@ -226,20 +226,20 @@ class Refusal:
 
 
 def binary_writers(codec: Codec, maximum: int) -> dict[int, BinaryWriter]:
-    """A writer for each form of a request of version 2, by its `form`."""
+    """The writers of version 2, by the `writer_key` of a request."""
     writers = {}
     for flags, writer in ((0, BinaryWriter), (binary.WANTS_TIMES, TimedWriter)):
         json = writer(binary.JSON, codec.decode_body, codec.encode, maximum, codec.quick_body)
         packed = writer(binary.MESSAGEPACK, messagepack.loads, messagepack.dumps, maximum)
         raw = writer(binary.JSON, bytes, codec.encode, maximum)
-        writers[form(binary.JSON, flags)] = json
-        writers[form(binary.MESSAGEPACK, flags)] = packed
-        writers[form(binary.RAW, flags)] = raw
+        writers[writer_key(binary.JSON, flags)] = json
+        writers[writer_key(binary.MESSAGEPACK, flags)] = packed
+        writers[writer_key(binary.RAW, flags)] = raw
     return writers
 
 
-def form(codec: int, flags: int) -> int:
-    """What tells the writer of a request."""
+def writer_key(codec: int, flags: int) -> int:
+    """The key of the writer for a request."""
     return codec | (flags & binary.WANTS_TIMES) << 4
 
 

@@ -1,4 +1,4 @@
-"""Runs `async def` functions beside the plain ones, and sends their answers."""
+"""Runs `async def` functions concurrently with plain ones, and sends their answers."""
 
 import functools
 import select
@@ -11,15 +11,15 @@ from pyproc_worker._calls.cancel import call_with_event
 from pyproc_worker._calls.current import Call, run_async
 from pyproc_worker._calls.times import Stopwatch
 from pyproc_worker._loop.connection import Connection, Waiting
-from pyproc_worker._loop.in_flight import RunningCall
+from pyproc_worker._loop.in_flight import CallInFlight
 from pyproc_worker._system.fork import Forks, leave
 
 if TYPE_CHECKING:
     from pyproc_worker._calls.event_loop import EventLoopThread, Start, Token
 
 
-class ConcurrentCall(RunningCall):
-    """A request whose function runs on the event loop."""
+class ConcurrentCall(CallInFlight):
+    """A call whose function runs on the event loop."""
 
     __slots__ = ("_context", "connection", "method", "watch", "writer")
 
@@ -28,7 +28,7 @@ class ConcurrentCall(RunningCall):
         connection: Connection,
         waiting: Waiting,
         size: int,
-        cancel: Callable[[RunningCall], None],
+        cancel: Callable[[CallInFlight], None],
     ) -> None:
         request_id, exposed, _, writer, context = waiting
         event = threading.Event() if exposed.cancellable else None
@@ -40,7 +40,7 @@ class ConcurrentCall(RunningCall):
         self.watch = Stopwatch() if writer.wants_times else None
 
     def starter(self, start: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """`start`, with what this call wants beside it."""
+        """`start`, wrapped with this call's event, context and stopwatch."""
         if self._event is not None:
             start = functools.partial(call_with_event, start, event=self._event)
         if self._context is not None:
@@ -49,28 +49,28 @@ class ConcurrentCall(RunningCall):
 
 
 class Concurrent:
-    """The worker's event loop. Answers leave on its thread, without waiting for the main one.
+    """Calls on the event loop. Its thread sends their answers without waiting for the main thread.
 
-    What is left to do for a connection then, it puts into `unsettled`, and wakes the loop.
+    Connections that need more work then are put into `unsettled`, and the loop is woken.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.unsettled: deque[Connection] = deque()
         self.end: Optional[BaseException] = None
-        """The `SystemExit` or `KeyboardInterrupt` with which the worker is to end."""
+        """The `SystemExit` or `KeyboardInterrupt` that ends the worker."""
         self._wake = wake
         self._thread: Optional[EventLoopThread] = None
         self._answered: dict[Connection, dict[ConcurrentCall, bytes]] = {}
         self._sending: Optional[Connection] = None
-        """Its answers are being sent, or an exception from outside cut that off."""
+        """Its answers are being sent, or an asynchronous exception interrupted the sending."""
 
     @property
     def running(self) -> bool:
-        """Whether there are calls that have not been answered."""
+        """Whether calls are in flight."""
         return self._thread is not None and self._thread.running > 0
 
     def submit(self, connection: Connection, requests: list[tuple[Waiting, int]]) -> None:
-        """Starts requests, each given with the size of its frame."""
+        """Starts requests, each with the size of its frame in bytes."""
         thread = self._begun()
         begun: list[ConcurrentCall] = []
         calls: list[tuple[Token, Start, Any]] = []
@@ -83,33 +83,32 @@ class Concurrent:
             else:
                 begun.append(call)
                 connection.running.add(call)
-                if not call.id:  # another thread may end this: nothing else is written
+                if not call.id:  # its answer must come next
                     connection.held = True
                 calls.append((call, call.starter(waiting[1].call), body))
         try:
             if calls:
                 thread.submit(calls)
-        except Exception as error:  # there is no room for another thread, say
+        except Exception as error:  # for instance, no thread can be started
             for call in begun:
                 connection.running.remove(call)
                 connection.held = connection.held and bool(call.id)
                 connection.outgoing.keep(call.writer.failure(call.id, call.method, error))
 
     def look_again(self, connection: Connection) -> None:
-        """Lets the loop see what is left to do for a connection. From any thread."""
+        """Makes the loop settle a connection. From any thread."""
         self.unsettled.append(connection)
         self._wake()
 
     def stop(self) -> None:
-        """Cancels what runs, and ends the thread."""
+        """Cancels the calls in flight and ends the thread."""
         if self._thread is not None:
             self._thread.stop()
 
     def _begun(self) -> "EventLoopThread":
         if self._thread is None:
-            from pyproc_worker._calls.event_loop import (
-                EventLoopThread,
-            )  # not before it's needed: it is large
+            # Only here, as it loads asyncio.
+            from pyproc_worker._calls.event_loop import EventLoopThread
 
             self._thread = EventLoopThread(self._answer, self._flush)
         return self._thread
@@ -126,7 +125,7 @@ class Concurrent:
         self._answered.setdefault(call.connection, {})[call] = _written(call, result, error)
 
     def _flush(self) -> None:
-        """It goes on where an exception from outside cut it off."""
+        """Sends the answers. After an asynchronous exception it resumes."""
         while self._answered:
             connection, answers = next(iter(self._answered.items()))
             is_lost = self._sending is connection
@@ -149,7 +148,7 @@ class Concurrent:
         for call in calls:
             connection.running.remove(call)
             resumes = resumes or not call.id
-        if resumes:  # with its answer on its way, the next may run
+        if resumes:  # its answer is on its way, so the next may start
             connection.held = False
         is_watched = connection.interest == select.POLLIN and not connection.refuses
         if connection.outgoing or resumes or is_lost or not is_watched:

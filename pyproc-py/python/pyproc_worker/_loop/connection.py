@@ -1,4 +1,4 @@
-"""One client's connection: its socket, what it still wants, and what it has not read yet."""
+"""One client's connection: its socket, its queued requests, its unsent answers."""
 
 import _socket
 import select
@@ -11,19 +11,18 @@ from pyproc_worker._errors import BrokenFrame
 from pyproc_worker._functions.registry import Exposed
 from pyproc_worker._limits import BUFFERED, READ_SIZE
 from pyproc_worker._loop.answers import Writer
-from pyproc_worker._loop.in_flight import Running
+from pyproc_worker._loop.in_flight import InFlight
 from pyproc_worker._loop.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from pyproc_worker._calls.current import Context
 
 Waiting = tuple[int, Exposed, Any, Writer, "Optional[Context]"]
-"""A request that has not started: its id, the function, the argument, who answers it, and what may
-be known of the call."""
+"""A queued request: its id, the function, the argument, the writer of its answer, its context."""
 
 
 class Connection:
-    """A client's socket, which never blocks, and the buffers on both sides of it."""
+    """A client's non-blocking socket, and the buffers of both directions."""
 
     __slots__ = (
         "_backlog",
@@ -33,11 +32,11 @@ class Connection:
         "closed",
         "context",
         "ended",
-        "farewell",
         "fd",
-        "greeted",
         "held",
+        "hello_received",
         "interest",
+        "last_frame",
         "outgoing",
         "owner",
         "pending",
@@ -59,38 +58,38 @@ class Connection:
         self.writer = writer
         """Answers requests of version 1."""
         self.pending: deque[Waiting] = deque()
-        """Requests that have not started."""
+        """Queued requests."""
         self.held = False
-        """Those wait: a call without an id runs on the event loop."""
-        self.running = Running()
-        """Requests that can be cancelled while they run."""
+        """`pending` waits until a call without an id has ended on the event loop."""
+        self.running = InFlight()
+        """Calls in flight that can be cancelled."""
         self.outgoing = Outgoing(sock)
-        self.farewell = b""
+        self.last_frame = b""
         """The last frame, to be sent after all answers."""
         self.ended = False
-        """Nothing more will be read: the client finished, or broke the protocol."""
+        """Nothing more is read: the client has finished, or violated the protocol."""
         self.closed = False
         self.refuses = False
-        """The worker drains: what is read from now on is not run, but may cancel what runs."""
+        """The worker drains: from now on only cancellations are handled."""
         self.channel: Optional[Channel] = None
-        """Takes telemetry to the client, if it asked for any."""
+        """The channel for telemetry, if the client asked for any."""
         self.context: Optional[Context] = None
-        """What is known of each call, if the client takes telemetry."""
-        self.greeted = False
-        """The client said hello."""
+        """The context of each call, if the client takes telemetry."""
+        self.hello_received = False
+        """The client has sent a hello."""
         self.version = 1
-        """The highest version in force."""
+        """The negotiated version."""
         self.table: list[Exposed] = []
-        """The functions by their indexes in version 2."""
+        """The functions, by their index in version 2."""
         self.owner = False
-        """The worker exits with this connection."""
+        """The worker ends when this connection is closed."""
         self.scheduled = False
-        """It has its place among those whose requests are to be run."""
+        """It is in the queue of connections with requests to run."""
         self.interest = 0
-        """The events that are waited for."""
+        """The polled events."""
         self.uncertain = False
-        """The loop does what can't be finished where an exception from outside cuts it off: the
-        connection is closed then."""
+        """A step is in progress that cannot be resumed: if an asynchronous exception interrupts it,
+        the connection is closed."""
 
     def read(self) -> list[Bytes]:
         """The bodies of the frames that have arrived. Raises `OSError` if the client is gone."""
@@ -101,25 +100,25 @@ class Connection:
         if not data:
             self.ended = True
             return []
-        # An upper bound suffices: it falls to zero whenever all requests have started.
+        # An upper bound is enough: it is reset whenever all requests have started.
         self._backlog = self._backlog + len(data) if self.pending else len(data)
         return self._frames.feed(data)
 
     @property
     def broken(self) -> Optional[BrokenFrame]:
-        """Why the stream of frames ended, if it is broken."""
+        """The error that ended the stream of frames, if any."""
         return self._frames.error
 
     def takes_telemetry(self, channel: Channel) -> None:
-        """From now on calls know of the channel."""
+        """From now on calls have this channel."""
         self.channel = channel
         self.context = (None, None, channel)
 
     def flush(self) -> None:
-        """Sends as much as the client takes. Raises `OSError` if it is gone."""
-        if self.farewell and not self.pending and not self.running:
-            self.outgoing.send(self.farewell)
-            self.farewell = b""
+        """Sends as much as fits into the socket. Raises `OSError` if the client is gone."""
+        if self.last_frame and not self.pending and not self.running:
+            self.outgoing.send(self.last_frame)
+            self.last_frame = b""
         else:
             self.outgoing.flush()
 
@@ -130,13 +129,13 @@ class Connection:
 
     @property
     def finished(self) -> bool:
-        """Whether there's nothing left to do for this client."""
-        # The last call may have been answered since `flush` saw it run.
-        left = self.farewell or self.pending or self.running or self.outgoing
+        """Whether nothing is left to do for this client."""
+        # The last call may have ended since `flush`.
+        left = self.last_frame or self.pending or self.running or self.outgoing
         return self.ended and not left
 
     def wanted_events(self) -> int:
-        """What to wait for: room for answers, and more requests unless too much waits already."""
+        """The events to poll: room for answers, and requests unless too many bytes are buffered."""
         events = select.POLLOUT if self.outgoing else 0
         paused = (
             len(self.outgoing) > BUFFERED
@@ -148,17 +147,17 @@ class Connection:
         return events
 
     def close(self) -> None:
-        """Closes the socket, forgets what waits, and cancels what runs."""
+        """Closes the socket, drops queued requests and cancels calls in flight."""
         self.closed = self.ended = True
         self.pending.clear()
-        self.outgoing.close()  # first, so that nobody is told of what is cancelled now
+        self.outgoing.close()  # first, so that no answers of cancelled calls are sent
         self.running.cancel_all()
         channel, self.channel, self.context = self.channel, None, None
         if channel is not None:
             close_channel(channel)
 
-    def disown(self) -> None:
-        """In a forked process: leaves it all to the parent, and takes no lock that it may hold."""
+    def abandon(self) -> None:
+        """In a forked process: drops everything, and takes no lock, as the parent may hold it."""
         self.pending.clear()
-        self.running = Running()
+        self.running = InFlight()
         self.outgoing.abandon()

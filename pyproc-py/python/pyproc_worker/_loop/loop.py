@@ -1,16 +1,16 @@
 """The worker's loop: any number of connections, and one plain function at a time.
 
-What has arrived on a connection is read at once (`receiver`), then requests run for a short
-time (`turns`). Between turns the loop looks at all sockets, so a cancellation overtakes
-requests that wait. `async def` functions run on a thread of their own (`concurrent`).
+Received bytes are decoded at once (`receiver`), then requests run for a short time (`turns`).
+Between turns the loop polls all sockets, so that a cancellation overtakes queued requests. `async
+def` functions run on a thread of their own (`concurrent`).
 
-This loop is for installations without the native core, and frozen: it speaks versions 1 and 2 as
-they are. What the wire gains, it gains in `pyproc-protocol`, and so in the native core alone. A
-hello negotiates it: a feature that this loop does not know is not granted, and a version, a kind
-of message or a flag is refused with `FROZEN` of `_errors`.
+This core is for installations without the native one, and frozen: it speaks versions 1 and 2 of
+the protocol. Later additions are in `pyproc-protocol`, and so in the native core only. The hello
+negotiates them: an unknown feature is not granted; an unknown version, kind of message or flag is
+refused with the text `FROZEN` of `_errors`.
 
-All that is here belongs to one thread at a time: the one that serves or, while that runs a
-function that takes a `cancel_event`, the one that watches the sockets for it.
+The state here belongs to one thread at a time: the serving thread or, while that runs a function
+with a `cancel_event`, the thread that polls the sockets for it (`watcher`).
 """
 
 import _socket
@@ -31,12 +31,12 @@ from pyproc_worker._codec.json_codec import Codec
 from pyproc_worker._limits import BURST, FLUSH, IDLE_CHECK
 from pyproc_worker._loop.concurrent import Concurrent
 from pyproc_worker._loop.connection import Connection
-from pyproc_worker._loop.receiver import DRAIN, Intake
+from pyproc_worker._loop.receiver import DRAIN, Receiver
 from pyproc_worker._loop.spin import Events, Spin
 from pyproc_worker._loop.turns import Turns
 from pyproc_worker._settings import Settings
 from pyproc_worker._system import unpatched
-from pyproc_worker._system.async_exceptions import ends_worker, log_stray
+from pyproc_worker._system.async_exceptions import ends_worker, log_async_exception
 from pyproc_worker._system.fork import Forks, leave
 from pyproc_worker._system.peers import Refusals, allowed_users, turn_away, user_of
 from pyproc_worker._system.termination import Termination
@@ -58,7 +58,7 @@ class Loop:
         self._settings = settings
         self._termination = termination
         self._concurrent = Concurrent(termination.wake)
-        self._intake = Intake(codec, settings.max_frame_size, self._concurrent)
+        self._receiver = Receiver(codec, settings.max_frame_size, self._concurrent)
         self._turns = Turns(
             self._settle_or_close, self._watch, termination.wake, self._concurrent.submit
         )
@@ -66,11 +66,11 @@ class Loop:
         self._refusals = Refusals()
         self._connections: dict[int, Connection] = {}
         self._draining = False
-        self._deaf = False
+        self._accept_paused = False
         self._flush_deadline = 0.0
-        self._stray: Optional[BaseException] = None
-        """It came from outside, and may have cut off anything."""
-        self._ran = False  # something could be cancelled when a worker that drains looked last
+        self._interruption: Optional[BaseException] = None
+        """An asynchronous exception, which may have interrupted any step."""
+        self._ran = False  # calls were in flight at the last check of a draining worker
         self._poll = unpatched.poll()
         self._poll.register(listener, select.POLLIN)
         self._poll.register(termination, select.POLLIN)
@@ -78,46 +78,46 @@ class Loop:
         self._wait_with_greenlets = unpatched.wait_with_greenlets()
 
     def serve(self) -> None:
-        """Serves until SIGTERM, the owner's end or the parent's, then finishes what it has."""
+        """Serves until SIGTERM or the end of the owner or the parent, then drains."""
         Forks.is_child = False
-        Forks.in_child.append(self._disown)
-        current.look = self._turns.calls.find
+        Forks.in_child.append(self._abandon)
+        current.find_plain_call = self._turns.calls.find
         try:
-            # Two, as another may come while the first is dealt with.
+            # Nested, as another one may come while the first is handled.
             self._until_done(lambda: self._until_done(self._serve))
         except BaseException as error:
             if Forks.is_child:
                 leave(error)
             if isinstance(error, SystemExit):  # of a function
-                self._say_goodbye()
+                self._flush_all()
             raise
         finally:
-            current.look = None
-            Forks.in_child.remove(self._disown)
+            current.find_plain_call = None
+            Forks.in_child.remove(self._abandon)
             for connection in list(self._connections.values()):
                 connection.close()
             self._concurrent.stop()
 
     def _until_done(self, serve: Callable[[], None]) -> None:
-        """Serves again after exceptions that came from outside."""
+        """Serves again after asynchronous exceptions."""
         while True:
             try:
                 return serve()
             except BaseException as error:
                 if Forks.is_child or ends_worker(error):
                     raise
-                self._stray = error
+                self._interruption = error
 
     def _serve(self) -> None:
-        if self._stray is not None:
-            self._recover(self._stray)
-            self._stray = None
+        if self._interruption is not None:
+            self._recover(self._interruption)
+            self._interruption = None
         if self._is_orphan():
             self._drain()
         while not self._finished():
             self._step()
-        if time.monotonic() < self._flush_deadline:  # the clients do read
-            self._say_goodbye()
+        if time.monotonic() < self._flush_deadline:  # the clients still read
+            self._flush_all()
 
     def _step(self) -> None:
         self._handle(self._wait())
@@ -126,13 +126,13 @@ class Loop:
         if self._turns.run():
             self._flush_deadline = time.monotonic() + FLUSH
 
-    def _recover(self, stray: BaseException) -> None:
-        """Does anew what an exception that came from outside may have cut off.
+    def _recover(self, interruption: BaseException) -> None:
+        """Repeats the steps that an asynchronous exception may have interrupted.
 
-        Another one may cut this off, which is then done anew.
+        Another one may interrupt this, which is then repeated.
         """
-        log_stray(stray)
-        self._turns.finish(stray)
+        log_async_exception(interruption)
+        self._turns.finish(interruption)
         self._turns.ready.clear()
         for connection in list(self._connections.values()):
             if connection.uncertain or connection.closed:
@@ -140,7 +140,7 @@ class Loop:
                 continue
             connection.scheduled = False
             connection.interest = 0
-            self._poll.register(connection.fd, 0)  # which it may not have been yet
+            self._poll.register(connection.fd, 0)  # it may not be registered yet
             self._settle_or_close(connection)
         self._admit_accepted()
         if self._draining:
@@ -154,7 +154,7 @@ class Loop:
             return self._spin.wait(timeout, not self._concurrent.running)
         interests = [(fd, connection.interest) for fd, connection in self._connections.items()]
         interests.append((self._termination.fileno(), select.POLLIN))
-        if not (self._deaf or self._draining):
+        if not (self._accept_paused or self._draining):
             interests.append((self._listener.fileno(), select.POLLIN))
         self._wait_with_greenlets(interests, timeout)
         return self._spin.wait(0, False)
@@ -170,22 +170,22 @@ class Loop:
                 self._termination.clear()
         while self._concurrent.unsettled:
             self._settle_or_close(self._concurrent.unsettled.popleft())
-        if self._deaf and not events:
+        if self._accept_paused and not events:
             self._listen(True)
         if self._termination.requested or (not events and self._is_orphan()):
             self._drain()
 
     def _watch(self) -> None:
-        """Looks at the sockets while a function runs."""
+        """Polls the sockets while a function runs."""
         self._handle(self._poll.poll(IDLE_CHECK * 1000))
 
     def _timeout(self) -> Optional[float]:
-        """Milliseconds to wait for something to happen; None without end."""
+        """Milliseconds to wait for events; None without limit."""
         if self._turns.ready:
             return 0
         if self._draining:
             return max(0.0, self._flush_deadline - time.monotonic()) * 1000
-        checks = self._deaf or self._settings.parent_pid is not None
+        checks = self._accept_paused or self._settings.parent_pid is not None
         return IDLE_CHECK * 1000 if checks else None
 
     def _accept(self) -> None:
@@ -194,13 +194,13 @@ class Loop:
                 self._accepted.extend(itertools.islice(self._clients, 1))
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError as error:  # out of descriptors, most likely: try again later
+            except OSError as error:  # most likely out of descriptors: retried later
                 _log.error(f"cannot accept a connection: {error}")
                 return self._listen(False)
             self._admit_accepted()
 
     def _admit_accepted(self) -> None:
-        """Idempotent: an exception from outside may interrupt it, and `_recover` repeats it."""
+        """Idempotent: an asynchronous exception may interrupt it, and `_recover` repeats it."""
         while self._accepted:
             client = self._accepted[0]
             if client.fileno() not in self._connections:
@@ -210,12 +210,12 @@ class Loop:
     def _admit(self, client: _socket.socket) -> None:
         try:
             uid = user_of(client)
-        except OSError:  # it has left
+        except OSError:  # it has disconnected
             return client.close()
         if uid not in self._allowed:
             turn_away(client, uid)
             return self._refusals.add(uid)
-        connection = Connection(client, self._settings.max_frame_size, self._intake.plain)
+        connection = Connection(client, self._settings.max_frame_size, self._receiver.plain)
         self._connections[connection.fd] = connection
         self._poll.register(client, 0)
         self._settle(connection)
@@ -224,7 +224,7 @@ class Loop:
         try:
             if event & select.POLLIN:
                 connection.uncertain = True
-                self._intake.receive(connection)
+                self._receiver.receive(connection)
                 connection.uncertain = False
             if event & _GONE:
                 self._close(connection)
@@ -241,8 +241,8 @@ class Loop:
             self._close(connection)
 
     def _settle(self, connection: Connection) -> None:
-        """After anything has happened to a connection: what is to be done for it next."""
-        # Answers that leave meanwhile, on the event loop's thread, ask for another look.
+        """Decides, after an event of a connection, what happens next: send, run, wait, close."""
+        # While the interest is 0, the event loop's thread asks for another `_settle`.
         known, connection.interest = connection.interest, 0
         connection.flush()
         if connection.finished:
@@ -255,30 +255,30 @@ class Loop:
         connection.interest = interest
 
     def _close(self, connection: Connection) -> None:
-        with contextlib.suppress(KeyError):  # unless an exception from outside came before
+        with contextlib.suppress(KeyError):  # an asynchronous exception came before
             self._poll.unregister(connection.fd)
         connection.close()
         if connection.owner:
             self._drain()
-        if self._deaf:
+        if self._accept_paused:
             self._listen(True)
         self._connections.pop(connection.fd, None)  # last, as `_recover` looks there
 
     def _listen(self, wanted: bool) -> None:
-        self._deaf = not wanted
+        self._accept_paused = not wanted
         self._poll.modify(self._listener, select.POLLIN if wanted and not self._draining else 0)
 
     # The end
 
     def _drain(self) -> None:
-        """Takes no more than what has arrived already, then finishes."""
+        """Accepts only requests that have arrived already, and ends when they are answered."""
         if self._draining:
             return
         self._draining = True
         self._refuse_more()
 
     def _refuse_more(self) -> None:
-        """May be done again: a client does not mind a second drain."""
+        """Idempotent: a client ignores a second drain."""
         self._flush_deadline = time.monotonic() + FLUSH
         self._listen(False)
         channels.drain()
@@ -296,7 +296,7 @@ class Loop:
             return False
         connections = self._connections.values()
         ran, self._ran = self._ran, any(connection.running for connection in connections)
-        if ran or self._ran:  # its client has as long for the answer, however long it ran
+        if ran or self._ran:  # the time to read an answer begins when the call ends
             self._flush_deadline = time.monotonic() + FLUSH
         if self._ran:
             return False
@@ -304,8 +304,8 @@ class Loop:
             return True
         return not any(connection.pending or connection.outgoing for connection in connections)
 
-    def _say_goodbye(self) -> None:
-        """Gives clients a bounded time to read what is ready."""
+    def _flush_all(self) -> None:
+        """Gives clients a limited time to read the answers."""
         channels.drain()
         deadline = time.monotonic() + FLUSH
         for connection in list(self._connections.values()):
@@ -315,16 +315,16 @@ class Loop:
         parent = self._settings.parent_pid
         return parent is not None and os.getppid() != parent
 
-    def _disown(self) -> None:
-        """In a process that a function forked: the clients are the parent's."""
+    def _abandon(self) -> None:
+        """In a forked process: the clients belong to the parent."""
         for connection in self._connections.values():
-            connection.disown()
+            connection.abandon()
 
 
 def _clients_of(listener: socket.socket) -> Iterator[_socket.socket]:
     """Accepts a client each time it is advanced.
 
-    `list.extend` advances it in C throughout, so an exception from outside comes before or after.
+    `list.extend` advances it in C throughout, so an asynchronous exception comes before or after.
     `socket.accept` is Python code: an exception within it leaks the client's descriptor.
     """
     accept: Any = listener._accept  # type: ignore[attr-defined]

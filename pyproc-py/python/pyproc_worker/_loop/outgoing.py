@@ -1,8 +1,8 @@
-"""The frames that leave on one socket. The loop and the event loop's thread both send.
+"""The outgoing frames of one socket. The loop and the event loop's thread both send.
 
-Telemetry may be sent by any thread, and wherever Python happens to run a destructor or a handler
-of signals: also while the same thread is within a method here. So it's only offered then, and
-leaves with what that method sends.
+Telemetry may be sent by any thread, and wherever Python runs a destructor or a signal handler: also
+while the same thread is within a method here. Such frames are only offered, and that method sends
+them.
 """
 
 import _socket
@@ -14,22 +14,22 @@ from pyproc_worker._system import unpatched
 
 
 class Outgoing:
-    """Sends at once what the client takes, and keeps the rest. Frames stay whole and in order."""
+    """Sends at once what fits into the socket, and buffers the rest. Frames keep their order."""
 
     def __init__(self, sock: _socket.socket) -> None:
         self._socket = sock
         self._lock = unpatched.Lock()
         self._waiting = bytearray()
-        self._offered = bytearray()  # what is done with it at once needs no lock
-        self._sending = False  # also where an exception from outside cut that off
+        self._offered = bytearray()  # each access is one atomic operation
+        self._sending = False  # stays set if an asynchronous exception interrupts it
         self._closed = False
 
     def __len__(self) -> int:
-        """Bytes that the client has not taken yet."""
+        """Buffered bytes."""
         return len(self._waiting)
 
     def keep(self, frames: bytes) -> None:
-        """Lets frames wait for the next `flush`; it does nothing once this is closed."""
+        """Buffers frames until the next `flush`. Does nothing after `close`."""
         with self._lock:
             if not self._closed:
                 self._waiting += frames
@@ -37,7 +37,7 @@ class Outgoing:
             self._send_offered()
 
     def send(self, frames: bytes) -> None:
-        """Raises `OSError` if the client is gone; it does nothing once this is closed."""
+        """Sends frames. Raises `OSError` if the client is gone. Does nothing after `close`."""
         with self._lock:
             if not self._closed:
                 self._send(frames)
@@ -45,9 +45,9 @@ class Outgoing:
             self._send_offered()
 
     def offer(self, frame: bytes, limit: int) -> bool:
-        """Sends a frame at once or lets it wait; says whether it does either.
+        """Sends or buffers a frame; returns whether it was accepted.
 
-        It does not if more than `limit` bytes would wait. Raises nothing.
+        It is refused if more than `limit` bytes would be buffered. Never raises.
         """
         waiting = len(self._waiting) + len(self._offered)
         if self._closed or (waiting and waiting + len(frame) > limit):
@@ -57,7 +57,7 @@ class Outgoing:
         return True
 
     def flush(self) -> None:
-        """Sends what waits, as far as the client takes it. Raises `OSError` if it is gone."""
+        """Sends buffered bytes that fit into the socket. Raises `OSError` if the client is gone."""
         with self._lock:
             if self._waiting or self._sending:
                 self._flush()
@@ -65,11 +65,11 @@ class Outgoing:
             self._send_offered()
 
     def cut_off(self) -> None:
-        """Nobody knows how much was sent: all that follows raises `OSError`."""
+        """It is unknown how much was sent: every later send raises `OSError`."""
         self._sending = True
 
     def finish_before(self, deadline: float) -> None:
-        """Waits for the client to take all, until `deadline` of the monotonic clock.
+        """Sends everything, until `deadline` of the monotonic clock at most.
 
         Nothing is sent afterwards.
         """
@@ -81,7 +81,7 @@ class Outgoing:
             self._socket.sendall(self._waiting)
 
     def close(self) -> None:
-        """Forgets what waits, and closes the socket."""
+        """Drops buffered bytes and closes the socket."""
         with self._lock:
             self._closed = True
             self._waiting.clear()
@@ -90,7 +90,7 @@ class Outgoing:
 
     def abandon(self) -> None:
         """In a forked process: nothing is sent from now on."""
-        self._lock = unpatched.Lock()  # the old one may be held by a thread that isn't here
+        self._lock = unpatched.Lock()  # a thread of the parent may hold the old one
         self._closed = True
 
     def _send(self, frames: bytes) -> None:
@@ -107,17 +107,17 @@ class Outgoing:
 
     def _take_offered(self) -> None:
         taken = self._offered[:]
-        del self._offered[: len(taken)]  # not what was offered since
+        del self._offered[: len(taken)]  # frames offered meanwhile stay
         self._waiting += taken
 
     def _send_offered(self) -> None:
-        """Sends what was offered, unless somebody else has the lock, who does it then."""
+        """Sends offered frames. If the lock is held, its holder sends them."""
         while self._offered and not self._closed and not self._lock.locked():
             try:
-                with self._lock:  # which no exception from outside leaves locked
+                with self._lock:  # released also after an asynchronous exception
                     self._take_offered()
                     self._flush()
-            except OSError:  # the client is gone, which the loop sees too
+            except OSError:  # the client is gone: the loop notices it, too
                 return
 
     def _flush(self) -> None:

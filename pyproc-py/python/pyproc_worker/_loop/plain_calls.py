@@ -1,7 +1,8 @@
-"""What may be known of the call of a plain function while it runs, in the loop in Python.
+"""The current call of a plain function, in the core in Python.
 
-Most calls are never asked for, so it's only noted which one runs, unless what happens in it is
-likely to be recorded. The native core's `context.rs` does the same.
+Most functions never ask for their call. So only its parts are stored, and the `Call` is built on
+demand, unless its telemetry is likely to be recorded. The native core's `call_lookup.rs` does the
+same.
 """
 
 import threading
@@ -15,18 +16,18 @@ from pyproc_worker._loop.answers import Callee, Runnable
 if TYPE_CHECKING:
     from pyproc_worker._calls.current import Context
 
-SAMPLED = 0x01  # among the flags of a trace
+SAMPLED = 0x01  # a flag of a trace context
 
 
 class PlainCalls:
-    """The calls that run one after another on this thread."""
+    """The calls on this thread, one after another."""
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
         self._running: Optional[tuple[str, Context]] = None
 
     def begin(self, exposed: Exposed, context: "Context") -> Callee:
-        """What to run for a function, in a context of the call's own; `end` when it's over."""
+        """The callable to run in the call's context; `end` follows when it has returned."""
         start, name = exposed.call, exposed.name
         headers, trace, _ = context
         is_recorded = trace is not None and (trace[24] & SAMPLED or current.enter is not None)
@@ -36,11 +37,11 @@ class PlainCalls:
         return Runnable(name, lambda body: run(start, body, name, *context))
 
     def end(self) -> None:
-        """The function is over."""
+        """The function has returned."""
         self._running = None
 
     def find(self) -> Optional[Call]:
-        """See `_calls.current.look`."""
+        """See `_calls.current.find_plain_call`."""
         if self._running is None or threading.get_ident() != self._thread:
             return None
         name, context = self._running

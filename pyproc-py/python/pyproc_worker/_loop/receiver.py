@@ -1,4 +1,4 @@
-"""Takes what has arrived on a connection: queues requests, starts or carries out the rest."""
+"""Decodes the messages that arrive on a connection: queues requests, handles the others."""
 
 import struct
 from typing import Any, Union
@@ -20,24 +20,24 @@ from pyproc_worker._errors import (
 )
 from pyproc_worker._functions.hello import ERROR_DETAILS, METHOD, Hello, introduction, read_hello
 from pyproc_worker._functions.registry import Exposed, functions
-from pyproc_worker._loop.answers import JsonWriter, Refusal, Writer, binary_writers, form
+from pyproc_worker._loop.answers import JsonWriter, Refusal, Writer, binary_writers, writer_key
 from pyproc_worker._loop.concurrent import Concurrent
 from pyproc_worker._loop.connection import Connection, Waiting
 from pyproc_worker._loop.reporter import Reporter
-from pyproc_worker._loop.turns import Alone
+from pyproc_worker._loop.turns import WithoutId
 
 _EMPTY = binary.HEADER.size
 
 DRAIN = binary.FRAME.pack(_EMPTY, binary.DRAIN, 0, 0, 0)
-"""Tells a client of version 2 that the worker takes no more requests."""
+"""The frame that announces to a client of version 2 that the worker drains."""
 
 
-class Intake:
-    """Reads messages of both versions."""
+class Receiver:
+    """Handles messages of both versions."""
 
     def __init__(self, codec: Codec, maximum: int, concurrent: Concurrent) -> None:
         self.plain = JsonWriter(codec, maximum)
-        """Answers clients that asked for no details of errors."""
+        """For clients that did not ask for details of errors."""
         self._detailed = JsonWriter(codec, maximum, details=True)
         self._binary = binary_writers(codec, maximum)
         self._codec = codec
@@ -45,7 +45,7 @@ class Intake:
         self._concurrent = concurrent
 
     def receive(self, connection: Connection) -> None:
-        """Takes what has arrived. Raises `OSError` if the client is gone."""
+        """Reads and handles messages. Raises `OSError` if the client is gone."""
         batch = _Batch(connection, self._concurrent)
         try:
             take = self._take_cancellations if connection.refuses else self._take_frames
@@ -54,18 +54,18 @@ class Intake:
                 raise connection.broken
         except BrokenFrame as error:
             connection.ended = True
-            farewell = self._codec.encode(error_document(0, error, False))
-            connection.farewell = prefix(len(farewell)) + farewell
+            last_frame = self._codec.encode(error_document(0, error, False))
+            connection.last_frame = prefix(len(last_frame)) + last_frame
         batch.finish()
 
     def _take_frames(self, frames: list[Bytes], batch: "_Batch") -> None:
-        """This is on the hot path, so that the common messages are read here and now."""
+        """Handles frames. On the hot path: common messages are decoded here."""
         connection, decode, writers = batch.connection, self._codec.decode, self._binary
         pending, table = connection.pending, connection.table
         for frame in frames:
             if frame[0] == VERSION_1:
                 message: Any = decode(frame)
-                exposed = functions.get(message.method)  # nothing but a request has a method
+                exposed = functions.get(message.method)  # only a request has a method
                 if exposed is None:
                     self._take_other(batch, message)
                     continue
@@ -78,7 +78,7 @@ class Intake:
                 try:
                     kind, flags, codec, request_id, index = _read_indexed(frame)
                     start = _PAYLOAD_OF_INDEXED[flags & _MUST_UNDERSTAND]
-                    writer = writers[codec | (flags & _WANTS_TIMES) << 4]  # its `form`
+                    writer = writers[codec | (flags & _WANTS_TIMES) << 4]  # its `writer_key`
                     exposed = table[index]
                 except (struct.error, LookupError):
                     self._take_binary(batch, frame)
@@ -94,11 +94,11 @@ class Intake:
                 pending.append(waiting)
             elif waiting[0]:
                 batch.calls.append((waiting, len(frame)))
-            else:  # its client tells answers to requests without ids by their order
-                pending.append((0, Alone(exposed), *waiting[2:]))
+            else:  # without ids, the client assigns answers by their order
+                pending.append((0, WithoutId(exposed), *waiting[2:]))
 
     def _take_cancellations(self, frames: list[Bytes], batch: "_Batch") -> None:
-        """While the worker drains: it takes no requests any more."""
+        """While the worker drains: requests are ignored."""
         for frame in frames:
             if frame[0] == VERSION_1:
                 message: Any = self._codec.decode(frame)
@@ -133,11 +133,11 @@ class Intake:
         _refuse(connection, message.id, connection.writer, error)
 
     def _greet(self, connection: Connection, request_id: int) -> None:
-        if connection.greeted:  # its answer is long: a flood of them would fill the memory
+        if connection.hello_received:  # many of the long answers would exhaust the memory
             raise BrokenFrame("a second hello")
         if not request_id:
             raise BrokenFrame("a hello without an id")
-        connection.greeted = True
+        connection.hello_received = True
 
     def _say_hello(self, connection: Connection, request: RequestLike) -> None:
         self._greet(connection, request.id)
@@ -153,13 +153,13 @@ class Intake:
         if hello.version == 2:
             connection.version = 2
             connection.table = [functions[known["name"]] for known in introduced["functions"]]
-        if hello.has_telemetry:  # what it sends follows the answer, which waits to be sent already
+        if hello.has_telemetry:  # sent after the answer, which is queued
             reporter = Reporter(connection, self._maximum, self._concurrent.look_again)
             connection.takes_telemetry(open_channel(hello.features, reporter.send))
         _log.debug(f"hello from {hello.agent or 'an unknown client'}")
 
     def _introduction(self, request_id: int, hello: Hello) -> tuple[dict[str, Any], bytes]:
-        for schemas in (True, False):  # which may be left out if it's too large with them
+        for schemas in (True, False):  # without them if the answer is too large with them
             introduced = introduction(hello.features, schemas, hello.version)
             try:
                 return introduced, self.plain.success(request_id, introduced)
@@ -182,7 +182,7 @@ class Intake:
     def _take_request(self, batch: "_Batch", request: binary.BinaryRequest, size: int) -> None:
         connection = batch.connection
         flags = binary.WANTS_TIMES if request.wants_times else 0
-        writer = self._binary.get(form(request.codec, flags))
+        writer = self._binary.get(writer_key(request.codec, flags))
         if isinstance(request.method, str):
             exposed, name = functions.get(request.method), request.method
         else:
@@ -204,8 +204,8 @@ class Intake:
 
 
 def _refuse(connection: Connection, request_id: int, writer: Writer, error: Exception) -> None:
-    """Answers a request with an error, in its turn: old clients may count on the order."""
-    connection.pending.append((request_id, _NOBODY, None, Refusal(writer, error), None))
+    """Queues an error as the answer: old clients rely on the order of answers."""
+    connection.pending.append((request_id, _REFUSED, None, Refusal(writer, error), None))
 
 
 def _read_binary(connection: Connection, frame: Bytes) -> binary.BinaryMessage:
@@ -216,17 +216,17 @@ def _read_binary(connection: Connection, frame: Bytes) -> binary.BinaryMessage:
 
 
 class _Batch:
-    """What one look at a connection brought, beside the requests that wait."""
+    """The messages of one read, besides the queued requests."""
 
     def __init__(self, connection: Connection, concurrent: Concurrent) -> None:
         self.connection = connection
         self.calls: list[tuple[Waiting, int]] = []
-        """Requests to start at once, with the sizes of their frames."""
+        """Requests to start at once, with the sizes of their frames in bytes."""
         self._concurrent = concurrent
-        self._cancelled: dict[int, int] = {}  # ids, and how many requests came before
+        self._cancelled: dict[int, int] = {}  # by id: the number of requests before it
 
     def cancel(self, request_id: int) -> None:
-        if not request_id:  # it names none
+        if not request_id:  # it names no request
             return
         for waiting, _ in self.calls:
             if waiting[0] == request_id:
@@ -257,8 +257,8 @@ class _Batch:
         self.connection.outgoing.keep(failure)
 
 
-_NOBODY = Exposed("", lambda body: None)
-_NOBODY.quick = True
+_REFUSED = Exposed("", lambda body: None)
+_REFUSED.quick = True
 
 _read_indexed = binary.INDEXED.unpack_from
 _TRACE, _TRACE_START = binary.TRACE, binary.INDEXED.size

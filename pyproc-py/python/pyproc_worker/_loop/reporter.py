@@ -1,4 +1,4 @@
-"""Sends telemetry on one connection of the loop in Python."""
+"""Sends telemetry on one connection of the core in Python."""
 
 import select
 from typing import TYPE_CHECKING, Callable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """What a `Channel` sends by."""
+    """The sender of a `Channel`."""
 
     def __init__(
         self,
@@ -35,5 +35,5 @@ class Reporter:
         if not connection.outgoing.offer(frame, BUFFERED):
             return False
         if connection.outgoing and not connection.interest & select.POLLOUT:
-            self._look_again(connection)  # so that the rest leaves when there is room
+            self._look_again(connection)  # so that the loop polls for room
         return True

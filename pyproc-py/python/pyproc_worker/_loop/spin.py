@@ -1,4 +1,4 @@
-"""Waiting for sockets: asleep, or for a while by looking again and again."""
+"""Waits for sockets: asleep, or spinning for a limited time first."""
 
 import os
 import select
@@ -13,11 +13,11 @@ _give_way = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
 class Spin:
-    """Looks for events for up to `duration_us` microseconds before it sleeps.
+    """Polls for up to `duration_us` microseconds before it sleeps.
 
-    Waking a sleeping process takes longer than most functions, but looking takes a processor.
-    So a look that finds nothing is a miss; after 8 misses in a row there is none until 64
-    messages have come in sleep. While nothing comes there is none at all.
+    Waking a sleeping process takes longer than most functions run, but spinning occupies a
+    processor. A spin without events is a miss. After `SPIN_MISSES` misses in a row it sleeps at
+    once, until `SPIN_REST` messages have arrived. An idle worker never spins.
     """
 
     def __init__(self, poll: "select.poll", duration_us: int) -> None:

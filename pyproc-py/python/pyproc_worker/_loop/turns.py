@@ -1,9 +1,9 @@
 """Runs plain functions, one at a time.
 
 The requests of a connection run one after another, and their answers leave in one write. A turn
-ends after fifty microseconds, so that the client
-works on the first answers while the worker runs the next requests, and before a function that
-was not quick when it last ran, so that no answer waits behind it.
+ends after 50 µs, so that the client handles the first answers while the worker runs the next
+requests. It also ends before a function whose last call was not quick, so that no answer waits
+for it.
 """
 
 import contextlib
@@ -20,17 +20,17 @@ from pyproc_worker._functions.registry import Exposed
 from pyproc_worker._limits import QUICK, TURN
 from pyproc_worker._loop.answers import Callee, Runnable
 from pyproc_worker._loop.connection import Connection, Waiting
-from pyproc_worker._loop.in_flight import RunningCall
+from pyproc_worker._loop.in_flight import CallInFlight
 from pyproc_worker._loop.plain_calls import PlainCalls
-from pyproc_worker._loop.watcher import Watch
+from pyproc_worker._loop.watcher import Watcher
 from pyproc_worker._system.async_exceptions import ends_worker
 from pyproc_worker._system.fork import Forks, leave
 
 
-class Alone(Exposed):
-    """An `async def` function in a call without an id.
+class WithoutId(Exposed):
+    """An `async def` function in a call without an id, whose answer must keep its order.
 
-    It begins when all before it on its connection are answered, and what follows waits for its
+    It starts when all earlier requests of its connection are answered. Later ones wait for its
     answer.
     """
 
@@ -40,11 +40,11 @@ class Alone(Exposed):
         self.exposed = exposed
         self.name, self.function, self.call = exposed.name, exposed.function, exposed.call
         self.concurrent = self.quick = False
-        self.cancellable = True  # so that it is no call like others
+        self.cancellable = True  # excludes it from the hot path
 
 
-class Awaited(Exposed):
-    """The rest of a call whose function returned what is to be awaited."""
+class Continued(Exposed):
+    """The rest of a call whose plain function returned an awaitable."""
 
     __slots__ = ()
 
@@ -66,23 +66,23 @@ class Turns:
         self.ready: deque[Connection] = deque()
         self.calls = PlainCalls()
         self._turn: Optional[tuple[Connection, list[Any]]] = None
-        """Whose requests run, and their answers. The last may be a request, which runs."""
-        self._watched: Optional[tuple[Watch, Connection, RunningCall]] = None
-        """The function that can be cancelled while it runs."""
+        """The current connection, and its answers. The last may be the request that runs."""
+        self._watched: Optional[tuple[Watcher, Connection, CallInFlight]] = None
+        """The running function with a `cancel_event`."""
         self._settle = settle
-        """Sees to a connection whose answers have left."""
-        self._look, self._wake = look, wake  # see `Watch`
+        """Called with a connection whose answers were sent."""
+        self._look, self._wake = look, wake  # see `Watcher`
         self._submit = submit
         """Starts requests of `async def` functions."""
 
     def schedule(self, connection: Connection) -> None:
-        """Gives a connection its place among those that are ready."""
+        """Queues a connection with requests to run."""
         if not connection.scheduled:
             connection.scheduled = True
             self.ready.append(connection)
 
     def run(self) -> bool:
-        """Runs functions for about `TURN` seconds; says whether there were any."""
+        """Runs functions for about `TURN` seconds; returns whether there were any."""
         if not self.ready:
             return False
         deadline = time.perf_counter() + TURN
@@ -101,13 +101,13 @@ class Turns:
         self._turn = connection, answers
         try:
             self._answer(connection, answers)
-        except (SystemExit, KeyboardInterrupt):  # but not before the earlier answers
+        except (SystemExit, KeyboardInterrupt):  # the earlier answers still leave
             connection.outgoing.keep(b"".join(it for it in answers if isinstance(it, bytes)))
             raise
         self._send(connection, answers)
 
-    def finish(self, stray: BaseException) -> None:
-        """Finishes what an exception from outside cut off. It may be cut off, and called again."""
+    def finish(self, interruption: BaseException) -> None:
+        """Finishes a turn that an asynchronous exception interrupted. May be repeated."""
         self._stop_watching()
         self.calls.end()
         if self._turn is None:
@@ -118,7 +118,7 @@ class Turns:
             if connection.pending and connection.pending[0] is waiting:  # it has not run
                 answers.pop()
             else:
-                answers[-1] = writer.failure(request_id, exposed.name, stray)
+                answers[-1] = writer.failure(request_id, exposed.name, interruption)
         if not connection.uncertain:
             self._send(connection, answers)
         self._turn = None
@@ -133,7 +133,7 @@ class Turns:
     def _deliver(self, connection: Connection, answers: list[bytes]) -> None:
         if Forks.is_child:
             leave()
-        with contextlib.suppress(OSError):  # of a client that is gone, which `settle` sees
+        with contextlib.suppress(OSError):  # the client is gone: `settle` closes the connection
             connection.outgoing.send(b"".join(answers))
 
     def _answer(self, connection: Connection, answers: list[Any]) -> None:
@@ -145,8 +145,8 @@ class Turns:
             request_id, exposed, argument, writer, context = waiting
             if not exposed.quick and now > started:
                 break
-            if isinstance(exposed, Alone):
-                if not answers:  # else they leave first
+            if isinstance(exposed, WithoutId):
+                if not answers:  # else the answers are sent first
                     connection.uncertain = True
                     pending.popleft()
                     call = (request_id, exposed.exposed, argument, writer, context)
@@ -159,7 +159,7 @@ class Turns:
                 if exposed.cancellable:
                     answer = self._answer_watched(connection, waiting)
                 elif context is None:
-                    if own:  # something is set in it, by the last call or by the script
+                    if own:  # a call or the script has set a variable in it
                         own = copy_context()
                     answer = own.run(writer.answer, request_id, exposed, argument)
                 else:
@@ -170,13 +170,13 @@ class Turns:
                 self.calls.end()
                 connection.uncertain = True
                 answers.pop()
-                self._deliver(connection, answers)  # they leave first
+                self._deliver(connection, answers)
                 answers.clear()
-                call = (request_id, Awaited(exposed, deferred), argument, writer, context)
+                call = (request_id, Continued(exposed, deferred), argument, writer, context)
                 self._submit(connection, [(call, 0)])
                 connection.uncertain = False
                 break
-            except BaseException as error:  # around the function: those in it have been answered
+            except BaseException as error:  # not of the function, whose errors are answered
                 if ends_worker(error):
                     raise
                 self.calls.end()
@@ -188,14 +188,14 @@ class Turns:
             exposed.quick = now - before < QUICK
 
     def _answer_watched(self, connection: Connection, waiting: Waiting) -> bytes:
-        """Runs a function that takes a `cancel_event`."""
+        """Runs a function with a `cancel_event`."""
         request_id, exposed, argument, writer, context = waiting
         callee: Callee = exposed if context is None else self.calls.begin(exposed, context)
         event = threading.Event()
         call = functools.partial(call_with_event, callee.call, event=event)
         listening = Runnable(callee.name, call)
-        running = RunningCall(request_id, event)
-        watch = Watch(self._look, self._wake)
+        running = CallInFlight(request_id, event)
+        watch = Watcher(self._look, self._wake)
         self._watched = watch, connection, running
         try:
             connection.running.add(running)

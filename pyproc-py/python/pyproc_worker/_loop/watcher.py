@@ -1,4 +1,4 @@
-"""Another thread looks at the sockets while a function runs that can be cancelled."""
+"""A thread that polls the sockets while a function with a `cancel_event` runs."""
 
 from typing import Callable
 
@@ -6,25 +6,25 @@ from pyproc_worker._system import unpatched
 from pyproc_worker._system.fork import Forks
 
 
-class Watch:
-    """Until `stop`, the thread that began this does not touch the sockets."""
+class Watcher:
+    """Polls until `stop`. Until then the starting thread must not touch the sockets."""
 
     def __init__(self, look: Callable[[], None], wake: Callable[[], None]) -> None:
         self._look = look
-        """Waits until something happens on the sockets, and sees to it."""
+        """Polls the sockets once and handles the events."""
         self._wake = wake
-        """Ends such a wait."""
+        """Interrupts the poll."""
         self._looking = unpatched.Lock()
         self._is_over = False
 
     def start(self) -> None:
-        """Raises `RuntimeError` if the system has no room for another thread."""
+        """Raises `RuntimeError` if the system refuses another thread."""
         unpatched.Thread(self._run, "pyproc-watch").start()
 
     def stop(self) -> None:
-        """Waits for the last look. May be called again."""
+        """Waits for the current poll to end. Idempotent."""
         self._is_over = True
-        if not Forks.is_child:  # which has no such thread, but perhaps its lock
+        if not Forks.is_child:  # it has no such thread, but perhaps a locked lock
             self._wake()
             with self._looking:
                 pass

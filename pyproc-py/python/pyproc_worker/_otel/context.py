@@ -1,6 +1,6 @@
-"""Makes the call's place in the trace OpenTelemetry's current one, where a script has loaded that.
+"""Makes the call's span OpenTelemetry's current span, if the script uses OpenTelemetry.
 
-Loaded together with OpenTelemetry's API, never before.
+Loaded after OpenTelemetry's API, never before.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from pyproc_worker._telemetry.records import SPANS, channel_for
 if TYPE_CHECKING:
     from contextvars import Token
 
-    from pyproc_worker._calls.current import CallToBe
+    from pyproc_worker._calls.current import Placeholder
     from pyproc_worker._telemetry.log_records import Ids
 
 SAMPLED = 0x01
 
 
 def begin() -> None:
-    """Each call that has a place in a trace is OpenTelemetry's current context from now on."""
+    """From now on the trace context of each call is OpenTelemetry's current context."""
     current.hook(_enter, _leave)
     log_records.current_span = _current_ids
 
 
 class CallSpan(NonRecordingSpan):
-    """The span of a call, which the pool makes: here it has a context, and nothing is recorded.
+    """The span of a call, which the pool records: here it only has a context.
 
-    The context is read when somebody asks for it, as most calls never do.
+    The context is decoded on demand, as most calls never use it.
     """
 
-    def __init__(self, call: Call | CallToBe) -> None:
+    def __init__(self, call: Call | Placeholder) -> None:
         self._call = call
         self._read: SpanContext | None = None
 
@@ -84,8 +84,8 @@ def _enter(call: Call) -> Token[Context] | None:
         place = call.trace
         if place is None and "baggage" not in call.headers:
             return None
-        if place is not None and place[2] & SAMPLED and not _Provider.settled:
-            _settle_provider(call)
+        if place is not None and place[2] & SAMPLED and not _Provider.is_set:
+            _set_provider(call)
         context = Context({_SPAN_KEY: CallSpan(call)}) if place is not None else Context()
         if "baggage" in call.headers:
             context = _with_baggage(call, context)
@@ -95,7 +95,7 @@ def _enter(call: Call) -> Token[Context] | None:
         return None
 
 
-def _stand(call: CallToBe) -> Token[Context] | None:
+def _enter_placeholder(call: Placeholder) -> Token[Context] | None:
     """Never raises."""
     try:
         return attach(Context({_SPAN_KEY: CallSpan(call)}))
@@ -126,28 +126,28 @@ def _current_ids() -> Ids | None:
 
 
 class _Provider:
-    settled = False
-    """It has been seen to who takes the spans that functions make."""
+    is_set = False
+    """The receiver of the functions' spans has been set."""
     lock = unpatched.Lock()
 
 
-def _settle_provider(call: Call) -> None:
-    """Sees to it that spans arrive at the pool, unless the script sends them elsewhere itself.
+def _set_provider(call: Call) -> None:
+    """Sends spans to the pool, unless the script exports them itself.
 
-    Left until the first sampled call, since a provider can be set but once, and the script's own
-    goes first.
+    Done at the first sampled call, as a provider can be set only once, and the script's own has
+    priority.
     """
     if channel_for(SPANS, call) is None:
         return
     with _Provider.lock:
-        if _Provider.settled:
+        if _Provider.is_set:
             return
-        _Provider.settled = True
-        _see_to_provider(trace.get_tracer_provider())
-    current.hook_beforehand(_stand)
+        _Provider.is_set = True
+        _send_spans_of(trace.get_tracer_provider())
+    current.hook_placeholders(_enter_placeholder)
 
 
-def _see_to_provider(provider: Any) -> None:
+def _send_spans_of(provider: Any) -> None:
     if isinstance(provider, ProxyTracerProvider):
         from pyproc_worker._otel.provider import Provider
 
@@ -159,7 +159,7 @@ def _see_to_provider(provider: Any) -> None:
 
 
 def _is_without_processors(provider: Any) -> bool:
-    """Whether it is the SDK's, as somebody made it who left the export to us."""
+    """Whether it is the SDK's provider without any processor: the export is left to the pool."""
     sdk = sys.modules.get("opentelemetry.sdk.trace")
     if sdk is None or not isinstance(provider, sdk.TracerProvider):
         return False
@@ -169,4 +169,4 @@ def _is_without_processors(provider: Any) -> bool:
 
 
 _SPAN_KEY: str = next(iter(set_span_in_context(trace.INVALID_SPAN, Context())))
-"""Under which the API keeps the current span."""
+"""The key of the current span in a context."""

@@ -1,4 +1,4 @@
-"""For scripts that have set up OpenTelemetry's SDK, and left the export to the pool."""
+"""A span processor for scripts that use OpenTelemetry's SDK and leave the export to the pool."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SpanSender(SpanProcessor):
-    """Sends each span as it ends."""
+    """Sends each span when it ends."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Does nothing."""

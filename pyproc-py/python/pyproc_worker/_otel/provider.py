@@ -1,7 +1,7 @@
-"""A provider of OpenTelemetry's for scripts that have set none: its spans go to the pool.
+"""A tracer provider for scripts that have set none: its spans go to the pool.
 
-It needs OpenTelemetry's API only. A span is recorded if its parent is sampled; one without a
-parent is not, because the pool decides which traces there are.
+It needs only OpenTelemetry's API. A span is recorded if its parent is sampled. Spans without a
+parent are not recorded, as the pool decides which traces exist.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util import types
 
-try:  # it decorates coroutines, too, and is the API's own affair
+try:  # it also decorates coroutines, but is private
     from opentelemetry.util._decorator import _agnosticcontextmanager as contextmanager
 except ImportError:
     from contextlib import contextmanager  # type: ignore[assignment]
 
 LIMIT = 128
-"""Attributes, events and links that a span may have, each; the SDK's own default."""
+"""Largest numbers of attributes, events and links of a span; the SDK's defaults."""
 
 
 class Scope(NamedTuple):
-    """Whose spans they are."""
+    """The instrumentation scope of spans."""
 
     name: str
     version: str | None
@@ -43,7 +43,7 @@ class Scope(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that happened during a span."""
+    """An event of a span."""
 
     name: str
     timestamp: int
@@ -110,11 +110,11 @@ class Tracer(trace.Tracer):
 
 
 class Span(trace.Span):
-    """See `opentelemetry.trace.Span`; finished, it reads like the SDK's `ReadableSpan`."""
+    """See `opentelemetry.trace.Span`. It has the attributes of the SDK's `ReadableSpan`."""
 
     resource = None
     on_exception = (True, True)
-    """Whether an exception that leaves the `with` statement is recorded, and is the status."""
+    """Whether an exception that leaves the `with` statement is recorded, and sets the status."""
 
     def __init__(
         self,
@@ -174,13 +174,13 @@ class Span(trace.Span):
         self, name: str, attributes: types.Attributes = None, timestamp: int | None = None
     ) -> None:
         at = time.time_ns() if timestamp is None else timestamp
-        # Before the lock is taken: it may log, and what handles that may add events.
+        # Before the lock is taken: this may log, and a handler may add events.
         event = Event(name, at, _no_attributes(attributes))
         with self._lock:
             if not self.is_recording():
                 return
             if len(self.events) == LIMIT:
-                del self.events[0]  # the SDK keeps the latest, too
+                del self.events[0]  # like the SDK, it keeps the latest
                 self.dropped_events += 1
             self.events.append(event)
 
@@ -197,7 +197,7 @@ class Span(trace.Span):
             self.links.append(link)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """As the specification has it, OK is final, and UNSET is ignored."""
+        """By the specification, OK is final, and UNSET is ignored."""
         new = status if isinstance(status, Status) else Status(status, description)
         final = self.status.status_code is StatusCode.OK or new.status_code is StatusCode.UNSET
         if self.is_recording() and not final:
@@ -213,17 +213,17 @@ class Span(trace.Span):
         kind = type(exception)
         module = "" if kind.__module__ in (None, "builtins") else kind.__module__ + "."
         lines = traceback.format_exception(kind, exception, exception.__traceback__)
-        told: dict[str, Any] = {
+        recorded: dict[str, Any] = {
             "exception.type": module + kind.__qualname__,
             "exception.message": text_of(exception),
             "exception.stacktrace": "".join(lines),
             "exception.escaped": str(escaped),
             **(attributes or {}),
         }
-        self.add_event("exception", told, timestamp)
+        self.add_event("exception", recorded, timestamp)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace_back: Any) -> None:
-        """The `with` statement is over, and so is the span."""
+        """Ends the span at the end of the `with` statement."""
         if isinstance(error, Exception) and self.is_recording():
             record, is_status = self.on_exception
             if record:
@@ -234,7 +234,7 @@ class Span(trace.Span):
 
 
 def _no_attributes(attributes: types.Attributes = None) -> BoundedAttributes:
-    """Attributes that take what OpenTelemetry allows, and as many as `LIMIT`."""
+    """Attributes, of which at most `LIMIT` are kept."""
     return BoundedAttributes(LIMIT, attributes, False, LONGEST_TEXT)
 
 

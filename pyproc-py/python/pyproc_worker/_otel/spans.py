@@ -1,4 +1,4 @@
-"""A finished span of OpenTelemetry as it travels: of our own provider, or of the SDK's."""
+"""Encodes and sends a finished span of OpenTelemetry: of our provider, or of the SDK's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INTEGERS = range(-(2**63), 2**63)
 def send_span(span: Finished) -> None:
     """Sends a span that has ended, if it is sampled and has a parent.
 
-    Which traces are recorded is decided where they begin, and that is not in a worker.
+    Where a trace begins decides whether it is recorded, and that is not in a worker.
     """
     context: SpanContext = span.get_span_context()
     if not context.trace_flags.sampled or span.parent is None:
@@ -35,7 +35,7 @@ def send_span(span: Finished) -> None:
         return
     try:
         record = encoded(_written(span, context))
-    except Exception as error:  # of a span that is not what OpenTelemetry says one is
+    except Exception as error:  # the span does not follow OpenTelemetry's interface
         return _log.error(f"the span {text_of(span.name)} cannot be sent", error)
     send(SPANS, record, channel)
 
@@ -121,7 +121,7 @@ def _attributes(attributes: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    """As OpenTelemetry has it: a plain value, or an array of one type; anything else as a text."""
+    """By OpenTelemetry's rules: a plain value or an array of one type; other values as strings."""
     plain = _plain(value)
     if plain is not None:
         return plain

@@ -1,5 +1,7 @@
-"""What a worker needs before its script is loaded: whoever imports the package gets it, if the
-environment says that this process is to be a worker."""
+"""Prepares a process before its script is loaded, if the environment makes it a worker.
+
+The import of the package calls it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ class _Begun:
 
 
 def begin(is_worker: bool = False) -> None:
-    """Only the first time counts. `is_worker` says that it is one whatever the environment says."""
+    """Idempotent. With `is_worker`, the process is a worker whatever the environment contains."""
     if _Begun.has or not (is_worker or "PYPROC_SOCKET_PATH" in os.environ):
         return
     _Begun.has = True
@@ -25,12 +27,12 @@ def begin(is_worker: bool = False) -> None:
 
 
 def _show_stacks_of_crashes() -> None:
-    """By `faulthandler`, unless it is on or ``PYTHONFAULTHANDLER`` is 0, which Python itself takes
-    for any other text."""
+    """Enables `faulthandler`, unless ``PYTHONFAULTHANDLER`` is 0: Python itself would enable it
+    for any text."""
     if os.environ.get("PYTHONFAULTHANDLER") == "0":
         faulthandler.disable()
     elif not faulthandler.is_enabled():
-        with contextlib.suppress(Exception):  # there is no stderr, or it is no file
+        with contextlib.suppress(Exception):  # stderr is missing or not a file
             faulthandler.enable()
 
 

@@ -1,4 +1,4 @@
-"""What an installation runs with: which core serves, and why not the faster one."""
+"""Describes an installation: which core serves, and if it is not the native one, why."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ INSTALL_AGAIN = (
 
 
 def examine(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Names and values, for a person to read."""
+    """Pairs of a name and a value, for display."""
     yield "pyproc-worker", __version__
     yield "python", f"{platform.python_implementation()} {platform.python_version()}"
     yield "interpreter", sys.executable

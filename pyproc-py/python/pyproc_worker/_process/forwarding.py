@@ -1,6 +1,6 @@
-"""Begins what a client's hello has put in force, and ends it when the last such client leaves.
+"""Starts telemetry when a client asks for it, and stops it when the last such client leaves.
 
-Until then, none of what does the work is loaded.
+The modules for it are loaded only then.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pyproc_worker._system.import_hooks import when_loaded
 
 
 class Forwarding:
-    """What goes to clients in this process."""
+    """The telemetry of this process."""
 
     def __init__(self, logs: bool) -> None:
         self._logs = logs
-        """Clients that ask for logs get them."""
+        """Whether clients that ask for logs get them."""
         self._forwards_logs = False
         self._lock = unpatched.RLock()  # a finalizer may be the first to load `logging`
 
     def __enter__(self) -> Forwarding:
-        """Looks at each connection from now on."""
+        """Observes all connections from now on."""
         channels.on_open.append(self._opened)
         channels.on_close.append(self._closed)
         channels.on_drain.append(self._drain)
@@ -56,7 +56,7 @@ class Forwarding:
             self._end_metrics()
 
     def _drain(self) -> None:
-        from pyproc_worker._telemetry.records import tell_all
+        from pyproc_worker._telemetry.records import report_lost
 
         if self._forwards_logs:
             from pyproc_worker._telemetry import stdio
@@ -66,7 +66,7 @@ class Forwarding:
             from pyproc_worker._telemetry import metrics_reports
 
             metrics_reports.report_now()
-        tell_all()
+        report_lost()
 
     def _begin_logs(self) -> None:
         with self._lock:
@@ -109,7 +109,7 @@ class Forwarding:
 
 
 def _wanted(feature: str) -> bool:
-    """Whether a client is there that asked for it."""
+    """Whether a client asked for the feature."""
     return any(feature in channel.features for channel in channels.opened)
 
 

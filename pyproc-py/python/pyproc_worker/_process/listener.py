@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BACKLOG = 2**31 - 1  # the system takes as much of it as it allows
+BACKLOG = 2**31 - 1  # the system reduces it to its limit
 LONGEST_PATH = 107 if sys.platform == "linux" else 103  # bytes that fit into sun_path
 LONGEST_WAIT = 2.0  # seconds that a worker waits for others that start in the same directory
 
@@ -24,13 +24,13 @@ _open: set[socket.socket] = set()
 
 @contextlib.contextmanager
 def listening(path: str, mode: int) -> Iterator[socket.socket]:
-    """A socket that listens at `path`; the file is removed at the end, if it's still ours.
+    """Opens a socket that listens at `path`. At the end, its file is removed if it is still there.
 
-    `mode` is the file's from its first moment on, whatever the umask. A socket that nobody
-    listens on any more is replaced. A process that is forked meanwhile has no part in it.
+    The file has `mode` from its creation on, whatever the umask. A stale socket is replaced.
+    Processes that are forked meanwhile do not inherit the socket.
 
-    Raises `ValueError` if the path is too long for a socket, `FileExistsError` if there is
-    something there that is no socket, and another `OSError` if a process listens there.
+    Raises `ValueError` if the path is too long for a socket, `FileExistsError` if the file is not a
+    socket, and another `OSError` if a process listens there.
     """
     size = len(os.fsencode(path))
     if size > LONGEST_PATH:
@@ -41,7 +41,7 @@ def listening(path: str, mode: int) -> Iterator[socket.socket]:
         with _locked(os.path.dirname(path) or "."):
             _remove_stale(path)
             _bind(listener, path, mode)
-            listener.listen(BACKLOG)  # until then it looks like one that nobody listens on
+            listener.listen(BACKLOG)  # until then other workers take it for stale
         identity, owner = _identity(path), os.getpid()
         _open.add(listener)
         try:
@@ -55,10 +55,10 @@ def listening(path: str, mode: int) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _locked(folder: str) -> Iterator[None]:
-    """Lets one worker after another look at a path in `folder` and take it.
+    """Locks `folder`, so that workers check and bind paths in it one after another.
 
-    Whoever may read a directory can lock it. So nobody is waited for without end, and a
-    directory that cannot be locked is used all the same.
+    Any user that may read a directory can lock it. So the wait is limited, and a directory that
+    cannot be locked is used nevertheless.
     """
     with contextlib.ExitStack() as opened:
         with contextlib.suppress(OSError):
@@ -77,13 +77,15 @@ def _lock(fd: int) -> None:
 
 
 def _remove_stale(path: str) -> None:
-    """Removes a socket that nobody listens on, and nothing else."""
+    """Removes a socket on which no process listens, and nothing else."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise FileExistsError(f"{path!r} exists and is no socket; move it or choose another path")
+        raise FileExistsError(
+            f"{path!r} exists and is not a socket; move it or choose another path"
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)  # a queue of connections may be full
         refusal = probe.connect_ex(path)
@@ -91,22 +93,24 @@ def _remove_stale(path: str) -> None:
         text = "a process listens on this socket; end it, or choose another path"
         raise OSError(errno.EADDRINUSE, text, path)
     if refusal not in (errno.ECONNREFUSED, errno.ENOENT):
-        raise OSError(refusal, os.strerror(refusal), path)  # whose it is, nobody can say
+        raise OSError(refusal, os.strerror(refusal), path)  # its owner is unknown
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
 
 def _bind(listener: socket.socket, path: str, mode: int) -> None:
-    # A later `chmod` could be led to another file. The mask is the process's, whose threads may
-    # make files meanwhile: it's changed only where it would take something of the mode.
+    # A later `chmod` could be redirected to another file. The umask belongs to the process, whose
+    # threads may create files meanwhile: it is changed only if it would reduce the mode.
     mask = None
     if _umask_spares(mode):
-        os.fchmod(listener.fileno(), mode)  # on Linux, the file's is the socket's less the mask
+        os.fchmod(
+            listener.fileno(), mode
+        )  # on Linux, the file gets the socket's mode without the umask
     else:
         mask = os.umask(0o777 & ~mode)
     try:
         listener.bind(path)
-    except OSError as error:  # which does not name the path
+    except OSError as error:  # its message does not name the path
         raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
     finally:
         if mask is not None:
@@ -114,7 +118,7 @@ def _bind(listener: socket.socket, path: str, mode: int) -> None:
 
 
 def _umask_spares(mode: int) -> bool:
-    """Whether the umask takes nothing of a mode; False where only changing it would tell."""
+    """Whether the umask keeps all bits of a mode; False if it cannot be read."""
     with contextlib.suppress(OSError), open("/proc/self/status") as status:
         for line in status:
             if line.startswith("Umask:"):
@@ -128,15 +132,15 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _close_in_child() -> None:
-    """In a process that was forked: it would listen, and never accept, when its parent is gone."""
+    """In a forked process: without this, the socket would stay open after the parent's end."""
     for listener in _open:
         status = os.fstat(listener.fileno())
         with open(os.devnull) as null, contextlib.suppress(FileNotFoundError):
             for fd in map(int, os.listdir("/dev/fd")):  # the native core has copies
-                with contextlib.suppress(OSError):  # that of the directory is closed by now
+                with contextlib.suppress(OSError):  # of the directory, closed by now
                     if os.path.samestat(os.fstat(fd), status):
                         os.dup2(null.fileno(), fd, inheritable=False)
     _open.clear()
 
 
-os.register_at_fork(after_in_child=_close_in_child)  # cannot be undone, hence one for all times
+os.register_at_fork(after_in_child=_close_in_child)  # cannot be undone, so registered once

@@ -1,4 +1,4 @@
-"""Why this installation has no native core, as its build (`hatch_build.py`) has noted."""
+"""The reason why this installation has no native core, as its build (`hatch_build.py`) noted it."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ _NOTE = Path(__file__).parent.with_name("_no_core.txt")
 
 
 def why(error: ImportError) -> str:
-    """`error` is what came of the attempt to import it."""
+    """The reason. `error` is the exception of its import."""
     if not isinstance(error, ModuleNotFoundError):
         return f"the native core of this installation cannot be loaded ({error})"
     try:

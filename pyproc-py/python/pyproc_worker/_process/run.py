@@ -1,4 +1,4 @@
-"""Starts a worker: settings, logging, socket, core."""
+"""`run_worker` starts a worker: settings, logging, socket, core."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import io
 import os
 import sys
 from contextvars import copy_context
-from importlib import import_module
 
 from pyproc_worker import _log
 from pyproc_worker._calls import current
@@ -33,42 +32,42 @@ if TYPE_CHECKING:
     from typing import Callable
 
     Serve = Callable[[socket.socket, Settings, Termination], None]
-    """A core of the worker: returns when the worker is to end, or raises what ends it."""
+    """A core: serves until the worker ends, or raises the exception that ends it."""
 
     Core = tuple[Serve, str]
-    """A core, and how the log calls it."""
+    """A core, and its description for the log."""
 
 
 class Runs:
-    """Whether workers ran in this process, and whether they may: `pyproc-worker` asks and says."""
+    """Whether a worker has run in this process, and may run: for the command `pyproc-worker`."""
 
     allowed = True
     started = False
     refusal: Exception | None = None
-    """Why a worker could not start: a setting or the socket's path is at fault."""
+    """The error in a setting or the socket's path that kept the worker from starting."""
 
 
 def run_worker(socket_path: str | None = None, codec_type: str = "auto") -> None:
     """Serves the exposed functions on a Unix socket until the worker is to end.
 
-    `socket_path` is by default what the environment variable ``PYPROC_SOCKET_PATH`` says.
-    `codec_type` is for scripts of the Go original: the JSON library that the core in Python is to
-    prefer.
+    `socket_path` defaults to the environment variable ``PYPROC_SOCKET_PATH``. `codec_type` is for
+    scripts of the Go original: the preferred JSON library of the core in Python.
 
-    It returns after SIGTERM, when the client that owns the worker leaves, or when its
-    parent process (``PYPROC_PARENT_PID``) is gone: requests that had arrived are answered
-    first. The native core serves if it's there, else the one in Python, as ``PYPROC_WORKER_CORE``
-    wants. Ctrl-C ends the process with exit code 130. `sys.exit` in a function ends the
-    worker with its code. Objects that exist by now are kept out of garbage collection
-    (`gc.freeze`), which shortens its pauses. In a process of `multiprocessing` that loads its
-    parent's main module it does nothing; as the target of such a process it serves.
+    It returns after SIGTERM, after the client that owns the worker has closed its connection, or
+    after the end of the parent process (``PYPROC_PARENT_PID``). Requests that have arrived are
+    answered first. The native core serves if it is installed, else the core in Python;
+    ``PYPROC_WORKER_CORE`` selects one. Ctrl-C ends the process with exit code 130, and `sys.exit`
+    in a function with its own code. Objects that exist at the start are excluded from garbage
+    collection (`gc.freeze`), which shortens its pauses. In a process of `multiprocessing` that
+    loads its parent's main module it does nothing; as the target of such a process it serves.
 
-    Raises `ValueError` without a path, for one that is too long, and for an environment variable
-    that makes no sense; what the constructor of an exposed class raises; `ImportError` if the
-    native core or the JSON library that the environment asks for is missing; `FileExistsError` if
-    the path is a file that is no socket, and other kinds of `OSError` if it cannot be listened at,
-    such as when another worker does. Where nobody catches them the process ends with status 1 and
-    the message, without a traceback, unless `sys.excepthook` is the script's own.
+    Raises `ValueError` without a path, for a path that is too long, and for an invalid environment
+    variable; `ImportError` if the native core or the JSON library that the environment selects is
+    not installed; `FileExistsError` if the path is a file but not a socket; another `OSError` if
+    the socket cannot be opened, for instance because another worker uses it; and any exception of
+    the constructor of an exposed class. If one of the first four is not caught, the process prints
+    the message without a traceback and ends with status 1, unless the script has set
+    `sys.excepthook`.
     """
     Runs.started = True
     if not Runs.allowed or _is_loaded_by_a_child():
@@ -91,21 +90,21 @@ def _refusing() -> Iterator[None]:
         yield
     except (ImportError, OSError, ValueError) as error:
         Runs.refusal = error
-        if sys.excepthook is sys.__excepthook__:  # a hook of the script's own is left alone
+        if sys.excepthook is sys.__excepthook__:  # the script has not set its own
             sys.excepthook = _show
         raise
 
 
 def _make_instances() -> None:
-    """Those of classes that are exposed. Raises what their constructors raise."""
+    """Makes the instances of exposed classes. Raises any exception of their constructors."""
     services = sys.modules.get("pyproc_worker._functions.services")  # loaded by the first one
     if services is not None:
         services.make_instances()
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What `sys.excepthook` does, but of a refusal that nobody caught it shows the message alone:
-    the setting is at fault, and no code."""
+    """A `sys.excepthook` that shows only the message of `Runs.refusal`: a setting is wrong, not the
+    code."""
     if error is Runs.refusal:
         print(f"{kind.__name__}: {error}", file=sys.stderr)
     else:
@@ -113,15 +112,15 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
 
 
 def _is_loaded_by_a_child() -> bool:
-    """Whether this is a new process of `multiprocessing`, or of its kin, that loads the main module
-    of its parent: what it is for comes afterwards."""
+    """Whether this is a new process of `multiprocessing` or a similar library that still loads the
+    main module of its parent."""
     kin = ("multiprocessing.process", "multiprocess.process", "billiard.process")
     loaded = (sys.modules[name] for name in kin if name in sys.modules)
     return any(getattr(each.current_process(), "_inheriting", False) for each in loaded)
 
 
 def _configure(socket_path: str | None, codec_type: str) -> tuple[str, Settings, Core]:
-    """The path, the settings and the core; the output is set up."""
+    """Reads the settings, chooses the core and sets up the output."""
     path = socket_path or os.environ.get("PYPROC_SOCKET_PATH")
     if not path:
         raise ValueError(
@@ -140,7 +139,7 @@ def _configure(socket_path: str | None, codec_type: str) -> tuple[str, Settings,
 def _start(
     path: str, settings: Settings, core: Core, resources: contextlib.ExitStack
 ) -> Callable[[], None]:
-    """What serves; that which it needs is closed with `resources`."""
+    """Opens the socket and everything else, registers it with `resources`, returns what serves."""
     serve, description = core
     for exposed in list(functions.values()):
         exposed.complete()
@@ -161,8 +160,9 @@ def _start(
 def _choose_core(settings: Settings) -> Core:
     if settings.core != "python":
         try:
-            core = import_module("pyproc_worker._core")
-            return core.serve, f"native (JSON by {core.JSON})"
+            from pyproc_worker import _core
+
+            return _core.serve, f"native (JSON by {_core.JSON})"
         except ImportError as error:
             if settings.core == "native":
                 from pyproc_worker._process import no_core
@@ -188,10 +188,10 @@ def _python_core(settings: Settings) -> Core:
 
 
 def _prepare_memory() -> None:
-    """Keeps what the script built out of garbage collection, and freed memory in the process.
+    """Excludes the script's objects from garbage collection, and makes glibc keep freed memory.
 
-    glibc returns freed memory to the system at once, and each large message then pays for page
-    faults, until a large block has been freed: it then keeps up to twice that much.
+    glibc returns freed memory to the system at once, so that each large message causes page faults.
+    After a large block has been freed, it keeps up to twice as much.
     """
     gc.collect()
     gc.freeze()
@@ -199,7 +199,7 @@ def _prepare_memory() -> None:
 
 
 def _set_up_output(log_level: str) -> None:
-    """A crash must not lose lines in a pipe's buffer, and logs of ours need a way out."""
+    """Makes the output line-buffered, as a crash loses buffered lines, and sets up the log."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)

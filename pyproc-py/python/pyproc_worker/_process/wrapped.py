@@ -1,7 +1,7 @@
-"""The end of the pool's process, for a worker that is not its child: a wrapper is in between.
+"""Watches the pool's process for a worker that is not its child: a wrapper is in between.
 
-`uv run`, `conda run` or `nsys profile` run Python as a child of their own. The system then tells
-the worker nothing of the end of the pool's process, and the worker's parent is the wrapper.
+`uv run`, `conda run` or `nsys profile` run Python as their own child. So the worker's parent is the
+wrapper, and the system does not signal the end of the pool's process.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from pyproc_worker._settings import Settings
     from pyproc_worker._system.termination import Termination
 
-CHECK = 1.0  # seconds between looks
-LONGEST_END = 10.0  # seconds that the worker has to finish what it runs
-ENDED = (b"Z", b"X")  # states of processes that nobody has waited for yet
+CHECK = 1.0  # seconds between checks
+LONGEST_END = 10.0  # seconds that the worker has to finish its calls
+ENDED = (b"Z", b"X")  # states of ended processes that are not reaped yet
 
 
 @contextlib.contextmanager
 def watching(settings: Settings, termination: Termination) -> Iterator[None]:
-    """While it is entered, a worker that a wrapper runs ends with the pool's process.
+    """While it is entered, a worker in a wrapper ends with the pool's process.
 
-    Of a worker that is a child of that process, its core looks for its parent itself.
+    For a child of the pool's process it does nothing: the cores check their parent.
     """
     pool, wrapper = settings.parent_pid, os.getppid()
     if pool is None or pool == wrapper:
         yield
         return
-    settings.parent_pid = None  # no core compares it with its own parent
+    settings.parent_pid = None  # so that the cores do not check it
     if not _descends_from(pool):
         _log.error(
             f"process {pool}, which PYPROC_PARENT_PID names, is gone or did not start this worker: "
@@ -45,7 +45,7 @@ def watching(settings: Settings, termination: Termination) -> Iterator[None]:
         termination.request()
         yield
         return
-    over = unpatched.Lock()  # released when it is
+    over = unpatched.Lock()  # released at the end
     over.acquire()
     unpatched.Thread(lambda: _watch(pool, wrapper, termination, over), "pyproc-parent").start()
     try:
@@ -60,14 +60,14 @@ def _watch(pool: int, wrapper: int, termination: Termination, over: Any) -> None
             return
     termination.request()
     if not over.acquire(timeout=LONGEST_END):
-        # Without a wrapper, the system would have done so at once.
+        # Without a wrapper, the system kills the worker at once.
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _descends_from(ancestor: int) -> bool:
     """Whether the process is an ancestor of this one.
 
-    Where the system does not say whose child each process is: whether it lives.
+    Without `/proc`: whether it is alive.
     """
     pid = os.getppid()
     while pid not in (0, 1, ancestor):
@@ -86,13 +86,13 @@ def _lives(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it is another user's
+    except PermissionError:  # alive, but of another user
         return True
     return True
 
 
 def _status(pid: int) -> tuple[bytes, int] | None:
-    """A process's state and its parent; None where the system has no `/proc`, or hides it there."""
+    """A process's state and parent; None if `/proc` is missing or hides the process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             state, parent = file.read().rpartition(b")")[2].split()[:2]

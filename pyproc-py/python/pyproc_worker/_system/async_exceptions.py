@@ -1,17 +1,17 @@
-"""Exceptions that no function raised: they came between calls, and the worker goes on.
+"""Asynchronous exceptions: no function raises them, and the worker keeps serving.
 
-The handler of a signal raises them, such as of a timer that a function left behind, or another
-thread injects them (`PyThreadState_SetAsyncExc`).
+A signal handler raises them between calls, for instance of a timer that a function has left
+behind, or another thread does (`PyThreadState_SetAsyncExc`).
 """
 
 from pyproc_worker import _log
 
 
 def ends_worker(error: BaseException) -> bool:
-    """Whether an exception ends the worker, whoever raised it."""
+    """Whether an exception ends the worker, wherever it was raised."""
     return isinstance(error, (SystemExit, KeyboardInterrupt))
 
 
-def log_stray(error: BaseException) -> None:
-    """Says that an exception came, and that the worker goes on."""
-    _log.error("a signal's handler or another thread raised this between calls", error)
+def log_async_exception(error: BaseException) -> None:
+    """Logs an asynchronous exception. The worker keeps serving."""
+    _log.error("a signal handler or another thread raised this between calls", error)

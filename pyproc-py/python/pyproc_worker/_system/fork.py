@@ -1,4 +1,4 @@
-"""What becomes of a process that a function forked, when it comes back from that function."""
+"""Processes that functions fork, and how they end when they return from the function."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ FAILED = 1
 
 
 class Forks:
-    """Which processes were forked from this one while it served."""
+    """Processes forked from this one while it serves."""
 
     is_child = False
-    """This is such a process: nothing but the function that forked it is to run here."""
+    """This is such a process: only the function that forked it may run here."""
 
     in_child: ClassVar[list[Callable[[], None]]] = []
-    """What is called in each of them, one for each loop that serves."""
+    """Callbacks that run in each of them, one for each serving loop."""
 
 
 def leave(error: BaseException | None = None) -> NoReturn:
-    """Ends this process without touching what it shares with its parent.
+    """Ends this process, and leaves everything alone that it shares with its parent.
 
-    The clients and the socket's file are the parent's: nothing is answered, removed or waited
-    for. The exit code is that of a `SystemExit`, 1 for another `error`, else 0.
+    The clients and the socket's file belong to the parent: no request is answered, no file removed,
+    no thread awaited. The exit code is that of a `SystemExit`, 1 for another `error`, else 0.
     """
     code = _exit_code(error)
     with contextlib.suppress(Exception):
         if error is not None and not isinstance(error, SystemExit):
-            import traceback  # not before there is an error: it is large
+            import traceback  # only here, as it is large
 
             traceback.print_exception(type(error), error, error.__traceback__)
     for stream in (sys.stdout, sys.stderr):
@@ -59,4 +59,4 @@ def _on_fork() -> None:
         callback()
 
 
-os.register_at_fork(after_in_child=_on_fork)  # cannot be undone, hence one for all times
+os.register_at_fork(after_in_child=_on_fork)  # cannot be undone, so registered once

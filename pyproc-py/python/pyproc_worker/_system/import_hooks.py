@@ -1,4 +1,4 @@
-"""Does something as soon as a module is loaded, without loading it."""
+"""Hooks that run after a module is imported, without importing it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def when_loaded(name: str, act: Callable[[], None]) -> None:
-    """Calls `act` now if the module is loaded, else right after it has been.
+    """Calls `act` now if the module is loaded, else right after its import.
 
-    In the second case whoever imports the module waits for `act`, and what it raises is logged.
+    In the second case the import waits for `act`, whose exceptions are logged.
     """
     if name in sys.modules:
         return act()
@@ -29,9 +29,9 @@ def when_loaded(name: str, act: Callable[[], None]) -> None:
 
 
 class _Finder:
-    """Finds nothing itself, but sees what is looked for.
+    """Finds no module itself, but observes the search and wraps the loader.
 
-    It stays where it is: another thread that walks the list of finders would miss the next one.
+    It is never removed: another thread that iterates over the finders would skip the next one.
     """
 
     def __init__(self) -> None:
@@ -47,13 +47,13 @@ class _Finder:
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None:
-                if hasattr(spec.loader, "exec_module"):  # otherwise there will be no act
+                if hasattr(spec.loader, "exec_module"):  # without it, the hook is not called
                     spec.loader = _Loader(spec.loader, self)  # type: ignore[assignment]
                 return spec
         return None
 
     def loaded(self, name: str) -> None:
-        """The module is there."""
+        """Calls the hooks of a module that was loaded."""
         for act in self.waiting.pop(name, []):
             try:
                 act()
@@ -62,7 +62,7 @@ class _Finder:
 
 
 class _Loader:
-    """Stands in for a module's loader until that executes it. It may serve other modules, too."""
+    """Wraps a module's loader until the module is executed."""
 
     def __init__(self, loader: Any, finder: _Finder) -> None:
         self._loader = loader

@@ -1,4 +1,4 @@
-"""Who may connect: the worker's own user, root, and whom ``PYPROC_ALLOWED_UIDS`` names."""
+"""Users that may connect: the worker's own, root, and those in ``PYPROC_ALLOWED_UIDS``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pyproc_worker._settings import Settings
 
 REFUSAL = (
-    "user {uid} may not connect: the worker's PYPROC_ALLOWED_UIDS says which users may, besides "
-    "its own and root"
+    "user {uid} may not connect: the worker's PYPROC_ALLOWED_UIDS lists the users that may, "
+    "besides its own and root"
 )
-"""What a client of another user gets, in place of `uid` its number."""
+"""The error for a client of another user."""
 
 LOG_INTERVAL = 10.0  # seconds between two lines in the log
 
-# What `getsockopt` is asked, how much it answers, and where the user is in it.
+# The arguments of `getsockopt`, and the layout of its result.
 if sys.platform == "linux":
     _ASKED, _ANSWER = (socket.SOL_SOCKET, socket.SO_PEERCRED), struct.Struct("=4xI4x")  # ucred
 else:
@@ -43,8 +43,8 @@ def user_of(client: _socket.socket) -> int:
 
 
 def turn_away(client: _socket.socket, uid: int) -> None:
-    """Closes a connection of this user, and says why if that does not block."""
-    import json  # not before: the native core, which has its own, does without it
+    """Closes a connection of this user. Sends the reason if that does not block."""
+    import json  # only here, as the native core has its own
 
     reason = json.dumps({"id": 0, "ok": False, "error": REFUSAL.format(uid=uid)}).encode()
     with contextlib.suppress(OSError):
@@ -53,21 +53,21 @@ def turn_away(client: _socket.socket, uid: int) -> None:
 
 
 class Refusals:
-    """Logs whose connections were closed, a line at most in each `LOG_INTERVAL`."""
+    """Logs refused connections, one line in each `LOG_INTERVAL` at most."""
 
     def __init__(self) -> None:
         self._count = 0
         self._silent_until = 0.0
 
     def add(self, uid: int, count: int = 1) -> None:
-        """So many connections were closed, the last of them of this user."""
+        """Counts refused connections. The last one was of this user."""
         self._count += count
         now = time.monotonic()
         if now < self._silent_until:
             return
         others = f", and {self._count - 1} more before it" if self._count > 1 else ""
         _log.warning(
-            f"closed a connection of user {uid}{others}: PYPROC_ALLOWED_UIDS says which users "
-            "may connect besides the worker's own and root"
+            f"closed a connection of user {uid}{others}: PYPROC_ALLOWED_UIDS lists the users "
+            "that may connect besides the worker's own and root"
         )
         self._count, self._silent_until = 0, now + LOG_INTERVAL

@@ -1,4 +1,4 @@
-"""SIGTERM as a request that the loop notices, also while it waits for sockets."""
+"""SIGTERM as a request that wakes the loop while it polls sockets."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Termination:
-    """Catches SIGTERM while it is entered; its descriptor becomes readable with a signal.
+    """Handles SIGTERM while it is entered: its descriptor becomes readable.
 
-    In a thread other than the main one, and when the script handles SIGTERM itself, it
-    never happens. Processes that functions fork do not inherit it: SIGTERM ends them.
+    It does nothing in threads other than the main one, and if the script handles SIGTERM itself.
+    Processes that functions fork do not inherit it: SIGTERM ends them.
     """
 
     def __init__(self) -> None:
@@ -32,12 +32,12 @@ class Termination:
         self._catches = False
 
     def fileno(self) -> int:
-        """The descriptor to wait for."""
+        """The descriptor to poll."""
         return self._reader.fileno()
 
     def wake(self) -> None:
-        """Makes the descriptor readable, so that the loop looks around. From any thread."""
-        with contextlib.suppress(OSError):  # full: it is readable; closed: nobody looks
+        """Makes the descriptor readable, which wakes the loop. From any thread."""
+        with contextlib.suppress(OSError):  # full: it is readable; closed: no loop polls it
             self._writer.send(b"\0")
 
     def request(self) -> None:
@@ -46,7 +46,7 @@ class Termination:
         self.wake()
 
     def clear(self) -> None:
-        """Makes the descriptor wait for the next signal."""
+        """Makes the descriptor unreadable until the next signal."""
         with contextlib.suppress(BlockingIOError):
             self._reader.recv(4096)
 
@@ -55,7 +55,7 @@ class Termination:
             self._old_wakeup = signal.set_wakeup_fd(
                 self._writer.fileno(), warn_on_full_buffer=False
             )
-        except ValueError:  # in another thread than the main one
+        except ValueError:  # not the main thread
             return self
         self._in_main = True
         self._old_handler = signal.getsignal(signal.SIGTERM)
@@ -80,30 +80,30 @@ class Termination:
         self._writer.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> Any:
-        self.request()  # wakes again: whoever saw the signal itself may have looked too early
+        self.request()  # wakes again: the loop may have checked too early
 
 
 class _Forks:
-    """Gives SIGTERM its default effect in the processes that are forked while it is caught.
+    """Restores SIGTERM's default action in processes that are forked while it is handled.
 
-    Python forgets a signal that reaches a new process before this can be done, so signals are
-    held back meanwhile.
+    Python would lose a signal that arrives in a new process before that, so SIGTERM is blocked
+    during the fork.
     """
 
     def __init__(self) -> None:
         self.guarded = False
         self._thread = threading.local()
-        os.register_at_fork(  # which cannot be undone, hence one for all times
-            before=self._hold_back,
-            after_in_parent=self._let_through,
+        os.register_at_fork(  # cannot be undone, so registered once
+            before=self._block,
+            after_in_parent=self._unblock,
             after_in_child=self._reset,
         )
 
-    def _hold_back(self) -> None:
+    def _block(self) -> None:
         if self.guarded:
             self._thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
-    def _let_through(self) -> None:
+    def _unblock(self) -> None:
         mask = self._thread.__dict__.pop("mask", None)
         if mask is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -113,7 +113,7 @@ class _Forks:
             self.guarded = False
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        self._let_through()
+        self._unblock()
 
 
 _forks = _Forks()

@@ -1,6 +1,6 @@
-"""JSON for telemetry: texts and values of any kind, within bounds, and never an exception.
+"""JSON for telemetry: any texts and values, of limited size, without exceptions.
 
-It needs no JSON library, so that nothing is loaded for it but what Python has built in.
+It uses only built-in modules, so that no JSON library is loaded for it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 DEEPEST = 8
-"""Levels of nesting; what is deeper is left out."""
+"""Levels of nesting; deeper values are left out."""
 
 CUT = "…"
-"""What stands for what is left out."""
+"""Replaces values that are left out."""
 
 _LARGEST_INTEGER = 2**63
 
@@ -37,28 +37,28 @@ __all__ = [
 
 
 def encoded(text: str) -> bytes:
-    """UTF-8; lone surrogates, which have none, become question marks."""
+    """`text` in UTF-8; lone surrogates become question marks."""
     return text.encode("utf-8", "replace")
 
 
 def shortened(text: str, limit: int) -> str:
-    """`text`, cut to about `limit` characters; then it says how long it was."""
+    """`text`, cut to about `limit` characters with a note of its length."""
     if len(text) <= limit:
         return text
     return f"{text[:limit]}{CUT} (cut, of {len(text)} characters)"
 
 
 def shortened_amid(text: str, limit: int) -> str:
-    """`text`, cut to about `limit` characters of its beginning and, above all, its end."""
+    """`text`, cut in the middle to about `limit` characters, three quarters of them its end."""
     if len(text) <= limit:
         return text
     head = limit // 4
-    said = f"\n{CUT} (cut, of {len(text)} characters)\n"
-    return text[:head] + said + text[len(text) - limit + head :]
+    note = f"\n{CUT} (cut, of {len(text)} characters)\n"
+    return text[:head] + note + text[len(text) - limit + head :]
 
 
 def text_of(value: Any) -> str:
-    """`str(value)`, also of objects that cannot tell."""
+    """`str(value)`, or a replacement if that raises."""
     try:
         return str(value)
     except Exception as error:
@@ -66,21 +66,21 @@ def text_of(value: Any) -> str:
 
 
 def members(mapping: Mapping[str, str]) -> str:
-    """A JSON object of texts."""
+    """A JSON object of strings."""
     return "{" + ",".join(f"{quote(name)}:{quote(text)}" for name, text in mapping.items()) + "}"
 
 
 def bounded(items: Iterable[tuple[Any, Any]], limit: int) -> str:
     """A JSON object of any values, of about `limit` characters.
 
-    Values that JSON does not have become texts. Those beyond the limit are left out, deeper ones
-    than `DEEPEST` are `CUT`; so cycles end.
+    Values that JSON does not have become strings. Values beyond the limit are left out; values
+    deeper than `DEEPEST` become `CUT`, which also ends cycles.
     """
     return _Writer(limit).object(items, 0)
 
 
 class _Writer:
-    """Writes values as long as there is room."""
+    """Encodes values until the limit is reached."""
 
     def __init__(self, limit: int) -> None:
         self._room = limit
@@ -117,7 +117,7 @@ class _Writer:
                 return float.__repr__(value)
             if isinstance(value, (dict, list, tuple)):
                 return self._nested(value, depth)
-        except Exception:  # of a subclass that is not what it seems
+        except Exception:  # a subclass with broken methods
             pass
         return self._text(text_of(value))
 

@@ -1,6 +1,6 @@
-"""Takes the records of `logging` to the client, at once and in their parts.
+"""Sends the records of `logging` to the client, at once and as structured fields.
 
-It is loaded when `logging` is, and only if a client asked for logs.
+It is loaded after `logging`, and only if a client asked for logs.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from pyproc_worker._telemetry.records import LOGS, RECORD_LIMIT, channel_for, lo
 from pyproc_worker._telemetry.stdio import ForwardedStream
 
 MESSAGE, EXCEPTION, STACK, FIELDS = 16 * 1024, 20 * 1024, 4 * 1024, 12 * 1024
-"""Characters of a record's parts."""
+"""The largest sizes of a record's parts in characters."""
 
-_WORST_CASE = 8  # bytes that a character takes in JSON, and a bit more
+_WORST_CASE = 8  # bytes of a character in JSON, with a margin
 
 _PLAIN = logging.makeLogRecord({}).__dict__
 _STANDARD = frozenset([*_PLAIN, "message", "asctime", "taskName"])
 
 
 class ForwardingHandler(logging.Handler):
-    """Sends each record while the function that logs waits: what was logged survives a crash."""
+    """Sends each record before the logging call returns, so that records survive a crash."""
 
     def createLock(self) -> None:
-        self.lock = None  # a record is made from nothing that threads share
+        self.lock = None  # threads share no state here
 
     def handle(self, record: logging.LogRecord) -> bool:
         kept: Any = record
@@ -62,7 +62,10 @@ class ForwardingHandler(logging.Handler):
 
 
 def _sends(record: logging.LogRecord, kept: logging.LogRecord) -> bool:
-    """Whether the record leaves for a client, or has left; `kept` is what a filter made of it."""
+    """Sends the record unless it was sent already. Returns whether it is sent.
+
+    `kept` is the record after the filters.
+    """
     sent = getattr(_here, "sent", None)
     if sent is not None and sent() is record:
         return True
@@ -75,12 +78,12 @@ def _sends(record: logging.LogRecord, kept: logging.LogRecord) -> bool:
         line = _line(kept, call, _WORST_CASE)
     if not lost.send(channel, line):
         return False
-    _here.sent = ref(record)  # as the handlers to come get it
+    _here.sent = ref(record)  # as later handlers get it, too
     return True
 
 
 def _count_lost(record: logging.LogRecord) -> None:
-    """Unless one of the root's handlers writes it, to the process's own output."""
+    """Counts the record as lost, unless a handler of the root writes it to stdout or stderr."""
     channel = channel_for(LOGS, current_call())
     writers = filter(_writes_to_output, _root.handlers)
     if channel is not None and not any(record.levelno >= writer.level for writer in writers):
@@ -88,8 +91,8 @@ def _count_lost(record: logging.LogRecord) -> None:
 
 
 def _filter(handler: logging.StreamHandler[Any], record: logging.LogRecord) -> Any:
-    """Stands in for `StreamHandler.filter`: those that write to the process's own output pass over
-    what leaves for a client, also of loggers that hand on nothing to the root."""
+    """Replaces `StreamHandler.filter`: handlers of stdout and stderr skip records that are sent to a
+    client. So does the handler of a logger that does not propagate to the root."""
     kept: Any = logging.Filterer.filter(handler, record)
     if not kept or not _writes_to_output(handler):
         return kept
@@ -102,30 +105,30 @@ def _filter(handler: logging.StreamHandler[Any], record: logging.LogRecord) -> A
 
 
 class _Installed:
-    """What stands in the root logger now."""
+    """The handler in the root logger."""
 
     handler: ForwardingHandler | None = None
 
 
 def install() -> None:
-    """From now on records go to the client; doing it twice does nothing."""
+    """From now on records go to the client. Idempotent."""
     with _lock:
         if _Installed.handler is None:
             _log.set_up_logging(logging)
             _Installed.handler = ForwardingHandler()
-            _root.handlers.insert(0, _Installed.handler)  # before those that would write
+            _root.handlers.insert(0, _Installed.handler)  # before the handlers that write
             logging.StreamHandler.filter = _filter  # type: ignore[assignment]
 
 
 def remove() -> None:
-    """Leaves the root logger as it was."""
+    """Restores the root logger."""
     with _lock:
         if _Installed.handler is not None:
             del logging.StreamHandler.filter
             _root.removeHandler(_Installed.handler)
             _Installed.handler.close()
             _Installed.handler = None
-    _log.set_up_logging(logging)  # if nothing else is left
+    _log.set_up_logging(logging)  # adds a handler if none is left
 
 
 def _writes_to_output(handler: logging.Handler) -> bool:
@@ -137,7 +140,7 @@ def _writes_to_output(handler: logging.Handler) -> bool:
 
 
 def _line(record: logging.LogRecord, call: Call | None, scale: int = 1) -> bytes:
-    """The record; its parts are cut to their limits divided by `scale`."""
+    """The encoded record; its parts are cut to their limits divided by `scale`."""
     message, fields = _message_and_fields(record)
     more = ""
     if record.exc_info or record.exc_text:
@@ -163,12 +166,12 @@ def _name(name: Any) -> str:
 
 def _message_and_fields(record: logging.LogRecord) -> tuple[str, dict[Any, Any]]:
     fields = record.__dict__
-    # Most records have nothing beyond what all have, and the number of attributes tells that.
+    # Most records have no other attributes than all have, and so the same number.
     if len(fields) > len(_PLAIN):
         fields = {k: v for k, v in fields.items() if k not in _STANDARD and str(k)[:1] != "_"}
     else:
         fields = {}
-    if type(record.msg) is dict and not record.args:  # structlog, with its formatter to come
+    if type(record.msg) is dict and not record.args:  # structlog, before its formatter
         fields.update(record.msg)
         return _event(fields), fields
     try:
@@ -183,8 +186,8 @@ def _message_and_fields(record: logging.LogRecord) -> tuple[str, dict[Any, Any]]
 
 
 def _parsed(message: str) -> dict[Any, Any] | None:
-    """The parts of a message that is an event as JSON, as structlog may render it."""
-    json: Any = sys.modules.get("json")  # without it nobody can have rendered any
+    """The fields of a message that is an event of structlog in JSON; None for other messages."""
+    json: Any = sys.modules.get("json")  # without it, the message is not JSON
     if json is None:
         return None
     try:
@@ -195,7 +198,7 @@ def _parsed(message: str) -> dict[Any, Any] | None:
 
 
 def _event(fields: dict[Any, Any]) -> str:
-    """Takes the message out of what structlog calls an event."""
+    """Removes the message from the fields of an event of structlog, and returns it."""
     for name in ("event", "message", "msg"):
         if name in fields:
             return text_of(fields.pop(name))
@@ -208,11 +211,11 @@ def _exception(record: logging.LogRecord) -> str:
     try:
         lines = traceback.format_exception(*record.exc_info)  # type: ignore[misc]
         return "".join(lines).rstrip("\n")
-    except Exception as error:  # of an exception that cannot tell what it is
+    except Exception as error:  # raised by the exception's own methods
         return f"an exception whose traceback cannot be written: {type(error).__name__}"
 
 
 _lock = unpatched.RLock()
 _here = threading.local()
-"""The last record of this thread that was sent, which may be gone."""
+"""A weak reference to the last record that this thread has sent."""
 _root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""Log records as they travel, of `logging`, of what is printed, and of the worker itself."""
+"""Encodes log records: of `logging`, of printed lines, and of the worker itself."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     """Trace id and span id, both in hexadecimal digits, and flags."""
 
 current_span: Callable[[], Ids | None] | None = None
-"""The ids of OpenTelemetry's current span, if it has one. Set once OpenTelemetry is loaded."""
+"""Returns the ids of OpenTelemetry's current span, if any. Set when OpenTelemetry is loaded."""
 
 
 def send_line(text: str, logger: str, level: int, more: str, call: Call | None) -> bool:
-    """Sends a text of a call as a log record of now; `more` are members as JSON.
+    """Sends a text of a call as a log record with the current time.
 
-    Says whether it left.
+    `more` are further members as JSON. Returns whether it was sent.
     """
     channel = channel_for(LOGS, call)
     if channel is None:
@@ -39,19 +39,19 @@ def send_line(text: str, logger: str, level: int, more: str, call: Call | None) 
 
 
 def send_of_worker(level: int, text: str, traceback: str) -> bool:
-    """Sends a log line of the worker itself."""
+    """Sends a log line of the worker itself. Returns whether it was sent."""
     call = current_call()
     more = f',"exception":{quote(traceback)}' if traceback else ""
     return send_line(text, _log.NAME, level, more + here(call), call)
 
 
 def here(call: Call | None) -> str:
-    """The thread and the place, as members of a JSON object."""
+    """The current thread, call and span, as members of a JSON object."""
     return f',"thread":{quote(threading.current_thread().name)}{place(call)}'
 
 
 def place(call: Call | None) -> str:
-    """The call and the span in which something happens, as members of a JSON object."""
+    """The call and the current span, as members of a JSON object."""
     ids = None if current_span is None else current_span()
     if call is None:
         return "" if ids is None else _ids(*ids)
@@ -59,8 +59,8 @@ def place(call: Call | None) -> str:
         trace_id, span_id, flags = call.trace
         ids = trace_id.hex(), span_id.hex(), flags
     baggage = f',"baggage":{members(call.baggage)}' if "baggage" in call.headers else ""
-    told = "" if ids is None else _ids(*ids)
-    return f',"function":{quote(call.function)}{told}{baggage}'
+    span = "" if ids is None else _ids(*ids)
+    return f',"function":{quote(call.function)}{span}{baggage}'
 
 
 def _ids(trace_id: str, span_id: str, flags: int) -> str:

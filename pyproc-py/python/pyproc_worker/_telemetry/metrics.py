@@ -1,7 +1,7 @@
-"""Counters, gauges and histograms. They count, whether or not anybody asks.
+"""Counters, gauges and histograms. They count even if no client takes metrics.
 
-One lock guards all values. It is one that a thread may take twice, because a finalizer or a signal
-handler may count while its thread counts.
+One lock guards all values. It is reentrant, as a finalizer or a signal handler may count while its
+thread counts.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import time
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 
 from pyproc_worker._system import unpatched
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
 else:
 
     class _Generic:
-        """`Generic`, which is in a module that is large."""
+        """Replaces `Generic`, whose module is large."""
 
         def __class_getitem__(cls, parameter):
             return cls
 
 
 MOST_SERIES = 1000
-"""Series that a metric may have; more become one, whose label values are all `OTHER`."""
+"""Series of one metric, at most. Further label values are counted in one series of `OTHER`."""
 
 OTHER = "other"
 LONGEST_VALUE = 256  # characters of a label's value
@@ -46,25 +47,25 @@ ACROSS = ("sum", "max", "min", "each")
 DEFAULT_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 STARTED = time.time_ns()
-"""When this process began to count."""
+"""The start of this process's counts, in nanoseconds since the epoch."""
 
 
 class MetricError(ValueError):
-    """A metric is defined or used in a way that cannot be; the message says which."""
+    """A metric is defined or used wrongly. The message names the mistake."""
 
 
 class Changes:
-    """Whether something has changed since somebody looked, and who is to be told."""
+    """Whether a value has changed since the last report, and a callback for changes."""
 
     pending = False
-    tell: Callable[[], None] | None = None
+    notify: Callable[[], None] | None = None
 
     @classmethod
     def note(cls) -> None:
-        """Something has changed."""
+        """Notes a change."""
         cls.pending = True
-        if cls.tell is not None:
-            cls.tell()
+        if cls.notify is not None:
+            cls.notify()
 
 
 class Series:
@@ -75,7 +76,7 @@ class Series:
     def __init__(self, labels: dict[str, str]) -> None:
         self.labels = labels
         self.changed = True
-        """It has not been reported as it is."""
+        """The current value has not been reported."""
 
     def _note(self) -> None:
         self.changed = True
@@ -111,7 +112,7 @@ class GaugeSeries(Series):
         self.value = 0.0
 
     def set(self, value: float) -> None:
-        """Raises `MetricError` if the value is not finite."""
+        """Sets the value. Raises `MetricError` if it is not finite."""
         if not -math.inf < value < math.inf:
             raise MetricError(f"a gauge has a finite value, not {value!r}")
         with _lock:
@@ -129,7 +130,7 @@ class GaugeSeries(Series):
 
 
 class HistogramSeries(Series):
-    """How often values fell between bounds."""
+    """Counts of values between bounds."""
 
     __slots__ = ("_bounds", "counts", "sum")
 
@@ -158,8 +159,8 @@ class HistogramSeries(Series):
             self.observe(time.perf_counter() - started)
 
 
-class Metric(_Generic["S"]):
-    """What metrics of all kinds have in common: their definition, and series by labels."""
+class Metric(_Generic["S"], ABC):
+    """A metric: its definition, and its series by labels."""
 
     kind = ""
 
@@ -176,8 +177,8 @@ class Metric(_Generic["S"]):
     def labels(self, *values: object, **named: object) -> S:
         """The series of these label values, in the order of the labels' names, or by name.
 
-        Keep it where you can: looking it up takes longer than counting. Raises `MetricError` if a
-        value is missing, or one is given that the metric has no label for.
+        Keep the series if possible: the lookup takes longer than counting. Raises `MetricError` if
+        a value is missing, or has no label.
         """
         if named:
             values = values + tuple(
@@ -195,11 +196,11 @@ class Metric(_Generic["S"]):
         return self._only
 
     def definition(self) -> tuple[Any, ...]:
-        """What must be the same for two metrics of one name to be one."""
+        """The parts of the definition that must be equal for two metrics of one name."""
         return (self.kind, self.label_names, self.unit)
 
     def series(self) -> list[S]:
-        """All that there are."""
+        """All series of this metric."""
         with _lock:
             return list(self._series.values())
 
@@ -216,8 +217,9 @@ class Metric(_Generic["S"]):
         series._note()
         return series
 
+    @abstractmethod
     def _new(self, labels: dict[str, str]) -> S:
-        raise NotImplementedError
+        """A series with its first value."""
 
 
 class Counter(Metric["CounterSeries"]):
@@ -252,7 +254,7 @@ class Gauge(Metric["GaugeSeries"]):
         return (*super().definition(), self.across)
 
     def set(self, value: float) -> None:
-        """Raises `MetricError` if the value is not finite."""
+        """Sets the value. Raises `MetricError` if it is not finite."""
         self.only.set(value)
 
     def inc(self, amount: float = 1) -> None:
@@ -296,13 +298,13 @@ class Histogram(Metric["HistogramSeries"]):
 
 
 metrics: dict[str, Metric[Any]] = {}
-"""All of this process, by name."""
+"""All metrics of this process, by name."""
 
 
 def registered(metric: M) -> M:
-    """The metric itself, or the one of that name that was defined alike before.
+    """The metric, or an earlier one with the same definition.
 
-    Raises `MetricError` if they differ.
+    Raises `MetricError` if an earlier one has another definition.
     """
     with _lock:
         known = metrics.setdefault(metric.name, metric)
@@ -312,9 +314,9 @@ def registered(metric: M) -> M:
 
 
 def checked_name(name: str) -> str:
-    """Raises `MetricError` if it is no name for a metric of the user's."""
+    """The name. Raises `MetricError` if a user's metric cannot have it."""
     if not (isinstance(name, str) and _is_name(name.replace(":", "_")) and len(name) <= 256):
-        raise MetricError(f"{name!r} is no name of a metric: letters, digits, '_' and ':' make one")
+        raise MetricError(f"{name!r} is not a name of a metric: use letters, digits, '_' and ':'")
     if name.startswith(RESERVED):
         raise MetricError(f"{name!r}: names that begin with {RESERVED!r} are the pool's own")
     return name
@@ -329,7 +331,7 @@ def _checked_labels(metric: str, labels: Sequence[str]) -> tuple[str, ...]:
         raise MetricError(f"{metric}: labels are a sequence of names, not one text")
     for name in labels:
         if not _is_name(name) or name.startswith("__"):
-            raise MetricError(f"{metric}: {name!r} is no name of a label")
+            raise MetricError(f"{metric}: {name!r} is not a name of a label")
     if len(set(labels)) != len(labels) or len(labels) > MOST_LABELS:
         raise MetricError(f"{metric}: at most {MOST_LABELS} labels, each once")
     return tuple(labels)
@@ -347,10 +349,10 @@ _lock = unpatched.RLock()
 
 
 def _on_fork() -> None:
-    """What a child counts is its own; the lock may be held by a thread that isn't here."""
+    """In a forked process: nothing is reported, and a parent's thread may hold the lock."""
     global _lock
     _lock = unpatched.RLock()
-    Changes.tell = None
+    Changes.notify = None
 
 
 os.register_at_fork(after_in_child=_on_fork)

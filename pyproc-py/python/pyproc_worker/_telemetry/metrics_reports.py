@@ -1,6 +1,6 @@
-"""Reports metrics to the clients that take them: a tenth of a second after something changed.
+"""Reports metrics to the clients that take them, 0.1 s after a change.
 
-A thread does it, which begins with the first change, and sleeps while nothing changes.
+A thread reports. It starts with the first change, and sleeps while nothing changes.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from _queue import Empty, SimpleQueue  # what `queue` has them from
+from _queue import Empty, SimpleQueue  # `queue` re-exports them
 
 from pyproc_worker import _log
 from pyproc_worker._calls import channels
@@ -32,25 +32,26 @@ if TYPE_CHECKING:
     from pyproc_worker._telemetry.metrics import Metric, Series
 
     Source = Callable[[bool, Callable[[str], bool]], bool]
-    """Sends metrics as JSON: those that have changed since they were sent, or all.
+    """Sends metrics as JSON: all, or those that have changed.
 
-    It's given what sends one and says whether it got out, and says whether all did.
+    Its arguments are whether to send all, and a function that sends one metric and returns whether
+    it was sent. It returns whether all were sent.
     """
 
 PERIOD = 0.1
 """Seconds between a change and its report."""
 
-LOOK = 1.0
-"""Seconds between looks at `sources`, which cannot say that something has changed."""
+POLL_INTERVAL = 1.0
+"""Seconds between reads of `sources`, which have no callback for changes."""
 
 _PART = RECORD_LIMIT // 2  # characters of a report; longer ones are divided
 
 sources: list[Source] = []
-"""Whose metrics are reported beside our own."""
+"""Further metrics to report, for instance of `prometheus_client`."""
 
 
 class _Reporter:
-    """The thread, and what wakes it."""
+    """The reporting thread."""
 
     def __init__(self) -> None:
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -59,23 +60,23 @@ class _Reporter:
         self._all = True
 
     def begin(self) -> None:
-        """A client came: it gets everything."""
+        """Reports all metrics, for a new client."""
         self._all = True
-        Changes.tell = self.wake
+        Changes.notify = self.wake
         self.wake()
 
     def wake(self) -> None:
-        """There is something to report. It may be called at any moment, also by a finalizer."""
+        """Wakes the thread. May be called at any moment, also by a finalizer."""
         if not self._begun:
             self._begun = True
             try:
                 unpatched.start_new_thread(self._run, ())
-            except RuntimeError:  # no room for another thread now, or never again
+            except RuntimeError:  # no thread can be started
                 self._begun = False
         self._wake.put(None)
 
     def report(self) -> None:
-        """Reports what has changed."""
+        """Reports the changed metrics."""
         with self._lock:
             all_of_them, self._all = self._all, False
             Changes.pending = False
@@ -85,19 +86,19 @@ class _Reporter:
     def _run(self) -> None:
         while True:
             with contextlib.suppress(Empty):
-                self._wake.get(timeout=LOOK if sources and Changes.tell else None)
+                self._wake.get(timeout=POLL_INTERVAL if sources and Changes.notify else None)
             unpatched.sleep(PERIOD)
             with contextlib.suppress(Empty):
                 while True:
                     self._wake.get_nowait()
-            if Changes.tell is not None:
+            if Changes.notify is not None:
                 try:
                     self.report()
                 except Exception as error:
                     _log.error("metrics cannot be reported", error)
 
     def _send(self, all_of_them: bool) -> bool:
-        """Says whether all clients got it; if not, the next report has it again."""
+        """Returns whether all clients got the metrics. If not, the next report repeats them."""
         takers = [channel for channel in channels.opened if METRICS in channel.features]
         if not takers:
             return True
@@ -118,8 +119,8 @@ begin, report_now = _reporter.begin, _reporter.report
 
 
 def end() -> None:
-    """No client is left that takes metrics."""
-    Changes.tell = None
+    """Stops reporting: no client takes metrics any more."""
+    Changes.notify = None
 
 
 def written_metric(definition: str, series: list[str]) -> str:
@@ -130,7 +131,7 @@ def written_metric(definition: str, series: list[str]) -> str:
 def definition(
     name: str, kind: str, help: str, unit: str = "", across: str = "", bounds: Any = None
 ) -> str:
-    """What is said of a metric beside its series, as members of a JSON object."""
+    """A metric's definition, as members of a JSON object."""
     written = f'"name":{quote(name)},"kind":"{kind}","help":{quote(help)}'
     if unit:
         written += f',"unit":{quote(unit)}'
@@ -153,7 +154,7 @@ def histogram_series(labels: dict[str, str], counts: list[int], total: float) ->
 
 
 def _collect(all_of_them: bool) -> list[tuple[Metric[Any], list[Series]]]:
-    """The series that have changed; what changes from now on is for the next report."""
+    """The changed series. Later changes are for the next report."""
     found = []
     for metric in list(metrics.values()):
         changed = [series for series in metric.series() if series.changed or all_of_them]
@@ -165,7 +166,7 @@ def _collect(all_of_them: bool) -> list[tuple[Metric[Any], list[Series]]]:
 
 
 def _divided(metric: Metric[Any], changed: list[Series]) -> list[str]:
-    """The metric as JSON, in parts that are not too long."""
+    """The metric as JSON, in parts of limited length."""
     defined = definition(
         metric.name,
         metric.kind,
@@ -178,7 +179,7 @@ def _divided(metric: Metric[Any], changed: list[Series]) -> list[str]:
 
 
 def in_parts(series: Iterable[str]) -> list[list[str]]:
-    """Series of a metric, divided so that no report is too long."""
+    """Divides the series of a metric so that no report is too long."""
     parts: list[list[str]] = [[]]
     size = 0
     for written in series:
@@ -198,10 +199,10 @@ def _written(series: Any) -> str:
 
 def _send_to(channels: list[channels.Channel], metric: str) -> bool:
     record = encoded(f'{{"type":"metrics","start":{STARTED},"metrics":[{metric}]}}\n')
-    sent = [channel.send(record) for channel in channels]  # to each, also after one that failed
+    sent = [channel.send(record) for channel in channels]  # to all, also after a failure
     return all(sent)
 
 
 def is_reportable(value: float) -> bool:
-    """Whether JSON has such a number."""
+    """Whether JSON can represent a number."""
     return math.isfinite(value)

@@ -1,6 +1,6 @@
-"""Reports what a registry of `prometheus_client` holds, in the form of metrics of our own.
+"""Reports the metrics of a registry of `prometheus_client`.
 
-Nothing of that library is imported: a registry is whatever has its `collect`.
+The library is not imported: a registry is any object with its method `collect`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _ACROSS = {
     "min": "min",
     "livemin": "min",
 }
-"""How gauges of several processes become one, by the name that the library has for it."""
+"""The `across` of a gauge, by the library's multi-process mode."""
 
 
 class Forwarded:
-    """A registry, and what was reported of it."""
+    """A registry, and its reported metrics."""
 
     def __init__(self, registry: Any) -> None:
         self._registry = registry
@@ -47,9 +47,9 @@ class Forwarded:
     __hash__ = None  # type: ignore[assignment]
 
     def __call__(self, all_of_them: bool, send: Callable[[str], bool]) -> bool:
-        """Sends the metrics that have changed, or all; says whether all got out.
+        """Sends the changed metrics, or all. Returns whether all were sent.
 
-        A registry that fails has none, and that is said once.
+        A registry that raises counts as empty, which is logged once.
         """
         try:
             families = list(self._registry.collect())
@@ -85,14 +85,14 @@ class Forwarded:
         return []
 
     def _across(self, name: str) -> str:
-        """How the library's own multi-process mode would join this gauge."""
+        """The `across` of a gauge, from its multi-process mode."""
         collector = getattr(self._registry, "_names_to_collectors", {}).get(name)
         mode: Any = getattr(collector, "_multiprocess_mode", None)
         return _ACROSS.get(mode, "each")
 
 
 def _values(family: Any, kind: str, name: str, across: str = "") -> tuple[str, list[str]]:
-    """A metric of the samples that have this name; that leaves out when a counter was made."""
+    """A metric of the samples with this name, without the creation times of counters."""
     series = [
         value_series(sample.labels, sample.value)
         for sample in family.samples
@@ -102,7 +102,7 @@ def _values(family: Any, kind: str, name: str, across: str = "") -> tuple[str, l
 
 
 def _histogram(family: Any) -> tuple[str, list[str]]:
-    """A histogram, or a summary as one of a single bucket: it has a count and a sum, too."""
+    """A histogram. A summary becomes one with a single bucket, which keeps its count and sum."""
     found: dict[tuple[tuple[str, str], ...], _Buckets] = {}
     for sample in family.samples:
         labels = {name: value for name, value in sample.labels.items() if name != "le"}
@@ -123,7 +123,7 @@ def _histogram(family: Any) -> tuple[str, list[str]]:
 
 
 class _Buckets:
-    """A series of a histogram, as the library counts: each bucket has those before in it."""
+    """A series of a histogram with the library's cumulative buckets."""
 
     def __init__(self, labels: dict[str, str]) -> None:
         self.labels = labels

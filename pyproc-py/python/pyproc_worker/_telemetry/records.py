@@ -1,4 +1,4 @@
-"""Telemetry records on their way: to whom, and what of them was lost."""
+"""Chooses the client that gets a record, and counts the records that were lost."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 LOGS, SPANS, METRICS = channels.FEATURES
 
 RECORD_LIMIT = 64 * 1024
-"""Bytes of a log record; a span may be larger."""
+"""Largest size of a log record in bytes; a span may be larger."""
 
 
 class Lost:
-    """How many records a client has missed since it was last told."""
+    """The number of records that each client has missed since the last report of it."""
 
     def __init__(self) -> None:
-        self._lock = unpatched.RLock()  # a record may be lost within the garbage collector
+        self._lock = unpatched.RLock()  # the garbage collector may run code that loses a record
         self._counts: dict[Channel, dict[str, int]] = {}
 
     def add(self, channel: Channel, kind: str) -> None:
-        """A record of this kind did not get out. If the client is gone, nobody is to be told."""
+        """Counts a record that was not sent, unless the client is gone."""
         with self._lock:
             if channel not in channels.opened:
                 return
@@ -34,13 +34,13 @@ class Lost:
             counts[kind] += 1
 
     def send(self, channel: Channel, record: bytes = b"") -> bool:
-        """Sends a record, and before it what was lost, or neither; says which."""
+        """Sends a record, and before it the counts of lost ones. Returns whether both were sent."""
         if channel not in self._counts:
             return channel.send(record) if record else True
         with self._lock:
             counts = self._counts.pop(channel, None)
-            told = b"" if counts is None else _told(counts)
-            if channel.send(told + record):
+            report = b"" if counts is None else _report(counts)
+            if channel.send(report + record):
                 return True
             if counts is not None:
                 self._counts[channel] = counts
@@ -52,7 +52,7 @@ class Lost:
             self._counts.pop(channel, None)
 
     def on_fork(self) -> None:
-        """In a child nobody is told anything; the lock may be held by a thread that isn't here."""
+        """In a forked process: nothing is reported, and a parent's thread may hold the lock."""
         self._lock = unpatched.RLock()
 
 
@@ -61,9 +61,9 @@ os.register_at_fork(after_in_child=lost.on_fork)
 
 
 def channel_for(kind: str, call: Call | None) -> Channel | None:
-    """Who gets a record: the client whose call it is, else the first that wants such records.
+    """The channel for a record: of the call's client, else of the first client that takes such.
 
-    Spans of a call are for nobody but its client: only that knows the trace.
+    Spans of a call go to its client only, as only that one knows the trace.
     """
     if call is not None:
         if call.channel is not None and kind in call.channel.features:
@@ -77,7 +77,7 @@ def channel_for(kind: str, call: Call | None) -> Channel | None:
 
 
 def send(kind: str, record: bytes, channel: Channel | None) -> bool:
-    """Sends a log record or a span now, or counts it as lost; says which."""
+    """Sends a log record or a span, or counts it as lost. Returns whether it was sent."""
     if channel is None:
         return False
     if lost.send(channel, record):
@@ -86,11 +86,11 @@ def send(kind: str, record: bytes, channel: Channel | None) -> bool:
     return False
 
 
-def tell_all() -> None:
-    """Tells each client what it missed."""
+def report_lost() -> None:
+    """Reports to each client how many records it has missed."""
     for channel in list(channels.opened):
         lost.send(channel)
 
 
-def _told(counts: dict[str, int]) -> bytes:
+def _report(counts: dict[str, int]) -> bytes:
     return b'{"type":"lost","logs":%d,"spans":%d}\n' % (counts[LOGS], counts[SPANS])

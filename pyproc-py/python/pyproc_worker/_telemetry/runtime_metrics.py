@@ -1,4 +1,4 @@
-"""What the interpreter does beside running functions: garbage collection, and the event loop."""
+"""Metrics of the interpreter: pauses of garbage collection, and lag of the event loop."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ GC_BOUNDS = (0.00001, 0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
 
 LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-LOOK = 0.1
-"""Seconds between measurements of the event loop: what blocks it for longer is never missed."""
+INTERVAL = 0.1
+"""Seconds between measurements of the event loop. A longer block is always measured."""
 
-FIRST_LOOK = 0.001
-"""Seconds until the first one, so that a call that blocks the loop as it begins is seen."""
+FIRST_INTERVAL = 0.001
+"""Seconds until the first measurement, so that a call that blocks at its start is measured."""
 
 MOST_MISSED = 1_000
-"""Measurements that count as missed for one block of the loop, at most."""
+"""Missed measurements that are added for one block of the loop, at most."""
 
 
 class _GarbageCollection:
-    """Measures how long collections hold up everything else."""
+    """Measures the duration of collections, which block all threads."""
 
     def __init__(self) -> None:
         metric = registered(
@@ -53,7 +53,7 @@ class _GarbageCollection:
 
 
 class _EventLoop:
-    """Measures how late the loop is while async functions run, and how many there are."""
+    """Measures the loop's lag while async functions run, and their number."""
 
     def __init__(self) -> None:
         self._lag = registered(
@@ -67,40 +67,40 @@ class _EventLoop:
         self._active = registered(
             Gauge("pyproc_worker_active_tasks", "Async functions that run.", (), "sum")
         )
-        self._looking = False
-        self._was_busy = False  # since the last look
+        self._measuring = False
+        self._was_busy = False  # since the last measurement
 
     def on_busy(self, thread: EventLoopThread) -> None:
-        """Called on the loop's thread when a call begins while none ran."""
+        """Called on the loop's thread when a call starts while none is in flight."""
         self._was_busy = True
-        if not self._looking:
-            self._looking = True
+        if not self._measuring:
+            self._measuring = True
             self._active.set(thread.running)
-            self._look_in(FIRST_LOOK, thread)
+            self._measure_in(FIRST_INTERVAL, thread)
 
-    def _look_in(self, delay: float, thread: EventLoopThread) -> None:
-        due = time.monotonic() + delay  # uvloop's own clock stands still while a callback runs
-        _running_loop().call_later(delay, self._look, thread, due)
+    def _measure_in(self, delay: float, thread: EventLoopThread) -> None:
+        due = time.monotonic() + delay  # uvloop's own clock stops while a callback runs
+        _running_loop().call_later(delay, self._measure, thread, due)
 
-    def _look(self, thread: EventLoopThread, due: float) -> None:
-        # Counts also if nothing runs any more: the call that blocked the loop may just have ended.
+    def _measure(self, thread: EventLoopThread, due: float) -> None:
+        # Also if no call is left: the call that blocked the loop may just have ended.
         late = max(0.0, time.monotonic() - due)
         self._lag.observe(late)
-        # A blocked loop takes no measurements. Without those it missed, its share would shrink
+        # A blocked loop takes no measurements. Without the missed ones it would be underrepresented
         # beside loops that run.
-        for missed in range(1, 1 + min(int(late / LOOK), MOST_MISSED)):
-            self._lag.observe(late - missed * LOOK)
+        for missed in range(1, 1 + min(int(late / INTERVAL), MOST_MISSED)):
+            self._lag.observe(late - missed * INTERVAL)
         running = thread.running
         self._active.set(running)
         was_busy, self._was_busy = self._was_busy, running > 0
-        if was_busy or running:  # one look more than needed, so that short calls do not begin anew
-            self._look_in(LOOK, thread)
+        if was_busy or running:  # one more than needed, so that short calls do not restart it
+            self._measure_in(INTERVAL, thread)
         else:
-            self._looking = False
+            self._measuring = False
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:
-    import asyncio  # on whose thread this runs
+    import asyncio  # loaded already
 
     return asyncio.get_running_loop()
 
@@ -112,7 +112,7 @@ class _Watched:
 
 
 def watch() -> None:
-    """From now on it is measured; doing it twice does nothing."""
+    """Starts the measurements. Idempotent."""
     if _Watched.wanted:
         return
     _Watched.wanted = True
@@ -123,11 +123,11 @@ def watch() -> None:
 
 
 def unwatch() -> None:
-    """Nobody wants to know any more."""
+    """Stops the measurements."""
     if not _Watched.wanted:
         return
     _Watched.wanted = False
-    with contextlib.suppress(ValueError):  # somebody has emptied the list
+    with contextlib.suppress(ValueError):  # the script has emptied the list
         gc.callbacks.remove(_Watched.collections)  # type: ignore[arg-type]
     asyncio_thread = sys.modules.get("pyproc_worker._calls.event_loop")
     if asyncio_thread is not None:

@@ -1,8 +1,8 @@
-"""What functions print, with the call that it belongs to.
+"""Sends printed lines to the client, with the call that prints them.
 
-While a client takes logs, `sys.stdout` and `sys.stderr` are `ForwardedStream`s. Lines that are
-written at once leave as one record: the client sees what belongs together. What the client does not
-take, or is of a flood, is written where it would have been.
+While a client takes logs, `sys.stdout` and `sys.stderr` are `ForwardedStream`s. Lines of one write
+are one record, so that the client keeps them together. Lines that the client does not take, or that
+exceed the rate limit, are written to the original stream.
 """
 
 from __future__ import annotations
@@ -26,89 +26,89 @@ if TYPE_CHECKING:
 INFO = 20
 
 MOST_LINES = 10_000
-"""Lines a second that leave as records. Those beyond cost the client less by the pipe.
+"""The rate limit: records per second. Further lines take the pipe, which costs the client less.
 
-One of 1024 characters or more counts as one for each 1024 more.
+A line counts once, and once more for each 1024 characters.
 """
 
-_LONGEST = RECORD_LIMIT // 4  # characters that leave as a record
+_LONGEST = RECORD_LIMIT // 4  # characters of a record
 
 
 class ForwardedStream(io.TextIOBase):
-    """Stands in for a stream of text: all but what is written goes to the original."""
+    """Replaces a text stream. All operations except writing use the original."""
 
     def __init__(self, original: io.TextIOBase, name: str) -> None:
         self._original = original
         self._stream = name
         self._member = f',"stream":"{name}"'
-        self._begun: dict[int, _Begun] = {}
-        """The lines that threads have begun, by the threads' ids."""
+        self._partial: dict[int, _PartialLine] = {}
+        """Incomplete lines, by the id of the thread."""
 
     def write(self, text: str) -> int:
-        """Sends the lines that are complete, and keeps the rest for the thread's next write."""
+        """Sends complete lines, and keeps the rest for the thread's next write."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         thread, call = threading.get_ident(), current_call()
-        begun = self._begun.pop(thread, None)
-        if begun is None or begun.call is not call:
-            if begun is not None:
-                self._finish(begun)  # another call has left it behind
-            begun = _Begun(call, here(call))
-        lines, end, begun.text = (begun.text + text).rpartition("\n")
+        partial = self._partial.pop(thread, None)
+        if partial is None or partial.call is not call:
+            if partial is not None:
+                self._finish(partial)  # of another call
+            partial = _PartialLine(call, here(call))
+        lines, end, partial.text = (partial.text + text).rpartition("\n")
         if end:
-            self._send_lines(lines, begun)
-        if "\r" in begun.text:
-            begun.text = _refreshed(begun.text)
-        if len(begun.text) > _LONGEST or (begun.is_elsewhere and begun.text):
-            self._finish(begun)
-        if begun.text or begun.is_elsewhere:
-            self._begun[thread] = begun
+            self._send_lines(lines, partial)
+        if "\r" in partial.text:
+            partial.text = _refreshed(partial.text)
+        if len(partial.text) > _LONGEST or (partial.is_in_original and partial.text):
+            self._finish(partial)
+        if partial.text or partial.is_in_original:
+            self._partial[thread] = partial
         return len(text)
 
     def flush(self) -> None:
-        """Sends the thread's line as it is, too, unless it is refreshed as a progress bar's."""
+        """Also sends the thread's incomplete line, unless it is overwritten like a progress bar."""
         thread = threading.get_ident()
-        begun = self._begun.get(thread)
-        if begun is None or "\r" not in begun.text:
+        partial = self._partial.get(thread)
+        if partial is None or "\r" not in partial.text:
             self._finish_of(thread)
         self._original.flush()
 
     def finish(self) -> None:
-        """Sends the lines of all threads as they are."""
-        for thread in list(self._begun):
+        """Sends the incomplete lines of all threads."""
+        for thread in list(self._partial):
             self._finish_of(thread)
         self._original.flush()
 
     def _finish_of(self, thread: int) -> None:
-        begun = self._begun.pop(thread, None)  # which the thread itself may be about to take
-        if begun is not None:
-            self._finish(begun)
-            if begun.is_elsewhere:
-                self._begun[thread] = begun
+        partial = self._partial.pop(thread, None)  # the thread itself may take it at the same time
+        if partial is not None:
+            self._finish(partial)
+            if partial.is_in_original:
+                self._partial[thread] = partial
 
-    def _finish(self, begun: _Begun) -> None:
-        line, begun.text = begun.text, ""
+    def _finish(self, partial: _PartialLine) -> None:
+        line, partial.text = partial.text, ""
         if line:
-            self._send(line, "", begun)
+            self._send(line, "", partial)
 
-    def _send_lines(self, lines: str, begun: _Begun) -> None:
-        if "\n" in lines and (begun.is_elsewhere or len(lines) > _LONGEST):
+    def _send_lines(self, lines: str, partial: _PartialLine) -> None:
+        if "\n" in lines and (partial.is_in_original or len(lines) > _LONGEST):
             for line in lines.split("\n"):
-                self._send(line, "\n", begun)
+                self._send(line, "\n", partial)
         else:
-            self._send(lines, "\n", begun)
+            self._send(lines, "\n", partial)
 
-    def _send(self, text: str, end: str, begun: _Begun) -> None:
+    def _send(self, text: str, end: str, partial: _PartialLine) -> None:
         if "\r" in text:
             text = "\n".join(map(_last_state, text.split("\n")))
-        if not begun.is_elsewhere and len(text) <= _LONGEST and _rate.allows(text):
-            more = self._member + begun.place
-            if send_line(text, self._stream, INFO, more, begun.call):
+        if not partial.is_in_original and len(text) <= _LONGEST and _rate.allows(text):
+            more = self._member + partial.place
+            if send_line(text, self._stream, INFO, more, partial.call):
                 return
         self._original.write(text + end)
-        begun.is_elsewhere = not end
+        partial.is_in_original = not end
 
-    # Of the original. The first ones `TextIOBase` would answer itself.
+    # Delegation to the original. `TextIOBase` defines the first ones itself.
 
     @property
     def encoding(self) -> Any:  # type: ignore[override]
@@ -136,38 +136,38 @@ class ForwardedStream(io.TextIOBase):
         return self._original.detach()
 
     def close(self) -> None:
-        """The streams of a process stay open until its end."""
+        """Does nothing: the process's streams stay open."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
 
 
-class _Begun:
-    """A line that a thread has begun, and where it did."""
+class _PartialLine:
+    """An incomplete line of a thread, and its call."""
 
-    __slots__ = ("call", "is_elsewhere", "place", "text")
+    __slots__ = ("call", "is_in_original", "place", "text")
 
     def __init__(self, call: Call | None, place: str) -> None:
         self.text = ""
         self.call = call
         self.place = place
-        self.is_elsewhere = False
-        """Its beginning went to the original, and so does the rest."""
+        self.is_in_original = False
+        """Its beginning was written to the original, and so is the rest."""
 
 
 def _last_state(line: str) -> str:
-    """What is left of a line that was written over, as progress bars do."""
+    """The visible part of a line that was overwritten, like a progress bar."""
     return line.rstrip("\r").rpartition("\r")[2]
 
 
 def _refreshed(line: str) -> str:
-    """The same of a line that may be written over again."""
+    """The visible part of a line that may be overwritten again."""
     begin_anew = "\r" if line[-1] == "\r" else ""
     return f"\r{_last_state(line)}{begin_anew}"
 
 
 class _Rate:
-    """Counts lines by the second. Threads that count at the same time may let one more through."""
+    """Counts lines per second. Concurrent threads may exceed the limit by one."""
 
     def __init__(self) -> None:
         self._since = 0.0
@@ -185,7 +185,7 @@ _rate = _Rate()
 
 
 def install() -> None:
-    """Lines leave as records from now on, unless the script has put other streams there."""
+    """From now on lines are sent as records, unless the script has replaced the streams."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and stream is getattr(sys, f"__{name}__"):
@@ -195,8 +195,8 @@ def install() -> None:
 
 
 def _give_to_loguru(original: Any, forwarded: ForwardedStream) -> None:
-    """Its sinks keep the stream that they were given, before there was a client. Nothing else
-    changes them, so they are looked for where they are, if they still are there."""
+    """Replaces the stream in loguru's sinks, which keep a reference to the original. loguru has no
+    interface for that, so its attributes are checked first."""
     logger = getattr(sys.modules.get("loguru"), "logger", None)
     handlers = getattr(getattr(logger, "_core", None), "handlers", None)
     for handler in dict(handlers).values() if isinstance(handlers, dict) else ():
@@ -206,7 +206,7 @@ def _give_to_loguru(original: Any, forwarded: ForwardedStream) -> None:
 
 
 def finish() -> None:
-    """Sends the lines that threads have begun."""
+    """Sends incomplete lines."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, ForwardedStream):
             with contextlib.suppress(OSError, ValueError):
@@ -214,7 +214,7 @@ def finish() -> None:
 
 
 def remove() -> None:
-    """Lines go the process's own way again."""
+    """Restores the streams."""
     finish()
     for name in ("stdout", "stderr"):
         if isinstance(getattr(sys, name), ForwardedStream):

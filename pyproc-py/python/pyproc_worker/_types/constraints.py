@@ -1,4 +1,4 @@
-"""Forms of `Annotated` hints: constraints of msgspec, annotated_types and pydantic."""
+"""Adapters of `Annotated` hints: constraints of msgspec, annotated_types and pydantic."""
 
 import decimal
 import math
@@ -6,53 +6,57 @@ import re
 from typing import Any, Callable, NamedTuple, Optional
 
 from pyproc_worker._types import pydantic_models
-from pyproc_worker._types.adapters import Form, Forms, Schema, Unsupported
+from pyproc_worker._types.adapter import Adapter, Adapters, Schema, Unsupported
 from pyproc_worker._types.hints import Scope
 from pyproc_worker._types.patterns import AWARE, NAIVE
-from pyproc_worker._types.readers import Read, own_type, reader_when_needed
-from pyproc_worker._types.unions import fits
-from pyproc_worker._types.validation import Misfit, invalid
+from pyproc_worker._types.readers import Read, custom_type, reader_when_needed
+from pyproc_worker._types.unions import is_valid
+from pyproc_worker._types.validation import ValidationError, invalid_value
 
 _NUMBERS = ("integer", "number")
 
 
 class Constraint(NamedTuple):
-    """What a value must be besides being of a type."""
+    """A condition on a value, besides its type."""
 
     text: str
     holds: Callable[[Any], bool]
     kinds: Optional[frozenset[str]] = None
-    """It holds for no value that is as one of another kind is written; None if that is open."""
+    """The constraint fails for values of other kinds; None if that is not known."""
     keywords: dict[str, tuple[str, Any]] = {}  # noqa: RUF012
-    """Of JSON Schema, for values that are as they are written, by their kind."""
+    """Keywords of JSON Schema, by kind, for values that keep their length and order."""
     of_text: Schema = {}  # noqa: RUF012
-    """What it says of the text that a value is made of."""
+    """The schema of the text that a value is converted from."""
 
 
-def constrained(forms: Forms, hint: Any, scope: Scope, place: str) -> Form:
-    """The form of an `Annotated` hint. What is no constraint means nothing."""
+def constrained(adapters: Adapters, hint: Any, scope: Scope, place: str) -> Adapter:
+    """The adapter of an `Annotated` hint. Annotations that are not constraints are ignored."""
     if any(map(pydantic_models.is_its, hint.__metadata__)):
-        return pydantic_models.form(forms, hint, place)
-    form = forms.of(hint.__origin__, scope, place)
+        return pydantic_models.adapter_of(adapters, hint, place)
+    adapter = adapters.of(hint.__origin__, scope, place)
     constraints = [c for mark in hint.__metadata__ for c in _constraints(mark, place)]
     if not constraints:
-        return form
-    read = _reader(reader_when_needed(form.type), constraints)
-    kinds = {kind for kind in form.kinds if all(_may_hold(c, form, kind) for c in constraints)}
-    if "enum" in form.schema:
-        schema: Schema = {"enum": [value for value in form.schema["enum"] if fits(read, value)]}
+        return adapter
+    read = _reader(reader_when_needed(adapter.type), constraints)
+    kinds = {
+        kind for kind in adapter.kinds if all(_may_hold(c, adapter, kind) for c in constraints)
+    }
+    if "enum" in adapter.schema:
+        schema: Schema = {
+            "enum": [value for value in adapter.schema["enum"] if is_valid(read, value)]
+        }
     else:
-        schema = _with(form.schema, _stated(form, kinds, constraints))
+        schema = _with(adapter.schema, _stated(adapter, kinds, constraints))
     if not kinds or schema == {"enum": []}:
         wanted = " and ".join(constraint.text for constraint in constraints)
         raise Unsupported(f"{place} must be {wanted}, which no value of its type is")
-    return Form(
-        own_type("Annotated", read),
+    return Adapter(
+        custom_type("Annotated", read),
         schema,
         *kinds,
-        is_hashable=form.is_hashable,
-        is_lossy=form.is_lossy,
-        as_written=form.as_written & kinds,
+        is_hashable=adapter.is_hashable,
+        is_lossy=adapter.is_lossy,
+        as_written=adapter.as_written & kinds,
     )
 
 
@@ -62,30 +66,30 @@ def _reader(read_type: Read, constraints: list[Constraint]) -> Read:
         for constraint in constraints:
             try:
                 holds = constraint.holds(found)
-            except Exception as error:  # such as of a text, which has no order among numbers
-                raise invalid(error) from error
+            except Exception as error:  # for instance a text compared with a number
+                raise invalid_value(error) from error
             if not holds:
-                raise Misfit(f" must be {constraint.text}, not {_short(value)}")
+                raise ValidationError(f" must be {constraint.text}, not {_short(value)}")
         return found
 
     return read
 
 
-def _may_hold(constraint: Constraint, form: Form, kind: str) -> bool:
-    return constraint.kinds is None or kind in constraint.kinds or kind not in form.as_written
+def _may_hold(constraint: Constraint, adapter: Adapter, kind: str) -> bool:
+    return constraint.kinds is None or kind in constraint.kinds or kind not in adapter.as_written
 
 
-def _stated(form: Form, kinds: set[str], constraints: list[Constraint]) -> list[Schema]:
-    """What constraints say in JSON Schema, whose keywords pass values of other kinds.
+def _stated(adapter: Adapter, kinds: set[str], constraints: list[Constraint]) -> list[Schema]:
+    """Constraints as JSON Schema, whose keywords ignore values of other kinds.
 
-    What it has no word for stands in a comment.
+    A constraint without a keyword becomes a comment.
     """
     stated: list[Schema] = []
-    if kinds != form.kinds:
+    if kinds != adapter.kinds:
         types = sorted(kinds - {"integer"} if "number" in kinds else kinds)
         stated.append({"type": types[0] if len(types) == 1 else types})
     for constraint in constraints:
-        known = [kind for kind in kinds & form.as_written if kind in constraint.keywords]
+        known = [kind for kind in kinds & adapter.as_written if kind in constraint.keywords]
         keywords = dict(constraint.keywords[kind] for kind in known)
         stated += [{keyword: value} for keyword, value in keywords.items()]
         if constraint.of_text:
@@ -96,7 +100,7 @@ def _stated(form: Form, kinds: set[str], constraints: list[Constraint]) -> list[
 
 
 def _with(schema: Schema, keywords: list[Schema]) -> Schema:
-    """`schema` and more keywords, of which some may be there more than once."""
+    """`schema` with more keywords. Repeated keywords are combined by ``allOf``."""
     if not keywords:
         return schema
     names = [name for keyword in keywords for name in keyword]
@@ -176,7 +180,7 @@ def _bound(name: str, bound: Any) -> Constraint:
         if isinstance(bound, decimal.Decimal) and bound.is_finite():
             number = int(bound) if bound == bound.to_integral_value() else float(bound)
         kinds = frozenset(_NUMBERS)
-        if math.isfinite(bound):  # what is not has no JSON
+        if math.isfinite(bound):  # JSON has no other numbers
             keywords = dict.fromkeys(_NUMBERS, (keyword, number))
     elif isinstance(bound, str):
         kinds = frozenset(["string"])

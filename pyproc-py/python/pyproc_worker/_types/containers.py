@@ -1,4 +1,4 @@
-"""Forms of arrays and objects that are no classes."""
+"""Adapters of arrays and objects that are not classes."""
 
 import collections
 import collections.abc
@@ -6,21 +6,21 @@ import re
 import typing
 from typing import Any, Callable, Optional
 
-from pyproc_worker._types.adapters import Form, Forms, Schema, Unsupported, anything
+from pyproc_worker._types.adapter import Adapter, Adapters, Schema, Unsupported, anything
 from pyproc_worker._types.hints import Scope
-from pyproc_worker._types.readers import DICT_OF_TEXTS, Read, own_type, reader_when_needed
-from pyproc_worker._types.validation import Misfit, invalid
+from pyproc_worker._types.readers import DICT_OF_TEXTS, Read, custom_type, reader_when_needed
+from pyproc_worker._types.validation import ValidationError, invalid_value
 
 
-def container(forms: Forms, hint: Any, scope: Scope, place: str) -> Optional[Form]:
-    """The form of a list, a tuple, a dict, and their kin; None for other hints."""
+def container(adapters: Adapters, hint: Any, scope: Scope, place: str) -> Optional[Adapter]:
+    """The adapter of a list, a tuple, a dict or another container; None for other hints."""
     origin = typing.get_origin(hint) or hint
-    arguments = [forms.of(item, scope, place) for item in _arguments(hint) if origin in _MADE]
+    arguments = [adapters.of(item, scope, place) for item in _arguments(hint) if origin in _MADE]
     if origin is tuple:
         return _tuple(hint, arguments)
     if origin in _ARRAYS:
         return _array(origin, arguments, place)
-    return _mapping(forms, origin, arguments, place) if origin in _MAPPINGS else None
+    return _mapping(adapters, origin, arguments, place) if origin in _MAPPINGS else None
 
 
 def _arguments(hint: Any) -> tuple[Any, ...]:
@@ -42,12 +42,12 @@ _ARRAYS: dict[Any, tuple[Any, Optional[Callable[[Any], Any]]]] = {
     collections.abc.Set: (set, None),
     collections.abc.MutableSet: (set, None),
 }
-"""What msgspec makes of arrays, and what is made of that."""
+"""For each hint: the type that msgspec converts to, and a constructor to call with the result."""
 
 
-def _array(origin: Any, arguments: list[Form], place: str) -> Form:
+def _array(origin: Any, arguments: list[Adapter], place: str) -> Adapter:
     if origin is list and not arguments:
-        return Form(list, {"type": "array"}, "array", is_hashable=False)
+        return Adapter(list, {"type": "array"}, "array", is_hashable=False)
     (item,) = arguments or [anything()]
     base, make = _ARRAYS[origin]
     is_list = base is list
@@ -62,25 +62,25 @@ def _array(origin: Any, arguments: list[Form], place: str) -> Form:
         base, make = list, _set_maker(make or base)
     kind = base[item.type]
     if make is not None:
-        kind = own_type(origin.__name__, _then(make, kind))
-    return Form(
+        kind = custom_type(origin.__name__, _then(make, kind))
+    return Adapter(
         kind,
         schema,
         "array",
         is_hashable=origin is frozenset,
         is_lossy=item.is_lossy,
-        as_written=("array",) if is_list else (),  # a set leaves out what is twice
+        as_written=("array",) if is_list else (),  # a set drops duplicates
     )
 
 
 def _set_maker(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Makes a set of what may not all be hashable, as only the values tell."""
+    """Makes a set of items of which some may not be hashable: only the values show it."""
 
     def make_set(items: Any) -> Any:
         try:
             return make(items)
         except TypeError:
-            raise Misfit(" must not contain arrays or objects") from None
+            raise ValidationError(" must not contain arrays or objects") from None
 
     return make_set
 
@@ -90,12 +90,12 @@ def _then(make: Callable[[Any], Any], kind: Any) -> Read:
     return lambda value: make(read(value))
 
 
-def _tuple(hint: Any, arguments: list[Form]) -> Form:
+def _tuple(hint: Any, arguments: list[Adapter]) -> Adapter:
     is_bare = hint is tuple or hint is typing.Tuple  # noqa: UP006
     if not is_bare and ... not in typing.get_args(hint):
-        return tuple_form(arguments, len(arguments))
+        return tuple_adapter(arguments, len(arguments))
     (item,) = arguments or [anything()]
-    return Form(
+    return Adapter(
         tuple[item.type, ...],  # type: ignore[name-defined]
         {"type": "array", **({"items": item.schema} if item.schema else {})},
         "array",
@@ -104,12 +104,12 @@ def _tuple(hint: Any, arguments: list[Form]) -> Form:
     )
 
 
-def tuple_form(items: list[Form], least: int) -> Form:
-    """An array of these items, of which the first `least` must be there."""
+def tuple_adapter(items: list[Adapter], least: int) -> Adapter:
+    """The adapter of an array of these items. The first `least` of them are required."""
     schema: Schema = {"type": "array", "minItems": least, "maxItems": len(items)}
     if items:
         schema["prefixItems"] = [item.schema for item in items]
-    return Form(
+    return Adapter(
         typing.Tuple[tuple(item.type for item in items)],  # noqa: UP006
         schema,
         "array",
@@ -128,34 +128,34 @@ _MAPPINGS: dict[Any, Any] = {
     collections.defaultdict: collections.defaultdict,
     collections.Counter: collections.Counter,
 }
-"""What is made of a dict."""
+"""For each hint: a constructor to call with a dict."""
 
 _MADE = {tuple, *_ARRAYS, *_MAPPINGS}
 
 _DEFAULTS = (bool, int, float, str, list, dict, set)
 
 
-def _mapping(forms: Forms, origin: Any, arguments: list[Form], place: str) -> Form:
+def _mapping(adapters: Adapters, origin: Any, arguments: list[Adapter], place: str) -> Adapter:
     if origin is collections.Counter:
-        arguments = [*(arguments or [anything()]), Form(int, {"type": "integer"}, "integer")]
+        arguments = [*(arguments or [anything()]), Adapter(int, {"type": "integer"}, "integer")]
     key, value = arguments or [anything(), anything()]
     make = _MAPPINGS[origin]
     if make is collections.defaultdict:
         base = typing.get_origin(value.type) or value.type
         factory = base if base in _DEFAULTS else None
         make = lambda items: collections.defaultdict(factory, items)  # noqa: E731
-    kind, names = _dict(forms, key, value, place)
+    kind, names = _dict(adapters, key, value, place)
     if make is not None:
-        kind = own_type(origin.__name__, _then(make, kind))
+        kind = custom_type(origin.__name__, _then(make, kind))
     schema: Schema = {"type": "object"}
     if names:
         schema["propertyNames"] = names
     if value.schema:
         schema["additionalProperties"] = value.schema
-    return Form(kind, schema, "object", is_hashable=False, is_lossy=value.is_lossy)
+    return Adapter(kind, schema, "object", is_hashable=False, is_lossy=value.is_lossy)
 
 
-def _dict(forms: Forms, key: Form, value: Form, place: str) -> tuple[Any, Schema]:
+def _dict(adapters: Adapters, key: Adapter, value: Adapter, place: str) -> tuple[Any, Schema]:
     """The type of a dict, and the schema of its keys."""
     if key.type is Any and value.type is Any:
         return dict, {}
@@ -165,7 +165,7 @@ def _dict(forms: Forms, key: Form, value: Form, place: str) -> tuple[Any, Schema
         return dict[key.type, value.type], {}  # type: ignore[name-defined]
     if not key.is_hashable or key.kinds <= {"array", "object"}:
         raise Unsupported(f"{place} wants keys that no JSON object has")
-    names = _key_schema(key.schema, forms.definitions)
+    names = _key_schema(key.schema, adapters.definitions)
     read_key = _key_reader(reader_when_needed(key.type), names.get("enum"))
     read_values = reader_when_needed(dict[Any, value.type])  # type: ignore[name-defined]
 
@@ -174,10 +174,10 @@ def _dict(forms: Forms, key: Form, value: Form, place: str) -> tuple[Any, Schema
         keys = {name: read_key(name) for name in values}
         found = {keys[name]: item for name, item in values.items()}
         if len(found) < len(values):
-            raise invalid("two of its keys are the same")
+            raise invalid_value("two of its keys are the same")
         return found
 
-    return own_type("dict", read), names
+    return custom_type("dict", read), names
 
 
 _INTEGER = r"^(0|-?[1-9][0-9]*)$"
@@ -186,26 +186,26 @@ _WORDS = {"null": None, "true": True, "false": False}
 
 
 def _key_reader(read: Read, choices: Optional[list[str]]) -> Read:
-    """Reads a key: the text itself, or the value that the text spells."""
+    """Converts a key: the text itself, or the value that the text stands for."""
 
     def read_key(name: Any) -> Any:
         candidates = [name]
         if type(name) is str and (choices is None or name in choices):
             candidates += _meant(name)
-        misfit = None
+        failure = None
         for candidate in candidates:
             try:
                 return read(candidate)
-            except Misfit as error:
-                misfit = misfit or error
-        assert misfit is not None
-        raise Misfit(f" has the key {name!r}, which{misfit.after}")
+            except ValidationError as error:
+                failure = failure or error
+        assert failure is not None
+        raise ValidationError(f" has the key {name!r}, which{failure.after}")
 
     return read_key
 
 
 def _meant(name: str) -> list[Any]:
-    """What a text spells that is no text itself."""
+    """The values other than a text that a key may stand for."""
     if name in _WORDS:
         return [_WORDS[name]]
     if re.fullmatch(_INTEGER, name):
@@ -214,10 +214,10 @@ def _meant(name: str) -> list[Any]:
 
 
 def _key_schema(schema: Schema, definitions: dict[str, Schema]) -> Schema:
-    """Of the texts that spell the values which `schema` admits; `{}` if these may be all texts."""
+    """The schema of the keys that stand for values of `schema`; `{}` if any text may."""
     if "$ref" in schema:
         return _key_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    if "allOf" in schema:  # what it adds is for numbers, mostly
+    if "allOf" in schema:  # the other members mostly constrain numbers
         return _key_schema(schema["allOf"][0], definitions)
     if "enum" in schema:
         return {"enum": [_spelled(value) for value in schema["enum"]]}

@@ -1,4 +1,4 @@
-"""Signatures of functions, their hints, and the names that these may use."""
+"""Signatures of functions, their hints, and the names that hints may use."""
 
 import functools
 import inspect
@@ -11,8 +11,8 @@ from typing import Any, Callable, Optional
 
 
 def signature_of(function: Callable[..., Any]) -> Optional[inspect.Signature]:
-    """The signature that counts; None for a callable that has none, as some built-in functions."""
-    function = counting(function)
+    """The effective signature; None for a callable without one, such as some built-in functions."""
+    function = effective(function)
     signature = _own_signature(function)
     if signature is None or not _has_hints_of_another(function):
         return signature
@@ -20,24 +20,24 @@ def signature_of(function: Callable[..., Any]) -> Optional[inspect.Signature]:
     return signature.replace(parameters=bare, return_annotation=signature.empty)
 
 
-def counting(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The callable whose signature counts: the outermost one, unless it is ``(*args, **kwargs)``.
+def effective(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The callable whose signature is effective: the outermost one.
 
-    Such a one hands all on to what it wraps, whose signature then counts.
+    A wrapper with ``(*args, **kwargs)`` passes everything on: then the wrapped one is effective.
     """
     if isinstance(function, functools.partial):
-        return functools.partial(counting(function.func), *function.args, **function.keywords)
+        return functools.partial(effective(function.func), *function.args, **function.keywords)
     if isinstance(function, types.MethodType):
-        return types.MethodType(counting(function.__func__), function.__self__)
+        return types.MethodType(effective(function.__func__), function.__self__)
     if isinstance(function, type):
         return function
     if hasattr(function, "__wrapped__"):
-        return counting(function.__wrapped__) if _hands_all_on(function) else function
+        return effective(function.__wrapped__) if _passes_all_on(function) else function
     call = type(function).__call__  # of an object that can be called
-    return counting(types.MethodType(call, function)) if hasattr(call, "__wrapped__") else function
+    return effective(types.MethodType(call, function)) if hasattr(call, "__wrapped__") else function
 
 
-def _hands_all_on(function: Callable[..., Any]) -> bool:
+def _passes_all_on(function: Callable[..., Any]) -> bool:
     signature = _own_signature(function)
     kinds = [p.kind for p in signature.parameters.values()] if signature else _ALL
     return kinds == _ALL
@@ -60,17 +60,17 @@ def _own_signature(function: Callable[..., Any]) -> Optional[inspect.Signature]:
 
 
 class Scope:
-    """The names that may be used where a hint stands."""
+    """The names that a hint may use."""
 
     def __init__(self, *names: Mapping[str, Any]) -> None:
         self._names: ChainMap[str, Any] = ChainMap(*names)  # type: ignore[arg-type]
 
     def evaluate(self, text: str) -> Any:
-        """What a hint says that is a text. Raises anything."""
+        """Evaluates a hint that is a text. Raises any exception."""
         return eval(text, {}, self._names)
 
     def of_class(self, cls: Any) -> "Scope":
-        """The names for the hints of a class that is named here."""
+        """The names that the hints of a class may use, if this scope names the class."""
         own = vars(sys.modules.get(cls.__module__, typing))
         is_local = "<locals>" in cls.__qualname__
         parameters = {p.__name__: p for p in getattr(cls, "__type_params__", ())}
@@ -81,8 +81,8 @@ class Scope:
 def hints_of(
     function: Callable[..., Any], names: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Scope]:
-    """The hints of a function as they are written, and their scope. `names` are around it."""
-    function = _function_of(counting(function))
+    """The hints of a function, not evaluated, and their scope. `names` are those around it."""
+    function = _function_of(effective(function))
     if isinstance(function, type):
         function = function.__init__  # type: ignore[misc]
     elif not inspect.isroutine(function):
@@ -99,7 +99,7 @@ def _function_of(annotated: Any) -> Any:
 
 
 def _has_hints_of_another(function: Any) -> bool:
-    """Whether `functools.wraps` has put what it wraps, with its hints, in the place of its own."""
+    """Whether `functools.wraps` has copied the hints of the wrapped function."""
     wrapped = getattr(function, "__wrapped__", None)
     if wrapped is None or isinstance(function, type):
         return False

@@ -1,8 +1,8 @@
-"""Which texts are dates, times, durations and their like: as msgspec reads them.
+"""Patterns of dates, times, durations, UUIDs, decimals and base64, as msgspec reads them.
 
-The schemas say so by these patterns, which have no more than all dialects of regular expressions
-share: `format` binds no validator, and takes neither a naive datetime nor a fraction of a second.
-What a pattern cannot say (February 30, a duration of more than 999,999,999 days) is refused, too.
+The schemas contain them beside `format`, which validators may ignore, and which excludes datetimes
+without an offset. They use only what all dialects of regular expressions share. Values that no
+pattern can exclude (February 30, a duration of more than 999,999,999 days) are refused when read.
 """
 
 import re
@@ -26,9 +26,9 @@ UUID = _whole(r"([0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{
 BASE64 = _whole(r"([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 AWARE = f"{_OFFSET}$"
-"""What a text with a time zone ends with."""
+"""The end of a text with a time zone."""
 NAIVE = r":[0-9]{2}:[0-9]{2}(\.[0-9]+)?$"
 
 DECIMAL = _whole(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([Ee][-+]?[0-9]{1,17})?")
-"""Finite numbers, also as Python writes them: ``1E+5``."""
+"""Finite numbers, also in Python's notation: ``1E+5``."""
 is_decimal = re.compile(DECIMAL[1:-1]).fullmatch

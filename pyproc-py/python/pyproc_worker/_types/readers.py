@@ -1,6 +1,6 @@
-"""Makes of JSON values what hints name, by msgspec, and finds where they do not fit.
+"""Readers convert JSON values to the types of hints, by msgspec, and locate values that do not fit.
 
-Of msgspec's types some are ours: it gives their values to a function, and what that returns counts.
+A `CustomType` within a type makes msgspec call a function of this package.
 """
 
 from __future__ import annotations
@@ -8,35 +8,43 @@ from __future__ import annotations
 import re
 from typing import Any, Callable
 
-from pyproc_worker._types.validation import Misfit, invalid, mismatch, missing, name_of, unknown
+from pyproc_worker._types.validation import (
+    ValidationError,
+    invalid_value,
+    missing_field,
+    name_of,
+    unknown_field,
+    wrong_type,
+)
 
 Read = Callable[[Any], Any]
-"""Returns what a JSON value means, or raises `Misfit`."""
+"""Converts a JSON value, or raises `ValidationError`."""
 
 
-class Own(type):
-    """The type of the types that are ours."""
+class CustomType(type):
+    """The type of types that msgspec does not know: `read` converts their values."""
 
     read: Read
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return True  # msgspec asks whether a value that was read is of the type
+        return True  # msgspec checks the type of a converted value
 
 
-def own_type(name: str, read: Read) -> Own:
-    """A type whose values `read` makes."""
-    return Own(name, (), {"read": staticmethod(read)})
+def custom_type(name: str, read: Read) -> CustomType:
+    """A type whose values `read` converts."""
+    return CustomType(name, (), {"read": staticmethod(read)})
 
 
 def construct(cls: Any, /, *arguments: Any, **fields: Any) -> Any:
-    """Calls a constructor, whose own checks may say that the values do not fit.
+    """Calls a constructor. Raises `ValidationError` if its own checks refuse the values.
 
-    They raise what those of pydantic, attrs and msgspec do; anything else is an error of its own.
+    Those are the exceptions that validators of pydantic, attrs and msgspec raise. Any other
+    exception is an error of the constructor.
     """
     try:
         return cls(*arguments, **fields)
     except (ValueError, TypeError, AssertionError) as error:
-        raise invalid(str(error) or type(error).__name__) from error
+        raise invalid_value(str(error) or type(error).__name__) from error
 
 
 def _as_it_is(value: Any) -> Any:
@@ -45,23 +53,23 @@ def _as_it_is(value: Any) -> Any:
 
 def _object(value: Any) -> Any:
     if type(value) is not dict:
-        raise mismatch("an object", value)
+        raise wrong_type("an object", value)
     return value
 
 
 def _array(value: Any) -> Any:
     if type(value) is not list:
-        raise mismatch("an array", value)
+        raise wrong_type("an array", value)
     return value
 
 
 def _with_keys_of_text(value: Any) -> Any:
     if not set(map(type, _object(value))) <= {str}:  # which MessagePack may have
-        raise Misfit(" must have keys that are strings")
+        raise ValidationError(" must have keys that are strings")
     return value
 
 
-DICT_OF_TEXTS = own_type("dict", _with_keys_of_text)
+DICT_OF_TEXTS = custom_type("dict", _with_keys_of_text)
 
 PLAIN: dict[Any, Read] = {
     Any: _as_it_is,
@@ -69,40 +77,40 @@ PLAIN: dict[Any, Read] = {
     list: _array,
     DICT_OF_TEXTS: _with_keys_of_text,
 }
-"""The types that need no msgspec."""
+"""The types that are read without msgspec."""
 
 
 def reader(kind: Any) -> Read:
-    """Reads values of a type that msgspec knows, with types of ours anywhere within it.
+    """The reader of a type of msgspec, which may contain custom types.
 
-    Raises `ImportError` if it needs msgspec, which is missing.
+    Raises `ImportError` if it needs msgspec, and msgspec is not installed.
     """
     if kind in PLAIN:
         return PLAIN[kind]
-    if isinstance(kind, Own):
+    if isinstance(kind, CustomType):
         return kind.read
     import msgspec
 
-    # A struct, for msgspec looks at any other type anew each time.
+    # A struct, as msgspec caches what it knows of a struct, but not of other types.
     holder = msgspec.defstruct("Holder", [("value", kind)], array_like=True)
     convert = _converter(holder, is_held=True)
     return lambda value: convert((value,)).value
 
 
 def fields_reader(fields: dict[str, Any], required: frozenset[str], others: Any = None) -> Read:
-    """Reads an object's fields, each of its type, and perhaps others of one type."""
+    """The reader of an object's fields, each of its type, and perhaps of others of one type."""
     read: Read | None = None
     read_others = reader_when_needed(dict[str, others]) if others not in (None, Any) else _as_it_is
 
     def read_fields(value: Any) -> dict[str, Any]:
         nonlocal read
         if type(value) is not dict:
-            raise mismatch("an object", value)
+            raise wrong_type("an object", value)
         if not required.issubset(value):
-            raise missing(min(required.difference(value)))
+            raise missing_field(min(required.difference(value)))
         if others is None and not value.keys() <= fields.keys():
-            raise unknown(next(name for name in value if name not in fields), fields)
-        if read is None:  # not before: the types may be in the making
+            raise unknown_field(next(name for name in value if name not in fields), fields)
+        if read is None:  # only now, as the types may refer to themselves
             is_plain = all(kind in PLAIN for kind in fields.values())
             read = _plain_fields_reader(fields) if is_plain else _struct_reader(fields)
         found: dict[str, Any] = read(value)
@@ -115,7 +123,7 @@ def fields_reader(fields: dict[str, Any], required: frozenset[str], others: Any 
 
 
 def reader_when_needed(kind: Any) -> Read:
-    """Reads values of a type; msgspec is loaded for the first of them."""
+    """The reader of a type, made when the first value comes: only then msgspec is loaded."""
     made: Read | None = None
 
     def read(value: Any) -> Any:
@@ -133,8 +141,8 @@ def _plain_fields_reader(fields: dict[str, Any]) -> Read:
     def read_at(name: str, item: Any) -> Any:
         try:
             return PLAIN[fields[name]](item)
-        except Misfit as misfit:
-            raise misfit.below(f".{name}") from misfit.__cause__
+        except ValidationError as failure:
+            raise failure.below(f".{name}") from failure.__cause__
 
     return read
 
@@ -161,19 +169,19 @@ def _converter(struct: Any, is_held: bool = False) -> Read:
 
     def convert(value: Any) -> Any:
         try:
-            return to_struct(value, struct, dec_hook=_read_own)
+            return to_struct(value, struct, dec_hook=_read_custom)
         except refused as error:
-            misfit, path = _taken_apart(error)
+            failure, path = _taken_apart(error)
         except RecursionError:
-            raise invalid("it is nested too deeply") from None
+            raise invalid_value("it is nested too deeply") from None
         except SystemError:  # of msgspec before 0.21
-            raise Misfit(" is too large for a float") from None
+            raise ValidationError(" is too large for a float") from None
         path = _with_keys(path, value, is_refused)
-        raise misfit.below(_joined(path[1:] if is_held else path)) from misfit.__cause__
+        raise failure.below(_joined(path[1:] if is_held else path)) from failure.__cause__
 
     def is_refused(value: Any) -> bool:
         try:
-            to_struct(value, struct, dec_hook=_read_own)
+            to_struct(value, struct, dec_hook=_read_custom)
         except refused:
             return True
         return False
@@ -181,28 +189,28 @@ def _converter(struct: Any, is_held: bool = False) -> Read:
     return convert
 
 
-def _read_own(kind: Any, value: Any) -> Any:
+def _read_custom(kind: Any, value: Any) -> Any:
     return kind.read(value)
 
 
 _KEY = re.compile(r"\[(\d+)\]|\[(\.\.\.)\]|\.([^.\[]*)")
 
 
-def _taken_apart(error: Exception) -> tuple[Misfit, list[Any]]:
-    """What msgspec says, and the way to where it is; Ellipsis stands for a key of a dict."""
+def _taken_apart(error: Exception) -> tuple[ValidationError, list[Any]]:
+    """The failure in msgspec's error, and the path. Ellipsis stands for a dict's key."""
     cause, text = error.__cause__, str(error)
     before, _, path = text.rpartition(" - at `$" if "` in `$" not in text else "` in `$")
     found = _KEY.findall(path.removesuffix("`"))
     keys = [int(index) if index else ... if dots else name for index, dots, name in found]
-    if isinstance(cause, Misfit):
+    if isinstance(cause, ValidationError):
         return cause, keys
-    misfit = _translated(before.partition(" - at `")[0] or text)
-    misfit.__cause__ = cause
-    return misfit, keys
+    failure = _translated(before.partition(" - at `")[0] or text)
+    failure.__cause__ = cause
+    return failure, keys
 
 
 def _with_keys(path: list[Any], value: Any, is_refused: Callable[[Any], bool]) -> list[Any]:
-    """`path` with the keys of dicts, which msgspec leaves out: found by halves of the dict."""
+    """`path` with the keys of dicts, which msgspec leaves out: found by bisection."""
     try:
         for place in range(len(path)):
             if path[place] is ...:
@@ -248,16 +256,16 @@ _KINDS = {
 }  # fmt: skip
 
 
-def _translated(text: str) -> Misfit:
-    """The words of this package for those of msgspec."""
+def _translated(text: str) -> ValidationError:
+    """msgspec's message in this package's words."""
     if found := _EXPECTED.match(text):
         wanted = " or ".join(map(_kind, found[1].split(" | ")))
-        return Misfit(f" must be {wanted}, not {_kind(found[2])}", wanted=wanted)
+        return ValidationError(f" must be {wanted}, not {_kind(found[2])}", wanted=wanted)
     if found := _LENGTH.match(text):
-        return Misfit(f" must be an array of {found[1]} items, not of {found[2]}")
+        return ValidationError(f" must be an array of {found[1]} items, not of {found[2]}")
     if text == "Number out of range":
-        return Misfit(" is too large for a float")
-    return invalid(text)
+        return ValidationError(" is too large for a float")
+    return invalid_value(text)
 
 
 def _kind(name: str) -> str:

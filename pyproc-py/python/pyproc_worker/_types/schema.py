@@ -1,4 +1,4 @@
-"""JSON Schema of what functions return, and schemas that are complete."""
+"""JSON Schema of the results of functions, and of definitions."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyproc_worker._types.adapters import Schema
+    from pyproc_worker._types.adapter import Schema
 
 
 def returns_schema(function: Callable[..., Any], names: Mapping[str, Any] | None = None) -> Schema:
-    """The schema of what `function` returns; `{}`, which is anything, if no hint says it."""
-    from pyproc_worker._types.adapters import Forms
+    """The schema of the results of `function`; `{}`, which admits anything, without a hint."""
+    from pyproc_worker._types.adapters import HintAdapters
     from pyproc_worker._types.hints import hints_of
 
     hints, scope = hints_of(function, names or {})
-    forms = Forms(of_results=True)
+    adapters = HintAdapters(of_results=True)
     try:
-        form = forms.of(hints.get("return", Any), scope, "the result")
-    except (TypeError, ImportError):  # it is no JSON value as it is
+        adapter = adapters.of(hints.get("return", Any), scope, "the result")
+    except (TypeError, ImportError):  # the result is converted before it is encoded
         return {}
-    return complete(form.schema, forms.definitions)
+    return complete(adapter.schema, adapters.definitions)
 
 
 def complete(schema: Schema, definitions: dict[str, Schema]) -> Schema:
-    """`schema` with the definitions that it refers to. One that is a definition stands for it."""
+    """`schema` with the definitions that it refers to.
+
+    A schema that is only a reference is replaced by its definition.
+    """
     left = dict(definitions)
     name = schema.get("$ref", "").rpartition("/")[2]
     if name in left:
         schema = left[name]
-        if f"#/$defs/{name}'" not in repr(left):  # no other refers to it, nor does it to itself
+        if f"#/$defs/{name}'" not in repr(left):  # nothing refers to it
             del left[name]
     return {**schema, "$defs": left} if left else schema

@@ -1,4 +1,4 @@
-"""Forms of unions, literals and enums."""
+"""Adapters of unions, literals and enums."""
 
 import functools
 import json
@@ -8,10 +8,10 @@ from typing import Any, Union
 
 from pyproc_worker._codec.results import plain
 from pyproc_worker._errors import EncodeError
-from pyproc_worker._types.adapters import Form, Forms, Schema, Unsupported
+from pyproc_worker._types.adapter import Adapter, Adapters, Schema, Unsupported
 from pyproc_worker._types.hints import Scope
-from pyproc_worker._types.readers import Read, own_type
-from pyproc_worker._types.validation import Misfit, mismatch
+from pyproc_worker._types.readers import Read, custom_type
+from pyproc_worker._types.validation import ValidationError, wrong_type
 
 _KINDS = {
     bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object",
@@ -19,100 +19,100 @@ _KINDS = {
 }  # fmt: skip
 
 
-def union(forms: Forms, members: tuple[Any, ...], scope: Scope, place: str) -> Form:
-    """A value that fits one of the members. Which one counts if it fits several: an integer is no
-    float if it can be an integer, and else the first one."""
-    found = [forms.of(member, scope, place) for member in members]
+def union(adapters: Adapters, members: tuple[Any, ...], scope: Scope, place: str) -> Adapter:
+    """A value of one of the member types. Of several that admit it the first one counts, but an
+    integer stays an integer if one member is `int`."""
+    found = [adapters.of(member, scope, place) for member in members]
     kinds = _kinds_of(found)
-    schema = {"anyOf": [form.schema for form in found]}
-    if any(form.schema == {} for form in found):
+    schema = {"anyOf": [adapter.schema for adapter in found]}
+    if any(adapter.schema == {} for adapter in found):
         schema = {}
-    return Form(
-        _native(found) or own_type("Union", _first_that_fits(found)),
+    return Adapter(
+        _native(found) or custom_type("Union", _first_that_fits(found)),
         schema,
         *kinds,
-        is_hashable=all(form.is_hashable for form in found),
-        is_lossy=all(form.is_lossy for form in found),
-        as_written=kinds.difference(*(form.kinds - form.as_written for form in found)),
+        is_hashable=all(adapter.is_hashable for adapter in found),
+        is_lossy=all(adapter.is_lossy for adapter in found),
+        as_written=kinds.difference(*(adapter.kinds - adapter.as_written for adapter in found)),
     )
 
 
-def _native(found: list[Form]) -> Any:
-    """The union for msgspec, if no value can be meant for two of the members."""
-    others = [form for form in found if form.type is not type(None)]
-    if any(form.type is Any for form in found):
-        return Any if not any(form.is_own for form in found) else None
-    if len(others) > 1 and any(form.is_own or _is_struct(form.type) for form in others):
+def _native(found: list[Adapter]) -> Any:
+    """The union as a type for msgspec, if no value fits two of the members."""
+    others = [adapter for adapter in found if adapter.type is not type(None)]
+    if any(adapter.type is Any for adapter in found):
+        return Any if not any(adapter.is_custom for adapter in found) else None
+    if len(others) > 1 and any(adapter.is_custom or _is_struct(adapter.type) for adapter in others):
         return None
-    if len({form.type for form in others} & {int, float}) == 2:  # msgspec takes each for itself
-        others = [form for form in others if form.type is not int]
-    if sum(len(form.kinds) for form in others) != len(_kinds_of(others)):
+    if len({adapter.type for adapter in others} & {int, float}) == 2:  # msgspec accepts only one
+        others = [adapter for adapter in others if adapter.type is not int]
+    if sum(len(adapter.kinds) for adapter in others) != len(_kinds_of(others)):
         return None
-    return Union[tuple(form.type for form in found)]
+    return Union[tuple(adapter.type for adapter in found)]
 
 
-def _kinds_of(found: list[Form]) -> frozenset[str]:
-    return frozenset().union(*(form.kinds for form in found))
+def _kinds_of(found: list[Adapter]) -> frozenset[str]:
+    return frozenset().union(*(adapter.kinds for adapter in found))
 
 
 def _is_struct(kind: Any) -> bool:
     return hasattr(typing.get_origin(kind) or kind, "__struct_fields__")
 
 
-def _first_that_fits(found: list[Form]) -> Read:
-    by_loss = sorted(found, key=lambda form: form.is_lossy)
+def _first_that_fits(found: list[Adapter]) -> Read:
+    by_loss = sorted(found, key=lambda adapter: adapter.is_lossy)
     readers: list[Any] = []
 
     def read(value: Any) -> Any:
-        if not readers:  # not before: the types may be in the making
-            readers.extend((form, form.reader()) for form in by_loss)
-        misfits = []
+        if not readers:  # only now, as the types may refer to themselves
+            readers.extend((adapter, adapter.reader()) for adapter in by_loss)
+        failures = []
         kind = _KINDS.get(type(value))
-        for form, read_one in readers:
-            if kind is None or kind in form.kinds:
+        for adapter, read_one in readers:
+            if kind is None or kind in adapter.kinds:
                 try:
                     return read_one(value)
-                except Misfit as misfit:
-                    misfits.append(misfit)
-        if not misfits:
-            misfits = [_refusal(read_one, value) for _, read_one in readers]
-        raise _joined(misfits)
+                except ValidationError as failure:
+                    failures.append(failure)
+        if not failures:
+            failures = [_refusal(read_one, value) for _, read_one in readers]
+        raise _joined(failures)
 
     return read
 
 
-def _refusal(read: Read, value: Any) -> Misfit:
+def _refusal(read: Read, value: Any) -> ValidationError:
     try:
         read(value)
-    except Misfit as misfit:
-        return misfit
-    raise AssertionError("a form admits what is of none of its kinds")
+    except ValidationError as failure:
+        return failure
+    raise AssertionError("a adapter admits what is of none of its kinds")
 
 
-def fits(read: Read, value: Any) -> bool:
-    """Whether `read` takes a value."""
+def is_valid(read: Read, value: Any) -> bool:
+    """Whether `read` accepts a value."""
     try:
         read(value)
-    except Misfit:
+    except ValidationError:
         return False
     return True
 
 
-def _joined(misfits: list[Misfit]) -> Misfit:
-    """The one that was found deepest within the value, or all of them."""
-    deepest = max(misfits, key=lambda misfit: (not misfit.before, len(misfit.path)))
-    if deepest.path or not all(misfit.wanted for misfit in misfits):
+def _joined(failures: list[ValidationError]) -> ValidationError:
+    """The failure at the deepest path, or a summary of all."""
+    deepest = max(failures, key=lambda failure: (not failure.before, len(failure.path)))
+    if deepest.path or not all(failure.wanted for failure in failures):
         return deepest
-    wanted = " or ".join(dict.fromkeys(misfit.wanted for misfit in misfits))
+    wanted = " or ".join(dict.fromkeys(failure.wanted for failure in failures))
     found = deepest.after.rpartition(", not ")[2]
-    return Misfit(f" must be {wanted}, not {found}", wanted=wanted)
+    return ValidationError(f" must be {wanted}, not {found}", wanted=wanted)
 
 
 # Choices
 
 
-def choice(members: typing.Iterable[Any], place: str) -> Form:
-    """One of some values: of a Literal, or an Enum."""
+def choice(members: typing.Iterable[Any], place: str) -> Adapter:
+    """The adapter of a Literal or an Enum: one of several values."""
     table: dict[Any, Any] = {}
     values = []
     for member in members:
@@ -129,34 +129,36 @@ def choice(members: typing.Iterable[Any], place: str) -> Form:
         try:
             return table[_identity(value)]
         except (KeyError, TypeError):
-            raise Misfit(f" must be one of {choices}") from None
+            raise ValidationError(f" must be one of {choices}") from None
 
     kinds = {_KINDS[type(value)] for value in values}
     if kinds & {"integer", "number"}:
         kinds |= {"integer", "number"}  # 1.0 is 1
-    return Form(own_type("Choice", read), {"enum": values}, *kinds, as_written=())
+    return Adapter(custom_type("Choice", read), {"enum": values}, *kinds, as_written=())
 
 
-def flags(cls: Any) -> Form:
-    """Any members of a `Flag` together, as the integer that they are as a result."""
+def flags(cls: Any) -> Adapter:
+    """The adapter of a `Flag`: an integer, the sum of any members."""
     mask = functools.reduce(operator.or_, (member.value for member in cls.__members__.values()), 0)
 
     def read(value: Any) -> Any:
         if type(value) is not int:
-            raise mismatch("an integer", value)
+            raise wrong_type("an integer", value)
         try:
-            if not value & ~mask:  # an IntFlag would take other bits, too
+            if not value & ~mask:  # an IntFlag would accept other bits, too
                 return cls(value)
         except ValueError:  # a bit of a member that has several
             pass
-        raise Misfit(f" must be a sum of the flags of {cls.__name__}, not {value}")
+        raise ValidationError(f" must be a sum of the flags of {cls.__name__}, not {value}")
 
-    return Form(own_type(cls.__name__, read), _sums(cls, mask, read), "integer", as_written=())
+    return Adapter(
+        custom_type(cls.__name__, read), _sums(cls, mask, read), "integer", as_written=()
+    )
 
 
 def _sums(cls: Any, mask: int, read: Read) -> Schema:
     if mask <= _LONGEST_LIST:
-        return {"enum": [value for value in range(mask + 1) if fits(read, value)]}
+        return {"enum": [value for value in range(mask + 1) if is_valid(read, value)]}
     comment = f"must be a sum of the flags of {cls.__name__}"
     return {"type": "integer", "minimum": 0, "maximum": mask, "$comment": comment}
 
@@ -165,7 +167,7 @@ _LONGEST_LIST = 63  # the sums of six flags
 
 
 def _identity(value: Any) -> Any:
-    """Equal for values that are the same in JSON: 1 and 1.0 are, 1 and true are not."""
+    """A key that is equal for values that are equal in JSON: 1 and 1.0 are, 1 and true are not."""
     if type(value) is bool:
         return (value,)
     return json.dumps(value, sort_keys=True).encode() if isinstance(value, (list, dict)) else value

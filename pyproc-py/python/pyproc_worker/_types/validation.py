@@ -1,4 +1,4 @@
-"""What to say of a JSON value that does not fit a hint."""
+"""The error for a JSON value that does not fit a hint, and its messages."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _NAMES = {
 }
 
 
-class Misfit(ValueError):
-    """A part of a body does not fit, for the reason `after`. `path` leads to it: ``.items[3].x``.
+class ValidationError(ValueError):
+    """A part of a body does not fit its hint. `path` locates it: ``.items[3].x``.
 
-    A `ValueError`, as msgspec adds its own path to these.
+    The message is `before`, the path, `after`. It is a `ValueError`, as msgspec passes these on
+    with the path to the value.
     """
 
     def __init__(self, after: str, path: str = "", before: str = "", wanted: str = "") -> None:
@@ -32,42 +33,42 @@ class Misfit(ValueError):
         self.after = after
         self.path = path
         self.wanted = wanted
-        """What it must be, if its type is at fault."""
+        """The required type, if the value has another one."""
 
-    def below(self, path: str) -> Misfit:
-        """The same of a value that holds the one it was of."""
-        lower = Misfit(self.after, path + self.path, self.before, self.wanted)
+    def below(self, path: str) -> ValidationError:
+        """The same failure, seen from the value that contains this one at `path`."""
+        lower = ValidationError(self.after, path + self.path, self.before, self.wanted)
         lower.__cause__ = self.__cause__
         return lower
 
     def refusal(self) -> InvalidRequest:
-        """The answer to the request. What a check of the user's own raised remains its cause."""
+        """The error for the client. An exception of the user's validator stays its cause."""
         field = f"field '{self.path.removeprefix('.')}'" if self.path else "the body"
         refusal = InvalidRequest(f"{self.before}{field}{self.after}")
         refusal.__cause__ = self.__cause__
         return refusal
 
 
-def mismatch(wanted: str, value: Any) -> Misfit:
-    """Says what a value must be, and what it is."""
-    return Misfit(f" must be {wanted}, not {name_of(type(value).__name__)}", wanted=wanted)
+def wrong_type(wanted: str, value: Any) -> ValidationError:
+    """A value is not of the wanted type."""
+    return ValidationError(f" must be {wanted}, not {name_of(type(value).__name__)}", wanted=wanted)
 
 
 def name_of(kind: str) -> str:
-    """A kind of values, by the name of Python's type."""
+    """A type of Python as messages call it."""
     return _NAMES.get(kind, kind)
 
 
-def missing(name: str) -> Misfit:
-    """Says that an object has no field of this name."""
-    return Misfit("", f".{name}", "missing ")
+def missing_field(name: str) -> ValidationError:
+    """A required field is missing."""
+    return ValidationError("", f".{name}", "missing ")
 
 
-def unknown(name: str, known: Any) -> Misfit:
-    """Says that an object may not have a field of this name."""
-    return Misfit(f"; known are: {', '.join(known) or 'none'}", f".{name}", "unknown ")
+def unknown_field(name: str, known: Any) -> ValidationError:
+    """The object has a field that is not known."""
+    return ValidationError(f"; known are: {', '.join(known) or 'none'}", f".{name}", "unknown ")
 
 
-def invalid(reason: object) -> Misfit:
-    """Says that a value of the right type cannot be taken."""
-    return Misfit(f" is not valid: {reason}")
+def invalid_value(reason: object) -> ValidationError:
+    """A value has the right type, but is refused for another reason."""
+    return ValidationError(f" is not valid: {reason}")
