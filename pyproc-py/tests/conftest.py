@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from pyproc_worker import expose
+from pyproc_worker._functions import registry
 from pyproc_worker._settings import CODECS
 from wire import PATIENCE, Client
 
@@ -30,6 +32,7 @@ FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 THREADS_INHERIT_CONTEXT = bool(getattr(sys.flags, "thread_inherit_context", False))
 
 each_version = pytest.mark.parametrize("version", [1, 2], indirect=True)
+all_codecs = pytest.mark.parametrize("codec", CODECS)
 
 COMMON = """
     import os, sys, time
@@ -164,6 +167,13 @@ def core(request):
     return request.param
 
 
+def with_core(name):
+    """Restricts a test to one core; it is skipped if that core is not under test."""
+    return pytest.mark.parametrize(
+        "core", [it for it in CORES.split(",") if it == name], indirect=True
+    )
+
+
 @pytest.fixture
 def version(request):
     """The version that clients speak: 1, unless the test is one of `each_version`."""
@@ -186,3 +196,26 @@ def start(folder, core, version):
     yield start
     for worker in workers:
         worker.stop()
+
+
+@pytest.fixture
+def functions(monkeypatch):
+    """The exposed functions of this process, none at first."""
+    monkeypatch.setattr(registry, "functions", {})
+    return registry.functions
+
+
+@pytest.fixture
+def call(functions):
+    """Calls a function that `expose` has just taken."""
+
+    def call(body):
+        (exposed,) = functions.values()
+        return exposed.call(body)
+
+    return call
+
+
+def run(code, **names):
+    """Executes code that may use `expose`."""
+    exec(textwrap.dedent(code), {"expose": expose, "__name__": __name__, **names})

@@ -8,7 +8,6 @@ from typing import Any, Optional  # noqa: F401  # rows name them
 
 import pytest
 from pyproc_worker import InvalidRequest, expose
-from pyproc_worker._functions import registry
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -40,12 +39,6 @@ REFUSED = [row for row in rows() if row[1] == "at exposure"]
 def test_the_table_is_found():
     assert len(CALLS) > 25
     assert len(REFUSED) > 2
-
-
-@pytest.fixture
-def functions(monkeypatch):
-    monkeypatch.setattr(registry, "functions", {})
-    return registry.functions
 
 
 @pytest.mark.parametrize(("function", "body", "gets"), [(*row, "")[:3] for row in CALLS])

@@ -222,7 +222,7 @@ def test_functions_may_spawn_processes_that_import_the_script(serve):
     ("environment", "message"),
     [
         ({"PYPROC_SOCKET_PATH": ""}, "no socket path"),
-        ({"PYPROC_SOCKET_PATH": __file__}, "is no socket"),
+        ({"PYPROC_SOCKET_PATH": __file__}, "is not a socket"),
         ({"PYPROC_SOCKET_PATH": "/no/such/folder/s"}, "No such file or directory: '/no/such/f"),
         ({"PYPROC_JSON": "yaml"}, "PYPROC_JSON is 'yaml'"),
         ({"PYPROC_LOG_LEVEL": "loud"}, "PYPROC_LOG_LEVEL is 'LOUD'"),

@@ -8,14 +8,18 @@ from logging_script import LOGGING, logs, the_log
 from reports import SAMPLED, SPAN_ID, TRACE_ID, Taker
 
 
+def stderr_at_its_end(worker):
+    worker.process.send_signal(signal.SIGTERM)
+    worker.exit_code()
+    return worker.stderr()
+
+
 def test_what_was_sent_is_not_on_stderr_too(start):
     worker = start(LOGGING)
     taker = Taker(worker, "logs")
     taker.result("say", {"text": "only once"})
     taker.client.close()
-    worker.process.send_signal(signal.SIGTERM)
-    worker.exit_code()
-    assert "only once" not in worker.stderr()
+    assert "only once" not in stderr_at_its_end(worker)
 
 
 def test_a_handler_that_is_added_later_is_silenced_too(start):
@@ -30,9 +34,7 @@ def test_a_handler_that_is_added_later_is_silenced_too(start):
     taker = Taker(worker, "logs")
     taker.result("add")
     taker.result("say", {"text": "only once"})
-    worker.process.send_signal(signal.SIGTERM)
-    worker.exit_code()
-    assert "only once" not in worker.stderr()
+    assert "only once" not in stderr_at_its_end(worker)
 
 
 def test_loggers_that_hand_on_nothing_to_the_root_are_forwarded_too(start):
@@ -94,9 +96,7 @@ def test_loggers_that_hand_on_nothing_to_the_root_are_forwarded_too(start):
         {"path": "/"},
         {"shop": "x", "user": "u-1"},
     ]
-    worker.process.send_signal(signal.SIGTERM)
-    worker.exit_code()
-    assert "no\n" not in worker.stderr()
+    assert "no\n" not in stderr_at_its_end(worker)
 
 
 def test_what_of_such_loggers_does_not_leave_is_written(start):

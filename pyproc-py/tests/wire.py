@@ -64,6 +64,10 @@ def hello(id=1, features=("error-details", "cancel"), **extra):
     )
 
 
+def answer(id, body):
+    return {"id": id, "ok": True, "body": body}
+
+
 class Client:
     """A connection to a worker. Each wait ends after `PATIENCE` seconds.
 

@@ -91,7 +91,7 @@ def _count_lost(record: logging.LogRecord) -> None:
 
 
 def _filter(handler: logging.StreamHandler[Any], record: logging.LogRecord) -> Any:
-    """Replaces `StreamHandler.filter`: handlers of stdout and stderr skip records that are sent to a
+    """Replaces `StreamHandler.filter`: handlers of stdout and stderr skip records sent to a
     client. So does the handler of a logger that does not propagate to the root."""
     kept: Any = logging.Filterer.filter(handler, record)
     if not kept or not _writes_to_output(handler):

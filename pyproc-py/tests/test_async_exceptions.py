@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import each_version
+from conftest import each_version, with_core
 from wire import PATIENCE, request
 
 STRAY = """
@@ -93,51 +93,91 @@ def test_a_timer_that_fires_in_a_call_is_that_calls_error(start):
     assert client.call("echo", 1)["body"] == 1
 
 
-def test_signals_that_come_all_the_time_leave_each_request_its_one_answer(start, core):
-    worker = start(STRAY)
+def answers_amid_signals(worker):
+    """Sends requests, each with a signal. Yields each id and its answer, or None after a close."""
     worker.connect().call("echo")  # it serves by now
     for id in range(1, 200):
         assert worker.process.poll() is None, worker.stderr()[-6000:]
         client = worker.connect()
         worker.process.send_signal(signal.SIGUSR1)
-        try:
-            client.send(request(id, "echo", id))
-            answer = client.receive()
-        except CLOSED:  # it was reading or sending on it, as the README says
-            assert core == "python"
-        else:
-            assert answer["id"] == id
-            assert answer.get("body") == id or answer["error"].endswith("late")
+        yield id, answer_or_close(client, id)
     worker.process.send_signal(signal.SIGTERM)
     assert worker.exit_code() == 0
 
 
-def test_an_exception_that_another_thread_injects_between_calls_ends_no_worker(start):
+def answer_or_close(client, id):
+    try:
+        client.send(request(id, "echo", id))
+        return client.receive()
+    except CLOSED:
+        return None
+
+
+def is_answer_or_exception(answer, body):
+    return answer.get("body") == body or answer["error"].endswith("late")
+
+
+@with_core("native")
+def test_with_the_native_core_each_request_amid_signals_has_one_answer(start):
+    for id, answer in answers_amid_signals(start(STRAY)):
+        assert answer["id"] == id
+        assert is_answer_or_exception(answer, id)
+
+
+@with_core("python")
+def test_with_the_core_in_python_a_signal_may_close_a_connection_at_most(start):
+    for id, answer in answers_amid_signals(start(STRAY)):
+        if answer is not None:  # else the core was reading or sending on the connection
+            assert answer["id"] == id
+            assert is_answer_or_exception(answer, id)
+
+
+def injected_between_calls(start):
     worker = start(STRAY)
     client, gate = worker.connect(), worker.gate()
     client.call("inject_later", gate.body)
     gate.open()
     worker.wait_for_log("injected into 1\n")
-    try:
-        hit = client.call("echo", 1)  # it hits whoever runs next
-        assert hit.get("body") == 1 or hit["error"].endswith("late")
-    except CLOSED:
-        client = worker.connect()  # the loop in Python was reading or sending on it
+    return worker, client
+
+
+@with_core("native")
+def test_with_the_native_core_an_exception_injected_between_calls_closes_no_connection(start):
+    _, client = injected_between_calls(start)
+    assert is_answer_or_exception(client.call("echo", 1), 1)  # it hits the code that runs next
     assert client.call("echo", 2)["body"] == 2
     assert client.call("aecho", 3)["body"] == 3
 
 
-def test_an_exception_that_is_injected_into_the_event_loop_does_not_end_it(start, core):
+@with_core("python")
+def test_with_the_core_in_python_an_exception_injected_between_calls_ends_no_worker(start):
+    worker, client = injected_between_calls(start)
+    answer_or_close(client, 1)
+    client = worker.connect()
+    assert client.call("echo", 2)["body"] == 2
+    assert client.call("aecho", 3)["body"] == 3
+
+
+def injected_into_the_event_loop(start):
     worker = start(STRAY)
     client = worker.connect()
     assert client.call("aecho", 1)["body"] == 1
     client.call("inject_into_the_event_loop")
     worker.wait_for_log("injected into 1\n")
-    try:
-        hit = client.call("aecho", 2)
-        assert hit.get("body") == 2 or hit["error"].endswith("late")
-    except CLOSED:  # it was sending the first answer on it
-        assert core == "python"
+    return worker, client
+
+
+@with_core("native")
+def test_with_the_native_core_an_exception_in_the_event_loop_closes_no_connection(start):
+    worker, client = injected_into_the_event_loop(start)
+    assert is_answer_or_exception(client.call("aecho", 2), 2)
+    assert worker.connect().call("aecho", 3)["body"] == 3
+
+
+@with_core("python")
+def test_with_the_core_in_python_an_exception_in_the_event_loop_does_not_end_it(start):
+    worker, client = injected_into_the_event_loop(start)
+    answer_or_close(client, 2)
     assert worker.connect().call("aecho", 3)["body"] == 3
 
 
