@@ -9,7 +9,8 @@ use crate::prerequisite::Missing;
 use crate::python::PythonArg;
 use crate::venv::{self, Requirement};
 use crate::{
-    bench, chaos, compat_test, conformance, fuzz, interleavings, process, quick_start, test, workspace,
+    bench, chaos, compat_test, conformance, fuzz, interleavings, process, quick_start, test,
+    workspace,
 };
 
 #[derive(clap::Args, Debug)]

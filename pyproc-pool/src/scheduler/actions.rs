@@ -2,7 +2,7 @@ use std::{mem, task::Waker, time::Instant};
 
 use bytes::Bytes;
 
-use super::connection::ConnectionId;
+use super::ids::ConnectionId;
 use crate::outgoing::Calling;
 
 /// What the scheduler wants done. Whoever drives it does so each time, in this order: the notifications first, while

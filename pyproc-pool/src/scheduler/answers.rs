@@ -5,11 +5,12 @@ use std::{mem, task::Waker, time::Instant};
 use pyproc_protocol::v2::Response;
 
 use super::{
-    ConnectionId, Scheduler,
+    CallId, ConnectionId, Scheduler,
     actions::Attribution,
     batches::Batch,
-    call_table::{Answered, CallId, CallState},
+    call_table::{Answered, CallState},
     calls::cannot_send,
+    in_order::Unanswered,
     outbox::Outbox,
 };
 use crate::ProtocolViolation;
@@ -137,7 +138,12 @@ impl Scheduler {
                         .attribute
                         .push((id, Attribution::Sent(calling)));
                 }
-                self.keep_sent(id, call_id, target, request);
+                let unanswered = Unanswered {
+                    id: call_id,
+                    target,
+                    request,
+                };
+                self.keep_unanswered(id, unanswered);
             }
             Err(source) => {
                 let error = cannot_send(method.0, source);

@@ -8,7 +8,7 @@ use std::{mem, task::Waker};
 use bytes::Bytes;
 use pyproc_protocol::{EncodeError, RequestHead, Version};
 
-use super::{connection::ConnectionId, outbox::Outbox};
+use super::{ids::ConnectionId, outbox::Outbox};
 use crate::outgoing::Payload;
 
 /// What is on its way to one worker.

@@ -1,8 +1,11 @@
 use std::{task::Waker, time::Instant};
 
-use pyproc_protocol::{MAX_ID, v2::Response};
+use pyproc_protocol::v2::Response;
 
-use super::{connection::ConnectionId, methods::Target};
+use super::{
+    ids::{CallId, ConnectionId, LAST_USE, PLACE_BITS},
+    methods::Target,
+};
 use crate::{Error, outgoing::Outgoing};
 
 /// Every call whose caller or whose worker still holds on to it.
@@ -15,10 +18,6 @@ pub(crate) struct CallTable {
     entries: Vec<Entry>,
     free: Vec<u32>,
 }
-
-/// Names a call; the same number is its id on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct CallId(u64);
 
 #[derive(Debug)]
 struct Entry {
@@ -81,32 +80,6 @@ impl CallState {
             Self::OnWorker { abandoned, .. } => !abandoned,
             Self::Done(_) => false,
         }
-    }
-}
-
-/// With 20 bits for the place, the remaining 33 of an id count its uses.
-const PLACE_BITS: u32 = 20;
-const LAST_USE: u64 = MAX_ID >> PLACE_BITS;
-
-impl CallId {
-    fn new(place: u32, uses: u64) -> Self {
-        Self((uses << PLACE_BITS) | u64::from(place))
-    }
-
-    pub(crate) fn from_wire(id: u64) -> Self {
-        Self(id)
-    }
-
-    pub(crate) fn to_wire(self) -> u64 {
-        self.0
-    }
-
-    fn place(self) -> usize {
-        (self.0 & ((1 << PLACE_BITS) - 1)) as usize
-    }
-
-    fn uses(self) -> u64 {
-        self.0 >> PLACE_BITS
     }
 }
 
@@ -176,6 +149,8 @@ impl CallTable {
 
 #[cfg(test)]
 mod tests {
+    use pyproc_protocol::MAX_ID;
+
     use super::*;
 
     fn call() -> Call {

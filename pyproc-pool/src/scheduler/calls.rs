@@ -8,10 +8,11 @@ use std::{
 use pyproc_protocol::EncodeError;
 
 use super::{
-    ConnectionId, Scheduler, Slot,
+    CallId, ConnectionId, Scheduler, Slot,
     actions::Attribution,
     batches::Next,
-    call_table::{Call, CallId, CallState, Outcome},
+    call_table::{Call, CallState, Outcome},
+    in_order::Unanswered,
     methods::MethodId,
 };
 use crate::{Error, outgoing::Outgoing};
@@ -86,7 +87,12 @@ impl Scheduler {
             }
             if let Some(request) = request.take() {
                 let target = self.methods.hear(method);
-                self.keep_sent(id, call, target, request);
+                let unanswered = Unanswered {
+                    id: call,
+                    target,
+                    request,
+                };
+                self.keep_unanswered(id, unanswered);
             }
             buffer = self.spare.pop();
         }

@@ -6,8 +6,8 @@ use super::{
     Limits,
     actions::{Actions, Attribution},
     batches::Batches,
-    call_table::CallId,
     depth::Depth,
+    ids::{CallId, ConnectionId},
     in_order::InOrder,
     methods::{MethodId, MethodTable},
 };
@@ -57,13 +57,6 @@ pub(crate) struct ConnectionConfig {
     pub(crate) attributes: bool,
 }
 
-/// Names a connection: its place among all, and how often that place was used before.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ConnectionId {
-    place: u32,
-    uses: u32,
-}
-
 /// Every connection that is open, or has calls.
 #[derive(Debug, Default)]
 pub(super) struct Connections(Vec<Place>);
@@ -72,13 +65,6 @@ pub(super) struct Connections(Vec<Place>);
 struct Place {
     uses: u32,
     connection: Option<Connection>,
-}
-
-impl ConnectionId {
-    /// Places are few and used again, so that tables can have one entry for each.
-    pub(crate) fn place(self) -> usize {
-        self.place as usize
-    }
 }
 
 impl Connections {
@@ -93,10 +79,7 @@ impl Connections {
         });
         let entry = &mut self.0[place];
         entry.uses = entry.uses.wrapping_add(1);
-        let id = ConnectionId {
-            place: place as u32,
-            uses: entry.uses,
-        };
+        let id = ConnectionId::new(place as u32, entry.uses);
         entry.connection = Some(connect(id));
         id
     }
@@ -104,14 +87,17 @@ impl Connections {
     #[inline]
     pub(super) fn get(&self, id: ConnectionId) -> Option<&Connection> {
         let place = self.0.get(id.place())?;
-        place.connection.as_ref().filter(|_| place.uses == id.uses)
+        place
+            .connection
+            .as_ref()
+            .filter(|_| place.uses == id.uses())
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         let place = self.0.get_mut(id.place())?;
         let connection = place.connection.as_mut();
-        connection.filter(|_| place.uses == id.uses)
+        connection.filter(|_| place.uses == id.uses())
     }
 
     /// Removes a connection that is closed and has no calls. Returns its slot.
@@ -130,10 +116,7 @@ impl Connections {
         let places = (0..).zip(&self.0);
         let taken = places.filter(|(_, it)| it.connection.is_some());
         taken
-            .map(|(place, it)| ConnectionId {
-                place,
-                uses: it.uses,
-            })
+            .map(|(place, it)| ConnectionId::new(place, it.uses))
             .collect()
     }
 }

@@ -19,22 +19,25 @@ mod call_table;
 mod calls;
 mod connection;
 mod depth;
+mod ids;
 mod in_order;
 mod methods;
 mod outbox;
 mod queue;
 mod timers;
+mod violations;
 mod workers;
 
 pub(crate) use actions::{Actions, Attribution};
 pub(crate) use answers::NextWrite;
 pub(crate) use batches::{Batch, Next};
-pub(crate) use call_table::{Answered, CallId, Outcome};
+pub(crate) use call_table::{Answered, Outcome};
 pub(crate) use calls::{Admission, GivenUp};
-pub(crate) use connection::{ConnectionConfig, ConnectionId};
-pub(crate) use in_order::Verdict;
+pub(crate) use connection::ConnectionConfig;
+pub(crate) use ids::{CallId, ConnectionId};
 pub(crate) use methods::Methods;
 pub(crate) use outbox::{LARGE, Outbox};
+pub(crate) use violations::Verdict;
 
 use call_table::CallTable;
 use connection::{Connection, Connections};
@@ -226,13 +229,5 @@ impl Scheduler {
     }
 }
 
-#[cfg(test)]
-mod model;
-#[cfg(test)]
-mod owned;
-#[cfg(test)]
-mod purity;
-#[cfg(test)]
-mod simulation;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,6 +1,9 @@
 use std::collections::VecDeque;
 
-use super::call_table::{CallId, CallState, CallTable};
+use super::{
+    call_table::{CallState, CallTable},
+    ids::CallId,
+};
 
 /// Calls that wait for a worker: those of plain functions, and those that run beside others and so may find
 /// room where the former do not. Whoever finds room, who came first goes first.

@@ -4,7 +4,10 @@ use std::{
     time::Instant,
 };
 
-use super::call_table::{Call, CallId, CallTable};
+use super::{
+    call_table::{Call, CallTable},
+    ids::CallId,
+};
 
 /// The deadlines of calls, the earliest first.
 ///

@@ -9,8 +9,8 @@ use std::{
 use pyproc_protocol::Peer;
 
 use super::{
-    Connection, ConnectionConfig, ConnectionId, Gone, Scheduler, Slot,
-    call_table::{CallId, CallState},
+    CallId, Connection, ConnectionConfig, ConnectionId, Gone, Scheduler, Slot,
+    call_table::CallState,
 };
 use crate::Error;
 

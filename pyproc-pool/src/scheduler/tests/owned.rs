@@ -5,11 +5,7 @@ use std::sync::Weak;
 use bytes::Bytes;
 use pyproc_protocol::Codec;
 
-use super::{
-    calls::Submitted,
-    tests::{CONFIG, current, leave, peer, request, waker},
-    *,
-};
+use super::{calls::Submitted, *};
 use crate::outgoing::{Outgoing, Payload};
 
 const LIMITS: Limits = Limits {

@@ -1,0 +1,56 @@
+//! The names of calls and connections. Each is a place in a table, and how often the place was used before, so that the
+//! name of what has ended is not taken for that of what came after it.
+
+use pyproc_protocol::MAX_ID;
+
+/// Names a call; the same number is its id on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CallId(u64);
+
+/// Names a connection: its place among all, and how often that place was used before.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConnectionId {
+    place: u32,
+    uses: u32,
+}
+
+/// With 20 bits for the place, the remaining 33 of an id count its uses.
+pub(super) const PLACE_BITS: u32 = 20;
+pub(super) const LAST_USE: u64 = MAX_ID >> PLACE_BITS;
+
+impl CallId {
+    pub(super) fn new(place: u32, uses: u64) -> Self {
+        Self((uses << PLACE_BITS) | u64::from(place))
+    }
+
+    pub(crate) fn from_wire(id: u64) -> Self {
+        Self(id)
+    }
+
+    pub(crate) fn to_wire(self) -> u64 {
+        self.0
+    }
+
+    pub(super) fn place(self) -> usize {
+        (self.0 & ((1 << PLACE_BITS) - 1)) as usize
+    }
+
+    pub(super) fn uses(self) -> u64 {
+        self.0 >> PLACE_BITS
+    }
+}
+
+impl ConnectionId {
+    pub(super) fn new(place: u32, uses: u32) -> Self {
+        Self { place, uses }
+    }
+
+    pub(super) fn uses(self) -> u32 {
+        self.uses
+    }
+
+    /// Places are few and used again, so that tables can have one entry for each.
+    pub(crate) fn place(self) -> usize {
+        self.place as usize
+    }
+}
