@@ -1,4 +1,4 @@
-//! Telemetry: who gets it, and that decode_records survive the wire.
+//! Telemetry: who gets it, and that records survive the wire.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -94,7 +94,7 @@ fn describe(message: &Message) -> Value {
 fn describe_telemetry(lines: &Bytes) -> Value {
     let (read, unreadable): (Vec<_>, Vec<_>) = decode_records(lines).partition(Result::is_ok);
     let read: Vec<Record> = read.into_iter().map(Result::unwrap).collect();
-    let mut value = json!({"kind": "telemetry", "decode_records": read});
+    let mut value = json!({"kind": "telemetry", "records": read});
     let metrics = read.iter().filter_map(|it| match it {
         Record::Metrics(it) => Some(&it.unreadable),
         _ => None,

@@ -1,4 +1,4 @@
-//! Any bytes give decode_records or typed errors; any record that was read can be written, as one line that reads
+//! Any bytes give records or typed errors; any record that was read can be written, as one line that reads
 //! again.
 #![no_main]
 

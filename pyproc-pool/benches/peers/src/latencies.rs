@@ -1,36 +1,45 @@
-//! How long calls took.
+//! The latencies of calls.
 
 use std::time::Duration;
 
-/// In nanoseconds, in any order.
-#[derive(Debug, Default)]
-pub struct Latencies(Vec<u32>);
+use hdrhistogram::Histogram;
+
+/// A longer latency counts as this one.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// A histogram of latencies, exact to a thousandth.
+#[derive(Debug)]
+pub struct Latencies(Histogram<u32>);
+
+impl Default for Latencies {
+    #[expect(clippy::expect_used, reason = "the bounds are constants")]
+    fn default() -> Self {
+        let longest = LONGEST.as_nanos() as u64;
+        Self(Histogram::new_with_bounds(1, longest, 3).expect("valid bounds"))
+    }
+}
 
 impl Latencies {
-    /// Takes one call down. Over four seconds count as four.
+    /// Records one call.
     pub fn add(&mut self, latency: Duration) {
-        self.0
-            .push(u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX));
+        let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        self.0.saturating_record(nanoseconds.max(1));
     }
 
-    /// Takes over those of another caller.
-    pub fn append(&mut self, mut other: Self) {
-        self.0.append(&mut other.0);
+    /// Adds the latencies of another caller.
+    #[expect(clippy::expect_used, reason = "all have the same bounds")]
+    pub fn append(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("the same bounds");
     }
 
-    /// How many calls there were.
+    /// Number of calls.
     pub fn calls(&self) -> usize {
-        self.0.len()
+        self.0.len() as usize
     }
 
     /// For each of `quantiles` (0 to 1) the latency in µs that this share of the calls did not exceed.
-    pub fn quantiles_us<const N: usize>(mut self, quantiles: [f64; N]) -> [f64; N] {
-        self.0.sort_unstable();
-        let last = self.0.len().saturating_sub(1);
-        quantiles.map(|quantile| {
-            let place = (last as f64 * quantile).round() as usize;
-            f64::from(self.0.get(place).copied().unwrap_or_default()) / 1000.0
-        })
+    pub fn quantiles_us<const N: usize>(&self, quantiles: [f64; N]) -> [f64; N] {
+        quantiles.map(|quantile| self.0.value_at_quantile(quantile) as f64 / 1000.0)
     }
 }
 
@@ -39,13 +48,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_taken_from_the_sorted_latencies() {
-        let mut latencies = Latencies::default();
+    fn quantiles_are_exact_to_a_thousandth() {
+        let (mut odd, mut even) = (Latencies::default(), Latencies::default());
         for us in (1..=1001).rev() {
+            let latencies = if us % 2 == 1 { &mut odd } else { &mut even };
             latencies.add(Duration::from_micros(us));
         }
-        let quantiles = latencies.quantiles_us([0.0, 0.5, 0.99, 0.999, 1.0]);
-        assert_eq!(quantiles, [1.0, 501.0, 991.0, 1000.0, 1001.0]);
+        odd.append(&even);
+        assert_eq!(odd.calls(), 1001);
+        let quantiles = odd.quantiles_us([0.0, 0.5, 0.99, 0.999, 1.0]);
+        let expected = [1.0, 501.0, 991.0, 1000.0, 1001.0];
+        for (quantile, expected) in quantiles.into_iter().zip(expected) {
+            assert!((quantile / expected - 1.0).abs() <= 1e-3, "{quantiles:?}");
+        }
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Row {
     }
 
     /// Enters what the calls took.
-    pub fn set_latencies(&mut self, latencies: Latencies, elapsed: Duration) {
+    pub fn set_latencies(&mut self, latencies: &Latencies, elapsed: Duration) {
         self.calls = latencies.calls();
         self.calls_per_s = self.calls as f64 / elapsed.as_secs_f64();
         [self.p50_us, self.p99_us, self.p999_us] = latencies.quantiles_us([0.5, 0.99, 0.999]);

@@ -58,7 +58,7 @@ fn print_rows(py: Python<'_>, session: &str) -> Result<()> {
         let begin = Instant::now();
         let latencies = measure(time)?;
         let mut row = Row::new(&session, *step);
-        row.set_latencies(latencies, begin.elapsed());
+        row.set_latencies(&latencies, begin.elapsed());
         row.set_usage(&before, &Sample::take(&[]), row.calls as f64);
         println!("{}", serde_json::to_string(&row)?);
     }

@@ -52,7 +52,7 @@ pub(crate) fn measure(session: &Session, spin: bool) -> Result<Vec<Row>> {
             _ => bail!("a floor has one call at a time"),
         }?;
         let mut row = Row::new(session, *step);
-        row.set_latencies(latencies, begin.elapsed());
+        row.set_latencies(&latencies, begin.elapsed());
         row.set_usage(&before, &Sample::take(&others), row.calls as f64);
         rows.push(row);
     }

@@ -72,7 +72,7 @@ async fn take<T: Target>(
             let before = Sample::take(workers);
             let begin = Instant::now();
             let (_callers, latencies) = closed_loop(callers, time).await?;
-            row.set_latencies(latencies, begin.elapsed());
+            row.set_latencies(&latencies, begin.elapsed());
             row.set_usage(&before, &Sample::take(workers), row.calls as f64);
         }
         Step::FixedRate {
@@ -86,7 +86,7 @@ async fn take<T: Target>(
             let calls = (seconds * f64::from(per_second)) as usize;
             let load = fixed_rate(callers, per_second, calls);
             let latencies = tokio::spawn(load).await??;
-            row.set_latencies(latencies, begin.elapsed());
+            row.set_latencies(&latencies, begin.elapsed());
             row.set_usage(&before, &Sample::take(workers), row.calls as f64);
         }
         Step::Idle { seconds } => {
@@ -123,7 +123,7 @@ async fn closed_loop<C: Caller>(callers: Vec<C>, time: Duration) -> Result<(Vec<
     while let Some(ended) = tasks.join_next().await {
         let (caller, latencies) = ended??;
         all.0.push(caller);
-        all.1.append(latencies);
+        all.1.append(&latencies);
     }
     Ok(all)
 }

@@ -1,37 +1,37 @@
-//! The rows as a drawing for a browser: one SVG file, no scripts, no fonts of its own.
+//! Draws the rows: one SVG file with six charts.
 
 mod chart;
-mod svg;
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use crate::{
     plan::{Placement, Runtime, Work},
     row::Row,
 };
-use anyhow::{Context, Result};
+use anyhow::Result;
+use plotters::prelude::*;
 
-use chart::{Bar, Line};
-use svg::{Anchor, Svg};
+use chart::{Bar, Line, failed};
 
-const WIDTH: f64 = 1360.0;
-const PANEL: (f64, f64) = (660.0, 440.0);
-const CAPTION: &str = "Blue and drawn through: pyproc. Grey and dashed: others. Times are on logarithmic scales, CPU is not: \
+const SIZE: (u32, u32) = (1360, 1370);
+const CAPTION: &str = "Blue and solid: pyproc. Grey and dashed: others. Times are on logarithmic scales, CPU is not: \
     the client's part is dark, the workers' light.";
 
 pub(crate) fn draw(rows: &[Row], path: &Path) -> Result<()> {
-    let mut svg = Svg::new(WIDTH, 3.0 * PANEL.1 + 40.0);
-    for (number, panel) in panels(rows).iter().enumerate() {
-        let (column, line) = (number % 2, number / 2);
-        svg.offset = (20.0 + column as f64 * PANEL.0, 20.0 + line as f64 * PANEL.1);
+    let drawing = SVGBackend::new(path, SIZE).into_drawing_area();
+    drawing.fill(&WHITE).map_err(failed)?;
+    let (charts, caption) = drawing.split_vertically(SIZE.1 - 30);
+    for (panel, area) in panels(rows).iter().zip(charts.split_evenly((3, 2))) {
         match panel {
-            Panel::Bars { title, bars } => chart::bars(&mut svg, title, bars),
-            Panel::Lines { title, axis, lines } => chart::lines(&mut svg, title, axis, lines),
+            Panel::Bars { title, bars } => chart::bars(&area, title, bars)?,
+            Panel::Lines { title, axis, lines } => chart::lines(&area, title, axis, lines)?,
         }
     }
-    svg.offset = (20.0, 20.0 + 3.0 * PANEL.1);
-    svg.text(0.0, 0.0, Anchor::Start, CAPTION);
-    fs::write(path, svg.finish()).with_context(|| format!("cannot write {}", path.display()))?;
+    let caption_style = ("sans-serif", 12);
+    caption
+        .draw(&Text::new(CAPTION, (20, 8), caption_style))
+        .map_err(failed)?;
+    drawing.present().map_err(failed)?;
     println!("drawn to {}", path.display());
     Ok(())
 }
@@ -96,7 +96,7 @@ fn panels(rows: &[Row]) -> [Panel; 6] {
     ]
 }
 
-/// Pinned, or from a peer that has nothing to pin.
+/// Whether a row is pinned, or has nothing to pin.
 fn settled(row: &Row) -> bool {
     row.rate_per_s == 0 && (row.placement == Placement::Apart || row.workers == 0)
 }
@@ -128,6 +128,8 @@ fn label(row: &Row) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::report::row;
 

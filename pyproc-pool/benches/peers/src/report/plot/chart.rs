@@ -1,25 +1,30 @@
-//! Bars and lines, both on logarithmic scales where values are orders of magnitude apart.
+//! Bar charts and line charts. Scales are logarithmic where values differ by orders of magnitude.
 
-use super::svg::{Anchor, Svg};
+use std::error::Error;
 
-const TITLE: f64 = 18.0;
-const TOP: f64 = 34.0;
-const BOTTOM: f64 = 385.0;
-/// Where the bars begin: their labels are before.
-const LEFT_OF_BARS: f64 = 210.0;
-const RIGHT_OF_BARS: f64 = 570.0;
-const LEFT_OF_LINES: f64 = 70.0;
-const RIGHT_OF_LINES: f64 = 420.0;
-const OURS: &str = "#1f6fb2";
-const OURS_TOO: &str = "#7db4de";
-const THEIRS: &str = "#8a8a8a";
-const THEIRS_TOO: &str = "#c4c4c4";
-const COLORS: [&str; 12] = [
-    "#7f7f7f", "#bcbd22", "#8c564b", "#e377c2", "#ff7f0e", "#9467bd", "#17becf", "#d62728",
-    "#2ca02c", "#1f6fb2", "#0b3d66", "#6b8e23",
-];
+use anyhow::{Result, anyhow};
+use plotters::{
+    coord::{
+        Shift,
+        ranged1d::{AsRangedCoord, ValueFormatter},
+    },
+    element::DashedPathElement,
+    prelude::*,
+    style::text_anchor::{HPos, Pos, VPos},
+};
 
-/// A value, or several on top of each other.
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+const OURS: [RGBColor; 2] = [RGBColor(31, 111, 178), RGBColor(125, 180, 222)];
+const OTHERS: [RGBColor; 2] = [RGBColor(138, 138, 138), RGBColor(196, 196, 196)];
+const LABELS_WIDTH: u32 = 200;
+/// Lengths in pixels of the dashes, and between them.
+const DASH: u32 = 5;
+const GAP: u32 = 3;
+const FONT: (&str, i32) = ("sans-serif", 12);
+const TITLE: (&str, i32) = ("sans-serif", 15);
+
+/// A value, or the parts of a sum.
 pub(crate) struct Bar {
     label: String,
     parts: Vec<f64>,
@@ -35,43 +40,56 @@ impl Bar {
     }
 }
 
-/// One row for each bar. The scale is logarithmic for single values, and begins at zero
-/// for sums, whose parts could not be compared otherwise.
-pub(crate) fn bars(svg: &mut Svg, title: &str, bars: &[Bar]) {
-    svg.title(0.0, TITLE, title);
-    let values = || bars.iter().map(Bar::sum).filter(|value| *value > 0.0);
-    let (least, most) = (
-        values().fold(f64::MAX, f64::min),
-        values().fold(0.0, f64::max),
-    );
-    if most == 0.0 {
-        return svg.text(0.0, TOP + 20.0, Anchor::Start, "not measured");
-    }
-    let stacked = bars.iter().any(|bar| bar.parts.len() > 1);
-    let scale = if stacked {
-        Scale::Linear { most }
-    } else {
-        Scale::logarithmic(least / 2.0, most)
+/// One row for each bar. The scale is logarithmic for single values. It begins at zero for sums, so that their parts can
+/// be compared.
+pub(crate) fn bars(area: &Area<'_>, title: &str, bars: &[Bar]) -> Result<()> {
+    let sums = bars.iter().map(Bar::sum).filter(|sum| *sum > 0.0);
+    let Some((least, most)) = range(sums) else {
+        return not_measured(area, title);
     };
-    let step = ((BOTTOM - TOP) / bars.len() as f64).min(30.0);
+    if bars.iter().any(|bar| bar.parts.len() > 1) {
+        bars_on(area, title, bars, 0.0..most * 1.2, 0.0)
+    } else {
+        let scale = (least / 2.0..most * 1.5).log_scale();
+        bars_on(area, title, bars, scale, least / 2.0)
+    }
+}
+
+fn bars_on<S>(area: &Area<'_>, title: &str, bars: &[Bar], scale: S, origin: f64) -> Result<()>
+where
+    S: AsRangedCoord<Value = f64>,
+    S::CoordDescType: ValueFormatter<f64>,
+{
+    let rows = bars.len() as f64;
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, TITLE)
+        .margin(8)
+        .set_label_area_size(LabelAreaPosition::Left, LABELS_WIDTH)
+        .build_cartesian_2d(scale, rows..0.0)
+        .map_err(failed)?;
     for (number, bar) in bars.iter().enumerate() {
-        let y = TOP + number as f64 * step;
-        let middle = y + step / 2.0 + 4.0;
-        svg.text(LEFT_OF_BARS - 8.0, middle, Anchor::End, &bar.label);
-        let colors = match is_ours(&bar.label) {
-            true => [OURS, OURS_TOO],
-            false => [THEIRS, THEIRS_TOO],
-        };
-        let mut from = LEFT_OF_BARS;
+        let (top, middle) = (number as f64, number as f64 + 0.5);
+        let colors = if is_ours(&bar.label) { OURS } else { OTHERS };
+        let mut from = origin;
         let mut sum = 0.0;
         for (part, color) in bar.parts.iter().zip(colors) {
             sum += part;
-            let to = scale.place(sum, LEFT_OF_BARS, RIGHT_OF_BARS).max(from);
-            svg.bar(from, y + 2.0, to - from, step - 4.0, color);
-            from = to;
+            let corners = [(from, top + 0.1), (sum, top + 0.9)];
+            let rectangle = Rectangle::new(corners, color.filled());
+            chart.draw_series([rectangle]).map_err(failed)?;
+            from = sum;
         }
-        svg.text(from + 6.0, middle, Anchor::Start, &short(bar.sum()));
+        let text = |text: String, x: f64, anchor| {
+            Text::new(text, (x, middle), FONT.into_text_style(area).pos(anchor))
+        };
+        let [before, after] = [HPos::Right, HPos::Left].map(|side| Pos::new(side, VPos::Center));
+        let texts = [
+            text(format!("{} ", bar.label), origin, before),
+            text(format!(" {}", short(bar.sum())), from, after),
+        ];
+        chart.draw_series(texts).map_err(failed)?;
     }
+    Ok(())
 }
 
 /// Points joined by a line.
@@ -80,103 +98,78 @@ pub(crate) struct Line {
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-pub(crate) fn lines(svg: &mut Svg, title: &str, axis: &str, lines: &[Line]) {
-    svg.title(0.0, TITLE, title);
+/// Lines on logarithmic scales: solid for this project, dashed for others.
+pub(crate) fn lines(area: &Area<'_>, title: &str, axis: &str, lines: &[Line]) -> Result<()> {
     let points = || {
-        lines
-            .iter()
-            .flat_map(|line| &line.points)
-            .filter(|point| point.1 > 0.0)
+        let points = lines.iter().flat_map(|line| &line.points);
+        points.filter(|point| point.1 > 0.0)
     };
-    if points().next().is_none() {
-        return svg.text(0.0, TOP + 20.0, Anchor::Start, "not measured");
-    }
-    let bounds = |value: fn(&(f64, f64)) -> f64| {
-        let values = || points().map(value);
-        (
-            values().fold(f64::MAX, f64::min),
-            values().fold(0.0, f64::max),
-        )
+    let ranges = range(points().map(|point| point.0)).zip(range(points().map(|point| point.1)));
+    let Some(((left, right), (low, high))) = ranges else {
+        return not_measured(area, title);
     };
-    let ((left, right), (low, high)) = (bounds(|point| point.0), bounds(|point| point.1));
-    let across = Scale::logarithmic(left, right);
-    let up = Scale::logarithmic(low / 1.2, high * 1.2);
-    let x = |value| across.place(value, LEFT_OF_LINES, RIGHT_OF_LINES);
-    let y = |value| up.place(value, BOTTOM, TOP);
-
-    for tick in ticks(low / 1.2, high * 1.2) {
-        svg.rule((LEFT_OF_LINES, y(tick)), (RIGHT_OF_LINES, y(tick)));
-        svg.text(
-            LEFT_OF_LINES - 8.0,
-            y(tick) + 4.0,
-            Anchor::End,
-            &short(tick),
-        );
-    }
-    let mut seen: Vec<f64> = points().map(|point| point.0).collect();
-    seen.sort_by(f64::total_cmp);
-    seen.dedup();
-    for value in seen {
-        svg.rule((x(value), TOP), (x(value), BOTTOM));
-        svg.text(x(value), BOTTOM + 16.0, Anchor::Middle, &short(value));
-    }
-    let middle = (LEFT_OF_LINES + RIGHT_OF_LINES) / 2.0;
-    svg.text(middle, BOTTOM + 34.0, Anchor::Middle, axis);
-
+    let across = (left..right.max(left * 2.0)).log_scale().base(2.0);
+    let up = (low / 1.2..high * 1.2).log_scale();
+    let (width, _) = area.dim_in_pixel();
+    let (area, key) = area.split_horizontally(width - LABELS_WIDTH);
+    let mut chart = ChartBuilder::on(&area)
+        .caption(title, TITLE)
+        .margin(8)
+        .x_label_area_size(40)
+        .y_label_area_size(60)
+        .build_cartesian_2d(across, up)
+        .map_err(failed)?;
+    chart
+        .configure_mesh()
+        .x_desc(axis)
+        .x_label_formatter(&|value| short(*value))
+        .y_label_formatter(&|value| short(*value))
+        .label_style(FONT)
+        .draw()
+        .map_err(failed)?;
     for (number, line) in lines.iter().enumerate() {
-        let color = COLORS[number % COLORS.len()];
-        let dashed = !is_ours(&line.label);
-        let places: Vec<_> = line
-            .points
-            .iter()
-            .filter(|point| point.1 > 0.0)
-            .map(|point| (x(point.0), y(point.1)))
-            .collect();
-        svg.path(&places, color, dashed);
-        let key = TOP + 12.0 + number as f64 * 22.0;
-        let side = RIGHT_OF_LINES + 20.0;
-        svg.path(&[(side, key), (side + 26.0, key)], color, dashed);
-        svg.text(side + 34.0, key + 4.0, Anchor::Start, &line.label);
+        let style = Palette99::pick(number).stroke_width(2);
+        let measured = line.points.iter().copied().filter(|point| point.1 > 0.0);
+        let dots = measured.clone().map(|point| Circle::new(point, 3, style));
+        chart.draw_series(dots).map_err(failed)?;
+        let y = 50 + 22 * number as i32;
+        let in_key = [(8, y), (34, y)];
+        if is_ours(&line.label) {
+            let series = LineSeries::new(measured, style);
+            chart.draw_series(series).map_err(failed)?;
+            key.draw(&PathElement::new(in_key, style)).map_err(failed)?;
+        } else {
+            let series = DashedLineSeries::new(measured, DASH, GAP, style);
+            chart.draw_series(series).map_err(failed)?;
+            let dashes = DashedPathElement::new(in_key.into_iter(), DASH, GAP, style);
+            key.draw(&dashes).map_err(failed)?;
+        }
+        let label = Text::new(line.label.clone(), (42, y - 6), FONT);
+        key.draw(&label).map_err(failed)?;
     }
+    Ok(())
 }
 
 fn is_ours(label: &str) -> bool {
     label.starts_with("pyproc-")
 }
 
-enum Scale {
-    Linear { most: f64 },
-    Logarithmic { least: f64, most: f64 },
+/// The least and the largest value; `None` without values.
+fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.fold(None, |range, value| {
+        let (least, most) = range.unwrap_or((value, value));
+        Some((value.min(least), value.max(most)))
+    })
 }
 
-impl Scale {
-    /// One value alone still has a place.
-    fn logarithmic(least: f64, most: f64) -> Self {
-        let most = if most > least { most } else { least * 2.0 };
-        Self::Logarithmic { least, most }
-    }
-
-    fn place(&self, value: f64, from: f64, to: f64) -> f64 {
-        let part = match self {
-            Self::Linear { most } => value / most,
-            Self::Logarithmic { least, most } => (value / least).ln() / (most / least).ln(),
-        };
-        from + (to - from) * part
-    }
+fn not_measured(area: &Area<'_>, title: &str) -> Result<()> {
+    let below = area.titled(title, TITLE).map_err(failed)?;
+    let text = Text::new("not measured", (8, 8), FONT);
+    below.draw(&text).map_err(failed)
 }
 
-/// 1, 2 and 5 of each power of ten, or the powers alone where they are many.
-fn ticks(least: f64, most: f64) -> Vec<f64> {
-    let (first, last) = (least.log10().floor() as i32, most.log10().ceil() as i32);
-    let steps: &[f64] = if last - first > 3 {
-        &[1.0]
-    } else {
-        &[1.0, 2.0, 5.0]
-    };
-    (first..=last)
-        .flat_map(|power| steps.iter().map(move |step| step * 10_f64.powi(power)))
-        .filter(|tick| (least..=most).contains(tick))
-        .collect()
+pub(crate) fn failed(error: impl Error) -> anyhow::Error {
+    anyhow!("cannot draw: {error}")
 }
 
 /// Three digits, and a thousand as `k`.
@@ -193,19 +186,6 @@ fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_logarithmic_scale_gives_equal_ratios_equal_lengths() {
-        let scale = Scale::logarithmic(1.0, 100.0);
-        let places = [1.0, 10.0, 100.0].map(|value| scale.place(value, 0.0, 10.0));
-        assert_eq!(places, [0.0, 5.0, 10.0]);
-    }
-
-    #[test]
-    fn ticks_are_round_numbers_within_the_range() {
-        assert_eq!(ticks(3.0, 60.0), [5.0, 10.0, 20.0, 50.0]);
-        assert_eq!(ticks(3.0, 60_000.0), [10.0, 100.0, 1_000.0, 10_000.0]);
-    }
 
     #[test]
     fn numbers_are_short() {
