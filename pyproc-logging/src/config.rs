@@ -207,7 +207,7 @@ impl LoggingConfig {
     }
 
     pub(crate) fn check(&self) -> Result<(), Invalid> {
-        self.check_kinds()?;
+        self.check_values()?;
         for name in self.fields.keys() {
             let invalid = |reason| Invalid::new("fields", reason);
             pyproc_fields::check_name(name).map_err(invalid)?;

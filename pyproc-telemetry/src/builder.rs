@@ -7,11 +7,12 @@ use std::{
 };
 
 use opentelemetry_sdk::trace::SpanExporter;
+use pyproc_settings::Layers;
 
 use crate::{
     BatchConfig, Compression, Config, ConfigError, ExporterType, MemorySpans, OtlpConfig,
     OtlpProtocol, PropagatorType, Provider, SamplerType, StartError, TailSampling,
-    config::Endpoint,
+    config::{Endpoint, builder_methods, in_effect},
     export::{
         Exporter, Sink,
         otlp::http::HttpExporter,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// Sets up a [`Provider`] step by step. Most methods set the field of [`Config`] of the same
-/// name; unit, default and limits are documented there.
+/// name, whose documentation they have.
 ///
 /// Of each setting the last of these that has it counts, whatever the order of the calls: the default, the [`Config`] that the
 /// builder was made from (a file's), the environment if [`read_env`](Self::read_env) is called, code.
@@ -36,18 +37,12 @@ use crate::{
 /// assert_eq!(builder.config()?.service_name, "shop");
 /// # Ok::<(), pyproc_telemetry::ConfigError>(())
 /// ```
-#[derive(Default)]
+#[derive(Default, Debug)]
 #[must_use]
 pub struct ProviderBuilder {
-    /// What holds unless the environment or code says otherwise: defaults, or a file's settings.
-    base: Config,
-    reads_env: bool,
-    /// What code sets, in the order of its calls.
-    changes: Vec<Change>,
+    settings: Layers<Config>,
     destination: Destination,
 }
-
-type Change = Box<dyn Fn(&mut Config) + Send + Sync>;
 
 /// What only code can give.
 #[derive(Default)]
@@ -87,42 +82,13 @@ impl Provider {
 }
 
 impl ProviderBuilder {
+    builder_methods!();
+
     /// Reads what code does not set from the environment when the provider starts: the variables of
     /// [`Config::from_env`].
     pub fn read_env(mut self) -> Self {
-        self.reads_env = true;
+        self.settings = self.settings.read_env();
         self
-    }
-
-    /// The service's name.
-    pub fn service_name(self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        self.set(move |config| config.service_name = name.clone())
-    }
-
-    /// Whether spans are made at all.
-    pub fn enabled(self, enabled: bool) -> Self {
-        self.set(move |config| config.enabled = enabled)
-    }
-
-    /// Where spans go.
-    pub fn exporter_type(self, exporter: ExporterType) -> Self {
-        self.set(move |config| config.exporter_type = exporter)
-    }
-
-    /// Share of traces that are sampled.
-    pub fn sampling_rate(self, rate: f64) -> Self {
-        self.set(move |config| config.sampling_rate = rate)
-    }
-
-    /// Who decides whether a trace is sampled.
-    pub fn sampler(self, sampler: SamplerType) -> Self {
-        self.set(move |config| config.sampler = sampler)
-    }
-
-    /// Keeps what failed or was slow at any rate.
-    pub fn tail_sampling(self, tail: TailSampling) -> Self {
-        self.set(move |config| config.tail_sampling = Some(tail))
     }
 
     /// How trace context comes in and goes out.
@@ -158,36 +124,6 @@ impl ProviderBuilder {
         self.set(move |config| config.otlp.compression = compression)
     }
 
-    /// All about the collector.
-    pub fn otlp(self, otlp: OtlpConfig) -> Self {
-        self.set(move |config| config.otlp = otlp.clone())
-    }
-
-    /// Spans waiting to be exported.
-    pub fn batch(self, batch: BatchConfig) -> Self {
-        self.set(move |config| config.batch = batch)
-    }
-
-    /// One attribute of the service itself.
-    pub fn resource_attribute(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        let (name, value) = (name.into(), value.into());
-        self.set(move |config| {
-            let attributes = &mut config.resource_attributes;
-            attributes.insert(name.clone(), value.clone());
-        })
-    }
-
-    /// One field of every log line, such as `version`, that is an attribute of the service, too.
-    pub fn field(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        let (name, value) = (name.into(), value.into());
-        self.set(move |config| drop(config.fields.insert(name.clone(), value.clone())))
-    }
-
-    /// How long a shutdown may wait.
-    pub fn shutdown_timeout(self, timeout: Duration) -> Self {
-        self.set(move |config| config.shutdown_timeout = timeout)
-    }
-
     /// Writes the blocks of the exporter `stdout` there, as for a terminal, and chooses that exporter. A
     /// writer that blocks delays no span, but makes the queue fill up.
     pub fn writer(mut self, writer: impl Write + Send + 'static) -> Self {
@@ -202,7 +138,7 @@ impl ProviderBuilder {
     }
 
     /// Hands spans to an exporter made for the OpenTelemetry SDK instead, through the same queue. It runs on
-    /// a thread without a runtime, and should have limits of its own: it is not told how long it may take.
+    /// a thread without a runtime, and should have time limits of its own: it gets no deadline.
     pub fn exporter(mut self, exporter: impl SpanExporter + 'static) -> Self {
         self.destination = Destination::Custom(Box::new(move |config| {
             start_queue(
@@ -244,34 +180,12 @@ impl ProviderBuilder {
         &self,
         lookup: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Config, ConfigError> {
-        let mut config = self.base.clone();
-        match self.reads_env {
-            true => config.apply(lookup, |config| self.change(config))?,
-            false => self.change(&mut config),
-        }
-        config.validate()?;
-        Ok(config)
-    }
-
-    fn change(&self, config: &mut Config) {
-        self.changes.iter().for_each(|change| change(config));
+        Ok(in_effect(&self.settings, lookup)?)
     }
 
     fn set(mut self, change: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
-        self.changes.push(Box::new(change));
+        self.settings.set(change);
         self
-    }
-}
-
-impl fmt::Debug for ProviderBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut config = self.base.clone();
-        self.change(&mut config);
-        f.debug_struct("ProviderBuilder")
-            .field("config", &config)
-            .field("reads_env", &self.reads_env)
-            .field("destination", &self.destination)
-            .finish_non_exhaustive()
     }
 }
 
@@ -279,7 +193,7 @@ impl fmt::Debug for ProviderBuilder {
 impl From<Config> for ProviderBuilder {
     fn from(config: Config) -> Self {
         Self {
-            base: config,
+            settings: config.into(),
             ..Self::default()
         }
     }

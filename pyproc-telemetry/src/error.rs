@@ -3,6 +3,8 @@
 
 use std::{fmt, io, time::Duration};
 
+use pyproc_settings::{Invalid, debug_as_text};
+
 use crate::ExportStats;
 
 /// A setting is wrong. The service's configuration has to be corrected.
@@ -24,6 +26,12 @@ impl ConfigError {
             field: field.into(),
             reason: reason.into(),
         }
+    }
+}
+
+impl From<Invalid> for ConfigError {
+    fn from(invalid: Invalid) -> Self {
+        Self::new(invalid.field, invalid.reason)
     }
 }
 
@@ -105,17 +113,6 @@ impl fmt::Display for FlushError {
 }
 
 impl std::error::Error for FlushError {}
-
-/// `Debug` is the text.
-macro_rules! debug_as_text {
-    ($($error:ty),*) => {
-        $(impl fmt::Debug for $error {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
-            }
-        })*
-    };
-}
 
 debug_as_text!(ConfigError, StartError, FlushError);
 

@@ -19,7 +19,8 @@
 ///         #[builder(into PathBuf)]
 ///         pub stock: Option<PathBuf> = None,
 ///         /// How long a customer waits. Default 5 s.
-///         #[variable("SHOP_PATIENCE" as checked(duration, longer_than_zero))]
+///         #[variable("SHOP_PATIENCE" as duration)]
+///         #[check(longer_than_zero)]
 ///         #[builder(value)]
 ///         #[serde(with = "humantime_serde")]
 ///         pub patience: Duration = Duration::from_secs(5),
@@ -45,7 +46,7 @@
 /// # }
 ///
 /// fn check(config: &ShopConfig) -> Result<(), Invalid> {
-///     pyproc_settings::Settings::check_kinds(config)
+///     pyproc_settings::Settings::check_values(config)
 /// }
 /// ```
 ///
@@ -53,7 +54,8 @@
 ///
 /// | attribute | meaning |
 /// | --- | --- |
-/// | `#[variable("A", "B" as kind)]` | variables that set it, the last of which wins, and its [`Kind`](crate::Kind). Without `as`, the crate reads them itself |
+/// | `#[variable("A", "B" as kind)]` | variables that set it, the last of which counts, and the [`Kind`](crate::Kind) of its value. Without `as`, the crate reads them itself |
+/// | `#[check(function)]` | what must be true of its value, wherever that came from; the function gives the reason if it is not |
 /// | `#[section(name)]` | its type is a declaration, too, whose fields are known as `name.field` |
 /// | `#[builder(value)]` | a method of the builder that takes the field's type; `value T`: a `T` for a field that is an `Option<T>` |
 /// | `#[builder(into T)]` | one that takes anything that becomes a `T` |
@@ -84,6 +86,7 @@ macro_rules! settings {
             $(
                 $(#[doc = $doc:literal])*
                 $(#[variable($($variable:tt)*)])?
+                $(#[check($check:expr)])?
                 $(#[section($section:ident)])?
                 $(#[builder($($builder:tt)*)])?
                 $(#[debug($debug:expr)])?
@@ -136,11 +139,14 @@ macro_rules! settings {
                 Ok(())
             }
 
-            fn check_kinds(&self) -> ::std::result::Result<(), $crate::Invalid> {
-                $($crate::of_field!(
-                    check($field, &self.$field)
-                    $(variable($($variable)*))? $(section($section))?
-                );)*
+            fn check_values(&self) -> ::std::result::Result<(), $crate::Invalid> {
+                $(
+                    $crate::of_field!(
+                        check($field, &self.$field)
+                        $(variable($($variable)*))? $(section($section))?
+                    );
+                    $($crate::Invalid::unless(stringify!($field), $check(&self.$field))?;)?
+                )*
                 Ok(())
             }
         }
@@ -177,12 +183,11 @@ macro_rules! of_field {
     (read($env:ident, $place:expr) $($otherwise:tt)*) => {};
 
     (check($field:ident, $value:expr) section($section:ident)) => {
-        $crate::Settings::check_kinds($value)
+        $crate::Settings::check_values($value)
             .map_err(|error| error.in_section(stringify!($section)))?
     };
     (check($field:ident, $value:expr) variable($($name:literal),+ as $kind:expr)) => {
-        $crate::Kind::check(&$kind, $value)
-            .map_err(|reason| $crate::Invalid::new(stringify!($field), reason))?
+        $crate::Invalid::unless(stringify!($field), $crate::Kind::check(&$kind, $value))?
     };
     (check($field:ident, $value:expr) $($otherwise:tt)*) => {};
 }
@@ -194,6 +199,7 @@ macro_rules! methods_of_fields {
     ($(
         $(#[doc = $doc:literal])*
         $(#[variable $variable:tt])?
+        $(#[check $check:tt])?
         $(#[section $section:tt])?
         $(#[builder($($builder:tt)*)])?
         $(#[debug $debug:tt])?

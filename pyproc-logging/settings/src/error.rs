@@ -16,6 +16,15 @@ impl Invalid {
         }
     }
 
+    /// An error of this field if the check of its value gave a reason.
+    ///
+    /// # Errors
+    ///
+    /// It did.
+    pub fn unless(field: &str, check: Result<(), String>) -> Result<(), Self> {
+        check.map_err(|reason| Self::new(field, reason))
+    }
+
     /// The same error, seen from outside of the section.
     #[must_use]
     pub fn in_section(self, section: &str) -> Self {

@@ -1,8 +1,13 @@
 //! How the text of a variable becomes a value, and which values are allowed.
 
 use std::{
-    ffi::OsStr, fmt::Display, marker::PhantomData, ops::RangeInclusive, path::PathBuf,
-    str::FromStr, time::Duration,
+    ffi::OsStr,
+    fmt::Display,
+    marker::PhantomData,
+    ops::{Bound::Included, RangeBounds},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
 };
 
 use serde::de::{
@@ -40,45 +45,50 @@ impl<T, F: Fn(&str) -> Result<T, String>> Kind for F {
     }
 }
 
-/// A whole number within these bounds.
-pub fn number<T>(allowed: RangeInclusive<T>) -> impl Kind<Value = T>
-where
-    T: FromStr + PartialOrd + Display,
-{
-    let bounds = format!("{} and {}", allowed.start(), allowed.end());
-    let help = format!("write a whole number between {bounds}");
-    checked(
-        move |text| text.parse().map_err(|_| format!("{text:?}: {help}")),
-        move |value: &T| match allowed.contains(value) {
-            true => Ok(()),
-            false => Err(format!("{value} is not between {bounds}")),
-        },
-    )
-}
-
-/// What `read` makes of a text, if `check` has nothing against it.
-pub fn checked<T>(
-    read: impl Fn(&str) -> Result<T, String>,
-    check: impl Fn(&T) -> Result<(), String>,
+/// A whole number within these bounds, such as `1..=100` or `1..`.
+pub fn number<T: FromStr + PartialOrd + Display>(
+    bounds: impl RangeBounds<T>,
 ) -> impl Kind<Value = T> {
-    Checked(read, check, PhantomData)
+    Number(bounds, PhantomData)
 }
 
-struct Checked<R, C, T>(R, C, PhantomData<T>);
+struct Number<R, T>(R, PhantomData<T>);
 
-impl<T, R, C> Kind for Checked<R, C, T>
-where
-    R: Fn(&str) -> Result<T, String>,
-    C: Fn(&T) -> Result<(), String>,
-{
+impl<T: FromStr + PartialOrd + Display, R: RangeBounds<T>> Kind for Number<R, T> {
     type Value = T;
 
     fn read(&self, text: &OsStr) -> Result<T, String> {
-        self.0.read(text)
+        let parse = |text: &str| {
+            text.parse()
+                .map_err(|_| format!("{text:?}: {}", self.help()))
+        };
+        parse.read(text)
     }
 
     fn check(&self, value: &T) -> Result<(), String> {
-        (self.1)(value)
+        match (
+            self.0.contains(value),
+            self.0.start_bound(),
+            self.0.end_bound(),
+        ) {
+            (false, Included(first), Included(last)) => {
+                Err(format!("{value} is not between {first} and {last}"))
+            }
+            (false, Included(first), _) => Err(format!("must be at least {first}")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<T: Display, R: RangeBounds<T>> Number<R, T> {
+    fn help(&self) -> String {
+        match (self.0.start_bound(), self.0.end_bound()) {
+            (Included(first), Included(last)) => {
+                format!("write a whole number between {first} and {last}")
+            }
+            (Included(first), _) => format!("write a whole number of at least {first}"),
+            _ => "write a whole number".into(),
+        }
     }
 }
 

@@ -28,12 +28,12 @@ pub trait Settings: Clone + Default + 'static {
     /// Names the variable whose value is not allowed.
     fn read_variables(&mut self, env: &Env<'_>) -> Result<(), Invalid>;
 
-    /// Checks each value as its [`Kind`] does.
+    /// Checks each value, as its [`Kind`] and `#[check(…)]` say.
     ///
     /// # Errors
     ///
     /// Names the first field whose value is not allowed.
-    fn check_kinds(&self) -> Result<(), Invalid>;
+    fn check_values(&self) -> Result<(), Invalid>;
 }
 
 /// What users read about one setting.

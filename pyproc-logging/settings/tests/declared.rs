@@ -7,9 +7,7 @@ use std::{
 
 use pyproc_settings::{
     Invalid, Layers, Settings,
-    kind::{
-        checked, duration, flag, list, longer_than_zero, number, optional, path, paths, text, word,
-    },
+    kind::{duration, flag, list, longer_than_zero, number, optional, path, paths, text, word},
     read_declared, settings,
     testing::{self, BySerde, Case},
 };
@@ -62,7 +60,8 @@ settings! {
         #[variable("SHOP_TILL_OPEN" as flag)]
         pub open: bool = false,
         /// How long one waits there. Default 1 s.
-        #[variable("SHOP_TILL_WAIT" as checked(duration, longer_than_zero))]
+        #[variable("SHOP_TILL_WAIT" as duration)]
+        #[check(longer_than_zero)]
         #[serde(with = "humantime_serde")]
         pub wait: Duration = Duration::from_secs(1),
         /// Its tray. Default `Wood`.
@@ -118,7 +117,7 @@ fn in_effect(
     settings: &Layers<ShopConfig>,
     lookup: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<ShopConfig, Invalid> {
-    settings.in_effect(read_declared, ShopConfig::check_kinds, lookup)
+    settings.in_effect(read_declared, ShopConfig::check_values, lookup)
 }
 
 fn with(builder: ShopBuilder, variable: &str, value: &[u8]) -> Result<ShopConfig, Invalid> {

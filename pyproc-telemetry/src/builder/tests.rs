@@ -1,174 +1,72 @@
-use proptest::{collection::vec, prelude::*};
+use pyproc_settings::testing::{self, Case};
 
 use super::*;
-use crate::SpanLimits;
 
-/// A setting: what it is, how code sets it, a variable that does (if there is one), and how a file does.
-type Setting = (
-    fn(&Config) -> String,
-    fn(ProviderBuilder) -> ProviderBuilder,
-    &'static str,
-    fn(&mut Config),
-);
+type Setting = Case<ProviderBuilder>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[rustfmt::skip]
-const SETTINGS: [Setting; 16] = [
-    (|c| c.service_name.clone(), |it| it.service_name("code"),
-        "OTEL_SERVICE_NAME=env", |c| c.service_name = "file".into()),
-    (|c| c.enabled.to_string(), |it| it.enabled(false),
-        "PYPROC_TELEMETRY_ENABLED=true", |c| c.enabled = true),
-    (|c| format!("{:?}", c.exporter_type), |it| it.exporter_type(ExporterType::Stdout),
-        "OTEL_TRACES_EXPORTER=none", |c| c.exporter_type = ExporterType::Jaeger),
-    (|c| c.sampling_rate.to_string(), |it| it.sampling_rate(0.3),
-        "PYPROC_TELEMETRY_SAMPLING_RATE=0.5", |c| c.sampling_rate = 0.7),
-    (|c| format!("{:?}", c.sampler), |it| it.sampler(SamplerType::Ratio),
-        "OTEL_TRACES_SAMPLER=parentbased_traceidratio", |c| c.sampler = SamplerType::ParentBasedRatio),
-    (|c| format!("{:?}", c.tail_sampling), |it| it.tail_sampling(TailSampling::default()),
-        "", |c| c.tail_sampling = Some(TailSampling { max_spans: 7, ..TailSampling::default() })),
-    (|c| format!("{:?}", c.propagators), |it| it.propagators([PropagatorType::B3]),
-        "OTEL_PROPAGATORS=none", |c| c.propagators = Some(vec![PropagatorType::Jaeger])),
-    (|c| format!("{:?} {:?}", c.otlp.endpoint, c.otlp.exact_endpoint), |it| it.endpoint("http://code"),
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://env/x", |c| c.otlp.endpoint = Some("http://file".into())),
-    (|c| format!("{:?}", c.otlp.protocol), |it| it.protocol(OtlpProtocol::HttpProtobuf),
-        GRPC, |c| c.otlp.protocol = OtlpProtocol::Grpc),
-    (|c| format!("{:?}", c.otlp.headers.iter().find(|it| it.0 == "a")), |it| it.header("A", "code"),
-        "OTEL_EXPORTER_OTLP_HEADERS=a=env", |c| c.otlp.headers.insert("a", "file")),
-    (|c| format!("{:?}", c.otlp.timeout), |it| it.timeout(SECOND),
-        "OTEL_EXPORTER_OTLP_TIMEOUT=5", |c| c.otlp.timeout = 7 * SECOND),
-    (|c| format!("{:?}", c.otlp.compression), |it| it.compression(Compression::None),
-        "OTEL_EXPORTER_OTLP_COMPRESSION=gzip", |c| c.otlp.compression = Compression::Gzip),
-    (|c| c.batch.max_queue_size.to_string(), |it| it.batch(BatchConfig { max_queue_size: 3, ..BatchConfig::default() }),
-        "OTEL_BSP_MAX_QUEUE_SIZE=5", |c| c.batch.max_queue_size = 7),
-    (|c| format!("{:?}", c.resource_attributes.get("a")), |it| it.resource_attribute("a", "code"),
-        "OTEL_RESOURCE_ATTRIBUTES=a=env", |c| drop(c.resource_attributes.insert("a".into(), "file".into()))),
-    (|c| format!("{:?}", c.fields.get("a")), |it| it.field("a", "code"),
-        "PYPROC_LOG_FIELDS=a=env", |c| drop(c.fields.insert("a".into(), "file".into()))),
-    (|c| format!("{:?}", c.shutdown_timeout), |it| it.shutdown_timeout(SECOND),
-        "", |c| c.shutdown_timeout = 7 * SECOND),
-];
-
-/// Without the feature it is refused wherever it is set.
-const GRPC: &str = match cfg!(feature = "grpc") {
-    true => "OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
-    false => "",
-};
-
-/// Which settings each source has.
-#[derive(Debug, Clone)]
-struct Sources {
-    file: Vec<bool>,
-    env: Vec<bool>,
-    code: Vec<bool>,
-    /// Of the calls in code; the number behind those of all settings stands for `read_env`.
-    order: Vec<usize>,
-}
-
-fn sources() -> impl Strategy<Value = Sources> {
-    let some = || vec(any::<bool>(), SETTINGS.len());
-    let order = Just((0..=SETTINGS.len()).collect::<Vec<_>>()).prop_shuffle();
-    (some(), some(), some(), order).prop_map(|(file, env, code, order)| Sources {
-        file,
-        env,
-        code,
-        order,
-    })
-}
-
-fn of_file(chosen: impl Fn(usize) -> bool) -> Config {
-    let mut config = Config::default();
-    for (_, (.., set)) in SETTINGS.iter().enumerate().filter(|(at, _)| chosen(*at)) {
-        set(&mut config);
+fn cases() -> Vec<Setting> {
+    let mut cases = vec![
+        Setting::new("service_name", |it| it.service_name("code"), "OTEL_SERVICE_NAME=env",
+            |c| c.service_name = "file".into(), |c| c.service_name.clone()),
+        Setting::new("enabled", |it| it.enabled(false), "PYPROC_TELEMETRY_ENABLED=true",
+            |c| c.enabled = true, |c| c.enabled.to_string()),
+        Setting::new("exporter_type", |it| it.exporter_type(ExporterType::Stdout), "OTEL_TRACES_EXPORTER=none",
+            |c| c.exporter_type = ExporterType::Jaeger, |c| format!("{:?}", c.exporter_type)),
+        Setting::new("sampling_rate", |it| it.sampling_rate(0.3), "PYPROC_TELEMETRY_SAMPLING_RATE=0.5",
+            |c| c.sampling_rate = 0.7, |c| c.sampling_rate.to_string()),
+        Setting::new("sampler", |it| it.sampler(SamplerType::Ratio), "OTEL_TRACES_SAMPLER=parentbased_traceidratio",
+            |c| c.sampler = SamplerType::ParentBasedRatio, |c| format!("{:?}", c.sampler)),
+        Setting::new("tail_sampling", |it| it.tail_sampling(TailSampling::default()), "",
+            |c| c.tail_sampling = Some(TailSampling { max_spans: 7, ..TailSampling::default() }), |c| format!("{:?}", c.tail_sampling)),
+        Setting::new("propagators", |it| it.propagators([PropagatorType::B3]), "OTEL_PROPAGATORS=none",
+            |c| c.propagators = Some(vec![PropagatorType::Jaeger]), |c| format!("{:?}", c.propagators)),
+        Setting::new("otlp.endpoint", |it| it.endpoint("http://code"), "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://env/x",
+            |c| c.otlp.endpoint = Some("http://file".into()), |c| format!("{:?} {:?}", c.otlp.endpoint, c.otlp.exact_endpoint)),
+        Setting::new("otlp.headers", |it| it.header("A", "code"), "OTEL_EXPORTER_OTLP_HEADERS=a=env",
+            |c| c.otlp.headers.insert("a", "file"), |c| format!("{:?}", c.otlp.headers.iter().find(|it| it.0 == "a"))),
+        Setting::new("otlp.timeout", |it| it.timeout(SECOND), "OTEL_EXPORTER_OTLP_TIMEOUT=5",
+            |c| c.otlp.timeout = 7 * SECOND, |c| format!("{:?}", c.otlp.timeout)),
+        Setting::new("otlp.compression", |it| it.compression(Compression::None), "OTEL_EXPORTER_OTLP_COMPRESSION=gzip",
+            |c| c.otlp.compression = Compression::Gzip, |c| format!("{:?}", c.otlp.compression)),
+        Setting::new("batch", |it| it.batch(BatchConfig { max_queue_size: 3, ..BatchConfig::default() }), "OTEL_BSP_MAX_QUEUE_SIZE=5",
+            |c| c.batch.max_queue_size = 7, |c| c.batch.max_queue_size.to_string()),
+        Setting::new("resource_attributes", |it| it.resource_attribute("a", "code"), "OTEL_RESOURCE_ATTRIBUTES=a=env",
+            |c| drop(c.resource_attributes.insert("a".into(), "file".into())), |c| format!("{:?}", c.resource_attributes.get("a"))),
+        Setting::new("fields", |it| it.field("a", "code"), "PYPROC_LOG_FIELDS=a=env",
+            |c| drop(c.fields.insert("a".into(), "file".into())), |c| format!("{:?}", c.fields.get("a"))),
+        Setting::new("shutdown_timeout", |it| it.shutdown_timeout(SECOND), "",
+            |c| c.shutdown_timeout = 7 * SECOND, |c| format!("{:?}", c.shutdown_timeout)),
+    ];
+    if cfg!(feature = "grpc") {
+        cases.push(Setting::new("otlp.protocol", |it| it.protocol(OtlpProtocol::HttpProtobuf), "OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
+            |c| c.otlp.protocol = OtlpProtocol::Grpc, |c| format!("{:?}", c.otlp.protocol)));
     }
-    if !cfg!(feature = "grpc") {
-        config.otlp.protocol = OtlpProtocol::HttpProtobuf;
-    }
-    config
+    cases
 }
 
-fn of_env(chosen: impl Fn(usize) -> bool) -> impl Fn(&str) -> Option<OsString> {
-    let chosen: Vec<_> = (0..SETTINGS.len()).filter(|at| chosen(*at)).collect();
-    move |name| {
-        let mut variables = chosen
-            .iter()
-            .filter_map(|at| SETTINGS[*at].2.split_once('='));
-        let (_, value) = variables.find(|(it, _)| *it == name)?;
-        Some(value.into())
-    }
-}
+impl testing::Builder for ProviderBuilder {
+    type Config = Config;
 
-/// What a setting is if nothing but its own sources matters.
-fn alone(sources: &Sources, at: usize) -> String {
-    let (shown, code, ..) = SETTINGS[at];
-    let mut config = of_file(|it| it == at && sources.file[at]);
-    if sources.code[at] {
-        let builder = code(config.into());
-        return shown(&builder.config_over(|_| None).unwrap());
+    fn read_env(self) -> Self {
+        self.read_env()
     }
-    let env = of_env(|it| it == at && sources.env[at]);
-    config.apply(env, |_| {}).unwrap();
-    shown(&config)
-}
 
-proptest! {
-    #[test]
-    fn code_beats_the_environment_that_beats_the_file_in_every_order(sources in sources()) {
-        let mut builder = ProviderBuilder::from(of_file(|at| sources.file[at]));
-        for at in &sources.order {
-            builder = match SETTINGS.get(*at) {
-                None => builder.read_env(),
-                Some((_, code, ..)) if sources.code[*at] => code(builder),
-                Some(_) => builder,
-            };
-        }
-        let config = builder.config_over(of_env(|at| sources.env[at])).unwrap();
-        for (at, (shown, _, variable, _)) in SETTINGS.iter().enumerate() {
-            prop_assert_eq!(shown(&config), alone(&sources, at), "{} {}", at, variable);
-        }
+    fn in_effect(&self, lookup: &dyn Fn(&str) -> Option<OsString>) -> Config {
+        self.config_over(lookup).unwrap()
     }
 }
 
 #[test]
-fn the_table_has_other_values_in_code_than_elsewhere() {
-    // A setting of code that is new here belongs into the table.
-    let Config {
-        service_name: _,
-        enabled: _,
-        exporter_type: _,
-        sampler: _,
-        sampling_rate: _,
-        tail_sampling: _,
-        propagators: _,
-        otlp: OtlpConfig { .. },
-        metrics: _,
-        batch: BatchConfig { .. },
-        span_limits: SpanLimits { .. },
-        resource_attributes: _,
-        fields: _,
-        shutdown_timeout: _,
-    } = Config::default();
-    for (at, (.., variable, _)) in SETTINGS.iter().enumerate() {
-        let value = |[file, env, code]: [bool; 3]| {
-            let one = |it| vec![it; SETTINGS.len()];
-            let (file, env, code) = (one(file), one(env), one(code));
-            let order = Vec::new();
-            let sources = Sources {
-                file,
-                env,
-                code,
-                order,
-            };
-            alone(&sources, at)
-        };
-        let code = value([false, false, true]);
-        let is_grpc = at == 8 && !cfg!(feature = "grpc");
-        assert!(is_grpc || code != value([true, false, false]), "{at}");
-        assert!(
-            variable.is_empty() || code != value([false, true, false]),
-            "{variable}"
-        );
-    }
+fn code_beats_the_environment_that_beats_the_file_in_every_order() {
+    testing::code_beats_environment_beats_file(&cases(), &["otlp", "metrics", "span_limits"]);
+}
+
+#[test]
+fn the_readme_has_the_table_of_the_settings() {
+    testing::readme_has_settings::<Config>(include_str!("../../README.md"));
 }
 
 fn over(builder: ProviderBuilder, variables: &[(&str, &str)]) -> Config {

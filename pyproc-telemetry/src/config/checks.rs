@@ -1,41 +1,37 @@
 //! Each check says what is wrong with a value; whoever calls it names the field or the variable.
 
-use std::time::Duration;
+use super::{Endpoint, OtlpProtocol};
 
-use super::OtlpProtocol;
-
-pub(super) fn service_name(name: &str) -> Result<(), String> {
-    match name.trim() {
+pub(super) fn not_blank(text: &str) -> Result<(), String> {
+    match text.trim() {
         "" => Err("must not be empty".into()),
         _ => Ok(()),
     }
 }
 
-pub(super) fn rate(rate: f64) -> Result<f64, String> {
+pub(super) fn is_share(value: &f64) -> Result<(), String> {
     // A comparison that NaN fails too.
-    if (0.0..=1.0).contains(&rate) {
-        return Ok(rate);
+    if (0.0..=1.0).contains(value) {
+        return Ok(());
     }
-    Err(format!("{rate} is not a share from 0 to 1"))
+    Err(format!("{value} is not a share from 0 to 1"))
 }
 
-pub(super) fn positive(value: usize) -> Result<usize, String> {
-    match value {
-        0 => Err("must be at least 1".into()),
-        value => Ok(value),
-    }
-}
-
-pub(super) fn longer_than_zero(value: Duration) -> Result<Duration, String> {
-    if value.is_zero() {
-        return Err("must be longer than zero".into());
-    }
-    Ok(value)
-}
-
-pub(super) fn available_protocol(protocol: OtlpProtocol) -> Result<OtlpProtocol, String> {
-    if protocol == OtlpProtocol::Grpc && !cfg!(feature = "grpc") {
+pub(super) fn is_available(protocol: &OtlpProtocol) -> Result<(), String> {
+    if *protocol == OtlpProtocol::Grpc && !cfg!(feature = "grpc") {
         return Err("grpc needs the feature `grpc` of pyproc-telemetry".into());
     }
-    Ok(protocol)
+    Ok(())
+}
+
+/// An address to which a path is appended.
+pub(super) fn is_base_address(text: &Option<String>) -> Result<(), String> {
+    text.iter()
+        .try_for_each(|text| Endpoint::parse_base(text).map(drop))
+}
+
+/// An address that is used as it is.
+pub(super) fn is_address(text: &Option<String>) -> Result<(), String> {
+    text.iter()
+        .try_for_each(|text| Endpoint::parse(text).map(drop))
 }

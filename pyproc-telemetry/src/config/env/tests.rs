@@ -1,11 +1,18 @@
-use super::*;
-use crate::{Compression, MetricsExporterType, OtlpProtocol};
+use std::time::Duration;
+
+use pyproc_settings::Layers;
+
+use super::{
+    super::{Endpoint, in_effect},
+    *,
+};
+use crate::{Compression, ConfigError, MetricsExporterType, OtlpProtocol};
 
 fn over(config: Config, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    let mut config = config;
     let find = |name: &str| variables.iter().find(|(key, _)| *key == name);
-    config.apply(|name| find(name).map(|(_, value)| value.into()), |_| {})?;
-    Ok(config)
+    let settings = Layers::from(config).read_env();
+    let config = in_effect(&settings, |name| find(name).map(|(_, value)| value.into()));
+    Ok(config?)
 }
 
 fn applied(variables: &[(&str, &str)]) -> Config {
