@@ -19,7 +19,7 @@ use crate::{
     writer::{Destination, Limits, Notice, Writer, wants_color},
 };
 
-/// The log as a layer of `tracing-subscriber`, see [`LoggingBuilder::layer`].
+/// The log as a layer of `tracing-subscriber`, see [`LoggingBuilder::layer`](crate::LoggingBuilder::layer).
 pub type LoggingLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
 /// The output that code gave, in place of that of the settings.

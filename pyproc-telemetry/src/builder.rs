@@ -167,7 +167,7 @@ impl ProviderBuilder {
         Ok(Provider::assemble(&config, pipeline, warnings))
     }
 
-    /// The settings in effect, such as for a [`MetricsExporter`](crate::MetricsExporter).
+    /// The settings in effect, such as for a `MetricsExporter` (feature `otlp-metrics`).
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use crate::Exemplars;
 /// Upper bounds for the duration of a call, in seconds.
 const BUCKETS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
-/// Settings of [`PoolMetrics`].
+/// Settings of [`PoolMetrics`](crate::PoolMetrics).
 #[derive(Debug, Clone)]
 #[must_use = "nothing counts before `register`"]
 pub struct PoolMetricsBuilder {
