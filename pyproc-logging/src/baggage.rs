@@ -1,5 +1,6 @@
-//! Fields of spans that go along with calls to other processes, as W3C baggage.
+//! Fields of spans that are propagated with calls to other processes, as W3C baggage.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::{
     Subscriber, dispatcher,
     field::Field,
@@ -17,15 +18,25 @@ use crate::format::{Record, Rules, Value, Visitor, name_of};
 const MAX_BYTES: usize = 8192;
 const MAX_MEMBERS: usize = 180;
 
-/// The travelling fields of the current span and of those around it as the value of a
-/// [W3C `baggage`](https://www.w3.org/TR/baggage/) header, such as `request_id=r-17`. Which fields those
-/// are is set by [`LoggingConfig::travelling`](crate::LoggingConfig::travelling).
+/// What a value of W3C baggage encodes. It is more than the standard requires, as Python's reader decodes a plus as a space.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'/')
+    .remove(b'@');
+
+/// The propagated fields of the current span and its parents, as the value of a [W3C
+/// `baggage`](https://www.w3.org/TR/baggage/) header, such as `request_id=r-17`.
+/// [`LoggingConfig::travelling`](crate::LoggingConfig::travelling) names these fields.
 ///
-/// Of several spans with the same field the innermost counts. A redacted value does not travel, nor
-/// one that would make the whole longer than 8192 bytes.
+/// If several spans have the same field, the innermost counts. Redacted values are left out, and so are values that
+/// would make the whole longer than 8192 bytes.
 ///
-/// Nothing outside of spans and where no span has such a field, and without a log of this crate in the thread's
-/// current subscriber, which has to be built on [`tracing_subscriber::Registry`].
+/// `None` outside of spans, where no span has such a field, and without a log of this crate in the thread's current
+/// subscriber. That has to be built on [`tracing_subscriber::Registry`].
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -38,21 +49,21 @@ const MAX_MEMBERS: usize = 180;
 /// ```
 pub fn baggage() -> Option<String> {
     dispatcher::get_default(|dispatch| {
-        let travelling: &Travelling = dispatch.downcast_ref()?;
+        let layer: &BaggageLayer = dispatch.downcast_ref()?;
         let registry: &Registry = dispatch.downcast_ref()?;
         let span = registry.span(dispatch.current_span().id()?)?;
-        travelling.baggage(&span)
+        layer.baggage(&span)
     })
 }
 
-/// Keeps the values of travelling fields with their spans.
+/// Stores the values of propagated fields with their spans.
 #[derive(Debug)]
-pub(crate) struct Travelling {
+pub(crate) struct BaggageLayer {
     names: Vec<String>,
     rules: Rules,
 }
 
-impl Travelling {
+impl BaggageLayer {
     pub(crate) fn new(names: Vec<String>, rules: Rules) -> Self {
         Self { names, rules }
     }
@@ -62,11 +73,11 @@ impl Travelling {
         let members = self.names.iter().filter_map(|name| {
             let value = span.scope().find_map(|span| {
                 let extensions = span.extensions();
-                let Luggage(values) = extensions.get()?;
+                let SpanBaggage(values) = extensions.get()?;
                 values
                     .iter()
                     .find(|(known, _)| known == name)
-                    .map(|(_, value)| encoded(value))
+                    .map(|(_, value)| utf8_percent_encode(value, ENCODED).to_string())
             });
             value.map(|value| format!("{name}={value}"))
         });
@@ -93,27 +104,27 @@ impl Travelling {
         {
             return;
         }
-        let mut packing = Packing {
-            travelling: self,
-            packed: Vec::new(),
+        let mut collector = Collector {
+            layer: self,
+            fields: Vec::new(),
         };
-        // Before the lock is taken, as a value's own code runs here, and may log.
+        // Before the lock is taken: a value's own code runs here, and may log.
         record(&mut Visitor {
             rules: &self.rules,
             text: &mut String::new(),
-            to: &mut packing,
+            to: &mut collector,
         });
         let mut extensions = span.extensions_mut();
-        let mut luggage: Luggage = extensions.remove().unwrap_or_default();
-        for (name, value) in packing.packed {
-            luggage.0.retain(|(known, _)| *known != name);
-            luggage.0.extend(value.map(|value| (name, value)));
+        let mut known_fields: SpanBaggage = extensions.remove().unwrap_or_default();
+        for (name, value) in collector.fields {
+            known_fields.0.retain(|(known, _)| *known != name);
+            known_fields.0.extend(value.map(|value| (name, value)));
         }
-        extensions.insert(luggage);
+        extensions.insert(known_fields);
     }
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Travelling {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for BaggageLayer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if let Some(span) = context.span(id) {
             self.keep(&span, |visitor| attributes.record(visitor));
@@ -127,42 +138,29 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Travelling {
     }
 }
 
-/// The travelling fields of one span.
+/// The propagated fields of one span.
 #[derive(Debug, Default)]
-struct Luggage(Vec<(&'static str, String)>);
+struct SpanBaggage(Vec<(&'static str, String)>);
 
-struct Packing<'a> {
-    travelling: &'a Travelling,
-    /// None for a value that must stay.
-    packed: Vec<(&'static str, Option<String>)>,
+struct Collector<'a> {
+    layer: &'a BaggageLayer,
+    /// None: the value is redacted.
+    fields: Vec<(&'static str, Option<String>)>,
 }
 
-impl Record for Packing<'_> {
+impl Record for Collector<'_> {
     fn wants(&self, field: &Field) -> bool {
         let name = name_of(field);
-        self.travelling.names.iter().any(|known| known == name)
+        self.layer.names.iter().any(|known| known == name)
     }
 
     fn record(&mut self, field: &Field, value: Value<'_>) {
         if self.wants(field) {
             let name = name_of(field);
             let text = value.to_text();
-            let hidden = self.travelling.rules.hides(name, || text.as_ref().into());
-            self.packed
+            let hidden = self.layer.rules.hides(name, || text.as_ref().into());
+            self.fields
                 .push((name, (!hidden).then(|| text.into_owned())));
         }
     }
-}
-
-/// A value of W3C baggage. More is encoded than has to be: Python's reader takes a plus for a space.
-fn encoded(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:/@".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }

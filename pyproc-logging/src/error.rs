@@ -1,5 +1,5 @@
-//! Each error's text names its cause in one line, and its `Debug` is that text, as a `main` that returns it prints it so.
-//! `source()` is what lies below, which is nothing.
+//! Errors. An error's text names its causes in one line. `Debug` is the same text, as a `main` that returns an error
+//! prints `Debug`. `source()` is empty, as the text includes the causes.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use tracing_subscriber::util::TryInitError;
 
 use crate::LevelsError;
 
-/// A setting that makes no sense.
+/// An invalid setting.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("bad setting `{field}`: {reason}")]
 #[non_exhaustive]
 pub struct ConfigError {
     /// The field, or the environment variable.
     pub field: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and which values are valid.
     pub reason: String,
 }
 

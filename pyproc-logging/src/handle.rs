@@ -2,8 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{Levels, LoggingStats, levels::SharedLevels, writer::Writer};
 
-/// The log of a running program: for changing its level and asking how it fares. Clones
-/// are the same log.
+/// The log of a running program, to change its level and read its counts. Clones refer to the same log.
 #[derive(Debug, Clone)]
 pub struct LoggingHandle {
     levels: SharedLevels,
@@ -15,31 +14,31 @@ impl LoggingHandle {
         Self { levels, writer }
     }
 
-    /// Changes which events are logged, from now on and in all threads. Spans that are open stay
-    /// as they are: one that was not kept gives later lines no fields.
+    /// Changes which events are logged, from now on and in all threads. Open spans stay as they are: a span that was
+    /// not kept adds no fields to later lines.
     ///
-    /// All places in the program that log are asked anew, so this is for an operator, not for each request.
+    /// It rebuilds the cache of all callsites, so it is meant for an operator, not for each request.
     pub fn set_level(&self, levels: impl Into<Levels>) {
         self.levels.set(&levels.into());
     }
 
-    /// What became of the lines so far.
+    /// The counts of lines so far.
     pub fn stats(&self) -> LoggingStats {
         self.writer.stats()
     }
 
-    /// Waits until all lines so far are written, or refused by the output. False if that took longer
-    /// than the limit. Blocks the thread, so async code calls it by `spawn_blocking` or at its very end.
+    /// Waits until all lines so far are written, or refused by the output. Returns false if the limit passed first. It
+    /// blocks the thread, so async code calls it by `spawn_blocking` or at its very end.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.writer.flush(timeout)
     }
 }
 
-/// Keeps the log going. Dropped, it waits until all lines are written, at most for `flush_timeout`; later lines
-/// are dropped.
+/// Keeps the log open. Its drop waits until all lines are written, at most for `flush_timeout`. Later lines are
+/// dropped.
 ///
-/// Keep it in `main` to the end. `std::process::exit`, an abort and a signal that kills
-/// the process skip it, and lose the lines that wait then.
+/// Keep it in `main` to the end. `std::process::exit`, an abort and a signal that kills the process skip the drop, and
+/// the waiting lines are lost.
 #[derive(Debug)]
 #[must_use = "lines that wait are lost unless this lives to the end of the program"]
 pub struct LoggingGuard {

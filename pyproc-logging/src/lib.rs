@@ -22,8 +22,8 @@ pub use levels::{Levels, LevelsError};
 pub use setup::LoggingLayer;
 pub use writer::LoggingStats;
 
-/// Makes a log with these settings that of the whole program, until the guard is dropped.
-/// [`LoggingBuilder`] has more to set.
+/// Makes a log with these settings that of the whole program, until the guard is dropped. [`LoggingBuilder`] has
+/// further settings.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -44,12 +44,11 @@ pub fn init(config: LoggingConfig) -> Result<LoggingGuard, InitError> {
 #[doc(hidden)]
 pub use tracing as __tracing;
 
-/// A span that gives each line inside of it the id of a request, and whatever else should be on
-/// all of them.
+/// A span that adds a request's id, and further fields, to each line inside of it.
 ///
-/// It is `tracing::info_span!` with the name `request` and the id first, shown with `Display`. Fields follow in
-/// `tracing`'s own notation. One that is not known yet is declared as `tracing::field::Empty`, and set later by
-/// `span.record`.
+/// It is `tracing::info_span!` with the name `request` and the id first, formatted with `Display`. Fields follow in
+/// `tracing`'s own notation. Declare a field whose value is not known yet as `tracing::field::Empty`, and set it later
+/// by `span.record`.
 ///
 /// In async code use `.instrument(span)`; in other code `span.in_scope(..)` or `span.enter()`.
 ///

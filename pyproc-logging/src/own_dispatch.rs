@@ -6,8 +6,7 @@ use tracing_subscriber::Layer;
 
 /// The subscriber that a log is part of.
 ///
-/// `tracing` does not tell which one that is while an event is on its way through it, nor in a thread
-/// that has another one.
+/// `tracing` does not give access to it while it handles an event, nor in a thread with another subscriber.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OwnDispatch(Arc<OnceLock<WeakDispatch>>);
 

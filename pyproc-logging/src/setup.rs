@@ -11,7 +11,7 @@ use tracing_subscriber::{
 use crate::format::bunyan;
 use crate::{
     InitError, LogFormat, LoggingConfig, LoggingGuard, LoggingHandle,
-    baggage::Travelling,
+    baggage::BaggageLayer,
     format::{LineFormat, LineLayer, Predicate, Rules, Style, write_notice},
     levels::SharedLevels,
     own_dispatch::OwnDispatch,
@@ -22,7 +22,7 @@ use crate::{
 /// The log as a layer of `tracing-subscriber`, see [`LoggingBuilder::layer`](crate::LoggingBuilder::layer).
 pub type LoggingLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
-/// The output that code gave, in place of that of the settings.
+/// An output from code, in place of that of the settings.
 type Output = Option<Box<dyn Write + Send>>;
 
 pub(crate) fn init(
@@ -76,7 +76,7 @@ where
     Ok((layer, LoggingGuard::new(handle, config.flush_timeout)))
 }
 
-/// The format, with what it needs.
+/// The format, with its parameters.
 enum Kind {
     Lines(LineFormat),
     #[cfg(feature = "bunyan")]
@@ -96,16 +96,16 @@ impl Kind {
 
     fn notice(&self) -> Notice {
         match self {
-            Self::Lines(look) => {
-                let look = look.clone();
+            Self::Lines(format) => {
+                let format = format.clone();
                 Box::new(move |dropped, out| {
-                    write_notice(&look, SystemTime::now(), dropped, out);
+                    write_notice(&format, SystemTime::now(), dropped, out);
                 })
             }
             #[cfg(feature = "bunyan")]
-            Self::Bunyan(look) => {
-                let look = look.clone();
-                Box::new(move |dropped, out| bunyan::notice(&look, dropped, out))
+            Self::Bunyan(format) => {
+                let format = format.clone();
+                Box::new(move |dropped, out| bunyan::notice(&format, dropped, out))
             }
         }
     }
@@ -123,16 +123,16 @@ impl Kind {
     {
         let base = own
             .clone()
-            .and_then(Travelling::new(config.travelling.clone(), rules));
+            .and_then(BaggageLayer::new(config.travelling.clone(), rules));
         match self {
-            Self::Lines(look) => {
+            Self::Lines(format) => {
                 let ids = config.trace_enabled.then(|| IdSource(own));
-                let lines = LineLayer::new(look, ids, writer);
+                let lines = LineLayer::new(format, ids, writer);
                 base.and_then(lines).with_filter(levels).boxed()
             }
             #[cfg(feature = "bunyan")]
-            Self::Bunyan(look) => {
-                let lines = bunyan::layer(look, levels.clone(), writer);
+            Self::Bunyan(format) => {
+                let lines = bunyan::layer(format, levels.clone(), writer);
                 base.and_then(lines).with_filter(levels).boxed()
             }
         }

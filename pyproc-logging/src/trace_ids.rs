@@ -1,4 +1,4 @@
-//! Which trace a line belongs to.
+//! The trace ids of a line.
 
 use opentelemetry::{
     Context, SpanId, TraceFlags, TraceId,
@@ -17,14 +17,14 @@ pub(crate) struct Ids {
     flags: TraceFlags,
 }
 
-/// Finds the ids of `tracing` spans through the subscriber that they live in.
+/// Finds the ids of `tracing` spans through the log's subscriber.
 #[derive(Debug)]
 pub(crate) struct IdSource(pub(crate) OwnDispatch);
 
 impl IdSource {
-    /// The ids of a span, or of the nearest around it that is traced.
+    /// The ids of a span, or of its nearest traced parent.
     ///
-    /// A span that nobody has entered yet is started by this, as only then it has ids. The caller must hold no lock
+    /// This starts a span that was not entered yet, as a span has ids only from its start. The caller must hold no lock
     /// on the extensions of a span.
     pub(crate) fn of<S: for<'a> LookupSpan<'a>>(&self, span: &SpanRef<'_, S>) -> Option<Ids> {
         let dispatch = self.0.get()?;
@@ -37,10 +37,10 @@ impl IdSource {
 
 /// The ids of the line, given those of the event's `tracing` span.
 ///
-/// `tracing-opentelemetry` makes each span that is entered the current one of OpenTelemetry too, and a span made
-/// with OpenTelemetry itself is further inside; so the current context is the
-/// most exact, unless it belongs to another trace. An event that names its parent has nothing to do with
-/// the current context, and one that has no parent on purpose nothing with the current span.
+/// `tracing-opentelemetry` also makes each entered span the current one of OpenTelemetry, and a span made with
+/// OpenTelemetry itself is a child of it. So the current context is the most exact, unless it belongs to another trace.
+/// For an event with an explicit parent the current context does not count. For an event that is explicitly without a
+/// parent the current span does not count.
 pub(crate) fn choose(event: &Event<'_>, of_span: impl FnOnce() -> Option<Ids>) -> Option<Ids> {
     if event.is_root() {
         return current();
@@ -66,7 +66,7 @@ fn current() -> Option<Ids> {
 }
 
 impl Ids {
-    /// Nothing if one of the ids is all zeros.
+    /// `None` if one of the ids is all zeros.
     pub(crate) fn new(trace: TraceId, span: SpanId, flags: TraceFlags) -> Option<Self> {
         let valid = trace != TraceId::INVALID && span != SpanId::INVALID;
         valid.then_some(Self { trace, span, flags })

@@ -6,15 +6,15 @@ use std::{collections::BTreeMap, ffi::OsString};
 /// The variable that sets any field.
 pub const VARIABLE: &str = "PYPROC_LOG_FIELDS";
 
-/// Fields by their names, and the variables that set them, the first of which that is set counts.
+/// Fields and the variables that set them. The first variable that is set counts.
 const BY_KUBERNETES: [(&str, [&str; 2]); 3] = [
     ("pod_name", ["POD_NAME", "MY_POD_NAME"]),
     ("namespace", ["POD_NAMESPACE", "MY_POD_NAMESPACE"]),
     ("node_name", ["NODE_NAME", "MY_NODE_NAME"]),
 ];
 
-/// Keys of a log line that have a meaning of their own.
-const OF_LOG_LINES: [&str; 11] = [
+/// The keys that log lines have themselves. The last one, `target`, is only on lines of a log with that setting.
+pub const LINE_KEYS: [&str; 7] = [
     "time",
     "level",
     "msg",
@@ -22,20 +22,29 @@ const OF_LOG_LINES: [&str; 11] = [
     "span_id",
     "trace_flags",
     "target",
+];
+
+/// The keys for the origin of a record that another process made.
+pub const ORIGIN_KEYS: [&str; 6] = [
     "worker_id",
     "function_name",
     "stream",
-    "dropped_lines",
+    "trace_id",
+    "span_id",
+    "trace_flags",
 ];
 
-/// A variable whose value makes no sense.
+/// The key of the line about dropped lines.
+const DROPPED_KEY: &str = "dropped_lines";
+
+/// A variable with an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {reason}")]
 #[non_exhaustive]
 pub struct InvalidVariable {
-    /// Its name.
+    /// The variable's name.
     pub variable: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and which values are valid.
     pub reason: String,
 }
 
@@ -43,7 +52,7 @@ pub struct InvalidVariable {
 ///
 /// # Errors
 ///
-/// Names the variable whose value makes no sense.
+/// Names the variable with the invalid value.
 pub fn from_env(
     lookup: impl Fn(&str) -> Option<OsString>,
 ) -> Result<BTreeMap<String, String>, InvalidVariable> {
@@ -65,7 +74,7 @@ pub fn from_env(
 ///
 /// # Errors
 ///
-/// Says why not, in one sentence.
+/// The reason, in one sentence.
 pub fn check_name(name: &str) -> Result<(), String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
     if name.is_empty() {
@@ -76,7 +85,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
             "{name:?} cannot be the name of a field: it may have ASCII letters, digits and _ - . /"
         ));
     }
-    if OF_LOG_LINES.contains(&name) {
+    if LINE_KEYS.contains(&name) || ORIGIN_KEYS.contains(&name) || name == DROPPED_KEY {
         return Err(format!(
             "`{name}` cannot be a field of every line, as log lines use that key themselves; choose another name"
         ));
@@ -84,7 +93,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What OpenTelemetry's conventions call this field, if they know it.
+/// The field's name in OpenTelemetry's conventions, if it has one.
 pub fn attribute_name(field: &str) -> Option<&'static str> {
     match field {
         "pod_name" => Some("k8s.pod.name"),
@@ -130,6 +139,7 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
+/// Strict: `percent-encoding` accepts a `%` without two digits.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
@@ -221,7 +231,8 @@ mod tests {
             let error = read(&[(VARIABLE, value)]).unwrap_err();
             assert_eq!((&*error.variable, &*error.reason), (VARIABLE, reason));
         }
-        for name in OF_LOG_LINES {
+        let keys = LINE_KEYS.iter().chain(&ORIGIN_KEYS).chain([&DROPPED_KEY]);
+        for name in keys {
             assert!(check_name(name).is_err(), "{name}");
         }
         let not_unicode = |name: &str| (name == "POD_NAME").then(|| OsString::from_vec(vec![0xff]));

@@ -1,4 +1,5 @@
-//! The Bunyan format, by the crate that is known for it.
+//! The Bunyan format, by `tracing-bunyan-formatter`. That crate has no hook for single fields, so its finished lines
+//! are parsed and rewritten where a rule applies.
 
 use std::{
     borrow::Cow,
@@ -10,6 +11,7 @@ use std::{
     time::SystemTime,
 };
 
+use pyproc_fields::ORIGIN_KEYS;
 use serde::Serializer;
 use serde_json::{
     json,
@@ -22,18 +24,19 @@ use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Layered, registry::Looku
 use super::{
     escape::{Quotes, escape},
     fields::next_free,
-    forwarded::{self, FIELDS, PLACE, TIME},
+    forwarded::{self, FIELDS, TIME},
     head::DROPPED,
-    object::{Members, spread},
+    object::{Members, flatten},
     redact::{REDACTED, Rules},
     timestamp::Clock,
     value::Value,
 };
 use crate::{LogFormat, LoggingConfig, levels::SharedLevels, writer::Writer};
 
-pub(crate) type BunyanLayer<S> = Layered<BunyanFormattingLayer<RuledWriter>, JsonStorageLayer, S>;
+pub(crate) type BunyanLayer<S> =
+    Layered<BunyanFormattingLayer<RedactingWriter>, JsonStorageLayer, S>;
 
-/// How lines look.
+/// How lines format.
 #[derive(Debug, Clone)]
 pub(crate) struct BunyanFormat {
     name: String,
@@ -46,7 +49,7 @@ impl BunyanFormat {
     pub(crate) fn new(config: &LoggingConfig, rules: Rules) -> Self {
         let fields = config.fields.iter().filter_map(|(name, value)| {
             let value = rules.cut(value);
-            // A text can be written.
+            // A text can be serialized.
             let value = raw(rules.shown(name, Value::Text(&value))).ok()?;
             Some((name.clone(), value))
         });
@@ -59,16 +62,16 @@ impl BunyanFormat {
 }
 
 pub(crate) fn layer<S>(
-    look: BunyanFormat,
+    format: BunyanFormat,
     levels: SharedLevels,
     writer: Arc<Writer>,
 ) -> BunyanLayer<S>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
-    let name = look.name.clone();
-    let writer = RuledWriter {
-        look,
+    let name = format.name.clone();
+    let writer = RedactingWriter {
+        format,
         levels,
         writer,
     };
@@ -85,10 +88,10 @@ fn program_name() -> String {
 }
 
 /// The line about dropped lines.
-pub(crate) fn notice(look: &BunyanFormat, dropped: u64, out: &mut Vec<u8>) {
+pub(crate) fn notice(format: &BunyanFormat, dropped: u64, out: &mut Vec<u8>) {
     let mut line = json!({
         "v": 0,
-        "name": look.name,
+        "name": format.name,
         "msg": DROPPED,
         "level": 40,
         "hostname": rustix::system::uname().nodename().to_string_lossy(),
@@ -96,61 +99,59 @@ pub(crate) fn notice(look: &BunyanFormat, dropped: u64, out: &mut Vec<u8>) {
         "time": rfc3339(SystemTime::now()),
         "dropped_lines": dropped,
     });
-    for (name, value) in &look.fields {
+    for (name, value) in &format.fields {
         line[name] = serde_json::from_str(value.get()).unwrap_or_default();
     }
     out.extend_from_slice(line.to_string().as_bytes());
     out.push(b'\n');
 }
 
-/// Takes the finished lines of the formatter, which has no hook for single fields, and applies
-/// the rules to them.
+/// Takes the finished lines of the formatter, and applies the rules to them.
 #[derive(Debug)]
-pub(crate) struct RuledWriter {
-    look: BunyanFormat,
+pub(crate) struct RedactingWriter {
+    format: BunyanFormat,
     levels: SharedLevels,
     writer: Arc<Writer>,
 }
 
-impl<'a> MakeWriter<'a> for RuledWriter {
-    type Writer = LineOf<'a>;
+impl<'a> MakeWriter<'a> for RedactingWriter {
+    type Writer = LineWriter<'a>;
 
-    fn make_writer(&'a self) -> LineOf<'a> {
-        LineOf {
+    fn make_writer(&'a self) -> LineWriter<'a> {
+        LineWriter {
             to: Some(self),
-            handed_on: false,
+            is_forwarded: false,
         }
     }
 
-    /// Spans are kept for their fields also where the level is above theirs, but then their start and end
-    /// are no lines.
-    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LineOf<'a> {
+    /// Spans below the level are kept for their fields, but their start and end are not logged.
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LineWriter<'a> {
         let wanted = metadata.is_event() || self.levels.logs(metadata);
-        LineOf {
+        LineWriter {
             to: wanted.then_some(self),
-            handed_on: metadata.is_event() && forwarded::is_handed_on(metadata),
+            is_forwarded: metadata.is_event() && forwarded::is_forwarded(metadata),
         }
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct LineOf<'a> {
-    /// Nothing if the line is not wanted.
-    to: Option<&'a RuledWriter>,
-    /// Whether it hands on a record of another process.
-    handed_on: bool,
+pub(crate) struct LineWriter<'a> {
+    /// None: the line is not logged.
+    to: Option<&'a RedactingWriter>,
+    /// Whether it forwards a record of another process.
+    is_forwarded: bool,
 }
 
-impl Write for LineOf<'_> {
+impl Write for LineWriter<'_> {
     /// The formatter writes each line with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let Some(RuledWriter { look, writer, .. }) = self.to else {
+        let Some(RedactingWriter { format, writer, .. }) = self.to else {
             return Ok(line.len());
         };
-        let rules = &look.rules;
-        let is_plain = !rules.any() && look.fields.is_empty();
-        if self.handed_on || !is_plain || line.len() > rules.max_value_bytes {
-            writer.write(&escaped(&rewritten(look, self.handed_on, line)?));
+        let rules = &format.rules;
+        let is_plain = !rules.any() && format.fields.is_empty();
+        if self.is_forwarded || !is_plain || line.len() > rules.max_value_bytes {
+            writer.write(&escaped(&rewritten(format, self.is_forwarded, line)?));
         } else {
             writer.write(&escaped(line));
         }
@@ -162,7 +163,7 @@ impl Write for LineOf<'_> {
     }
 }
 
-/// The line with all escaped that the formatter leaves as it is: it knows the control characters of ASCII only.
+/// Escapes what the formatter does not: it escapes only the control characters of ASCII.
 fn escaped(line: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(line);
     let mut out = Vec::with_capacity(line.len());
@@ -171,26 +172,30 @@ fn escaped(line: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The line with the rules applied, and with what a record of another process says of itself.
-fn rewritten(look: &BunyanFormat, handed_on: bool, line: &[u8]) -> serde_json::Result<Vec<u8>> {
-    let rules = &look.rules;
+/// The line with the rules applied, and with time and fields of a forwarded record.
+fn rewritten(
+    format: &BunyanFormat,
+    is_forwarded: bool,
+    line: &[u8],
+) -> serde_json::Result<Vec<u8>> {
+    let rules = &format.rules;
     let Members(members) = serde_json::from_slice(line)?;
     let mut pairs = Pairs(Vec::with_capacity(members.len()));
     let mut fields = None;
     for (name, value) in members {
         match name.as_str() {
-            FIELDS if handed_on => fields = serde_json::from_str::<String>(value.get()).ok(),
+            FIELDS if is_forwarded => fields = serde_json::from_str::<String>(value.get()).ok(),
             _ => pairs.0.push((name, Cow::Borrowed(value))),
         }
     }
     pairs.apply(rules)?;
-    if handed_on {
+    if is_forwarded {
         pairs.take_time()?;
     }
     if let Some(fields) = fields {
-        pairs.spread(&fields, rules)?;
+        pairs.flatten(&fields, rules)?;
     }
-    for (name, value) in &look.fields {
+    for (name, value) in &format.fields {
         pairs.set(name, value);
     }
     let mut line = Vec::new();
@@ -199,7 +204,7 @@ fn rewritten(look: &BunyanFormat, handed_on: bool, line: &[u8]) -> serde_json::R
     Ok(line)
 }
 
-/// The members of a line, which may have the same key twice.
+/// The members of a line. A key may occur more than once.
 struct Pairs<'a>(Vec<(String, Cow<'a, RawValue>)>);
 
 impl Pairs<'_> {
@@ -219,22 +224,22 @@ impl Pairs<'_> {
         Ok(())
     }
 
-    /// The time of the record in place of that of the event.
+    /// Replaces the event's time by the record's.
     fn take_time(&mut self) -> serde_json::Result<()> {
         let place = |name| self.0.iter().position(|(known, _)| known == name);
-        let (Some(own), Some(said)) = (place("time"), place(TIME)) else {
+        let (Some(own), Some(given)) = (place("time"), place(TIME)) else {
             return Ok(());
         };
-        if let Ok(nanos) = self.0[said].1.get().parse() {
+        if let Ok(nanos) = self.0[given].1.get().parse() {
             self.0[own].1 = Cow::Owned(to_raw_value(&rfc3339(forwarded::time(nanos)))?);
-            self.0.remove(said);
+            self.0.remove(given);
         }
         Ok(())
     }
 
-    fn spread(&mut self, fields: &str, rules: &Rules) -> serde_json::Result<()> {
+    fn flatten(&mut self, fields: &str, rules: &Rules) -> serde_json::Result<()> {
         let mut members = Vec::new();
-        let is_object = spread(FIELDS, fields, rules, |name, value| {
+        let is_object = flatten(FIELDS, fields, rules, |name, value| {
             members.push((name.to_owned(), raw(value)));
         });
         if !is_object {
@@ -246,10 +251,10 @@ impl Pairs<'_> {
         Ok(())
     }
 
-    /// A field of every line, whose name is its own: another one of the same name gets a number.
+    /// Sets a field of every line. Another field of the same name gets a number.
     fn set(&mut self, name: &str, value: &RawValue) {
         self.0
-            .retain(|(known, said)| known != name || said.get() != value.get());
+            .retain(|(known, old)| known != name || old.get() != value.get());
         while let Some(place) = self.0.iter().position(|(known, _)| known == name) {
             let is_taken = |key: &str| self.0.iter().any(|(known, _)| known == key);
             self.0[place].0 = next_free(name, is_taken);
@@ -257,10 +262,10 @@ impl Pairs<'_> {
         self.0.push((name.to_owned(), Cow::Owned(value.to_owned())));
     }
 
-    /// Under a name that nobody has.
+    /// Adds a field under a free name.
     fn add(&mut self, mut name: String, value: Box<RawValue>) {
         let is_taken =
-            |key: &str| PLACE.contains(&key) || self.0.iter().any(|(known, _)| known == key);
+            |key: &str| ORIGIN_KEYS.contains(&key) || self.0.iter().any(|(known, _)| known == key);
         if is_taken(&name) {
             name = next_free(&name, is_taken);
         }

@@ -1,25 +1,24 @@
-/// Whether a text stands between quotes.
+/// Whether a text is within quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Quotes {
     /// As in a JSON string: quotes and backslashes are escaped too.
     Json,
-    /// Quotes and backslashes stay: they mean nothing in free text, and JSON as a whole has escaped them already.
+    /// Quotes and backslashes stay: they have no meaning in free text, and are escaped already in complete JSON.
     None,
 }
 
-/// Whether a character must not stand in a line as it is: a control, a line separator of Unicode, or one
-/// with Unicode's property `Bidi_Control`.
+/// Whether a character must be escaped: a control character, a line separator of Unicode, or a character with Unicode's
+/// property `Bidi_Control`.
 pub(crate) fn is_special(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Writes a text so that it can neither end a line nor command a terminal.
+/// Writes a text so that it can neither end a line nor control a terminal.
 ///
-/// All control characters are escaped, those of Unicode's second block and both Unicode line
-/// separators included, as some readers of lines take them for line ends; and so are the
-/// bidirectional controls, which make a terminal show a line in another order than it is in. In JSON the
-/// result means the same text.
+/// It escapes all control characters, including those of Unicode's second block, and both Unicode line separators, as
+/// some readers treat these as line ends. It also escapes the bidirectional controls, which make a terminal show a line
+/// in another order. As JSON the result is the same text.
 pub(crate) fn escape(text: &str, quotes: Quotes, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     let mut rest = 0;
@@ -40,7 +39,7 @@ pub(crate) fn escape(text: &str, quotes: Quotes, out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[rest..]);
 }
 
-/// Bytes that never need a second look.
+/// Bytes that never start a character to be escaped.
 const PLAIN: [bool; 256] = {
     let mut plain = [true; 256];
     let mut byte = 0;
@@ -63,7 +62,7 @@ enum Escaped {
     Code(u16),
 }
 
-/// How to write the character at the beginning, if it has to be escaped, and its length.
+/// The escape of the first character, if it needs one, and its length.
 fn special(bytes: &[u8], quotes: Quotes) -> (Option<Escaped>, usize) {
     let short = |letter| (Some(Escaped::Short(letter)), 1);
     match *bytes {

@@ -7,7 +7,7 @@ use super::{style::Style, value::Value};
 /// One field of a span, rendered once for all lines inside the span.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// The place of the field among those that its span declares.
+    /// The field's index among those that its span declares.
     pub(crate) place: usize,
     name: Cow<'static, str>,
     text: Vec<u8>,
@@ -37,33 +37,33 @@ impl Entry {
         }
     }
 
-    /// The name and the value, as they stand on a line.
+    /// The rendered name and value.
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
     }
 }
 
-/// The name of a field as it was meant: `r#type` is `type`.
+/// The name of a field without the prefix of raw identifiers: `r#type` is `type`.
 pub(crate) fn name_of(field: &Field) -> &'static str {
     let name = field.name();
     name.strip_prefix("r#").unwrap_or(name)
 }
 
-/// The fields of a line, each under a key that no other has.
+/// The fields of a line, each under a unique key.
 ///
-/// Whoever comes first has the plain name. A later field of the same name, or one whose name is reserved, is
-/// put aside until all plain names are known, and then gets the next free number: `name_2`, `name_3`.
-/// One that also has the same value says nothing new, and is left out.
+/// The first field of a name keeps it. A later field of the same name, or one whose name is reserved, is deferred until
+/// all names are known, and then gets the next free number: `name_2`, `name_3`. One that also has the same value is left
+/// out.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     bytes: Vec<u8>,
     written: Vec<Written>,
-    aside: Vec<Written>,
-    aside_bytes: Vec<u8>,
+    duplicates: Vec<Written>,
+    duplicate_bytes: Vec<u8>,
     /// One bit for each hash of a name that may be taken.
     taken: u64,
     reserved: &'static [&'static str],
-    /// Names that are reserved from some field on.
+    /// Names that became reserved after the first fields.
     closed: &'static [&'static str],
 }
 
@@ -77,14 +77,14 @@ impl Fields {
     pub(crate) fn clear(&mut self, reserved: &'static [&'static str]) {
         self.bytes.clear();
         self.written.clear();
-        self.aside.clear();
-        self.aside_bytes.clear();
+        self.duplicates.clear();
+        self.duplicate_bytes.clear();
         self.reserved = reserved;
         self.closed = &[];
         self.taken = reserved.iter().fold(0, |taken, name| taken | bit(name));
     }
 
-    /// From now on no field gets one of these names.
+    /// Reserves these names for the rest of the line.
     pub(crate) fn close(&mut self, names: &'static [&'static str]) {
         self.closed = names;
         self.taken = names
@@ -102,9 +102,9 @@ impl Fields {
                 value: start..self.bytes.len(),
             });
         } else {
-            let start = self.aside_bytes.len();
-            style.value(value, &mut self.aside_bytes);
-            self.put_aside(name, start);
+            let start = self.duplicate_bytes.len();
+            style.value(value, &mut self.duplicate_bytes);
+            self.defer(name, start);
         }
     }
 
@@ -117,29 +117,30 @@ impl Fields {
                 value: start..self.bytes.len(),
             });
         } else {
-            let start = self.aside_bytes.len();
-            self.aside_bytes
+            let start = self.duplicate_bytes.len();
+            self.duplicate_bytes
                 .extend_from_slice(&entry.text[entry.value..]);
-            self.put_aside(entry.name.clone(), start);
+            self.defer(entry.name.clone(), start);
         }
     }
 
     /// The rendered fields. Called once, when all are added.
     pub(crate) fn finish(&mut self, style: Style) -> &[u8] {
         let mut renamed: Vec<String> = Vec::new();
-        for late in std::mem::take(&mut self.aside) {
-            if self.says_nothing_new(&late) {
+        for duplicate in std::mem::take(&mut self.duplicates) {
+            if self.is_repeated(&duplicate) {
                 continue;
             }
             let is_taken =
                 |key: &str| self.is_taken(key) || renamed.iter().any(|known| known == key);
-            let key = next_free(&late.name, is_taken);
+            let key = next_free(&duplicate.name, is_taken);
             style.key(&key, &mut self.bytes);
             renamed.push(key);
             let start = self.bytes.len();
-            self.bytes.extend_from_slice(&self.aside_bytes[late.value]);
+            self.bytes
+                .extend_from_slice(&self.duplicate_bytes[duplicate.value]);
             self.written.push(Written {
-                name: late.name,
+                name: duplicate.name,
                 value: start..self.bytes.len(),
             });
         }
@@ -148,10 +149,10 @@ impl Fields {
 
     /// Memory kept for values.
     pub(crate) fn capacity(&self) -> usize {
-        self.bytes.capacity().max(self.aside_bytes.capacity())
+        self.bytes.capacity().max(self.duplicate_bytes.capacity())
     }
 
-    /// Whether nobody had the name so far.
+    /// Reserves the name. False if it was in use.
     fn claim(&mut self, name: &str) -> bool {
         let bit = bit(name);
         let free = self.taken & bit == 0 || !self.is_taken(name);
@@ -165,20 +166,20 @@ impl Fields {
             || self.written.iter().any(|field| field.name == name)
     }
 
-    fn put_aside(&mut self, name: Cow<'static, str>, start: usize) {
-        let value = start..self.aside_bytes.len();
-        self.aside.push(Written { name, value });
+    fn defer(&mut self, name: Cow<'static, str>, start: usize) {
+        let value = start..self.duplicate_bytes.len();
+        self.duplicates.push(Written { name, value });
     }
 
-    fn says_nothing_new(&self, late: &Written) -> bool {
-        let value = &self.aside_bytes[late.value.clone()];
+    fn is_repeated(&self, duplicate: &Written) -> bool {
+        let value = &self.duplicate_bytes[duplicate.value.clone()];
         self.written
             .iter()
-            .any(|field| field.name == late.name && self.bytes[field.value.clone()] == *value)
+            .any(|field| field.name == duplicate.name && self.bytes[field.value.clone()] == *value)
     }
 }
 
-/// The first of `name_2`, `name_3` and so on that nobody has.
+/// The first of `name_2`, `name_3` and so on that is free.
 pub(crate) fn next_free(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
     let mut number = 2_usize;
     loop {

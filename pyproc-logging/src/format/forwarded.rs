@@ -1,5 +1,4 @@
-//! Events that say themselves when and in which trace they happened, above all records of other
-//! processes.
+//! Events with a time and a trace of their own: forwarded records of other processes, and events of calls.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,63 +10,53 @@ use tracing::{
 
 use crate::trace_ids::Ids;
 
-/// The targets of events that hand on what another process logged or printed.
-const HANDED_ON: [&str; 2] = ["pyproc::python", "pyproc::output"];
+/// The targets of events that forward another process's log records or output.
+const FORWARDED: [&str; 2] = ["pyproc::python", "pyproc::output"];
 
-/// The target of events about calls, which may be traced where no span is current.
+/// The target of events of calls, which may have a trace where no span is current.
 const CALLS: &str = "pyproc::pool";
 
-/// The field whose JSON object is spread over the line.
+/// The field with a JSON object, whose members become fields of the line.
 pub(crate) const FIELDS: &str = "fields";
-
-/// Where a record of another process comes from. Only the event itself says that, and no member of [`FIELDS`].
-pub(crate) const PLACE: &[&str] = &[
-    "worker_id",
-    "function_name",
-    "stream",
-    "trace_id",
-    "span_id",
-    "trace_flags",
-];
 
 /// The field with the time of the record.
 pub(crate) const TIME: &str = "time_unix_nano";
 
-pub(crate) fn is_handed_on(metadata: &Metadata<'_>) -> bool {
-    HANDED_ON.contains(&metadata.target())
+pub(crate) fn is_forwarded(metadata: &Metadata<'_>) -> bool {
+    FORWARDED.contains(&metadata.target())
 }
 
 pub(crate) fn time(unix_nanos: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_nanos(unix_nanos)
 }
 
-/// When and in which trace something happened, as far as the event says so.
+/// An event's own time and trace, if it has them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
-    /// The current span has nothing to do with it.
+    /// A record of another process, which the current span does not concern.
     pub(crate) elsewhere: bool,
     pub(crate) time: Option<SystemTime>,
     pub(crate) ids: Option<Ids>,
 }
 
 impl Origin {
-    /// Nothing for an event of a target that says no such things.
+    /// `None` for an event of another target.
     pub(crate) fn of(event: &Event<'_>) -> Option<Self> {
-        let elsewhere = is_handed_on(event.metadata());
+        let elsewhere = is_forwarded(event.metadata());
         if !elsewhere && event.metadata().target() != CALLS {
             return None;
         }
-        let mut said = Said::default();
-        event.record(&mut said);
+        let mut fields = OriginFields::default();
+        event.record(&mut fields);
         Some(Self {
             elsewhere,
-            time: said.time,
-            ids: said.ids(),
+            time: fields.time,
+            ids: fields.ids(),
         })
     }
 
-    /// Whether the head of the line says what this field says.
-    pub(crate) fn says(&self, name: &str) -> bool {
+    /// Whether the head of the line has this field's value already.
+    pub(crate) fn has_in_head(&self, name: &str) -> bool {
         match name {
             TIME => self.time.is_some(),
             "trace_id" | "span_id" | "trace_flags" => self.ids.is_some(),
@@ -76,15 +65,15 @@ impl Origin {
     }
 }
 
-struct Said {
+struct OriginFields {
     time: Option<SystemTime>,
     trace: Option<TraceId>,
     span: Option<SpanId>,
-    /// Zero if nothing is said, none if what is said makes no sense.
+    /// Zero if the event has none, `None` if they are malformed.
     flags: Option<TraceFlags>,
 }
 
-impl Default for Said {
+impl Default for OriginFields {
     fn default() -> Self {
         Self {
             time: None,
@@ -95,14 +84,14 @@ impl Default for Said {
     }
 }
 
-impl Said {
-    /// All or nothing, so that what makes no sense stays on the line as fields.
+impl OriginFields {
+    /// All or nothing, so that malformed ids stay on the line as fields.
     fn ids(&self) -> Option<Ids> {
         Ids::new(self.trace?, self.span?, self.flags?)
     }
 }
 
-impl Visit for Said {
+impl Visit for OriginFields {
     fn record_u64(&mut self, field: &Field, value: u64) {
         if field.name() == TIME {
             self.time = Some(time(value));
@@ -121,7 +110,7 @@ impl Visit for Said {
     fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
-/// Bytes of which each is written with two digits.
+/// Decodes lower- or upper-case hexadecimal digits.
 fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != 2 * N {

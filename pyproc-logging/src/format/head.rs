@@ -1,4 +1,4 @@
-//! What every line begins with.
+//! The head of a line.
 
 use std::time::SystemTime;
 
@@ -15,9 +15,9 @@ use super::{
 /// The message of the line about dropped lines.
 pub(super) const DROPPED: &str = "log lines were dropped, as the output is too slow";
 
-/// Writes the line about dropped lines, which no event stands behind.
-pub(crate) fn write_notice(look: &LineFormat, time: SystemTime, dropped: u64, out: &mut Vec<u8>) {
-    let (level, style) = (Level::WARN, look.style);
+/// Writes the line about dropped lines, for which there is no event.
+pub(crate) fn write_notice(format: &LineFormat, time: SystemTime, dropped: u64, out: &mut Vec<u8>) {
+    let (level, style) = (Level::WARN, format.style);
     let mut clock = Clock::default();
     match style {
         Style::Json => {
@@ -37,7 +37,7 @@ pub(crate) fn write_notice(look: &LineFormat, time: SystemTime, dropped: u64, ou
             style.message(Value::Text(DROPPED), out);
         }
     }
-    for field in &*look.fields {
+    for field in &*format.fields {
         out.extend_from_slice(field.text());
     }
     style.key("dropped_lines", out);
@@ -68,7 +68,7 @@ pub(super) fn start_text(
     paint.end(out);
     out.push(b' ');
     paint.start(level_color(level), out);
-    // As wide as the widest.
+    // Padded to the longest name.
     out.extend_from_slice(&b"     "[level_name(level).len()..]);
     out.extend_from_slice(level_name(level).as_bytes());
     paint.end(out);
@@ -102,7 +102,7 @@ fn level_color(level: &Level) -> &'static [u8] {
 
 pub(super) const DIM: &[u8] = b"2";
 
-/// Colours, if wanted.
+/// Terminal colours, if enabled.
 #[derive(Clone, Copy)]
 pub(super) struct Paint(pub(super) bool);
 

@@ -31,22 +31,22 @@ use crate::{
     writer::Writer,
 };
 
-/// Writes one line for each event, in JSON or as text.
+/// A layer that writes one line for each event, in JSON or as text.
 #[derive(Debug)]
 pub(crate) struct LineLayer {
-    /// Tells the data of this layer in a span from that of another one.
+    /// Distinguishes this layer's data in a span from that of another layer.
     number: usize,
-    look: LineFormat,
+    format: LineFormat,
     ids: Option<IdSource>,
     writer: Arc<Writer>,
 }
 
 impl LineLayer {
-    pub(crate) fn new(look: LineFormat, ids: Option<IdSource>, writer: Arc<Writer>) -> Self {
+    pub(crate) fn new(format: LineFormat, ids: Option<IdSource>, writer: Arc<Writer>) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
-            look,
+            format,
             ids,
             writer,
         }
@@ -54,11 +54,11 @@ impl LineLayer {
 
     fn entries(&self, record: impl FnOnce(&mut dyn tracing::field::Visit)) -> Vec<Entry> {
         let mut entries = Entries {
-            look: &self.look,
+            format: &self.format,
             list: Vec::new(),
         };
         record(&mut Visitor {
-            rules: &self.look.rules,
+            rules: &self.format.rules,
             text: &mut String::new(),
             to: &mut entries,
         });
@@ -103,7 +103,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LineLayer {
         let Some(span) = context.span(id) else {
             return;
         };
-        // Before the lock is taken, as a value's own code runs here, and may log.
+        // Before the lock is taken: a value's own code runs here, and may log.
         let entries = self.entries(|visitor| attributes.record(visitor));
         let data = SpanData {
             layer: self.number,
@@ -142,7 +142,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LineLayer {
             _ => self.ids(event, span.as_ref()),
         };
         with_line(|line| {
-            line.begin(&self.look, origin.as_ref(), |visitor| event.record(visitor));
+            line.begin(&self.format, origin.as_ref(), |visitor| {
+                event.record(visitor)
+            });
             for span in span.iter().flat_map(SpanRef::scope) {
                 if let Some(data) = self.own(&span.extensions()) {
                     data.entries.iter().for_each(|entry| line.add(entry));
@@ -150,12 +152,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LineLayer {
             }
             let time = time.unwrap_or_else(SystemTime::now);
             self.writer
-                .write(line.finish(&self.look, time, event.metadata(), ids));
+                .write(line.finish(&self.format, time, event.metadata(), ids));
         });
     }
 }
 
-/// What the layers of this kind know about a span. Mostly there is one.
+/// The data of all layers of this kind for one span. Most programs have one layer.
 #[derive(Debug)]
 struct SpanDataByLayer(Vec<SpanData>);
 
@@ -168,7 +170,7 @@ struct SpanData {
 }
 
 impl SpanData {
-    /// A value that was recorded again replaces the one before.
+    /// A value that is recorded again replaces the old one.
     fn set(&mut self, entry: Entry) {
         match self
             .entries
@@ -181,7 +183,7 @@ impl SpanData {
 }
 
 struct Entries<'a> {
-    look: &'a LineFormat,
+    format: &'a LineFormat,
     list: Vec<Entry>,
 }
 
@@ -189,19 +191,19 @@ impl Record for Entries<'_> {
     fn record(&mut self, field: &Field, value: Value<'_>) {
         let name = field.name();
         let value = self
-            .look
+            .format
             .rules
             .shown(name.strip_prefix("r#").unwrap_or(name), value);
-        self.list.push(Entry::new(field, value, self.look.style));
+        self.list.push(Entry::new(field, value, self.format.style));
     }
 }
 
-/// Lends the thread's line. An event inside of another's formatting gets a new one.
+/// Lends the thread's line. An event during the formatting of another event gets a new one.
 fn with_line(use_it: impl FnOnce(&mut Line)) {
     thread_local! {
         static LINE: Cell<Option<Box<Line>>> = const { Cell::new(None) };
     }
-    // Without thread-local storage, as at the end of a thread, a new one serves too.
+    // At the end of a thread there is no thread-local storage, and a new line is used.
     let mut line = LINE.try_with(Cell::take).ok().flatten().unwrap_or_default();
     use_it(&mut line);
     line.shrink();

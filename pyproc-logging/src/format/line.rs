@@ -1,13 +1,14 @@
 use std::time::SystemTime;
 
+use pyproc_fields::ORIGIN_KEYS;
 use tracing::{Metadata, field::Field};
 
 use super::{
     fields::{Entry, Fields, name_of},
-    forwarded::{FIELDS, Origin, PLACE},
+    forwarded::{FIELDS, Origin},
     head::{DIM, Paint, start_json, start_text},
     line_format::LineFormat,
-    object::spread,
+    object::flatten,
     style::Style,
     timestamp::Clock,
     value::Value,
@@ -15,10 +16,10 @@ use super::{
 };
 use crate::trace_ids::Ids;
 
-/// Buffers larger than this are given back after the line that needed them.
+/// Larger buffers are freed after the line that needed them.
 const KEPT_BYTES: usize = 64 << 10;
 
-/// One line in the making. Each thread keeps one, so that a line usually allocates nothing.
+/// A line that is being built. Each thread keeps one, so that most lines allocate nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     clock: Clock,
@@ -29,27 +30,28 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Begins a line with the message and fields of an event, but for what its origin says.
+    /// Starts a line with the message and the fields of an event, without those that its origin puts into the head.
     pub(crate) fn begin(
         &mut self,
-        look: &LineFormat,
+        format: &LineFormat,
         origin: Option<&Origin>,
         record: impl FnOnce(&mut dyn tracing::field::Visit),
     ) {
         self.message.clear();
-        self.fields.clear(look.reserved());
-        look.fields
+        self.fields.clear(format.reserved());
+        format
+            .fields
             .iter()
             .for_each(|field| self.fields.add_entry(field));
         let mut event = Event {
-            look,
+            format,
             origin,
             message: &mut self.message,
             has_message: false,
             fields: &mut self.fields,
         };
         record(&mut Visitor {
-            rules: &look.rules,
+            rules: &format.rules,
             text: &mut self.text,
             to: &mut event,
         });
@@ -63,22 +65,22 @@ impl Line {
     /// The whole line, its end included.
     pub(crate) fn finish(
         &mut self,
-        look: &LineFormat,
+        format: &LineFormat,
         time: SystemTime,
         metadata: &Metadata<'_>,
         ids: Option<Ids>,
     ) -> &[u8] {
         self.bytes.clear();
-        match look.style {
-            Style::Json => self.finish_json(look, time, metadata, ids),
-            Style::Text { color } => self.finish_text(look, color, time, metadata, ids),
+        match format.style {
+            Style::Json => self.finish_json(format, time, metadata, ids),
+            Style::Text { color } => self.finish_text(format, color, time, metadata, ids),
         }
         &self.bytes
     }
 
     fn finish_json(
         &mut self,
-        look: &LineFormat,
+        format: &LineFormat,
         time: SystemTime,
         metadata: &Metadata<'_>,
         ids: Option<Ids>,
@@ -90,17 +92,17 @@ impl Line {
         if let Some(ids) = ids {
             ids.write_json(out);
         }
-        if look.target {
-            look.style.key("target", out);
-            look.style.value(Value::Text(metadata.target()), out);
+        if format.target {
+            format.style.key("target", out);
+            format.style.value(Value::Text(metadata.target()), out);
         }
-        out.extend_from_slice(self.fields.finish(look.style));
+        out.extend_from_slice(self.fields.finish(format.style));
         out.extend_from_slice(b"}\n");
     }
 
     fn finish_text(
         &mut self,
-        look: &LineFormat,
+        format: &LineFormat,
         color: bool,
         time: SystemTime,
         metadata: &Metadata<'_>,
@@ -116,7 +118,7 @@ impl Line {
             out,
         );
         out.extend_from_slice(&self.message);
-        out.extend_from_slice(self.fields.finish(look.style));
+        out.extend_from_slice(self.fields.finish(format.style));
         if let Some(ids) = ids {
             paint.start(DIM, out);
             ids.write_text(out);
@@ -125,7 +127,7 @@ impl Line {
         out.push(b'\n');
     }
 
-    /// Gives back the memory of an unusually large line.
+    /// Frees the memory of an unusually large line.
     pub(crate) fn shrink(&mut self) {
         if self.bytes.capacity().max(self.fields.capacity()) > KEPT_BYTES {
             self.bytes = Vec::new();
@@ -138,9 +140,9 @@ impl Line {
     }
 }
 
-/// Where the fields of an event go: the message apart.
+/// Separates an event's message from its fields.
 struct Event<'a> {
-    look: &'a LineFormat,
+    format: &'a LineFormat,
     origin: Option<&'a Origin>,
     message: &'a mut Vec<u8>,
     has_message: bool,
@@ -149,22 +151,22 @@ struct Event<'a> {
 
 impl Record for Event<'_> {
     fn record(&mut self, field: &Field, value: Value<'_>) {
-        let style = self.look.style;
+        let style = self.format.style;
         if !self.has_message && field.name() == "message" {
             self.has_message = true;
             style.message(value, self.message);
             return;
         }
-        let (name, rules) = (name_of(field), &self.look.rules);
-        if self.origin.is_some_and(|origin| origin.says(name)) {
+        let (name, rules) = (name_of(field), &self.format.rules);
+        if self.origin.is_some_and(|origin| origin.has_in_head(name)) {
             return;
         }
         if let (true, Value::Text(text)) = (self.takes_whole(field), value) {
-            self.fields.close(PLACE);
+            self.fields.close(&ORIGIN_KEYS);
             let add = |name: &str, value: Value<'_>| {
                 self.fields.add(name.to_owned().into(), value, style)
             };
-            if !spread(name, text, rules, add) {
+            if !flatten(name, text, rules, add) {
                 let text = rules.cut(text);
                 let value = rules.shown(name, Value::Text(&text));
                 self.fields.add(name.into(), value, style);

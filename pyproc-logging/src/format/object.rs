@@ -1,4 +1,4 @@
-//! The members of a JSON object as fields, each written so that it keeps the rules of a line.
+//! The members of a JSON object as fields of a line, under the same rules for secrets, lengths and names.
 
 use std::{borrow::Cow, collections::HashSet, fmt};
 
@@ -15,15 +15,15 @@ use super::{
     value::Value,
 };
 
-/// An object with more members stays in one piece, as finding a free name takes longer with each.
+/// An object with more members becomes one field, as the search for a free name takes longer with each member.
 const MAX_MEMBERS: usize = 256;
 
-/// Containers further inside are cut.
+/// Containers nested deeper are cut.
 const MAX_DEPTH: usize = 32;
 
-/// Hands over each member of an object, or all as one value if they are too many. False if the text is
-/// no JSON object.
-pub(crate) fn spread(
+/// Calls `each` for each member of an object, or once for the whole object if it has too many. False if the text is not
+/// a JSON object.
+pub(crate) fn flatten(
     name: &str,
     text: &str,
     rules: &Rules,
@@ -44,7 +44,7 @@ pub(crate) fn spread(
     true
 }
 
-/// Makes of a JSON value what stands on the line, no longer than allowed.
+/// Converts a JSON value to a value of the line, within its maximum length.
 fn with_value(name: &str, json: &RawValue, rules: &Rules, use_it: impl FnOnce(Value<'_>)) {
     if let Some(text) = text(json) {
         return use_it(rules.shown(name, Value::Text(&rules.cut(&text))));
@@ -58,8 +58,8 @@ fn with_value(name: &str, json: &RawValue, rules: &Rules, use_it: impl FnOnce(Va
     }
 }
 
-/// Writes a JSON value again: in one line, with no key twice in an object, secrets hidden at any depth. Numbers
-/// stay digit by digit what they were.
+/// Writes a JSON value on one line, without duplicate keys in an object, with secrets redacted at any depth. Numbers
+/// keep all their digits.
 fn write(name: &str, json: &RawValue, depth: usize, rules: &Rules, out: &mut Vec<u8>) {
     if rules.any() && rules.hides(name, || shown(json, rules)) {
         return write_quoted(REDACTED, out);
@@ -78,7 +78,7 @@ fn write(name: &str, json: &RawValue, depth: usize, rules: &Rules, out: &mut Vec
         }
         [b'[', ..] => {
             out.push(b'[');
-            // It was read as JSON before, so it can be read.
+            // It was parsed as JSON before, so this succeeds.
             let items: Vec<&RawValue> = serde_json::from_str(json.get()).unwrap_or_default();
             for (at, item) in items.into_iter().enumerate() {
                 write_comma(at, out);
@@ -99,7 +99,7 @@ fn write_comma(at: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// What a predicate sees of a value.
+/// A value as a predicate gets it.
 fn shown<'a>(json: &'a RawValue, rules: &Rules) -> Cow<'a, str> {
     match text(json) {
         Some(text) => rules.cut(&text).into_owned().into(),
@@ -107,7 +107,7 @@ fn shown<'a>(json: &'a RawValue, rules: &Rules) -> Cow<'a, str> {
     }
 }
 
-/// What a JSON text says, if it is one.
+/// The content of a JSON string, if it is one.
 fn text(json: &RawValue) -> Option<String> {
     if !json.get().starts_with('"') {
         return None;
@@ -116,7 +116,7 @@ fn text(json: &RawValue) -> Option<String> {
     Some(text)
 }
 
-/// The members of an object inside of another, later ones of the same name under the next free one.
+/// The members of a nested object. Later members of the same name get the next free name.
 fn members(json: &RawValue) -> Vec<(String, &RawValue)> {
     let Members(mut members) = serde_json::from_str(json.get()).unwrap_or_default();
     let mut taken: HashSet<String> = members.iter().map(|(name, _)| name.clone()).collect();
@@ -132,7 +132,7 @@ fn members(json: &RawValue) -> Vec<(String, &RawValue)> {
     members
 }
 
-/// An object in its own order, with keys that may come twice.
+/// The members of an object in their order. A key may occur more than once.
 #[derive(Default)]
 pub(crate) struct Members<'a>(pub(crate) Vec<(String, &'a RawValue)>);
 
@@ -158,7 +158,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// A text in which Python's lone surrogates, which are no Unicode, are replaced.
+/// A text in which Python's lone surrogates, which are not valid Unicode, are replaced.
 struct Lossy(String);
 
 impl<'de> Deserialize<'de> for Lossy {

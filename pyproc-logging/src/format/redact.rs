@@ -2,15 +2,15 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use super::value::Value;
 
-/// What stands in place of a value that must not be seen.
+/// Replaces a secret value.
 pub(crate) const REDACTED: &str = "[redacted]";
 
-/// How a value that was too long ends.
+/// The end of a value that was cut.
 pub(crate) const CUT: &str = "…[cut]";
 
 pub(crate) type Predicate = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
 
-/// What of a field may be shown.
+/// The rules for values: redaction and the maximum length.
 #[derive(Clone)]
 pub(crate) struct Rules {
     pub(crate) max_value_bytes: usize,
@@ -19,7 +19,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Whether any value may have to be hidden.
+    /// Whether any value may be redacted.
     pub(crate) fn any(&self) -> bool {
         !self.names.is_empty() || self.predicate.is_some()
     }

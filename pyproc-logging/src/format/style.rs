@@ -3,7 +3,7 @@ use super::{
     value::Value,
 };
 
-/// How fields look.
+/// How fields are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     Json,
@@ -11,7 +11,7 @@ pub(crate) enum Style {
 }
 
 impl Style {
-    /// Writes a field's name and what stands around it.
+    /// Writes a field's name, with separators.
     pub(crate) fn key(self, name: &str, out: &mut Vec<u8>) {
         match self {
             Self::Json => {
@@ -52,7 +52,7 @@ impl Style {
         }
     }
 
-    /// Writes the message, without what stands around it.
+    /// Writes the message, without quotes.
     pub(crate) fn message(self, value: Value<'_>, out: &mut Vec<u8>) {
         let quotes = match self {
             Self::Json => Quotes::Json,
@@ -74,7 +74,7 @@ fn write_float(number: f64, out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, &number);
 }
 
-/// With quotes only where the end of the word would not be clear.
+/// Quotes a word only where its end would not be clear.
 fn write_word(text: &str, out: &mut Vec<u8>) {
     let unclear = |c: char| c.is_whitespace() || is_special(c) || matches!(c, '"' | '=' | '\\');
     if text.is_empty() || text.contains(unclear) {

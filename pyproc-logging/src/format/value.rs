@@ -1,10 +1,10 @@
 use std::borrow::Cow;
 
-/// What a field holds, in the types that a line can tell apart.
+/// A field's value, in the types that a line distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Value<'a> {
     Text(&'a str),
-    /// JSON that keeps the rules of a line.
+    /// JSON that follows the rules of a line.
     Json(&'a str),
     Signed(i64),
     Unsigned(u64),

@@ -10,25 +10,25 @@ use super::{
     value::Value,
 };
 
-/// Takes the values of fields one by one.
+/// Receives the values of fields one by one.
 pub(crate) trait Record {
     fn record(&mut self, field: &Field, value: Value<'_>);
 
-    /// Whether a value has to be made a text for this.
+    /// Whether a value of this field is needed, so that it is formatted.
     fn wants(&self, _: &Field) -> bool {
         true
     }
 
-    /// Whether a text of this field is wanted as it is, however long.
+    /// Whether a text of this field is passed on unchanged, whatever its length.
     fn takes_whole(&self, _: &Field) -> bool {
         false
     }
 }
 
-/// Turns what `tracing` hands over into [`Value`]s, none of them longer than allowed.
+/// Converts the values of `tracing` into [`Value`]s within the maximum length.
 pub(crate) struct Visitor<'a, R> {
     pub(crate) rules: &'a Rules,
-    /// For texts that have to be made first.
+    /// The buffer for values that are formatted.
     pub(crate) text: &'a mut String,
     pub(crate) to: &'a mut R,
 }
@@ -118,8 +118,7 @@ impl<R: Record> Visit for Visitor<'_, R> {
     }
 }
 
-/// A text that takes no more than its limit. What is written beyond is an error, so that
-/// formatting something huge ends early.
+/// A text with a maximum length. Writing more is an error, so that formatting a huge value ends early.
 struct Bounded<'a> {
     text: &'a mut String,
     limit: usize,

@@ -8,13 +8,13 @@ use tracing_subscriber::filter::Targets;
 
 /// Which events are logged: a level for all, and other levels for some targets.
 ///
-/// Written `info`, or `info,pyproc::pool=debug,hyper=off`. A target stands for every one that
-/// begins with it, and the longest wins. Levels are `off`, `error`, `warn`, `info`, `debug` and
-/// `trace`, in any case, and Python's `warning` and `critical`. Without a level for all, targets that are not named are off.
+/// Written `info`, or `info,pyproc::pool=debug,hyper=off`. A target includes all targets that start with it, and the
+/// longest match wins. Levels are `off`, `error`, `warn`, `info`, `debug` and `trace`, in any case, and Python's
+/// `warning` and `critical`. Without a level for all, other targets are off.
 ///
-/// Spans are there to give events their fields, so those of level `INFO` and above are always
-/// kept, unless everything is off: a warning has its request id also when the level is `warn`. `DEBUG` and
-/// `TRACE` spans are kept where events of their level are.
+/// Spans give their fields to events. So spans of level `INFO` and above are always kept, unless everything is off: a
+/// warning has its request id also when the level is `warn`. `DEBUG` and `TRACE` spans are kept where events of their
+/// level are logged.
 ///
 /// ```
 /// use pyproc_logging::Levels;
@@ -46,9 +46,9 @@ impl Levels {
     pub const ERROR: Self = Self::all(LevelFilter::ERROR);
     /// Warnings and errors.
     pub const WARN: Self = Self::all(LevelFilter::WARN);
-    /// Also what is worth knowing in production. The default.
+    /// Also events that matter in production. The default.
     pub const INFO: Self = Self::all(LevelFilter::INFO);
-    /// Also what helps to find a fault.
+    /// Also events that help to find a fault.
     pub const DEBUG: Self = Self::all(LevelFilter::DEBUG);
     /// Everything.
     pub const TRACE: Self = Self::all(LevelFilter::TRACE);
@@ -81,11 +81,11 @@ impl Levels {
     }
 }
 
-/// [`Levels`] in a form that is quick to ask.
+/// [`Levels`] in a form with a fast lookup.
 #[derive(Debug)]
 pub(super) struct Filter {
     targets: Targets,
-    /// Of all targets.
+    /// The most verbose level of all targets.
     most: LevelFilter,
 }
 
@@ -98,7 +98,7 @@ impl Filter {
         self.logs(metadata)
     }
 
-    /// Whether a line about this is wanted, as opposed to a span's fields on the lines of others.
+    /// Whether a line is logged for this event or span. A span may be kept without it, for its fields.
     pub(super) fn logs(&self, metadata: &Metadata<'_>) -> bool {
         self.targets
             .would_enable(metadata.target(), metadata.level())
@@ -167,8 +167,7 @@ impl Levels {
     }
 }
 
-/// By name only: `LevelFilter` itself also reads numbers, which other tools count the
-/// other way round.
+/// By name only: `LevelFilter` itself also reads numbers, which other tools count in the opposite direction.
 fn parse_level(text: &str) -> Result<LevelFilter, LevelsError> {
     let known = [
         ("off", LevelFilter::OFF),
@@ -177,7 +176,7 @@ fn parse_level(text: &str) -> Result<LevelFilter, LevelsError> {
         ("info", LevelFilter::INFO),
         ("debug", LevelFilter::DEBUG),
         ("trace", LevelFilter::TRACE),
-        // Python's words, as its workers read the same environment variable.
+        // Python's names, as workers read the same environment variable.
         ("warning", LevelFilter::WARN),
         ("critical", LevelFilter::ERROR),
     ];

@@ -9,8 +9,8 @@ use crate::own_dispatch::OwnDispatch;
 
 /// Levels that can be changed while the program runs.
 ///
-/// `tracing` remembers the answer for each place in the code that logs, so the lock is asked for
-/// a place's first event only, or while layers disagree about it.
+/// `tracing` caches the answer for each callsite. So the lock is taken only for a callsite's first event, or while
+/// layers disagree.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedLevels {
     filter: Arc<RwLock<Filter>>,
@@ -28,7 +28,7 @@ impl SharedLevels {
     pub(crate) fn set(&self, levels: &Levels) {
         let filter = levels.filter();
         *self.filter.write().unwrap_or_else(PoisonError::into_inner) = filter;
-        // With a single subscriber in the program, `tracing` asks that of the current thread, which may have
+        // With a single subscriber in the program, `tracing` asks the subscriber of the current thread, which may have
         // none.
         match self.own.get() {
             Some(own) => dispatcher::with_default(&own, callsite::rebuild_interest_cache),

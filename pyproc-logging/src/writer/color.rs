@@ -2,7 +2,7 @@ use std::ffi::OsString;
 
 use crate::Color;
 
-/// Whether to colour what goes to an output.
+/// Whether lines for an output are coloured.
 pub(crate) fn wanted(
     color: Color,
     is_terminal: bool,

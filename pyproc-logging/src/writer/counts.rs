@@ -1,18 +1,17 @@
-//! What becomes of lines.
+//! Counts of lines.
 
 use std::{
     io,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// What became of the lines so far.
+/// The counts of lines so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct LoggingStats {
-    /// Lines that the output took. Lines about dropped lines are not counted.
+    /// Lines that the output accepted. Lines about dropped lines are not counted.
     pub written: u64,
-    /// Lines that were given up, because too much waited for the output already, or because the log was
-    /// closed.
+    /// Lines that were dropped, because too many waited for the output already, or because the log was closed.
     pub dropped: u64,
     /// Lines that the output refused, at least in part.
     pub failed: u64,

@@ -15,8 +15,7 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    /// A descriptor of our own: who holds the lock of `std::io::stdout` for long does not hold up
-    /// the log, and a batch is one write.
+    /// A descriptor of our own: the log does not wait for the lock of `std::io::stdout`, and a batch is one write.
     pub(crate) fn open(output: LogOutput) -> Result<Self, InitError> {
         let (copy, is_terminal) = match output {
             LogOutput::Stdout => {

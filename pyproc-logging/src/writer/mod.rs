@@ -1,8 +1,9 @@
-//! The way of lines to their output: a bounded queue and one thread, or none of both.
+//! From lines to their output: through a bounded queue and one thread, or directly. What must stay true: with a queue, a
+//! thread that logs never waits for the output, and each line is counted once.
 //!
-//! Not `tracing-appender`: its queue is bounded in lines but not in bytes and allocates each, each line is a write
-//! of its own, failed writes are not counted, and its end waits for a fixed second, or a tenth of one
-//! if the queue is full.
+//! Not `tracing-appender`: its queue is bounded in lines but not in bytes, and allocates each line. Each line is a
+//! write of its own, and failed writes are not counted. Its end waits for a fixed second, or for a tenth of it if the
+//! queue is full.
 
 mod color;
 mod counts;
@@ -28,15 +29,15 @@ use reentry::{is_writing, while_writing};
 
 #[derive(Debug)]
 pub(crate) struct Writer {
-    way: Way,
+    mode: Mode,
     counts: Arc<Counts>,
 }
 
 #[derive(Debug)]
-enum Way {
-    /// Through the thread that writes.
+enum Mode {
+    /// Through the queue.
     Queued(Queue),
-    /// In the thread that logs.
+    /// By the thread that logs.
     Direct(Mutex<Output>),
 }
 
@@ -49,12 +50,12 @@ impl Writer {
     ) -> io::Result<Self> {
         let counts = Arc::new(Counts::default());
         let output = Output::new(output);
-        let way = if limits.lines == 0 {
-            Way::Direct(Mutex::new(output))
+        let mode = if limits.lines == 0 {
+            Mode::Direct(Mutex::new(output))
         } else {
-            Way::Queued(Queue::start(output, limits, notice, Arc::clone(&counts))?)
+            Mode::Queued(Queue::start(output, limits, notice, Arc::clone(&counts))?)
         };
-        Ok(Self { way, counts })
+        Ok(Self { mode, counts })
     }
 
     /// Takes a whole line, its end included.
@@ -62,9 +63,9 @@ impl Writer {
         if is_writing() {
             return;
         }
-        match &self.way {
-            Way::Queued(queue) => queue.push(line),
-            Way::Direct(output) => {
+        match &self.mode {
+            Mode::Queued(queue) => queue.push(line),
+            Mode::Direct(output) => {
                 let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
                 self.counts.settle(1, while_writing(|| output.write(line)));
             }
@@ -73,17 +74,17 @@ impl Writer {
 
     /// Waits until all lines so far are written, or refused by the output.
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
-        match &self.way {
-            Way::Queued(queue) => queue.flush(timeout),
-            Way::Direct(_) => true,
+        match &self.mode {
+            Mode::Queued(queue) => queue.flush(timeout),
+            Mode::Direct(_) => true,
         }
     }
 
     /// Flushes, and takes no more.
     pub(crate) fn close(&self, timeout: Duration) -> bool {
-        match &self.way {
-            Way::Queued(queue) => queue.close(timeout),
-            Way::Direct(_) => true,
+        match &self.mode {
+            Mode::Queued(queue) => queue.close(timeout),
+            Mode::Direct(_) => true,
         }
     }
 

@@ -5,34 +5,37 @@ use std::{
     time::Duration,
 };
 
-/// How long to wait for an output that said it takes nothing right now.
+/// The pause before another attempt, after an output would have blocked.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Where lines end up.
+/// The output of lines.
 pub(crate) struct Output {
     to: Box<dyn Write + Send>,
-    /// Whether the last thing written is the beginning of a line.
-    torn: bool,
+    /// Whether the last write ended within a line.
+    is_partial: bool,
 }
 
 impl Output {
     pub(crate) fn new(to: Box<dyn Write + Send>) -> Self {
-        Self { to, torn: false }
+        Self {
+            to,
+            is_partial: false,
+        }
     }
 
-    /// Writes whole lines, at once if the output takes them at once. If it fails in the middle of a line,
-    /// the next write begins a new one.
+    /// Writes whole lines, with one write if the output takes them. After a failure within a line, the next write
+    /// starts a new line.
     pub(crate) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.torn {
+        if self.is_partial {
             self.write_some(b"\n")?;
-            self.torn = false;
+            self.is_partial = false;
         }
         let mut rest = lines;
         while !rest.is_empty() {
             match self.write_some(rest) {
                 Ok(count) => {
                     let (done, left) = rest.split_at(count.min(rest.len()));
-                    self.torn = !done.ends_with(b"\n");
+                    self.is_partial = !done.ends_with(b"\n");
                     rest = left;
                 }
                 Err(error) => return Err(error),
@@ -46,8 +49,7 @@ impl Output {
             match self.to.write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Somebody else who has the same terminal or pipe may have made it
-                // non-blocking.
+                // Another process with the same terminal or pipe may have made it non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
                 result => return result,
             }
@@ -58,7 +60,7 @@ impl Output {
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Output")
-            .field("torn", &self.torn)
+            .field("is_partial", &self.is_partial)
             .finish_non_exhaustive()
     }
 }

@@ -7,27 +7,26 @@ use std::{
 
 use super::{counts::Counts, output::Output, reentry::while_writing};
 
-/// Writes the line that says how many were dropped.
+/// Writes the line with the number of dropped lines.
 pub(crate) type Notice = Box<dyn Fn(u64, &mut Vec<u8>) + Send>;
 
-/// How much may wait for the output.
+/// Limits of the lines that wait for the output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) lines: usize,
     pub(crate) bytes: usize,
 }
 
-/// How long lines may gather after a batch was written. The first line after a longer silence is
-/// written at once.
+/// How long lines are collected after a batch was written. The first line after a longer silence is written at once.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// After a burst, a larger buffer is given back.
+/// A larger buffer is freed after a burst.
 const KEPT_BYTES: usize = 1 << 20;
 
-/// Lines on their way to the thread that writes them.
+/// The queue to the thread that writes lines.
 ///
-/// They lie one behind the other in one buffer, which that thread swaps for an empty one: a line costs a
-/// copy under a short lock, and all that wait are written at once.
+/// One buffer has all waiting lines, and that thread swaps it for an empty one. A line costs a copy under a short lock,
+/// and all waiting lines are one write.
 #[derive(Debug)]
 pub(crate) struct Queue {
     shared: Arc<Shared>,
@@ -38,9 +37,9 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Something is there to write, or the queue is closed.
+    /// Notified when there are lines to write, or the queue is closed.
     work: Condvar,
-    /// A batch is done, or the thread has ended.
+    /// Notified when a batch is written, or the thread has ended.
     done: Condvar,
 }
 
@@ -51,26 +50,26 @@ struct State {
     /// Size of the batch that is being written.
     writing_bytes: usize,
     writing_lines: usize,
-    /// Dropped lines that no line has spoken of.
-    unsaid: u64,
-    /// Lines taken in, and those of them that are written or refused.
+    /// Dropped lines that are not reported yet.
+    unreported: u64,
+    /// Accepted lines, and those of them that are written or refused.
     accepted: u64,
     settled: u64,
-    rest: Rest,
+    idle: Idle,
     closed: bool,
     ended: bool,
 }
 
-/// Why the thread is not at work.
+/// Why the thread is idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Rest {
-    /// It is.
+enum Idle {
+    /// It is not idle.
     #[default]
     None,
-    /// It has just written and lets lines gather, so that not each of them wakes it: to wake a thread costs the
-    /// one that logs more than the line does.
+    /// It has just written, and waits for more lines, so that not each of them wakes it: a wake-up costs the logging
+    /// thread more than the line does.
     Pause,
-    /// Nothing came during the pause.
+    /// No line came during the pause.
     Sleep,
 }
 
@@ -113,7 +112,7 @@ impl Queue {
 
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
         let mut state = self.shared.lock();
-        state.rest = Rest::None;
+        state.idle = Idle::None;
         self.shared.work.notify_one();
         let until = state.accepted;
         self.shared
@@ -129,13 +128,13 @@ impl Queue {
 }
 
 impl State {
-    /// Whether the line was taken rather than dropped.
+    /// Whether the line was accepted.
     fn take(&mut self, line: &[u8], limits: Limits) -> bool {
         if self.closed {
             return false;
         }
         if !self.has_room(line, limits) {
-            self.unsaid += 1;
+            self.unreported += 1;
             return false;
         }
         self.waiting.extend_from_slice(line);
@@ -150,20 +149,20 @@ impl State {
     }
 
     fn has_work(&self) -> bool {
-        !self.waiting.is_empty() || self.unsaid > 0
+        !self.waiting.is_empty() || self.unreported > 0
     }
 
-    /// Whether the thread has to be woken, which is asked for once.
+    /// Whether the thread has to be woken. True once for each wake-up.
     fn wants_thread(&mut self, limits: Limits) -> bool {
-        let wake = match self.rest {
-            Rest::None => false,
-            Rest::Pause => {
+        let wake = match self.idle {
+            Idle::None => false,
+            Idle::Pause => {
                 self.waiting_lines > limits.lines / 2 || self.waiting.len() > limits.bytes / 2
             }
-            Rest::Sleep => true,
+            Idle::Sleep => true,
         };
         if wake {
-            self.rest = Rest::None;
+            self.idle = Idle::None;
         }
         wake
     }
@@ -171,7 +170,7 @@ impl State {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic runs under this lock.
+        // No code that can panic runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -203,12 +202,12 @@ struct WriterThread {
 
 impl WriterThread {
     fn run(mut self) {
-        // Tells those who wait, also when an output panics.
+        // Notifies waiting threads, also when an output panics.
         let _ended = Ended(Arc::clone(&self.shared));
         let mut batch = Vec::new();
         while let Some((lines, dropped)) = self.next(&mut batch) {
             if dropped > 0 {
-                // It was dropped because all this waited, so it belongs behind it.
+                // Lines were dropped after this batch, so the notice follows it.
                 (self.notice)(dropped, &mut batch);
             }
             let result = while_writing(|| self.output.write(&batch));
@@ -218,37 +217,37 @@ impl WriterThread {
         }
     }
 
-    /// Waits for lines and takes all that there are, with how many were dropped after them; nothing when the
+    /// Waits for lines, and takes all of them, with the number of lines that were dropped after them. `None` when the
     /// queue is closed and empty.
     fn next(&self, batch: &mut Vec<u8>) -> Option<(usize, u64)> {
         let mut state = self.shared.lock();
         state.settled += mem::take(&mut state.writing_lines) as u64;
         state.writing_bytes = 0;
         self.shared.done.notify_all();
-        state = self.rest(state);
+        state = self.wait_for_work(state);
         if !state.has_work() {
             return None;
         }
         mem::swap(batch, &mut state.waiting);
         state.writing_bytes = batch.len();
         state.writing_lines = mem::take(&mut state.waiting_lines);
-        Some((state.writing_lines, mem::take(&mut state.unsaid)))
+        Some((state.writing_lines, mem::take(&mut state.unreported)))
     }
 
     /// Returns when there is work, or the queue is closed.
-    fn rest<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn wait_for_work<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         let work = &self.shared.work;
         if !state.closed {
-            state.rest = Rest::Pause;
-            let undisturbed = |state: &mut State| state.rest == Rest::Pause && !state.closed;
+            state.idle = Idle::Pause;
+            let undisturbed = |state: &mut State| state.idle == Idle::Pause && !state.closed;
             let woken = work.wait_timeout_while(state, PAUSE, undisturbed);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         while !state.has_work() && !state.closed {
-            state.rest = Rest::Sleep;
+            state.idle = Idle::Sleep;
             state = work.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.rest = Rest::None;
+        state.idle = Idle::None;
         state
     }
 }

@@ -1,10 +1,10 @@
-//! Events of an output's own code.
+//! Events from the code of an output.
 
 use std::cell::Cell;
 
 thread_local! {
-    /// Whether this thread is in the code of an output. What that logs is ignored, as it would feed itself
-    /// without end, or wait for its own lock.
+    /// Whether this thread runs the code of an output. Events of that code are ignored, as they would cause more of
+    /// themselves without end, or wait for their own lock.
     static WRITING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -21,7 +21,7 @@ pub(super) fn while_writing<T>(write: impl FnOnce() -> T) -> T {
     write()
 }
 
-/// Whether this thread is in the code of an output.
+/// Whether this thread runs the code of an output.
 pub(super) fn is_writing() -> bool {
     WRITING.get()
 }
