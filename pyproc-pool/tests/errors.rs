@@ -122,7 +122,7 @@ async fn a_worker_that_breaks_the_protocol_is_told_the_limit_that_it_broke() {
     let error = pool.call::<_, Value>("too_large", &()).await.unwrap_err();
     let text = text(&error);
     assert!(
-        text.starts_with("worker 0 broke the protocol: the peer sent bytes that are no frames: "),
+        text.starts_with("worker 0 broke the protocol: the peer sent bytes that are not frames: "),
         "{text}"
     );
     assert!(text.contains("announces 10485761 bytes, the limit is 10485760"));

@@ -223,7 +223,7 @@ async fn frames_that_cannot_be_read_end_their_worker_with_the_reason() {
     for (attack, reason) in [
         ("an_unknown_flag", "flags"),
         ("headers_without_end", "1000 headers"),
-        ("json_that_is_none", "no valid message"),
+        ("json_that_is_none", "not a valid message"),
         ("a_text_that_is_none", "UTF-8"),
         ("a_frame_without_a_body", "is empty"),
         ("a_header_that_ends_early", "ends"),

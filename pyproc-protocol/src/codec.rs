@@ -50,8 +50,10 @@ impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "the connection failed: {error}"),
-            Self::Frame(error) => write!(f, "the peer sent bytes that are no frames: {error}"),
-            Self::Message(error) => write!(f, "the peer sent a frame that is no message: {error}"),
+            Self::Frame(error) => write!(f, "the peer sent bytes that are not frames: {error}"),
+            Self::Message(error) => {
+                write!(f, "the peer sent a frame that is not a message: {error}")
+            }
             Self::Encode(error) => write!(f, "the message cannot be sent: {error}"),
         }
     }

@@ -39,7 +39,7 @@ pub enum MessageError {
         first: u8,
     },
     /// The body is not a JSON object with the expected keys and types.
-    #[error("the frame of {len} bytes is no valid message: {source}")]
+    #[error("the frame of {len} bytes is not a valid message: {source}")]
     Json {
         /// Size of the body in bytes.
         len: usize,

@@ -48,12 +48,12 @@ fn no_message() -> MessageError {
 fn a_session_names_the_limit_the_place_and_the_reason() {
     says(
         &session_refuses(&1025_u32.to_be_bytes()),
-        "the peer sent bytes that are no frames: the frame at byte 0 of the stream announces 1025 bytes, \
+        "the peer sent bytes that are not frames: the frame at byte 0 of the stream announces 1025 bytes, \
          the limit is 1024: send less at once, or raise the maximum frame size on both sides",
     );
     says(
         &session_refuses(&framed(b"{\"id\":x}")),
-        "the peer sent a frame that is no message: the frame of 8 bytes is no valid message: \
+        "the peer sent a frame that is not a message: the frame of 8 bytes is not a valid message: \
          expected value at line 1 column 7",
     );
     says(
@@ -77,7 +77,7 @@ fn a_binary_message_names_what_is_wrong_with_a_text() {
     says(&error, text);
     says(
         &pyproc_protocol::SessionError::from(error),
-        &format!("the peer sent a frame that is no message of version 2: {text}"),
+        &format!("the peer sent a frame that is not a message of version 2: {text}"),
     );
 }
 
@@ -104,13 +104,13 @@ fn a_record_that_cannot_be_read_says_why() {
 fn a_stream_of_messages_says_why_it_ended() {
     says(
         &CodecError::from(no_message()),
-        "the peer sent a frame that is no message: the frame of 8 bytes is no valid message: \
+        "the peer sent a frame that is not a message: the frame of 8 bytes is not a valid message: \
          expected value at line 1 column 7",
     );
     let error = FrameDecoder::new(64).decode(&mut BytesMut::from(&[0; 4][..]));
     says(
         &CodecError::from(error.unwrap_err()),
-        "the peer sent bytes that are no frames: the frame at byte 0 of the stream is empty",
+        "the peer sent bytes that are not frames: the frame at byte 0 of the stream is empty",
     );
     says(
         &CodecError::from(EncodeError::NotJson),

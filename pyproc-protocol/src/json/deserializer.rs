@@ -1,4 +1,4 @@
-//! From JSON to values.
+//! Decodes values with serde.
 
 use std::sync::OnceLock;
 use std::{mem, str};
@@ -14,10 +14,10 @@ use super::{
     reader::{Number, Reader},
 };
 
-/// As many as `serde_json` opens.
+/// The nesting limit of `serde_json`.
 const LEVELS: usize = 127;
 
-/// Reads values from a JSON text.
+/// Decodes values from a JSON text.
 pub(super) struct Deserializer<'de> {
     text: &'de str,
     reader: Reader<'de>,
@@ -33,13 +33,13 @@ impl<'de> Deserializer<'de> {
         }
     }
 
-    /// Whether all of the text was read, and nothing failed on the way.
+    /// Whether the whole text was read without a failure.
     pub(super) fn is_complete(&mut self) -> bool {
         !self.has_failed && self.reader.is_at_end()
     }
 
-    /// A type may make a value of an error. With `serde_json` it might have got no error, or goes on
-    /// at another place.
+    /// Records a failure: a type may replace an error by a value. Then the result can differ from that of `serde_json`,
+    /// which may have had no error, or would continue at another position.
     #[inline]
     fn note<T>(&mut self, result: Result<T>) -> Result<T> {
         if result.is_err() {
@@ -49,7 +49,7 @@ impl<'de> Deserializer<'de> {
     }
 }
 
-/// All but `visit_any` and `quoted` begin with a byte that was peeked at.
+/// All methods but `visit_any` and `quoted` need a `peek` before.
 impl<'de> Deserializer<'de> {
     #[inline]
     fn visit_any<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
@@ -142,7 +142,7 @@ impl<'de> Deserializer<'de> {
         Ok(value)
     }
 
-    /// An enum that is an object: of the variant's name, and its value.
+    /// An enum in the form of an object: the variant's name and its value.
     fn visit_variant<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         self.reader.open()?;
         let value = visitor.visit_enum(Variant {
@@ -176,7 +176,7 @@ fn visit<'de, V: Visitor<'de>>(number: Number<'_>, visitor: V) -> Result<V::Valu
         } => return visitor.visit_u64(magnitude),
         Number::Integer { magnitude, .. } => match 0_i64.checked_sub_unsigned(magnitude) {
             Some(value) if value < 0 => return visitor.visit_i64(value),
-            // `serde_json` reads what is too small for an integer, and minus zero, as a float.
+            // `serde_json` decodes integers below the range, and minus zero, as floats.
             _ => -(magnitude as f64),
         },
     };
@@ -191,8 +191,7 @@ fn visit_float<'de, V: Visitor<'de>>(float: f64, visitor: V) -> Result<V::Value>
     visitor.visit_f64(float)
 }
 
-/// Whether somebody has built `serde_json` so that it keeps the digits of numbers (its feature
-/// `arbitrary_precision`): then it reads floats.
+/// Whether the program enables `serde_json`'s feature `arbitrary_precision`, which keeps the digits of numbers.
 fn keeps_digits() -> bool {
     static KEEPS: OnceLock<bool> = OnceLock::new();
     *KEEPS.get_or_init(|| {
@@ -201,7 +200,7 @@ fn keeps_digits() -> bool {
     })
 }
 
-/// Methods that take one kind of value only, told by its first byte.
+/// Methods that take values of one kind only, which the first byte determines.
 macro_rules! only {
     ($($first:pat => $visit:ident: $($method:ident($($argument:ty)?))*,)*) => {$($(
         #[inline]
@@ -322,7 +321,7 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
     }
 }
 
-/// The parts of an array or object, each but the first behind a comma.
+/// The elements of an array or members of an object.
 struct Parts<'r, 'de> {
     of: &'r mut Deserializer<'de>,
     is_first: bool,
@@ -337,7 +336,7 @@ impl<'r, 'de> Parts<'r, 'de> {
     #[inline]
     fn has_more(&mut self, end: u8) -> Result<bool> {
         match self.of.reader.has_more(mem::take(&mut self.is_first), end) {
-            // A type that passes over errors waits for the end.
+            // A type that ignores errors waits for the end.
             Err(_) if self.of.has_failed => Ok(false),
             has_more => has_more,
         }
@@ -374,10 +373,10 @@ impl<'de> de::MapAccess<'de> for Parts<'_, 'de> {
     }
 }
 
-/// The key of an object: a string, in which there may be a number.
+/// The key of an object: a string, which may contain a number.
 struct Key<'r, 'de>(&'r mut Deserializer<'de>);
 
-/// Methods that take a number in quotes.
+/// Methods that decode a number in quotes.
 macro_rules! quoted {
     ($($visit:ident: $($method:ident)*,)*) => {$($(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -387,7 +386,7 @@ macro_rules! quoted {
     )*)*};
 }
 
-/// Methods that are left to `serde_json`.
+/// Methods for rare types, which `serde_json` handles.
 macro_rules! refused {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value> {
@@ -443,7 +442,7 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
 
     refused! { deserialize_bool deserialize_bytes deserialize_byte_buf }
 
-    // What else may be asked for is a string in `serde_json`'s keys, too.
+    // `serde_json` decodes keys of all other types as strings, too.
     forward_to_deserialize_any! {
         char str string unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }

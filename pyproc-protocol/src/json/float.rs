@@ -1,27 +1,27 @@
 //! Floating-point numbers.
 
-/// Numbers from here on are left to the general way.
+/// Numbers from here on take the general path.
 const LARGE: i64 = 1_000_000_000_000_000;
 
-/// A float that is a decimal of at most three places and not 0, as most are that people write: told and
-/// written faster than in the general way.
+/// A float that is a decimal number with at most three decimals and not 0, like most numbers that people write. It is
+/// recognized and encoded faster than in the general path.
 #[derive(Debug)]
 pub struct ShortDecimal {
-    /// Its sign is minus.
+    /// Whether its sign is minus.
     pub is_negative: bool,
-    /// What is before the point.
+    /// The digits before the point.
     pub whole: u64,
-    /// The point, and digits.
+    /// The point, and three decimals.
     pub decimals: [u8; 4],
-    /// So many of them are written.
+    /// Number of bytes of `decimals` to write.
     pub len: usize,
 }
 
 impl ShortDecimal {
-    /// The number, if it is the float nearest to some thousandths.
+    /// The decimal number, if `number` is the float nearest to a multiple of 0.001.
     ///
-    /// They have at most 15 digits, and no two decimals of at most 15 digits have the same nearest
-    /// float: so this one is the shortest that means the number.
+    /// It has at most 15 digits, and no two decimal numbers of at most 15 digits have the same nearest float. So this one is
+    /// the shortest decimal that decodes to `number`.
     #[inline]
     pub fn of(number: f64) -> Option<Self> {
         let scaled = number * 1e3;
@@ -48,7 +48,7 @@ impl ShortDecimal {
     }
 }
 
-/// Appends a number as the shortest decimal that means it, or `null` if it is not finite.
+/// Appends the shortest decimal that decodes to the number, or `null` if it is not finite.
 #[inline]
 pub(super) fn write(number: f64, out: &mut Vec<u8>) {
     if let Some(short) = ShortDecimal::of(number) {

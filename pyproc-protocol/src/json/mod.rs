@@ -1,10 +1,9 @@
-//! Writes JSON, byte for byte as `serde_json` does, in two thirds of its time, and reads it in seven
-//! eighths.
+//! Encodes JSON with the same bytes as `serde_json`, in two thirds of its time, and decodes it in seven eighths.
 //!
-//! What is rare (a map whose keys are neither texts nor numbers, `serde_json`'s own types that are
-//! carried as they are) and what fails is refused here, and left to `serde_json`.
+//! Rare values (maps whose keys are neither strings nor numbers, `serde_json`'s own types) and all errors are [`Refused`]
+//! here. Then `serde_json` encodes or decodes the whole value again.
 //!
-//! Its parts are shared with the native core of the Python package, and no others' concern.
+//! Only the native core of the Python package shares these parts; they are not a public API.
 
 mod bounded;
 mod decimal;
@@ -32,17 +31,16 @@ pub use self::{
 };
 use self::{deserializer::Deserializer, serializer::Serializer};
 
-/// What `serde_json` calls its own types, which are not carried like others.
+/// Prefix of the names of `serde_json`'s own types, which need special treatment.
 const PRIVATE: &str = "$serde_json::";
 
-/// It is left to `serde_json`, or to Python.
+/// The fast path does not handle this value: `serde_json`, or Python, does.
 #[derive(Debug)]
 pub struct Refused;
 
 type Result<T = ()> = std::result::Result<T, Refused>;
 
-/// Appends `value`, if that takes no more than `room` bytes; whether it did. Else `out` is as
-/// before.
+/// Appends `value` if it takes at most `room` bytes. Returns whether it did; otherwise `out` is unchanged.
 pub(crate) fn write<T: Serialize + ?Sized>(value: &T, room: usize, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     let end = start.saturating_add(room);
@@ -53,12 +51,12 @@ pub(crate) fn write<T: Serialize + ?Sized>(value: &T, room: usize, out: &mut Vec
     written
 }
 
-/// Reads a value from JSON, as [`serde_json::from_slice`] does but for floats: an `f64` is always the one nearest
-/// to what is written.
+/// Decodes a value from JSON, like [`serde_json::from_slice`]. The only difference: an `f64` is always the one nearest to
+/// the decimal number.
 ///
 /// # Errors
 ///
-/// When it is no JSON, or none of that type: the error that `serde_json` gives.
+/// If the bytes are not JSON, or not of this type: the error of `serde_json`.
 ///
 /// ```
 /// let numbers: Vec<f64> = pyproc_protocol::decode_json(b"[1, 0.1]")?;
@@ -66,7 +64,7 @@ pub(crate) fn write<T: Serialize + ?Sized>(value: &T, room: usize, out: &mut Vec
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 pub fn decode_json<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
-    // One look at all of the text is cheaper than one at each of its strings.
+    // One check of the whole text is cheaper than a check of each string.
     match std::str::from_utf8(json).ok().and_then(read) {
         Some(value) => Ok(value),
         None => serde_json::from_slice(json),

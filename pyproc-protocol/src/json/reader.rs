@@ -1,11 +1,11 @@
-//! The tokens of a JSON text.
+//! Reads the tokens of a JSON text.
 
 use std::ops::Range;
 
 use super::{Refused, Result, decimal::Decimal, scan};
 
-/// A JSON text, and how far it was read. A method that takes a token expects that [`peek`](Self::peek) has
-/// found its first byte, and refuses what is not such a token.
+/// A JSON text and a position in it. Before a method takes a token, [`peek`](Self::peek) must have returned its first
+/// byte. The method refuses anything that is not such a token.
 #[derive(Debug)]
 pub struct Reader<'a> {
     json: &'a [u8],
@@ -14,27 +14,27 @@ pub struct Reader<'a> {
     levels: usize,
 }
 
-/// A number, as far as it is certain what it means.
+/// A decoded number.
 #[derive(Debug)]
 pub enum Number<'a> {
     /// An integer of at most 19 digits.
     Integer {
-        /// It has a sign, as minus zero has.
+        /// Whether it has a minus sign; minus zero has one, too.
         is_negative: bool,
-        /// Without its sign.
+        /// The value without its sign.
         magnitude: u64,
     },
     /// An integer of more digits, with its sign.
     Large(&'a str),
-    /// A number with a point or an exponent, rounded right; infinite if it is too large for a float.
+    /// A number with a point or an exponent, correctly rounded; infinite if it is too large for a float.
     Float(f64),
 }
 
-/// Integers of so many digits fit into 64 bits.
+/// Integers with this many digits always fit into 64 bits.
 const CERTAIN_DIGITS: usize = 19;
 
 impl<'a> Reader<'a> {
-    /// Reads `json`, of which `levels` arrays and objects may be open at a time.
+    /// A reader at the start of `json`. At most `levels` arrays and objects may be open at a time.
     pub fn new(json: &'a [u8], levels: usize) -> Self {
         Self {
             json,
@@ -44,12 +44,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// How many bytes were taken.
+    /// The position: number of bytes taken.
     pub fn offset(&self) -> usize {
         self.at
     }
 
-    /// The byte that the next token begins with, which is not taken.
+    /// The first byte of the next token. It is not taken.
     #[inline]
     pub fn peek(&mut self) -> Result<u8> {
         match self.json.get(self.at) {
@@ -68,12 +68,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether nothing but space is left.
+    /// Whether only white space is left.
     pub fn is_at_end(&mut self) -> bool {
         self.peek_after_space().is_none()
     }
 
-    /// Takes a token of one byte, which need not have been peeked at.
+    /// Takes a token of one byte. It needs no `peek` before.
     #[inline]
     pub fn take(&mut self, wanted: u8) -> Result {
         if self.peek()? != wanted {
@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Takes a word of letters.
+    /// Takes a literal such as `true`.
     #[inline]
     pub fn word(&mut self, word: &str) -> Result {
         if !self.json[self.at..].starts_with(word.as_bytes()) {
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Takes what begins an array or object.
+    /// Takes the first byte of an array or object.
     #[inline]
     pub fn open(&mut self) -> Result {
         self.levels = self.levels.checked_sub(1).ok_or(Refused)?;
@@ -101,8 +101,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Whether another part of an array or object comes; the comma before it is taken, if it is not the
-    /// first.
+    /// Whether an array or object has another element or member. Takes the comma before it, unless it is the first.
     #[inline]
     pub fn has_more(&mut self, is_first: bool, end: u8) -> Result<bool> {
         match self.peek()? {
@@ -116,15 +115,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes what ends an array or object, which need not have been peeked at.
+    /// Takes the last byte of an array or object. It needs no `peek` before.
     #[inline]
     pub fn close(&mut self, end: u8) -> Result {
         self.levels += 1;
         self.take(end)
     }
 
-    /// Takes a string: where its content is, unless it has an escape and is [`unescaped`](Self::unescaped).
-    // A call takes as long as most strings.
+    /// Takes a string. Returns the range of its content; `None` if it has escapes, then it is
+    /// [`unescaped`](Self::unescaped).
+    // Inlined: a call would take as long as most strings.
     #[inline(always)]
     pub fn string(&mut self) -> Result<Option<Range<usize>>> {
         self.at += 1;
@@ -137,12 +137,12 @@ impl<'a> Reader<'a> {
         Ok(None)
     }
 
-    /// The last string that had an escape. It is UTF-8 if the text is.
+    /// The last string with escapes, decoded. It is UTF-8 if the text is.
     pub fn unescaped(&self) -> &[u8] {
         &self.unescaped
     }
 
-    /// Takes what stands for itself in a string.
+    /// Takes the bytes of a string up to the next escape or quote.
     #[inline]
     fn plain(&mut self) -> Range<usize> {
         let start = self.at;
@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The character that one escape means, or two that are surrogates.
+    /// The character of one `\u` escape, or of two that form a surrogate pair.
     fn unicode(&mut self) -> Result<char> {
         let first = self.four_digits()?;
         let code = match first {
@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes the rest of a number from `start` on, which has a point or an exponent.
+    /// Takes the rest of a number that begins at `start` and has a point or an exponent.
     fn float(&mut self, start: usize, whole: u64) -> Result<Number<'a>> {
         let mut decimal = Decimal {
             all: whole,
@@ -275,7 +275,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(&json[start..self.at]).map_err(|_| Refused)
     }
 
-    /// Takes at least one digit: `value` continued by them, which is right up to 19 digits in all.
+    /// Takes at least one digit and appends the digits to `value`, which is correct for up to 19 digits in all.
     #[inline]
     fn digits(&mut self, mut value: u64) -> Result<u64> {
         let start = self.at;

@@ -1,13 +1,12 @@
-//! The characters of a string that stand for themselves.
+//! Finds the characters of a string that need an escape.
 
-/// One in each byte.
+/// 1 in each byte.
 const ONES: u64 = u64::MAX / 255;
 
 const BLOCK: usize = 32;
 const WORD: usize = 8;
 
-/// How many bytes from the front need no escape: up to a quote, a backslash, or a control
-/// character.
+/// The number of bytes before the first one that needs an escape: a quote, a backslash or a control character.
 #[inline]
 pub fn plain(bytes: &[u8]) -> usize {
     // Most strings are short.
@@ -55,7 +54,7 @@ pub fn is_plain(bytes: &[u8]) -> bool {
 
 fn long_plain(bytes: &[u8]) -> usize {
     let mut rest = bytes;
-    // The compiler makes one comparison of a block.
+    // The compiler vectorizes the comparison of a block.
     while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
         if block
             .iter()
@@ -74,8 +73,8 @@ fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// The highest bit of each byte that is a quote, a backslash or a control character. Bits above the lowest one may be
-/// wrong, because of the borrow.
+/// Sets the highest bit of each byte that is a quote, a backslash or a control character. Only the lowest set bit is
+/// reliable, because of the borrow.
 #[inline]
 pub(super) fn special_in(word: u64) -> u64 {
     const HIGH: u64 = ONES << 7;

@@ -1,11 +1,10 @@
-//! From values to JSON.
+//! Encodes values with serde.
 
 use serde::{Serialize, ser};
 
 use super::{PRIVATE, Refused, Result, float, text};
 
-/// Appends a value, as long as there is room: texts and all that is in arrays and objects look whether
-/// there is.
+/// Appends a value up to the limit `end`. Texts, elements and members check the limit.
 pub(super) struct Serializer<'a> {
     out: &'a mut Vec<u8>,
     end: usize,
@@ -69,12 +68,12 @@ impl<'a> Serializer<'a> {
 const ARRAY: [u8; 2] = *b"[]";
 const OBJECT: [u8; 2] = *b"{}";
 
-/// An array or object, of which each part is behind a comma until the end.
+/// An array or object. Each part follows a comma; the first comma becomes the opening bracket at the end.
 pub(super) struct Parts<'s, 'a> {
     serializer: &'s mut Serializer<'a>,
     start: usize,
     ends: [u8; 2],
-    /// It is all that an object has.
+    /// Whether an object with this as its only member encloses it.
     in_variant: bool,
 }
 
@@ -93,7 +92,7 @@ impl Parts<'_, '_> {
         value.serialize(&mut *self.serializer)
     }
 
-    /// A number becomes a text.
+    /// Appends a key. A number gets quotes.
     #[inline]
     fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result {
         self.serializer.need(1)?;

@@ -1,4 +1,4 @@
-//! Texts with their quotes and escapes.
+//! Encodes strings.
 
 use super::scan::{plain, special_in};
 
@@ -11,7 +11,7 @@ pub(super) fn write(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a text as the key of an object, with the comma before it and the colon behind it.
+/// Appends a text as the key of an object, with a comma before it and a colon after it.
 #[inline]
 pub(super) fn write_key(text: &str, out: &mut Vec<u8>) {
     out.push(b',');
@@ -19,16 +19,15 @@ pub(super) fn write_key(text: &str, out: &mut Vec<u8>) {
     out.push(b':');
 }
 
-/// A string of a few bytes, which is appended by one move, whatever their number: faster than a call of
-/// `memcpy`.
+/// A string of a few bytes. It is appended as one word, whatever its length: faster than a call of `memcpy`.
 struct Word {
-    /// The first byte is the lowest.
+    /// Little-endian.
     bytes: u64,
     len: usize,
 }
 
 impl Word {
-    /// A text that is short, and has nothing to escape, with its quotes.
+    /// A short text without escapes, with its quotes.
     #[inline]
     fn of(text: &[u8]) -> Option<Self> {
         let len = text.len();

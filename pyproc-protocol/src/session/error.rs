@@ -5,13 +5,13 @@ use crate::{FrameError, MessageError, v2};
 #[non_exhaustive]
 pub enum SessionError {
     /// The peer sent bytes that are not frames.
-    #[error("the peer sent bytes that are no frames: {0}")]
+    #[error("the peer sent bytes that are not frames: {0}")]
     Frame(FrameError),
     /// The peer sent a frame that is not a message.
-    #[error("the peer sent a frame that is no message: {0}")]
+    #[error("the peer sent a frame that is not a message: {0}")]
     Message(MessageError),
     /// The peer sent a binary frame that is not a message of version 2.
-    #[error("the peer sent a frame that is no message of version 2: {0}")]
+    #[error("the peer sent a frame that is not a message of version 2: {0}")]
     Binary(v2::DecodeError),
     /// The peer sent a message that this side does not accept, or not at this time.
     #[error("the peer sent a {got} where only a {expected} makes sense")]
