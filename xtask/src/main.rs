@@ -1,37 +1,21 @@
 //! Every development command of the project, run as `cargo xtask COMMAND`.
 //!
-//! Exit codes: 0 when all went well, 1 when something that ran failed, 2 when
-//! something that the command needs is missing or an argument is wrong.
+//! Exit codes: 0 on success; 1 if something failed that the command ran; 2 if something is missing that the command
+//! needs, or an argument is wrong.
 
-mod bench;
-mod chaos;
-mod ci;
-mod compat_test;
-mod conformance;
-mod demo;
 #[cfg(test)]
-mod documentation;
-mod fuzz;
-mod interleavings;
-#[cfg(test)]
-mod msrv;
-mod native;
-mod prerequisite;
-mod process;
-mod prometheus;
-mod python;
-mod quick_start;
-#[cfg(test)]
-mod rooms;
-mod test;
-mod venv;
-mod workspace;
+mod checks;
+mod commands;
+mod tools;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::prerequisite::Missing;
+use crate::commands::{
+    bench, chaos, ci, compat_test, conformance, demo, fuzz, interleavings, quick_start, test,
+};
+use crate::tools::prerequisite::Missing;
 
 fn main() -> ExitCode {
     match run(&Cli::parse().command) {
@@ -59,19 +43,19 @@ enum Command {
     Test(test::Args),
     /// Run the pool against the published worker and against ours.
     CompatTest(compat_test::Args),
-    /// Say which rules of the wire's specification a worker in any language keeps.
+    /// Test a worker in any language against each rule of the wire's specification.
     Conformance(conformance::Args),
-    /// Hold the pool to its promises while workers are killed, stopped, hung and reloaded at random.
+    /// Check the pool's guarantees while workers are killed, stopped, hung and reloaded at random.
     Chaos(chaos::Args),
-    /// Measure what calls cost, beside floors and other systems.
+    /// Measure the cost of calls, compared with lower bounds and with other systems.
     Bench(bench::Args),
     /// Fuzz the protocol crate.
     Fuzz(fuzz::Args),
-    /// Run the pool's threads under many orders of their steps.
+    /// Run the pool's threads in many interleavings.
     Interleavings,
-    /// Paste the README's quick start into an empty directory, and compare its output.
+    /// Run the README's quick start in an empty directory, and compare its output.
     QuickStart(quick_start::Args),
-    /// Run all that a change must pass before it is merged.
+    /// Run all checks that a change must pass before it is merged.
     Ci(ci::Args),
 }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::tree::{Module, Tree};
-use crate::process;
-use crate::python::PythonArg;
+use crate::tools::process;
+use crate::tools::python::PythonArg;
 
 const SCRIPT: &str = include_str!("imports.py");
 

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace;
+use crate::tools::workspace;
 
 /// A command in the repository's root that sees nothing of what the user set up for
 /// another Python or for pools, nor of the variables that cargo sets for xtask itself.

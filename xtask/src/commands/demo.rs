@@ -5,9 +5,9 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::process;
-use crate::python::PythonArg;
-use crate::venv::{self, Requirement};
+use crate::tools::process;
+use crate::tools::python::PythonArg;
+use crate::tools::venv::{self, Requirement};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {

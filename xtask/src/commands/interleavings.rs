@@ -4,7 +4,7 @@ use std::env;
 
 use anyhow::Result;
 
-use crate::process;
+use crate::tools::process;
 
 /// Runs the pool's hand-over between callers and connections under many orders of its threads' steps. For that the pool is
 /// built with shuttle's locks and threads, in a folder of its own.

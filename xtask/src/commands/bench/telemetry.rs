@@ -6,9 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::python::Python;
-use crate::venv::{self, Requirement};
-use crate::{process, workspace};
+use crate::tools::python::Python;
+use crate::tools::venv::{self, Requirement};
+use crate::tools::{process, workspace};
 
 const PACKAGE: &str = "pyproc-telemetry";
 

@@ -5,9 +5,10 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::python::{Python, PythonArg};
-use crate::venv::{self, Requirement};
-use crate::{compat_test, process, prometheus};
+use crate::commands::compat_test;
+use crate::tools::python::{Python, PythonArg};
+use crate::tools::venv::{self, Requirement};
+use crate::tools::{process, prometheus};
 
 #[derive(clap::Args, Debug, Default)]
 pub(crate) struct Args {

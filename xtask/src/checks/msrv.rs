@@ -6,7 +6,8 @@ use std::fs;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::{bench, process, workspace};
+use crate::commands::bench;
+use crate::tools::{process, workspace};
 
 const OURS: &str = env!("CARGO_PKG_RUST_VERSION");
 

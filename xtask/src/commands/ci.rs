@@ -5,13 +5,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 
-use crate::prerequisite::Missing;
-use crate::python::PythonArg;
-use crate::venv::{self, Requirement};
-use crate::{
-    bench, chaos, compat_test, conformance, fuzz, interleavings, process, quick_start, test,
-    workspace,
+use crate::commands::{
+    bench, chaos, compat_test, conformance, fuzz, interleavings, quick_start, test,
 };
+use crate::tools::prerequisite::Missing;
+use crate::tools::python::PythonArg;
+use crate::tools::venv::{self, Requirement};
+use crate::tools::{process, workspace};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::workspace;
+use crate::tools::workspace;
 use tree::{Folder, Module, Tree, stem};
 
 /// The source folders that have a picture.

@@ -5,10 +5,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::prerequisite::Missing;
-use crate::process;
-use crate::python::{Python, PythonArg};
-use crate::venv::{self, Requirement};
+use crate::tools::prerequisite::Missing;
+use crate::tools::process;
+use crate::tools::python::{Python, PythonArg};
+use crate::tools::venv::{self, Requirement};
 
 /// The oldest release that the pool must work with.
 pub(crate) const PUBLISHED: &str = "0.1.0";

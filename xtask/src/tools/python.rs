@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use anyhow::{Result, bail};
 
-use crate::prerequisite::Missing;
+use crate::tools::prerequisite::Missing;
 
 /// The `--python` flag that most commands share.
 #[derive(clap::Args, Clone, Debug, Default)]

@@ -10,8 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::python::PythonArg;
-use crate::{process, workspace};
+use crate::tools::python::PythonArg;
+use crate::tools::{process, workspace};
 
 /// A workspace of its own, so that nothing else waits for the clients of the peers.
 pub(crate) const MANIFEST: &str = "pyproc-pool/benches/peers/Cargo.toml";

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{TokenStream, TokenTree};
 use serde_json::Value;
 
-use crate::ci::PUBLISHED;
-use crate::{process, rooms, workspace};
+use super::rooms;
+use crate::commands::ci::PUBLISHED;
+use crate::tools::{process, workspace};
 
 #[test]
 fn tables_have_a_header_and_rows_of_one_width() {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace;
+use crate::tools::workspace;
 
 /// The line of the block that says where the clone is: whoever pastes it is there.
 const CLONE: &str = "pyproc=$PWD\n";

@@ -9,12 +9,12 @@ use anyhow::{Context, Result, bail};
 use clap::ArgGroup;
 use serde_json::Value;
 
-use crate::compat_test::{self, PUBLISHED};
-use crate::prerequisite::Missing;
-use crate::process;
-use crate::python::{Python, PythonArg};
-use crate::venv::{self, Requirement};
-use crate::workspace;
+use crate::commands::compat_test::{self, PUBLISHED};
+use crate::tools::prerequisite::Missing;
+use crate::tools::process;
+use crate::tools::python::{Python, PythonArg};
+use crate::tools::venv::{self, Requirement};
+use crate::tools::workspace;
 
 const AFTER_HELP: &str = "\
 Without COMMAND and --socket it tries both cores of our worker, the published worker, and one in JavaScript.

@@ -5,9 +5,9 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::process;
-use crate::python::Python;
-use crate::venv::{self, Requirement};
+use crate::tools::process;
+use crate::tools::python::Python;
+use crate::tools::venv::{self, Requirement};
 
 /// Runs all, also when one says that its bar is not met.
 pub(super) fn run(python: &Python) -> Result<()> {
@@ -48,7 +48,7 @@ fn records(interpreter: &Path) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace;
+    use crate::tools::workspace;
 
     #[test]
     fn the_scripts_that_are_run_are_there() {

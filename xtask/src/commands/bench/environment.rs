@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::python::Python;
-use crate::venv::{self, Requirement};
+use crate::tools::python::Python;
+use crate::tools::venv::{self, Requirement};
 
 /// The one that every run needs.
 pub(super) const OURS: &str = "ours";

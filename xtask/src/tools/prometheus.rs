@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{process, workspace};
+use crate::tools::{process, workspace};
 
 const PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
 

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::prerequisite::Missing;
-use crate::process;
+use crate::tools::prerequisite::Missing;
+use crate::tools::process;
 
 const FUZZ_DIR: &str = "pyproc-protocol/fuzz";
 pub(crate) const MANIFEST: &str = "pyproc-protocol/fuzz/Cargo.toml";

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::{process, workspace};
+use crate::tools::{process, workspace};
 
 /// The profile that the released wheels are built with, too.
 const PROFILE: &str = "native";

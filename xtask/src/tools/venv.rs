@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::prerequisite::Missing;
-use crate::python::Python;
-use crate::{native, process, workspace};
+use crate::tools::prerequisite::Missing;
+use crate::tools::python::Python;
+use crate::tools::{native, process, workspace};
 
 /// Written last: an environment without it is unfinished.
 const STAMP: &str = "xtask-stamp";
@@ -192,7 +192,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::python::Version;
+    use crate::tools::python::Version;
 
     fn python(version: &str) -> Python {
         let version = Version::parse(version).unwrap();
