@@ -356,7 +356,7 @@ impl Handle {
 
     /// Why the tasks of the slots have ended.
     fn end(&self) -> Error {
-        self.shared.driver.lock().end()
+        self.shared.driver.lock().why_closed()
     }
 
     fn remove_sockets(&self) {

@@ -169,7 +169,7 @@ impl Shared {
             Some(refused) => refused.log(),
             None if others_wait => {}
             // The thread of the deadlines logs it when it is due.
-            None => self.driver.look_again(),
+            None => self.driver.recheck_deadlines(),
         }
     }
 

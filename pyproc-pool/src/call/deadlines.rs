@@ -39,7 +39,7 @@ impl Deadlines {
 
 impl Drop for Deadlines {
     fn drop(&mut self) {
-        self.shared.driver.end();
+        self.shared.driver.stop();
         let refused = self.shared.refusals().take_all(self.shared.clock.now());
         self.shared.log_refused(refused);
     }

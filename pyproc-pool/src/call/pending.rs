@@ -9,7 +9,7 @@ use crate::{
     Error,
     observe::{CallOutcome, CallSummary, CallTracker},
     outgoing::Outgoing,
-    scheduler::{Admission, CallId, GivenUp, Next, Outcome},
+    scheduler::{Admission, CallId, Cancelled, Flush, Outcome},
     shared::Shared,
 };
 
@@ -51,8 +51,8 @@ impl<'a> Pending<'a> {
         let number = scheduler.methods().find(method);
         tracker.confirmed = scheduler.methods().is_confirmed(number);
         let submitted = scheduler.submit((method, number), &mut request, admission, waker, now)?;
-        let transport = match &submitted.next {
-            Next::Write(batch) => scheduler.transport_of(batch),
+        let transport = match &submitted.flush {
+            Flush::Write(batch) => scheduler.transport_of(batch),
             _ => None,
         };
         drop(scheduler);
@@ -66,10 +66,10 @@ impl<'a> Pending<'a> {
         if let Some(buffer) = submitted.buffer {
             give_buffer(buffer);
         }
-        match submitted.next {
-            Next::Settled => {}
-            Next::Wake(connection) => connection.wake(),
-            Next::Write(batch) => {
+        match submitted.flush {
+            Flush::Scheduled => {}
+            Flush::Wake(connection) => connection.wake(),
+            Flush::Write(batch) => {
                 shared.driver.write(batch, transport);
                 shared.prepare_next();
             }
@@ -92,16 +92,16 @@ impl<'a> Pending<'a> {
             self.over = true;
             return Ok(outcome);
         }
-        match self.give_up("timeout") {
-            GivenUp::Answered(outcome) => Ok(outcome),
-            GivenUp::OnWorker(worker) => Err(DeadlinePassed(Some(worker))),
-            GivenUp::Queued => Err(DeadlinePassed(None)),
+        match self.cancel("timeout") {
+            Cancelled::Answered(outcome) => Ok(outcome),
+            Cancelled::OnWorker(worker) => Err(DeadlinePassed(Some(worker))),
+            Cancelled::Queued => Err(DeadlinePassed(None)),
         }
     }
 
-    fn give_up(&mut self, reason: &str) -> GivenUp {
+    fn cancel(&mut self, reason: &str) -> Cancelled {
         self.over = true;
-        self.shared.driver.lock().give_up(self.id, reason)
+        self.shared.driver.lock().cancel(self.id, reason)
     }
 }
 
@@ -110,8 +110,8 @@ impl Drop for Pending<'_> {
         if self.over {
             return;
         }
-        let worker = match self.give_up("the caller is gone") {
-            GivenUp::OnWorker(worker) => Some(worker),
+        let worker = match self.cancel("the caller is gone") {
+            Cancelled::OnWorker(worker) => Some(worker),
             _ => None,
         };
         let seen = CallSummary {

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use pyproc_protocol::{ClientSession, Peer};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::{Driver, Locked, Outlet, inbox::Inbox, spin::Spin};
+use super::{Driver, Endpoint, Locked, inbox::Inbox, spin::Spin};
 use crate::{
     ProtocolViolation,
     clock::Clock,
@@ -23,12 +23,12 @@ use crate::{
 
 /// The connection to one worker, after the handshake.
 ///
-/// What it does costs most where it wakes somebody up, so it works in batches: one read takes all that
-/// arrived, one write all that is ready. Callers that it wakes run before it comes back; most of them then write their
-/// next requests themselves, and it writes what they leave.
+/// Wake-ups are its greatest cost, so it works in batches: one read takes all that has arrived, one write all that is
+/// ready. Callers that it wakes run before it continues. Most of them write their next requests themselves; it writes
+/// the rest.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// Names no connection before the worker gets calls.
+    /// Refers to no connection before the worker gets calls.
     id: ConnectionId,
     read: ReadHalf,
     write: Arc<WriteHalf>,
@@ -36,15 +36,15 @@ pub(crate) struct Connection {
     max_frame_size: usize,
     inbox: Inbox,
     output: Outbox,
-    /// Why nothing more can be written.
+    /// The error of the failed write, after which nothing is written.
     broken: Option<io::Error>,
-    /// Reads that are left after that.
+    /// Number of reads that are still done after a failed write.
     last_reads: u16,
     hung_up: bool,
     spin: Spin,
-    /// Callers that have their answers and are still to be woken.
+    /// Callers to wake.
     wakers: Vec<Waker>,
-    /// With fewer calls at the worker, the connection sleeps at once instead of looking for answers.
+    /// With fewer calls in flight, the task sleeps at once instead of polling for answers.
     busy: usize,
 }
 
@@ -54,32 +54,32 @@ pub(crate) enum Closed {
     ByPeer,
     Failed(io::Error),
     Violation(ProtocolViolation),
-    /// The worker reads nothing more on this connection, and accepts another.
+    /// The worker reads no more on this connection, and accepts another.
     MustReconnect,
-    /// The worker takes no more requests, and has answered all that it had.
+    /// The worker accepts no more requests, and has answered all that it had.
     Drained,
 }
 
-/// Takes all that a socket holds, and comes to an end with a worker that only writes.
+/// Enough for all that a socket holds, and bounded for a worker that only writes.
 const LAST_READS: u16 = 256;
 
-/// What could be written.
+/// The result of a write.
 enum Written {
     Some,
-    /// Nothing yet: others go first.
-    Later,
-    /// Nothing; the worker has so many calls.
+    /// Nothing yet: the task yields first.
+    Yield,
+    /// Nothing was ready. The worker has this number of calls in flight.
     Nothing {
         in_flight: usize,
     },
-    /// Nothing, and there will be no more.
+    /// Nothing is ready, and nothing will be.
     Drained,
 }
 
-/// Where callers run on several threads, an answer to so many calls is looked for a moment before sleeping: there, to
-/// sleep and to be woken is most of what a connection costs.
-const MANY: usize = 8;
-const MOMENT: Duration = Duration::from_micros(20);
+/// On a runtime with several threads, the task polls for this time before it sleeps if this number of calls is in
+/// flight: sleep and wake-up are most of the connection's cost there.
+const BUSY_CALLS: usize = 8;
+const SHORT_SPIN: Duration = Duration::from_micros(20);
 
 impl Connection {
     pub(crate) fn new(
@@ -95,7 +95,7 @@ impl Connection {
         let several_threads = Handle::try_current()
             .is_ok_and(|it| it.runtime_flavor() != RuntimeFlavor::CurrentThread);
         let (spin, busy) = match spin.is_zero() && several_threads {
-            true => (MOMENT, MANY),
+            true => (SHORT_SPIN, BUSY_CALLS),
             false => (spin, 1),
         };
         Self {
@@ -119,7 +119,7 @@ impl Connection {
         self.inbox.peer()
     }
 
-    /// What the worker says is its process id, if that is one of this host.
+    /// The process id that the worker reported, if it is one of this host.
     pub(crate) fn peer_pid(&self) -> Option<u32> {
         match self.peer() {
             Peer::Negotiated(info) if info.pid != 0 && self.is_on_this_host => Some(info.pid),
@@ -127,7 +127,7 @@ impl Connection {
         }
     }
 
-    /// What the scheduler calls it.
+    /// The scheduler's id of this connection.
     pub(crate) fn id(&self) -> ConnectionId {
         self.id
     }
@@ -144,14 +144,14 @@ impl Connection {
             spins: self.busy == 1 && !self.spin.is_off(),
             attributes: attributor.is_some(),
         };
-        let outlet = Outlet {
+        let endpoint = Endpoint {
             write: Arc::downgrade(&self.write),
             attributor: attributor.filter(|_| *self.peer() == Peer::Legacy),
         };
-        self.id = scheduler.up(slot, self.peer(), config, outlet, self.inbox.clock.now());
+        self.id = scheduler.on_ready(slot, self.peer(), config, endpoint, self.inbox.clock.now());
     }
 
-    /// Carries requests and answers until the connection ends. What the worker reports goes to `records`.
+    /// Transports requests and answers until the connection ends. Records that the worker reports go to `records`.
     pub(crate) async fn run(&mut self, driver: &Driver, records: RecordSender<'_>) -> Closed {
         if self.hung_up {
             return Closed::MustReconnect;
@@ -181,38 +181,38 @@ impl Connection {
                 Poll::Ready(Err(closed)) => return Poll::Ready(closed),
                 Poll::Pending if self.broken.is_some() => match self.read_last() {
                     Some(closed) => return Poll::Ready(closed),
-                    None => return again(cx),
+                    None => return yield_task(cx),
                 },
                 Poll::Pending => {}
             }
             self.wakers.drain(..).for_each(Waker::wake);
             if others_first {
-                return again(cx);
+                return yield_task(cx);
             }
             let written = self.poll_write(driver, cx);
-            if matches!(written, Written::Later) {
-                return again(cx);
+            if matches!(written, Written::Yield) {
+                return yield_task(cx);
             }
             let in_flight = match (written, read) {
                 (Written::Nothing { in_flight }, Poll::Pending) => in_flight,
                 (Written::Drained, Poll::Pending) => return Poll::Ready(Closed::Drained),
                 _ => continue,
             };
-            if in_flight < self.busy || !self.spin.again(|| Clock::System.now()) {
+            if in_flight < self.busy || !self.spin.should_spin(|| Clock::System.now()) {
                 return Poll::Pending;
             }
-            match self.inbox.look(&self.read) {
+            match self.inbox.try_read(&self.read) {
                 Ok(true) => {}
                 Ok(false) => {
                     thread::yield_now();
-                    return again(cx);
+                    return yield_task(cx);
                 }
                 Err(closed) => return Poll::Ready(closed),
             }
         }
     }
 
-    /// One read of all that has arrived, unless something is there from before.
+    /// Reads once all that has arrived, unless something from before is still to be delivered.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         if !self.inbox.is_empty() {
             return Poll::Ready(Ok(()));
@@ -227,7 +227,7 @@ impl Connection {
         }
     }
 
-    /// Counts reads once nothing can be written. Returns why the connection has ended, after too many of them.
+    /// Counts reads after a failed write. Returns the error after too many of them.
     fn count_last_read(&mut self) -> Option<io::Error> {
         self.broken.as_ref()?;
         match self.last_reads.checked_sub(1) {
@@ -239,21 +239,20 @@ impl Connection {
         }
     }
 
-    /// A worker that died may have answered before. All of that is read first, and the system asked what there is: the
-    /// runtime may not know yet. Returns why the connection has ended, once nothing is left.
+    /// A worker may have answered before it died. All of that is read first. This asks the system, as the runtime may
+    /// not know yet. Returns why the connection has ended, once nothing is left.
     fn read_last(&mut self) -> Option<Closed> {
-        match self.inbox.look(&self.read) {
+        match self.inbox.try_read(&self.read) {
             Ok(true) => None,
             _ => self.broken.take().map(Closed::Failed),
         }
     }
 
-    /// Brings all answers to their calls, and returns whether others run before anything is written. Callers are woken
-    /// later, but what was answered is answered.
+    /// Completes the answered calls, and returns whether to yield before a write. Their callers are woken later.
     fn deliver(&mut self, driver: &Driver, records: RecordSender<'_>) -> Result<bool, Closed> {
         let arrived = self.inbox.arrived;
-        self.spin.on_catch(|| arrived);
-        self.pass_on_records(records);
+        self.spin.on_message(|| arrived);
+        self.forward_records(records);
         let mut scheduler = driver.lock();
         if self.inbox.take_drain() {
             scheduler.on_drain(self.id);
@@ -281,7 +280,7 @@ impl Connection {
         self.wakers.append(&mut scheduler.actions().wake);
         drop(scheduler);
         match verdict {
-            Verdict::GoOn => {
+            Verdict::Continue => {
                 self.inbox.parse();
                 Ok(())
             }
@@ -290,7 +289,7 @@ impl Connection {
         }
     }
 
-    fn pass_on_records(&mut self, records: RecordSender<'_>) {
+    fn forward_records(&mut self, records: RecordSender<'_>) {
         if self.inbox.has_records() {
             let too_long = mem::take(&mut self.inbox.too_long);
             let frames = self.inbox.records.drain(..);
@@ -298,22 +297,21 @@ impl Connection {
         }
     }
 
-    /// Reads what the worker still reports, until it takes no more requests or is gone. Its answers reach nobody any more.
+    /// Reads records that the worker still reports, until it drains or is gone. Answers are dropped.
     pub(crate) async fn read_until_drained(&mut self, records: RecordSender<'_>) {
         while !self.inbox.has_drain() {
             let read = poll_fn(|cx| self.poll_read(cx)).await;
             self.inbox.answers.clear();
-            self.pass_on_records(records);
+            self.forward_records(records);
             if read.is_err() || self.inbox.take_violation().is_some() {
                 return;
             }
         }
     }
 
-    /// One write of all that is ready.
+    /// Writes once all that is ready.
     ///
-    /// While the worker is busy anyway, callers that are about to run are let through first: their
-    /// requests go out with the same write.
+    /// While the worker is busy, callers that are about to run go first: their requests leave with the same write.
     fn poll_write(&mut self, driver: &Driver, cx: &mut Context<'_>) -> Written {
         if self.broken.is_some() {
             return Written::Nothing { in_flight: 0 };
@@ -322,7 +320,7 @@ impl Connection {
             let mut scheduler = driver.lock();
             match scheduler.next_write(self.id, &mut self.output, cx.waker()) {
                 NextWrite::Frames => {}
-                NextWrite::Later => return Written::Later,
+                NextWrite::Yield => return Written::Yield,
                 NextWrite::Nothing { in_flight } => return Written::Nothing { in_flight },
                 NextWrite::Drained => return Written::Drained,
             }
@@ -332,26 +330,26 @@ impl Connection {
             Poll::Ready(Ok(n)) => self.output.advance(n),
             Poll::Ready(Err(error)) => self.broken = Some(error),
             Poll::Pending if driver.lock().has_drained(self.id) => return Written::Drained,
-            // The worker does not read: there is nothing to look out for.
+            // The worker does not read, so no answer is expected.
             Poll::Pending => return Written::Nothing { in_flight: 0 },
         }
         Written::Some
     }
 
-    /// Ends the connection for the worker; whoever has this one is to connect again.
+    /// Closes the connection at the worker's end. The owner then reconnects.
     pub(crate) fn hang_up(&mut self) {
         self.hung_up = true;
         self.write.hang_up();
     }
 }
 
-/// Lets other tasks run, and comes back.
-fn again(cx: &Context<'_>) -> Poll<Closed> {
+/// Lets other tasks run first.
+fn yield_task(cx: &Context<'_>) -> Poll<Closed> {
     cx.waker().wake_by_ref();
     Poll::Pending
 }
 
-/// However the connection ends, callers that have an answer are woken.
+/// Callers that have an answer are woken, however the connection ends.
 impl Drop for Connection {
     fn drop(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);

@@ -6,26 +6,26 @@ use pyproc_protocol::{ClientEvent, ClientSession, Peer, v2::Response};
 use super::Closed;
 use crate::{ProtocolViolation, clock::Clock, transport::ReadHalf};
 
-/// What has arrived from a worker and not reached its callers yet.
+/// What has arrived from a worker and is not delivered yet.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     session: ClientSession,
     pub(crate) input: BytesMut,
     pub(crate) answers: Vec<Response>,
-    /// Frames of what the worker reports beside.
+    /// Frames of records that the worker reports beside answers.
     pub(crate) records: Vec<Bytes>,
-    /// Such frames that were longer than the maximum, and read past.
+    /// Number of such frames that exceeded the limit and were skipped.
     pub(crate) too_long: u64,
     pub(crate) clock: Clock,
     pub(crate) arrived: Instant,
     drain: Drain,
-    /// What the worker did wrong after all that is in `answers`.
+    /// A violation of the protocol, after all that is in `answers`.
     violation: Option<ProtocolViolation>,
-    /// Where [`look`](Self::look) puts what it finds.
+    /// The buffer of [`try_read`](Self::try_read).
     scratch: Vec<u8>,
 }
 
-/// Whether the worker said that it takes no more requests, and the scheduler knows.
+/// Whether the worker drains, and whether the scheduler knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Drain {
     No,
@@ -33,7 +33,7 @@ enum Drain {
     Known,
 }
 
-/// At least this much can be read at once.
+/// The least room for one read, in bytes.
 const READ_ROOM: usize = 16 * 1024;
 const READ_BUFFER: usize = 64 * 1024;
 
@@ -51,7 +51,7 @@ impl Inbox {
             violation: None,
             scratch: Vec::new(),
         };
-        // Something may have arrived together with the end of the handshake.
+        // The end of the handshake may have arrived together with more.
         inbox.parse();
         inbox
     }
@@ -61,7 +61,7 @@ impl Inbox {
         self.session.peer().unwrap_or(&Peer::Legacy)
     }
 
-    /// Whether nothing waits to be delivered.
+    /// Whether nothing is to be delivered.
     pub(crate) fn is_empty(&self) -> bool {
         self.answers.is_empty()
             && !self.has_records()
@@ -69,7 +69,7 @@ impl Inbox {
             && self.drain != Drain::Unknown
     }
 
-    /// The buffer to read into, with room.
+    /// The read buffer, with room.
     pub(crate) fn with_room(&mut self) -> &mut BytesMut {
         if self.input.capacity() - self.input.len() < READ_ROOM {
             self.input.reserve(READ_BUFFER);
@@ -77,7 +77,7 @@ impl Inbox {
         &mut self.input
     }
 
-    /// Takes apart what has been read.
+    /// Decodes what has been read.
     pub(crate) fn parse(&mut self) {
         self.arrived = self.clock.now();
         loop {
@@ -98,17 +98,17 @@ impl Inbox {
         }
     }
 
-    /// Whether the worker reported something, even if it was too long.
+    /// Whether the worker reported records, including those that were skipped.
     pub(crate) fn has_records(&self) -> bool {
         !self.records.is_empty() || self.too_long > 0
     }
 
-    /// Whether the worker said that it takes no more requests.
+    /// Whether the worker drains.
     pub(crate) fn has_drain(&self) -> bool {
         self.drain != Drain::No
     }
 
-    /// Whether the scheduler is to be told, now, that the worker takes no more requests.
+    /// Whether the worker drains and the scheduler does not know yet. Returns `true` once.
     pub(crate) fn take_drain(&mut self) -> bool {
         let is_news = self.drain == Drain::Unknown;
         if is_news {
@@ -117,18 +117,17 @@ impl Inbox {
         is_news
     }
 
-    /// What the worker did wrong. What came before was in order, and is to be delivered first.
+    /// The violation of the protocol, if any. Deliver all that came before it first.
     pub(crate) fn take_violation(&mut self) -> Option<ProtocolViolation> {
         self.violation.take()
     }
 
-    /// Takes what has arrived without asking the runtime, which knows only after its next turn. Returns
-    /// whether there was anything.
-    pub(crate) fn look(&mut self, read: &ReadHalf) -> Result<bool, Closed> {
+    /// Reads without the runtime, which learns of new data only at its next turn. Returns whether anything had arrived.
+    pub(crate) fn try_read(&mut self, read: &ReadHalf) -> Result<bool, Closed> {
         if self.scratch.is_empty() {
             self.scratch = vec![0; READ_BUFFER];
         }
-        match read.look(&mut self.scratch) {
+        match read.try_read(&mut self.scratch) {
             Ok(0) => Err(Closed::ByPeer),
             Ok(n) => {
                 self.input.extend_from_slice(&self.scratch[..n]);
@@ -141,7 +140,7 @@ impl Inbox {
     }
 }
 
-/// Nothing has arrived, or the system did not look.
+/// Nothing has arrived, or a signal interrupted the read.
 fn is_transient(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, WouldBlock};
     matches!(error.kind(), Interrupted | WouldBlock)

@@ -127,7 +127,7 @@ fn calls_of_several_threads(setup: Setup) {
     let connection = thread::spawn(move || {
         block_on(connection(Transport::Memory(ours), &for_connection, setup))
     });
-    let callers = [meet, meet, give_up, give_up].map(|calls| {
+    let callers = [meet, meet, time_out, time_out].map(|calls| {
         let shared = Arc::clone(&shared);
         thread::spawn(move || calls(&shared))
     });
@@ -154,7 +154,7 @@ fn meet(shared: &Shared) {
     }
 }
 
-fn give_up(shared: &Shared) {
+fn time_out(shared: &Shared) {
     for _ in 0..2 {
         let call = CallRequest::new(shared, "never", "").timeout(Duration::ZERO);
         let ended = block_on(call.call::<String>());

@@ -1,6 +1,6 @@
-//! What drives the scheduler: its lock, the clock, the transports, and the tasks and threads that use them.
+//! Drives the scheduler: holds its lock, knows the transports, carries out its actions.
 //!
-//! An event is handled under the lock; what the scheduler wants done is done when the lock has been released.
+//! An event is handled under the lock. The scheduler's actions are carried out after the lock's release.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -34,7 +34,7 @@ pub(crate) struct Driver {
     alarm: Alarm,
 }
 
-/// Makes whoever keeps deadlines look again.
+/// Wakes the thread or task that watches deadlines.
 #[derive(Debug, Default)]
 struct Alarm {
     thread: Condvar,
@@ -45,21 +45,21 @@ struct Alarm {
 #[derive(Debug)]
 struct Core {
     scheduler: Scheduler,
-    /// By the places of connections.
-    outlets: Vec<Outlet>,
-    /// Nobody makes calls any more.
-    is_over: bool,
+    /// By the place in a connection's id.
+    endpoints: Vec<Endpoint>,
+    /// The pool is gone: no calls will come.
+    is_stopped: bool,
 }
 
-/// Where a connection leads, as long as it is there.
+/// What belongs to a connection, while it exists.
 #[derive(Debug)]
-pub(crate) struct Outlet {
+pub(crate) struct Endpoint {
     pub(crate) write: Weak<WriteHalf>,
-    /// What attributes the output of the worker's process to calls, if the worker does not do so itself.
+    /// Attributes the output of a legacy worker's process to its calls.
     pub(crate) attributor: Option<Arc<CallAttributor>>,
 }
 
-/// The scheduler, locked. What it wants done is done when this is dropped.
+/// The locked scheduler. Its actions are carried out when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Locked<'a> {
     // Fields are dropped in this order.
@@ -67,7 +67,7 @@ pub(crate) struct Locked<'a> {
     deferred: Deferred<'a>,
 }
 
-/// What is to be done without the lock; mostly nothing.
+/// Actions to carry out after the release; usually none.
 #[derive(Debug)]
 struct Deferred<'a> {
     alarm: &'a Alarm,
@@ -79,14 +79,14 @@ impl Driver {
         Self {
             core: Mutex::new(Core {
                 scheduler: Scheduler::new(workers, limits),
-                outlets: Vec::new(),
-                is_over: false,
+                endpoints: Vec::new(),
+                is_stopped: false,
             }),
             alarm: Alarm::default(),
         }
     }
 
-    /// Held for moments only, and never across an await.
+    /// Locks the scheduler. Never hold this across an await.
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked {
@@ -103,8 +103,8 @@ impl Driver {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a batch once, so that no caller is held up for a worker that reads as fast. What is left then, and errors,
-    /// are for the connection.
+    /// Writes a batch once, so a caller never serves a worker that reads as fast as it writes. The connection's task
+    /// writes the rest, and handles errors.
     pub(crate) fn write(&self, mut batch: Batch, to: Option<Arc<WriteHalf>>) {
         if let Some(to) = to {
             let (slices, count) = batch.frames().slices();
@@ -115,14 +115,13 @@ impl Driver {
         connection.into_iter().for_each(Waker::wake);
     }
 
-    /// Waits for the first deadline of a call, or until something else is due. Returns the time, or `None` when nobody makes
-    /// calls any more.
+    /// Waits for the first deadline of a call, or until `due`. Returns the time; `None` when the pool is gone.
     pub(crate) fn wait_for_deadline(
         &self,
         due: impl Fn(Instant) -> Option<Instant>,
     ) -> Option<Instant> {
         let mut core = self.core();
-        while !core.is_over {
+        while !core.is_stopped {
             let now = Clock::System.now();
             core = match core
                 .next_deadline(due(now))
@@ -142,7 +141,7 @@ impl Driver {
         None
     }
 
-    /// The same by tokio's clock. One task may wait at a time.
+    /// The same by tokio's clock. Only one task may wait at a time.
     ///
     /// Cancellation safety: no deadline is lost when the future is dropped.
     #[cfg(feature = "testing")]
@@ -154,7 +153,7 @@ impl Driver {
             let now = Clock::Tokio.now();
             let next = {
                 let core = self.core();
-                match core.is_over {
+                match core.is_stopped {
                     true => return None,
                     false => core.next_deadline(due(now)),
                 }
@@ -168,21 +167,21 @@ impl Driver {
         }
     }
 
-    /// Whoever waits for deadlines looks again at what is due.
-    pub(crate) fn look_again(&self) {
-        // That thread has seen what is due by now, or it waits.
+    /// The watcher of deadlines checks again what is due.
+    pub(crate) fn recheck_deadlines(&self) {
+        // After this, that thread has either seen what is due, or it waits.
         drop(self.core());
         self.alarm.ring();
     }
 
-    pub(crate) fn end(&self) {
-        self.core().is_over = true;
+    pub(crate) fn stop(&self) {
+        self.core().is_stopped = true;
         self.alarm.ring();
     }
 }
 
 impl Core {
-    /// The first deadline of a call, or what else is due before it.
+    /// The earlier of `other` and the first deadline of a call.
     fn next_deadline(&self, other: Option<Instant>) -> Option<Instant> {
         let next = self.scheduler.next_deadline();
         next.into_iter().chain(other).min()
@@ -199,45 +198,47 @@ impl Alarm {
 
 impl Locked<'_> {
     /// A worker is ready for the slot's calls.
-    pub(crate) fn up(
+    pub(crate) fn on_ready(
         &mut self,
         slot: usize,
         peer: &Peer,
         config: ConnectionConfig,
-        to: Outlet,
+        to: Endpoint,
         now: Instant,
     ) -> ConnectionId {
         let Core {
-            scheduler, outlets, ..
+            scheduler,
+            endpoints,
+            ..
         } = &mut *self.core;
-        let id = scheduler.up(slot, peer, config, now);
-        match outlets.get_mut(id.place()) {
+        let id = scheduler.on_ready(slot, peer, config, now);
+        match endpoints.get_mut(id.place()) {
             Some(place) => *place = to,
-            None => outlets.push(to),
+            None => endpoints.push(to),
         }
         id
     }
 
-    /// Where a batch that was just handed out is to be written, unless its connection has ended.
+    /// The transport for a batch; `None` if its connection has ended.
     #[inline]
     pub(crate) fn transport_of(&self, batch: &Batch) -> Option<Arc<WriteHalf>> {
         let place = batch.connection().place();
-        self.core.outlets.get(place)?.write.upgrade()
+        self.core.endpoints.get(place)?.write.upgrade()
     }
 
     #[cold]
     fn take_actions(&mut self) {
         let mut actions = self.core.scheduler.actions().take();
         for (id, attribution) in actions.attribute.drain(..) {
-            if let Some(outlet) = self.core.outlets.get_mut(id.place()) {
-                outlet.attribute(attribution);
+            if let Some(endpoint) = self.core.endpoints.get_mut(id.place()) {
+                endpoint.attribute(attribution);
             }
         }
         self.deferred.actions = Some(Box::new(actions));
     }
 }
 
-impl Outlet {
+impl Endpoint {
     fn attribute(&mut self, attribution: Attribution) {
         let Some(attributor) = &self.attributor else {
             return;

@@ -1,23 +1,22 @@
 use std::time::{Duration, Instant};
 
-/// Decides whether to look again for what may arrive, rather than to sleep.
+/// Decides whether to poll for the next message or to sleep.
 ///
-/// Looking pays when the next message comes sooner than a sleeper wakes. When a few looks in a row
-/// caught nothing, there are no more of them until a message came so soon after falling asleep that
-/// looking would have caught it.
+/// Polling pays when the next message comes sooner than a sleeper wakes. After a few polls in a row without a message
+/// there are no more, until a message comes so soon after the start of a sleep that polling would have found it.
 #[derive(Debug)]
 pub(crate) struct Spin {
-    /// How long one look lasts; zero for never.
+    /// How long one poll lasts; zero for never.
     limit: Duration,
-    /// When the present look began.
+    /// When the current poll began.
     since: Option<Instant>,
-    /// When looking ended without a catch, and sleep began.
+    /// When a poll ended without a message, and the sleep began.
     asleep: Option<Instant>,
     misses: u32,
 }
 
-/// Looks without a catch after which there are no more.
-const MOST_MISSES: u32 = 4;
+/// Polls in a row without a message, after which polling stops.
+const MAX_MISSES: u32 = 4;
 
 impl Spin {
     pub(crate) fn new(limit: Duration) -> Self {
@@ -33,8 +32,8 @@ impl Spin {
         self.limit.is_zero()
     }
 
-    /// Something arrived.
-    pub(crate) fn on_catch(&mut self, now: impl FnOnce() -> Instant) {
+    /// A message has arrived.
+    pub(crate) fn on_message(&mut self, now: impl FnOnce() -> Instant) {
         if self.is_off() {
             return;
         }
@@ -44,13 +43,13 @@ impl Spin {
         }
     }
 
-    /// Nothing has arrived: whether to look again.
-    pub(crate) fn again(&mut self, now: impl FnOnce() -> Instant) -> bool {
+    /// Nothing has arrived: whether to keep polling.
+    pub(crate) fn should_spin(&mut self, now: impl FnOnce() -> Instant) -> bool {
         if self.is_off() || self.asleep.is_some() {
             return false;
         }
         let now = now();
-        if self.misses < MOST_MISSES {
+        if self.misses < MAX_MISSES {
             let since = *self.since.get_or_insert(now);
             if now.saturating_duration_since(since) < self.limit {
                 return true;
@@ -78,15 +77,15 @@ mod tests {
 
         fn again_after(&mut self, micros: u64) -> bool {
             self.0 += Duration::from_micros(micros);
-            self.1.again(|| self.0)
+            self.1.should_spin(|| self.0)
         }
 
         fn catch_after(&mut self, micros: u64) {
             self.0 += Duration::from_micros(micros);
-            self.1.on_catch(|| self.0);
+            self.1.on_message(|| self.0);
         }
 
-        /// A look that catches nothing, and falls asleep.
+        /// A poll without a message, and the start of a sleep.
         fn miss(&mut self) {
             while self.again_after(20) {}
         }
@@ -103,7 +102,7 @@ mod tests {
     #[test]
     fn looks_end_after_misses_and_begin_again_when_one_would_have_caught_something() {
         let mut clock = Clock::new(LIMIT);
-        for _ in 0..MOST_MISSES {
+        for _ in 0..MAX_MISSES {
             clock.miss();
             clock.catch_after(1000);
         }

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     outgoing::{Outgoing, Payload},
     scheduler::{
-        Admission, CallId, Next, NextWrite, Outbox,
+        Admission, CallId, Flush, NextWrite, Outbox,
         tests::{CONFIG, frames, leave, peer, request},
     },
     transport::{ReadHalf, Transport, pair},
@@ -39,13 +39,13 @@ fn connected(room: usize) -> Pair {
     let (read, write) = Transport::Memory(ours).split();
     let write = Arc::new(write);
     let driver = Arc::new(Driver::new(1, LIMITS));
-    let outlet = Outlet {
+    let endpoint = Endpoint {
         write: Arc::downgrade(&write),
         attributor: None,
     };
     let id = driver
         .lock()
-        .up(0, &peer(2), CONFIG, outlet, Instant::now());
+        .on_ready(0, &peer(2), CONFIG, endpoint, Instant::now());
     Pair {
         driver,
         id,
@@ -57,17 +57,17 @@ fn connected(room: usize) -> Pair {
 
 impl Pair {
     /// A call of a function that runs beside others.
-    fn submit(&self, request: Outgoing, waker: Waker) -> (CallId, Next, Option<Arc<WriteHalf>>) {
+    fn submit(&self, request: Outgoing, waker: Waker) -> (CallId, Flush, Option<Arc<WriteHalf>>) {
         let mut scheduler = self.driver.lock();
         let method = ("async", scheduler.methods().find("async"));
         let now = Instant::now();
         let submitted = scheduler.submit(method, &mut Some(request), Admission::Queue, waker, now);
         let submitted = submitted.unwrap();
-        let transport = match &submitted.next {
-            Next::Write(batch) => scheduler.transport_of(batch),
+        let transport = match &submitted.flush {
+            Flush::Write(batch) => scheduler.transport_of(batch),
             _ => None,
         };
-        (submitted.id, submitted.next, transport)
+        (submitted.id, submitted.flush, transport)
     }
 
     /// Bytes that have arrived at the worker.
@@ -95,9 +95,9 @@ fn with_payload(size: usize) -> Outgoing {
     }
 }
 
-fn write(driver: &Driver, next: Next, transport: Option<Arc<WriteHalf>>) {
+fn write(driver: &Driver, next: Flush, transport: Option<Arc<WriteHalf>>) {
     match next {
-        Next::Write(batch) => driver.write(batch, transport),
+        Flush::Write(batch) => driver.write(batch, transport),
         other => panic!("nothing to write: {other:?}"),
     }
 }
@@ -145,7 +145,7 @@ fn a_caller_writes_once_although_there_is_room_for_more() {
     let mut written_by = 0;
     for _ in 0..20 {
         let (_, next, transport) = pair.submit(with_payload(16 * 1024), Waker::noop().clone());
-        if let Next::Write(batch) = next {
+        if let Flush::Write(batch) = next {
             pair.driver.write(batch, transport);
             written_by += 1;
         }
@@ -170,7 +170,7 @@ fn a_batch_for_a_connection_that_has_ended_is_kept_for_whoever_explains_its_end(
     let (mut request, now) = (Some(with_payload(1)), Instant::now());
     let waker = Waker::noop().clone();
     let submitted = scheduler.submit(method, &mut request, Admission::Queue, waker, now);
-    let Next::Write(batch) = submitted.unwrap().next else {
+    let Flush::Write(batch) = submitted.unwrap().flush else {
         panic!("the caller writes");
     };
     drop(scheduler);

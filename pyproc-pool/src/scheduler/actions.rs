@@ -5,28 +5,29 @@ use bytes::Bytes;
 use super::ids::ConnectionId;
 use crate::outgoing::Calling;
 
-/// What the scheduler wants done. Whoever drives it does so each time, in this order: the notifications first, while
-/// nobody else can reach the scheduler; the rest once others can.
+/// What the scheduler asks the driver to do, after each event and in this order. Attributions are carried out under the
+/// lock, the rest after its release.
 #[derive(Debug, Default)]
 pub(crate) struct Actions {
-    /// Which calls the output of workers belongs to that do not say so themselves.
+    /// Which calls the output of legacy workers belongs to.
     pub(crate) attribute: Vec<(ConnectionId, Attribution)>,
-    /// Call [`on_time`](super::Scheduler::on_time) at this time, which is earlier than all before.
+    /// The driver calls [`on_time`](super::Scheduler::on_time) at this time, which is earlier than all before.
     pub(crate) arm: Option<Instant>,
-    /// Callers with an outcome or a passed deadline, connections with something to write, and who waits for the last answer.
+    /// Callers that have an outcome or whose deadline has passed, connections that have something to write, and those
+    /// who wait for the last answer.
     pub(crate) wake: Vec<Waker>,
-    /// Payloads to be dropped: that may run their owners' code.
+    /// Payloads to drop. Dropping one may run its owner's code.
     pub(crate) discard: Vec<Bytes>,
 }
 
-/// What happened to the calls of a worker whose output is attributed to them.
+/// A change in the calls of a legacy worker, to which its output is attributed.
 #[derive(Debug)]
 pub(crate) enum Attribution {
-    /// The request is about to be written.
+    /// A request is about to be written.
     Sent(Calling),
     /// The oldest call is answered.
     Answered,
-    /// The worker has no call any more, or nobody knows which one it runs.
+    /// The worker has no calls, or it is unknown which one it runs.
     Forgotten,
 }
 

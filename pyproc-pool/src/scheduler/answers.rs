@@ -1,4 +1,4 @@
-//! Frames: answers that arrive, requests that are to be written.
+//! Answers that arrive, and requests to write.
 
 use std::{mem, task::Waker, time::Instant};
 
@@ -15,22 +15,22 @@ use super::{
 };
 use crate::ProtocolViolation;
 
-/// What a connection is to do when it has written what it had.
+/// What a connection does after it has written all that it had.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NextWrite {
-    /// It has got frames to write.
+    /// Write the frames that it got.
     Frames,
-    /// Others first: they have more to write.
-    Later,
-    /// Sleep until it is woken; the worker has so many calls.
+    /// Yield first: callers are about to add requests.
+    Yield,
+    /// Sleep until it is woken. The worker has this number of calls in flight.
     Nothing { in_flight: usize },
-    /// End: the worker takes no more requests, and has answered all that it had.
+    /// End: the worker accepts no requests, and has answered all that it had.
     Drained,
 }
 
 impl Scheduler {
-    /// Brings the worker's answers to their calls, and sends it what waits. Returns whether the connection lets others run
-    /// before it writes.
+    /// Completes the calls that the worker answered, and dispatches queued calls to it. Returns whether the
+    /// connection's task should yield before it writes.
     pub(crate) fn on_answers(
         &mut self,
         id: ConnectionId,
@@ -38,7 +38,7 @@ impl Scheduler {
         now: Instant,
     ) -> Result<bool, ProtocolViolation> {
         let Some(connection) = self.connections.get(id).filter(|it| !it.is_closed()) else {
-            // The pool cut its calls off, so that nobody waits for these any more.
+            // The connection is closed, and its calls have failed.
             return Ok(false);
         };
         let in_order = connection.in_order.is_some();
@@ -59,10 +59,10 @@ impl Scheduler {
         self.refill(id, now);
         self.wake_if_drained();
         let connection = self.connections.get_mut(id);
-        Ok(connection.is_some_and(|it| it.batches.may_wait(it.in_flight)))
+        Ok(connection.is_some_and(|it| it.batches.should_yield(it.in_flight)))
     }
 
-    /// Returns whether the call ran beside others.
+    /// Returns whether the call ran concurrently with others.
     fn on_answer(
         &mut self,
         id: ConnectionId,
@@ -74,12 +74,12 @@ impl Scheduler {
         let call_id = CallId::from_wire(wire_id);
         let connection = self.connections.get_mut(id).ok_or_else(unknown)?;
         let call = self.calls.get_mut(call_id).ok_or_else(unknown)?;
-        let (sent, abandoned) = match call.state {
+        let (sent, cancelled) = match call.state {
             CallState::OnWorker {
                 connection: owner,
                 sent,
-                abandoned,
-            } if owner == id => (sent, abandoned),
+                cancelled,
+            } if owner == id => (sent, cancelled),
             _ => return Err(unknown()),
         };
         let concurrent = call.concurrent;
@@ -88,7 +88,7 @@ impl Scheduler {
         if connection.attributes() {
             self.actions.attribute.push((id, Attribution::Answered));
         }
-        if abandoned {
+        if cancelled {
             self.calls.remove(call_id);
             return Ok(concurrent);
         }
@@ -103,7 +103,7 @@ impl Scheduler {
         Ok(concurrent)
     }
 
-    /// Sends the worker what waits, as long as it has room.
+    /// Dispatches queued calls to the worker while it has room.
     pub(super) fn refill(&mut self, id: ConnectionId, now: Instant) {
         while self.queue.len() > 0
             && let Some(connection) = self.connections.get(id)
@@ -128,9 +128,9 @@ impl Scheduler {
             return;
         };
         let method = self.methods.resolve(&target);
-        // The connection's task itself is the one that refills, or is about to start.
+        // No wake-up is needed: the caller is the connection's task, or that task is about to start.
         match connection.send(call_id, method, &mut request, call.concurrent, now) {
-            Ok(buffer) if connection.in_order.is_none() => self.keep(buffer),
+            Ok(buffer) if connection.in_order.is_none() => self.keep_buffer(buffer),
             Ok(_) => {
                 if connection.attributes() {
                     let calling = request.envelope.calling(method.0);
@@ -153,8 +153,8 @@ impl Scheduler {
         }
     }
 
-    /// For a connection that has written what it had: swaps what is to be written with `empty`. When there is nothing,
-    /// `waker` is woken as soon as there is.
+    /// For a connection that has written all that it had: swaps the next frames with `empty`. If there are none, the
+    /// scheduler wakes `waker` as soon as there are.
     pub(crate) fn next_write(
         &mut self,
         id: ConnectionId,
@@ -165,8 +165,8 @@ impl Scheduler {
             return NextWrite::Nothing { in_flight: 0 };
         };
         let in_flight = connection.in_flight;
-        if connection.batches.may_wait(in_flight) {
-            return NextWrite::Later;
+        if connection.batches.should_yield(in_flight) {
+            return NextWrite::Yield;
         }
         if connection.batches.take(empty, waker) {
             return NextWrite::Frames;
@@ -177,7 +177,7 @@ impl Scheduler {
         }
     }
 
-    /// A caller has written what it could. Returns the connection's task, if that is to write the rest.
+    /// A caller has written what it could. Returns the waker of the connection's task if that has to write the rest.
     pub(crate) fn on_written(&mut self, batch: Batch) -> Option<Waker> {
         let connection = self.connections.get_mut(batch.connection());
         let Some(connection) = connection.filter(|it| !it.is_closed()) else {

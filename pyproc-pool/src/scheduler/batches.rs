@@ -1,7 +1,7 @@
-//! Who writes what a worker is sent, and when.
+//! Decides who writes the requests to a worker, and when.
 //!
-//! Mostly the caller whose request makes a batch full, so that nobody else has to be woken for it; else the
-//! connection's task. Only one at a time, so that frames leave in order and whole.
+//! Usually the caller whose request completes a batch writes it, so no other thread has to wake up. Otherwise the
+//! connection's task writes. There is one writer at a time, so frames leave whole and in order.
 
 use std::{mem, task::Waker};
 
@@ -11,29 +11,29 @@ use pyproc_protocol::{EncodeError, RequestHead, Version};
 use super::{ids::ConnectionId, outbox::Outbox};
 use crate::outgoing::Payload;
 
-/// What is on its way to one worker.
+/// The frames for one worker.
 #[derive(Debug)]
 pub(super) struct Batches {
     connection: ConnectionId,
-    /// What nobody writes yet.
+    /// Frames without a writer yet.
     outbox: Outbox,
-    /// What a caller has left over, to go before that.
+    /// What a caller could not write. It leaves before `outbox`.
     rest: Outbox,
-    /// Memory for the next batch.
+    /// An empty outbox whose memory is used again.
     spare: Outbox,
-    /// Requests in `outbox`.
+    /// Number of requests in `outbox`.
     unwritten: usize,
     writer: Writer,
-    /// The connection's task looks for answers instead of sleeping, and is to know that one will come.
+    /// The connection's task polls for answers instead of sleeping, and has to be woken when one is expected.
     spins: bool,
-    /// The connection's task, while it sleeps for want of frames.
+    /// The waker of the connection's task, while it sleeps because it has no frames.
     sleeper: Option<Waker>,
     awaited: Awaited,
-    /// How often the connection's task still lets others run before it writes.
-    turns: u8,
+    /// How often the connection's task may still yield before it writes.
+    yields_left: u8,
 }
 
-/// Who writes at present.
+/// The current writer.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Writer {
     #[default]
@@ -42,23 +42,23 @@ enum Writer {
     Connection,
 }
 
-/// Callers that were just woken, and may make their next calls at once.
+/// Callers that were just woken. They may make their next calls at once.
 #[derive(Debug, Default)]
 struct Awaited {
-    /// Those that have not done so.
+    /// Those that have made no call since.
     callers: usize,
-    /// Requests that make a batch.
+    /// The number of requests that completes a batch.
     batch: usize,
 }
 
-/// Who is to write a request that has been added.
+/// Who writes a request that has been added.
 #[derive(Debug)]
-pub(crate) enum Next {
-    /// Somebody will, without being asked.
-    Settled,
-    /// The connection's task, which sleeps.
+pub(crate) enum Flush {
+    /// A writer is active, and will write it.
+    Scheduled,
+    /// The connection's task has to be woken.
     Wake(Waker),
-    /// The caller.
+    /// The caller writes this batch.
     Write(Batch),
 }
 
@@ -81,11 +81,11 @@ impl Batches {
             spins,
             sleeper: None,
             awaited: Awaited::default(),
-            turns: 0,
+            yields_left: 0,
         }
     }
 
-    /// The large payloads that will not be written.
+    /// The large payloads that were not written.
     pub(super) fn into_payloads(self) -> impl Iterator<Item = Bytes> {
         let outboxes = [self.rest, self.outbox];
         outboxes.into_iter().flat_map(Outbox::into_payloads)
@@ -106,39 +106,39 @@ impl Batches {
         Ok(buffer)
     }
 
-    /// For control messages to be added, which are small.
+    /// The buffer for control messages, which are small.
     pub(super) fn control(&mut self) -> &mut Vec<u8> {
         self.outbox.tail()
     }
 
-    /// Who is to write what a caller has added. With its request the worker has, or will have, so many.
-    pub(super) fn next(&mut self, in_flight: usize) -> Next {
-        let is_full = self.awaited.one_came(self.unwritten);
+    /// Decides who writes the request that a caller has added. The worker has `in_flight` calls, with this one.
+    pub(super) fn flush(&mut self, in_flight: usize) -> Flush {
+        let is_full = self.awaited.on_request(self.unwritten);
         let is_idle = self.unwritten == in_flight;
         if (is_full || is_idle) && self.writer == Writer::Nobody && self.rest.is_empty() {
             self.writer = Writer::Caller;
             self.unwritten = 0;
-            return Next::Write(Batch {
+            return Flush::Write(Batch {
                 connection: self.connection,
                 frames: mem::replace(&mut self.outbox, mem::take(&mut self.spare)),
             });
         }
-        self.wake().map_or(Next::Settled, Next::Wake)
+        self.wake().map_or(Flush::Scheduled, Flush::Wake)
     }
 
-    /// The connection's task, if it has to be woken for what was added.
+    /// The waker of the connection's task, if the task has to write what was added.
     pub(super) fn wake(&mut self) -> Option<Waker> {
         match self.writer {
-            // It is looked after when that one is done.
+            // `on_written` checks for further frames.
             Writer::Caller => None,
             _ => self.sleeper.take(),
         }
     }
 
-    /// The connection's task is about to wake so many callers, while the worker has `in_flight` calls.
+    /// The connection's task is about to wake this number of callers, while the worker has `in_flight` calls.
     ///
-    /// A batch is one half of all calls: the worker is busy with one while the callers make the other. What is
-    /// unwritten by now has waited before, and does not wait for these as well.
+    /// A batch is one half of all calls: the worker runs one half while the callers make the other. Requests that are
+    /// unwritten now have waited before, and do not wait for these callers.
     pub(super) fn on_woken(&mut self, callers: usize, in_flight: usize) {
         if callers == 0 {
             return;
@@ -148,29 +148,29 @@ impl Batches {
             batch: (callers + in_flight).div_ceil(2),
         };
         if callers > 1 {
-            // It comes back by itself.
+            // The task yields, and continues without a wake-up.
             self.sleeper = None;
             if self.unwritten == 0 {
-                self.turns = 2;
+                self.yields_left = 2;
             }
         }
     }
 
-    /// Whether the connection's task should let others run before it writes: those that it woke, and while the worker
-    /// has other calls, those who have more to write.
-    pub(super) fn may_wait(&mut self, in_flight: usize) -> bool {
+    /// Whether the connection's task should yield before it writes: to the callers that it woke and, while the worker
+    /// has other calls, to callers that are about to add requests.
+    pub(super) fn should_yield(&mut self, in_flight: usize) -> bool {
         let may_wait = match self.unwritten {
-            0 => self.turns > 1,
-            unwritten => self.turns > 0 && in_flight > unwritten,
+            0 => self.yields_left > 1,
+            unwritten => self.yields_left > 0 && in_flight > unwritten,
         };
-        self.turns -= u8::from(may_wait);
+        self.yields_left -= u8::from(may_wait);
         may_wait
     }
 
-    /// For the connection, which has written what it had: swaps what is to be written with `empty`. When there is
-    /// nothing, `waker` is woken as soon as there is.
+    /// For the connection, which has written all that it had: swaps the next frames with `empty`. If there are none,
+    /// keeps `waker` to wake it later.
     pub(super) fn take(&mut self, empty: &mut Outbox, waker: &Waker) -> bool {
-        self.turns = 1;
+        self.yields_left = 1;
         if self.writer == Writer::Connection {
             self.writer = Writer::Nobody;
         }
@@ -191,7 +191,7 @@ impl Batches {
         true
     }
 
-    /// A caller has written what it could. Returns the connection's task, if there is something for it to do.
+    /// A caller has written what it could. Returns the waker of the connection's task if that has something to do.
     pub(super) fn on_written(&mut self, batch: Batch) -> Option<Waker> {
         self.writer = Writer::Nobody;
         match batch.frames.is_empty() {
@@ -204,8 +204,8 @@ impl Batches {
 }
 
 impl Awaited {
-    /// Whether a request makes a batch full, of so many that are unwritten.
-    fn one_came(&mut self, unwritten: usize) -> bool {
+    /// Whether this request completes a batch. With it, this number of requests is unwritten.
+    fn on_request(&mut self, unwritten: usize) -> bool {
         if self.callers == 0 {
             return false;
         }
@@ -215,17 +215,17 @@ impl Awaited {
 }
 
 impl Batch {
-    /// Where it is to be written.
+    /// The connection that the frames are for.
     pub(crate) fn connection(&self) -> ConnectionId {
         self.connection
     }
 
-    /// To be written in order, and advanced over what was.
+    /// The frames. The writer advances them over what it has written.
     pub(crate) fn frames(&mut self) -> &mut Outbox {
         &mut self.frames
     }
 
-    /// The large payloads that will not be written.
+    /// The large payloads that were not written.
     pub(super) fn into_payloads(self) -> impl Iterator<Item = Bytes> {
         self.frames.into_payloads()
     }

@@ -8,11 +8,10 @@ use super::{
 };
 use crate::{Error, outgoing::Outgoing};
 
-/// Every call whose caller or whose worker still holds on to it.
+/// All calls that a caller waits for, or that a worker has.
 ///
-/// A call's id on the wire names its place in the table and how often that
-/// place was used before. So an answer is found without searching, and one that comes after
-/// its call has ended is not taken for one to the place's next call.
+/// A call's id on the wire contains its place in the table, and how often that place was used before. So an answer
+/// finds its call without a search, and a late answer never matches the next call in the same place.
 #[derive(Debug, Default)]
 pub(crate) struct CallTable {
     entries: Vec<Entry>,
@@ -28,39 +27,39 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) state: CallState,
-    /// It runs beside other calls.
+    /// It runs concurrently with other calls.
     pub(crate) concurrent: bool,
-    /// Wakes the caller when the call is done, or its deadline has passed.
+    /// Wakes the caller when the call is completed or its deadline has passed.
     pub(crate) waker: Option<Waker>,
-    /// When its caller waits no longer; `None` once that has passed.
+    /// When the call times out; `None` once that time has passed.
     pub(crate) deadline: Option<Instant>,
 }
 
 #[derive(Debug)]
 pub(crate) enum CallState {
-    /// Waits in the pool.
+    /// Queued in the pool.
     Queued(Target, Outgoing),
-    /// A worker has it.
+    /// In flight.
     OnWorker {
         connection: ConnectionId,
         sent: Instant,
-        /// Nobody waits for the answer; only the worker's capacity is still taken.
-        abandoned: bool,
+        /// The caller no longer waits. The worker's capacity stays taken until it answers or dies.
+        cancelled: bool,
     },
-    /// Waits to be picked up by its caller.
+    /// Completed; its caller has not taken the outcome yet.
     Done(Outcome),
 }
 
 pub(crate) type Outcome = Result<Answered, Error>;
 
-/// The answer, the worker that gave it, and when.
+/// An answer, the slot of the worker that sent it, and when the call was dispatched and answered.
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) worker: usize,
     pub(crate) answer: Response,
     pub(crate) sent: Instant,
     pub(crate) received: Instant,
-    /// The worker lists no functions, so that only its answers show which there are.
+    /// The worker listed no functions, so only its answers show which functions exist.
     pub(crate) worker_lists_none: bool,
 }
 
@@ -69,22 +68,22 @@ impl CallState {
         Self::OnWorker {
             connection,
             sent,
-            abandoned: false,
+            cancelled: false,
         }
     }
 
-    /// Whether the caller waits for it, and has no outcome yet.
+    /// Whether the caller waits for an outcome that does not exist yet.
     pub(crate) fn is_awaited(&self) -> bool {
         match self {
             Self::Queued(..) => true,
-            Self::OnWorker { abandoned, .. } => !abandoned,
+            Self::OnWorker { cancelled, .. } => !cancelled,
             Self::Done(_) => false,
         }
     }
 }
 
 impl CallTable {
-    /// Whether no call can be entered: there are about a million.
+    /// Whether the table is full, at about a million calls.
     pub(crate) fn is_full(&self) -> bool {
         self.free.is_empty() && self.entries.len() >> PLACE_BITS != 0
     }
@@ -94,7 +93,7 @@ impl CallTable {
     pub(crate) fn insert(&mut self, call: Call) -> Option<CallId> {
         if let Some(place) = self.free.pop() {
             let entry = &mut self.entries[place as usize];
-            // Wrapping around takes billions of calls; 0 is left out, which keeps ids above 0.
+            // It wraps after billions of calls. 0 is left out, which keeps ids above 0.
             entry.uses = entry.uses % LAST_USE + 1;
             entry.call = Some(call);
             return Some(CallId::new(place, entry.uses));
@@ -122,7 +121,7 @@ impl CallTable {
         (entry.uses == id.uses()).then_some(call)
     }
 
-    /// Calls in the table.
+    /// Number of calls in the table.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len()

@@ -1,4 +1,4 @@
-//! A call, from its caller's side.
+//! The events of a call's caller: submit, poll, cancel.
 
 use std::{
     task::{Context, Poll, Waker},
@@ -10,7 +10,7 @@ use pyproc_protocol::EncodeError;
 use super::{
     CallId, ConnectionId, Scheduler, Slot,
     actions::Attribution,
-    batches::Next,
+    batches::Flush,
     call_table::{Call, CallState, Outcome},
     in_order::Unanswered,
     methods::MethodId,
@@ -24,27 +24,28 @@ pub(crate) enum Admission {
     Now,
 }
 
-/// A call that the pool has taken.
+/// A call that the pool has accepted.
 pub(crate) struct Submitted {
     pub(crate) id: CallId,
-    /// Memory for the next call, if there is some.
+    /// A buffer for the caller's next call, if there is one.
     pub(crate) buffer: Option<Vec<u8>>,
-    /// Who is to write it.
-    pub(crate) next: Next,
+    /// Who writes its request.
+    pub(crate) flush: Flush,
 }
 
-/// What became of a call that its caller gave up.
-pub(crate) enum GivenUp {
+/// What state a cancelled call was in.
+pub(crate) enum Cancelled {
     Queued,
-    /// The worker in this slot has it.
+    /// In flight at the worker of this slot.
     OnWorker(usize),
     Answered(Outcome),
 }
 
 impl Scheduler {
-    /// Takes a call of a function of this name and number: hands it to the least loaded worker, or lets it wait. There
-    /// is a waker from the beginning, so that its caller need not ask before it is woken. The payload is taken out of
-    /// the request unless it is refused: dropping it may run the user's code, which must not happen here.
+    /// Submits a call of a function with this name and number: dispatches it to the least loaded worker, or queues it.
+    /// The waker is part of the call from the start, so the caller need not poll before it is woken. The payload is
+    /// taken out of the request unless the call is rejected: dropping a payload may run the user's code, which must not
+    /// happen under the lock.
     pub(crate) fn submit(
         &mut self,
         (method, number): (&str, Option<MethodId>),
@@ -59,13 +60,13 @@ impl Scheduler {
             return self.wait_in_queue(method, request, concurrent, waker);
         };
         let Some(outgoing) = request else {
-            // A call is submitted once.
+            // Unreachable: a call is submitted once.
             return Err(Error::ShutDown);
         };
         let deadline = outgoing.envelope.deadline;
         let call = self.enter(CallState::on_worker(id, now), concurrent, waker, deadline)?;
         let Some(connection) = self.connections.get_mut(id) else {
-            // It was there when it was chosen.
+            // Unreachable: the connection has just been chosen.
             self.calls.remove(call);
             return Err(Error::ShutDown);
         };
@@ -77,7 +78,7 @@ impl Scheduler {
                 return Err(cannot_send(method, source));
             }
         };
-        let next = connection.batches.next(connection.in_flight);
+        let flush = connection.batches.flush(connection.in_flight);
         if connection.in_order.is_some() {
             if connection.attributes() {
                 let calling = outgoing.envelope.calling(method);
@@ -86,7 +87,7 @@ impl Scheduler {
                     .push((id, Attribution::Sent(calling)));
             }
             if let Some(request) = request.take() {
-                let target = self.methods.hear(method);
+                let target = self.methods.target_of(method);
                 let unanswered = Unanswered {
                     id: call,
                     target,
@@ -96,12 +97,12 @@ impl Scheduler {
             }
             buffer = self.spare.pop();
         }
-        // Not that of a call that is refused, which nobody waits for.
+        // Only now: a call that fails above has no deadline to keep.
         self.arm(call, deadline);
         Ok(Submitted {
             id: call,
             buffer,
-            next,
+            flush,
         })
     }
 
@@ -116,10 +117,10 @@ impl Scheduler {
             return Err(self.reject());
         }
         let Some(request) = request.take() else {
-            // A call is submitted once.
+            // Unreachable: a call is submitted once.
             return Err(Error::ShutDown);
         };
-        let target = self.methods.hear(method);
+        let target = self.methods.target_of(method);
         let deadline = request.envelope.deadline;
         let queued = CallState::Queued(target, request);
         let id = self.enter(queued, concurrent, waker, deadline)?;
@@ -128,7 +129,7 @@ impl Scheduler {
         Ok(Submitted {
             id,
             buffer: self.spare.pop(),
-            next: Next::Settled,
+            flush: Flush::Scheduled,
         })
     }
 
@@ -136,14 +137,14 @@ impl Scheduler {
         if !self.open {
             return Err(Error::ShutDown);
         }
-        if let Some(error) = self.all_gone() {
+        if let Some(error) = self.all_stopped() {
             return Err(error);
         }
         let (mut room, mut taken) = (0, self.queue.len());
         if admission == Admission::Queue {
             room = self.limits.max_queue;
         }
-        // What a worker that was replaced still has is no load of the one that has its slot.
+        // Calls of a replaced worker are no load of the worker that now has the slot.
         for slot in &self.slots {
             let connection = match slot {
                 Slot::Taken(id) => self.connections.get(*id),
@@ -189,7 +190,7 @@ impl Scheduler {
         }
     }
 
-    /// The connection of the least loaded worker that may be sent a call, unless others wait already.
+    /// The connection of the least loaded worker with room; `None` while other calls are queued.
     fn least_loaded(&self, concurrent: bool) -> Option<ConnectionId> {
         if !self.queue.is_empty(concurrent) {
             return None;
@@ -207,15 +208,15 @@ impl Scheduler {
         }
     }
 
-    /// The outcome of a call, once there is one; the call is forgotten then. `None` when its deadline
-    /// has passed before.
+    /// The outcome of a call, once there is one; the call then leaves the table. `None` if its deadline has passed
+    /// before.
     pub(crate) fn poll_outcome(
         &mut self,
         id: CallId,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Outcome>> {
         let Some(call) = self.calls.get_mut(id) else {
-            // Only a future that is polled after it was ready gets here.
+            // Only a future that is polled after completion gets here.
             return Poll::Ready(Some(Err(Error::ShutDown)));
         };
         if !matches!(call.state, CallState::Done(_)) {
@@ -234,41 +235,41 @@ impl Scheduler {
         }
     }
 
-    /// The caller waits no longer. A call that a worker has stays on the books until the
-    /// worker answers or dies, because that capacity is busy.
+    /// The caller no longer waits. A call in flight stays in the table until the worker answers or dies, because the
+    /// worker's capacity is taken until then.
     ///
-    /// An outcome that came in the meantime is handed out after all.
-    pub(crate) fn give_up(&mut self, id: CallId, reason: &str) -> GivenUp {
-        let given_up = match self.calls.get_mut(id).map(|call| &mut call.state) {
+    /// If the call was completed in the meantime, its outcome is returned.
+    pub(crate) fn cancel(&mut self, id: CallId, reason: &str) -> Cancelled {
+        let cancelled = match self.calls.get_mut(id).map(|call| &mut call.state) {
             Some(CallState::OnWorker {
                 connection,
-                abandoned,
+                cancelled,
                 ..
             }) => {
-                *abandoned = true;
+                *cancelled = true;
                 let connection = *connection;
                 self.counters.abandoned += 1;
-                GivenUp::OnWorker(self.cancel(connection, id, reason))
+                Cancelled::OnWorker(self.notify_worker(connection, id, reason))
             }
             Some(CallState::Queued(..)) => {
                 self.counters.abandoned += 1;
                 self.leave_queue(id);
-                GivenUp::Queued
+                Cancelled::Queued
             }
             _ => match self.calls.remove(id).map(|call| call.state) {
-                Some(CallState::Done(outcome)) => GivenUp::Answered(outcome),
-                // A call is given up at most once.
-                _ => GivenUp::Queued,
+                Some(CallState::Done(outcome)) => Cancelled::Answered(outcome),
+                // Unreachable: a call is cancelled at most once.
+                _ => Cancelled::Queued,
             },
         };
         self.wake_if_drained();
-        given_up
+        cancelled
     }
 
-    /// Notifies the worker, if it understands cancellations. Returns its slot.
-    fn cancel(&mut self, connection: ConnectionId, id: CallId, reason: &str) -> usize {
+    /// Sends the worker a cancellation, if it understands one. Returns its slot.
+    fn notify_worker(&mut self, connection: ConnectionId, id: CallId, reason: &str) -> usize {
         let Some(connection) = self.connections.get_mut(connection) else {
-            // A connection is there as long as it has calls.
+            // Unreachable: a connection exists as long as it has calls.
             return 0;
         };
         if connection.cancel(id, reason) {

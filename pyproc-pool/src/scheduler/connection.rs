@@ -13,20 +13,20 @@ use super::{
 };
 use crate::outgoing::Outgoing;
 
-/// The connection to one worker: what was agreed, and the calls that the worker has.
+/// The connection to one worker: what the handshake agreed on, and the calls in flight.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// The slot whose calls it gets, or got until another worker took the slot.
+    /// The slot whose calls it gets, or got before another worker took the slot.
     pub(super) slot: usize,
     phase: Phase,
     pub(super) in_flight: usize,
-    /// Those of them that run beside others.
+    /// Calls in flight of concurrent functions.
     concurrent: usize,
     depth: Depth,
     pub(super) batches: Batches,
-    /// Of a worker that answers in the order of its requests: those that it has not answered.
+    /// The unanswered calls of a legacy worker, which answers in the order of its requests.
     pub(super) in_order: Option<InOrder>,
-    /// Of such a worker: its output is attributed to its calls.
+    /// The output of this legacy worker is attributed to its calls.
     attributes: bool,
     version: Version,
     features: Features,
@@ -40,24 +40,24 @@ pub(super) struct Connection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// No further calls, but answers to those that the worker has.
+    /// The worker gets no further calls, and answers those that it has.
     Draining,
-    /// Nothing comes from the worker any more.
+    /// Nothing is sent or received.
     Closed,
 }
 
-/// What the scheduler has to know of the transport below a connection, and of who drives it.
+/// What the scheduler needs to know of a connection's transport and driver.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionConfig {
-    /// In bytes, of what goes out.
+    /// The largest frame that it sends, in bytes.
     pub(crate) max_frame_size: usize,
-    /// The connection's task looks for answers instead of sleeping, and is to know that one will come.
+    /// The connection's task polls for answers instead of sleeping, and has to be woken when one is expected.
     pub(crate) spins: bool,
-    /// The worker's output is attributed to its calls, if the worker does not do so itself.
+    /// The output of a legacy worker is attributed to its calls.
     pub(crate) attributes: bool,
 }
 
-/// Every connection that is open, or has calls.
+/// All connections that are open or have calls.
 #[derive(Debug, Default)]
 pub(super) struct Connections(Vec<Place>);
 
@@ -100,7 +100,7 @@ impl Connections {
         connection.filter(|_| place.uses == id.uses())
     }
 
-    /// Removes a connection that is closed and has no calls. Returns its slot.
+    /// Removes a connection if it is closed and has no calls. Returns its slot.
     pub(super) fn remove_if_over(&mut self, id: ConnectionId) -> Option<usize> {
         let is_over = |it: &&Connection| it.is_closed() && it.in_flight == 0;
         let slot = self.get(id).filter(is_over)?.slot;
@@ -154,7 +154,7 @@ impl Connection {
         }
     }
 
-    /// Whether it takes calls at all.
+    /// Whether it accepts calls.
     pub(super) fn is_open(&self) -> bool {
         self.phase == Phase::Open
     }
@@ -163,19 +163,19 @@ impl Connection {
         self.phase == Phase::Closed
     }
 
-    /// Whether it takes no more calls, and has answered all that it had.
+    /// Whether it accepts no calls, and has answered all that it had.
     pub(super) fn has_drained(&self) -> bool {
         self.phase == Phase::Draining && self.in_flight == 0
     }
 
-    /// The worker takes no more requests.
+    /// The worker accepts no more requests.
     pub(super) fn drain(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;
         }
     }
 
-    /// Nothing goes to the worker or comes from it any more. The calls that it has stay.
+    /// Nothing is sent or received any more. Calls in flight stay.
     pub(super) fn close(&mut self, id: ConnectionId, actions: &mut Actions) {
         self.phase = Phase::Closed;
         if let Some(unanswered) = self.leave_order(id, actions) {
@@ -185,8 +185,8 @@ impl Connection {
         actions.discard.extend(unsent.into_payloads());
     }
 
-    /// Nothing says any more which call the worker answers next, or which one its output belongs to. Returns the
-    /// requests that it has not answered.
+    /// From now on it is unknown which call the worker answers next, and which call its output belongs to. Returns the
+    /// unanswered requests.
     pub(super) fn leave_order(
         &mut self,
         id: ConnectionId,
@@ -198,8 +198,7 @@ impl Connection {
         self.in_order.take()
     }
 
-    /// What is to be compared when a worker is chosen for a call: a plain one waits for other plain ones
-    /// only.
+    /// The load by which a worker is chosen for a call: a plain call waits only for other plain calls.
     pub(super) fn load(&self, concurrent: bool) -> (usize, usize) {
         match concurrent {
             true => (self.in_flight, self.in_flight),
@@ -207,8 +206,8 @@ impl Connection {
         }
     }
 
-    /// Whether a call may be sent. Plain functions run one after another, so that only few of their
-    /// calls are sent ahead; the others run at once.
+    /// Whether a call may be dispatched to the worker. Plain functions run one after another, so only a few of their
+    /// calls are pipelined; concurrent functions start at once.
     pub(super) fn has_room(&self, concurrent: bool) -> bool {
         self.is_open()
             && self.in_flight < self.max_in_flight
@@ -219,9 +218,8 @@ impl Connection {
         self.in_flight - self.concurrent
     }
 
-    /// Adds a call's frame to those that are to be written, and the call to those that the worker has. Returns the
-    /// request's memory if it is free for another. The payload is taken, unless the request is refused or may have to be
-    /// sent again.
+    /// Adds a call's frame to the batch, and counts the call as in flight. Returns the request's buffer if it is free
+    /// for another. The payload is taken, unless the request is rejected or may have to be sent again.
     pub(super) fn send(
         &mut self,
         id: CallId,
@@ -246,12 +244,12 @@ impl Connection {
         Ok(buffer)
     }
 
-    /// Whether whoever knows its pipes is notified of its calls.
+    /// Whether the worker's output is attributed to its calls.
     pub(super) fn attributes(&self) -> bool {
         self.attributes
     }
 
-    /// Adds a cancellation, if the worker understands it, to the frames that are to be written. Returns whether it did.
+    /// Adds a cancellation to the frames, if the worker understands it. Returns whether it did.
     pub(super) fn cancel(&mut self, id: CallId, reason: &str) -> bool {
         if self.phase == Phase::Closed || !self.features.cancel {
             return false;
@@ -260,17 +258,17 @@ impl Connection {
         let id = id.to_wire();
         let cancellation = Cancellation { id, reason };
         let (tail, max) = (self.batches.control(), self.max_frame_size);
-        // It is a courtesy: a maximum frame size too small for it does no harm.
+        // A cancellation that exceeds the maximum frame size is left out: the worker then finishes the call.
         cancellation.encode(self.version, max, tail).is_ok()
     }
 
-    /// The worker has one call less.
+    /// The worker has answered a call.
     pub(super) fn on_answer(&mut self, concurrent: bool) {
         self.in_flight -= 1;
         self.concurrent -= usize::from(concurrent);
     }
 
-    /// After all answers of one read, of which so many are of plain functions.
+    /// All answers of one read have been handled; `plain` of them are of plain functions.
     pub(super) fn on_answers(&mut self, plain: usize, now: Instant) {
         if plain > 0 {
             self.depth.on_answers(plain as u32, now);

@@ -1,27 +1,27 @@
 use std::time::{Duration, Instant};
 
-/// How many calls a worker may have in its socket.
+/// How many plain calls may be in flight at a worker.
 ///
-/// A worker runs plain functions one after another, so a call that is sent early waits behind
-/// the ones before it, even when another worker becomes free. Hence no more
-/// are sent than the worker answers in [`HORIZON`]: many short calls, few
-/// long ones, but always [`SHALLOW`], so that the next call is there when one ends.
+/// A worker runs plain functions one after another, so a call that is dispatched early waits behind the ones before it,
+/// even when another worker becomes free. So the pool dispatches no more calls than the worker answers within
+/// [`HORIZON`]: many short calls, or few long ones, but always [`SHALLOW`], so that the next call is there when one
+/// ends.
 #[derive(Debug)]
 pub(crate) struct Depth {
     max: usize,
-    /// How far ahead calls are sent, and how many at least.
+    /// The horizon, and the least depth.
     ahead: (Duration, usize),
-    /// Smoothed time from one answer to the next while the worker is busy.
+    /// Smoothed time between two answers while the worker is busy.
     per_answer: Option<Duration>,
-    /// When the worker last answered, or began after a rest.
+    /// When the worker last answered, or became busy.
     since: Option<Instant>,
 }
 
 const HORIZON: Duration = Duration::from_millis(1);
 const SHALLOW: usize = 2;
 
-/// A worker whose output is attributed to its calls gets a second call ahead only if calls are shorter than the
-/// pause between two of them.
+/// The horizon for a worker whose output is attributed to its calls: it has one call in flight, unless calls are
+/// shorter than the pause between two calls would be.
 const NEAR: Duration = Duration::from_micros(100);
 
 impl Depth {
@@ -34,7 +34,7 @@ impl Depth {
         }
     }
 
-    /// With one call at a time, unless calls are very short.
+    /// One call in flight, unless calls are very short.
     pub(crate) fn one_by_one(max: usize) -> Self {
         Self {
             ahead: (NEAR, 1),
@@ -54,12 +54,12 @@ impl Depth {
             .clamp(shallow, self.max)
     }
 
-    /// The worker had nothing to do and gets a call.
+    /// An idle worker gets a call.
     pub(crate) fn on_busy(&mut self, now: Instant) {
         self.since = Some(now);
     }
 
-    /// `answers` arrived together.
+    /// This number of answers arrived together.
     pub(crate) fn on_answers(&mut self, answers: u32, now: Instant) {
         let Some(since) = self.since.replace(now) else {
             return;

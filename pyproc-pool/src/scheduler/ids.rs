@@ -1,13 +1,13 @@
-//! The names of calls and connections. Each is a place in a table, and how often the place was used before, so that the
-//! name of what has ended is not taken for that of what came after it.
+//! Ids of calls and connections. An id is a place in a table and a use count, so a stale id never matches what took the
+//! place later.
 
 use pyproc_protocol::MAX_ID;
 
-/// Names a call; the same number is its id on the wire.
+/// The id of a call, which is also its id on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CallId(u64);
 
-/// Names a connection: its place among all, and how often that place was used before.
+/// The id of a connection.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ConnectionId {
     place: u32,
@@ -49,7 +49,7 @@ impl ConnectionId {
         self.uses
     }
 
-    /// Places are few and used again, so that tables can have one entry for each.
+    /// Places are few and are used again, so a table can have one entry for each.
     pub(crate) fn place(self) -> usize {
         self.place as usize
     }

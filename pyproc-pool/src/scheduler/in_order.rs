@@ -5,9 +5,10 @@ use bytes::Bytes;
 use super::{ids::CallId, methods::Target};
 use crate::outgoing::Outgoing;
 
-/// The calls that a worker without a hello has not answered, the oldest first. It answers in this order.
+/// The unanswered calls of a legacy worker, which has no hello, in the order of their requests. The worker answers in
+/// this order.
 ///
-/// Their requests are kept until then, as they may have to be sent again.
+/// Their requests are kept: they may have to be sent again.
 #[derive(Debug, Default)]
 pub(super) struct InOrder(VecDeque<Unanswered>);
 

@@ -2,15 +2,15 @@ use std::{cell::Cell, collections::HashMap, sync::Arc};
 
 use pyproc_protocol::{FunctionInfo, Peer, Version};
 
-/// The functions that workers have listed or answered and those that callers named, each under a number of the pool's own, so that a
-/// call that waits need not keep its function's name.
+/// The functions that workers listed or answered, and those that callers named. Each has a number, so a queued call
+/// need not keep its function's name.
 #[derive(Debug, Default)]
 pub(crate) struct Methods {
     ids: HashMap<Box<str>, MethodId>,
     known: Vec<Method>,
-    /// The one that was looked up last: often the next one, too.
+    /// The latest one that was found, which is often the next one, too.
     latest: Cell<Option<MethodId>>,
-    /// How many are functions only because a worker answered a call of that name.
+    /// Number of functions that are confirmed only by an answer.
     answered: usize,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct MethodId(u32);
 #[derive(Debug)]
 struct Method {
     name: Arc<str>,
-    /// A worker has listed it or answered it with success, so that it is no name that a caller made up.
+    /// A worker listed it or answered it with success, so a caller did not make it up.
     confirmed: bool,
     concurrent: bool,
 }
@@ -30,33 +30,33 @@ struct Method {
 #[derive(Debug)]
 pub(crate) enum Target {
     Known(MethodId),
-    /// One too many.
+    /// There is no number left for it.
     Other(Box<str>),
 }
 
 /// The functions of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct MethodTable {
-    /// What the worker calls them, by their numbers in the pool.
+    /// The worker's index of each function, by the pool's number.
     places: Vec<Option<u16>>,
     listed: Vec<MethodId>,
 }
 
-/// Workers may list other functions after each restart; those beyond this number go by name.
-const MOST_LISTED: usize = 1 << 16;
+/// Workers may list other functions after each restart. Functions beyond this number go by name.
+const MAX_LISTED: usize = 1 << 16;
 
-/// A worker may answer calls of any name: fewer of these names count as functions.
-const MOST_ANSWERED: usize = 256;
+/// A worker may answer calls of any name. No more than this number of such names is confirmed.
+const MAX_ANSWERED: usize = 256;
 
-/// Callers may name anything: fewer of their names get a number.
-const MOST_HEARD: usize = 1 << 12;
+/// Callers may name anything. No more than this number of names gets a number.
+const MAX_NAMED: usize = 1 << 12;
 
-/// In bytes; longer names go by themselves.
-const LONGEST: usize = 256;
+/// In bytes. Longer names get no number.
+const MAX_NAME_LENGTH: usize = 256;
 
 impl Methods {
-    /// Takes the functions that a worker listed into account.
-    pub(crate) fn learn(&mut self, peer: &Peer) -> MethodTable {
+    /// Registers the functions that a worker listed.
+    pub(crate) fn register(&mut self, peer: &Peer) -> MethodTable {
         let mut table = MethodTable::default();
         for (place, function) in peer.functions().iter().enumerate() {
             let Some(id) = self.enter(function) else {
@@ -73,7 +73,7 @@ impl Methods {
     fn enter(&mut self, function: &FunctionInfo) -> Option<MethodId> {
         let id = match self.find(&function.name) {
             Some(id) => id,
-            None if self.known.len() >= MOST_LISTED || function.name.len() > LONGEST => {
+            None if self.known.len() >= MAX_LISTED || function.name.len() > MAX_NAME_LENGTH => {
                 return None;
             }
             None => self.add(&function.name),
@@ -105,11 +105,11 @@ impl Methods {
         found
     }
 
-    /// What a call that waits keeps of the name that its caller gave.
-    pub(crate) fn hear(&mut self, name: &str) -> Target {
+    /// What a queued call keeps of its function's name.
+    pub(crate) fn target_of(&mut self, name: &str) -> Target {
         match self.find(name) {
             Some(id) => Target::Known(id),
-            None if self.known.len() < MOST_HEARD && name.len() <= LONGEST => {
+            None if self.known.len() < MAX_NAMED && name.len() <= MAX_NAME_LENGTH => {
                 Target::Known(self.add(name))
             }
             None => Target::Other(name.into()),
@@ -124,19 +124,19 @@ impl Methods {
         }
     }
 
-    /// Confirms a function that no worker has listed: a worker answered a call of it with success. Returns whether it is
-    /// confirmed from now on.
+    /// Confirms a function that a worker answered with success, and that no worker listed. Returns whether it is
+    /// confirmed now.
     pub(crate) fn confirm(&mut self, name: &str) -> bool {
         let found = self.find(name);
         if self.is_confirmed(found) {
             return true;
         }
-        if self.answered >= MOST_ANSWERED || name.len() > LONGEST {
+        if self.answered >= MAX_ANSWERED || name.len() > MAX_NAME_LENGTH {
             return false;
         }
         let id = match found {
             Some(id) => id,
-            None if self.known.len() >= MOST_LISTED => return false,
+            None if self.known.len() >= MAX_LISTED => return false,
             None => self.add(name),
         };
         self.known[id.0 as usize].confirmed = true;
@@ -153,7 +153,7 @@ impl Methods {
         Arc::clone(&self.known[id.0 as usize].name)
     }
 
-    /// Whether its calls run beside other calls.
+    /// Whether its calls run concurrently with others.
     pub(crate) fn is_concurrent(&self, id: Option<MethodId>) -> bool {
         id.is_some_and(|id| self.known[id.0 as usize].concurrent)
     }
@@ -168,12 +168,12 @@ impl MethodTable {
         self.places[id] = u16::try_from(place).ok();
     }
 
-    /// The function's place in the table of the worker.
+    /// The function's index in the worker's table.
     pub(crate) fn index(&self, id: Option<MethodId>) -> Option<u16> {
         self.places.get(id?.0 as usize).copied().flatten()
     }
 
-    /// What the worker listed, in its order.
+    /// The functions that the worker listed, in its order.
     pub(crate) fn listed(&self) -> &[MethodId] {
         &self.listed
     }
@@ -186,31 +186,31 @@ mod tests {
     #[test]
     fn names_that_callers_make_up_are_kept_up_to_a_bound_and_are_never_confirmed() {
         let mut methods = Methods::default();
-        let long = "x".repeat(LONGEST + 1);
-        assert!(matches!(methods.hear(&long), Target::Other(name) if *name == *long));
-        for i in 0..2 * MOST_HEARD {
-            let target = methods.hear(&i.to_string());
+        let long = "x".repeat(MAX_NAME_LENGTH + 1);
+        assert!(matches!(methods.target_of(&long), Target::Other(name) if *name == *long));
+        for i in 0..2 * MAX_NAMED {
+            let target = methods.target_of(&i.to_string());
             assert_eq!(methods.resolve(&target).0, i.to_string());
             assert!(!methods.is_confirmed(methods.find(&i.to_string())));
         }
-        assert_eq!(methods.known.len(), MOST_HEARD);
+        assert_eq!(methods.known.len(), MAX_NAMED);
     }
 
     #[test]
     fn answers_confirm_names_up_to_a_bound_also_where_callers_made_up_others_before() {
         let mut methods = Methods::default();
-        for i in 0..2 * MOST_HEARD {
-            methods.hear(&format!("made up {i}"));
+        for i in 0..2 * MAX_NAMED {
+            methods.target_of(&format!("made up {i}"));
         }
-        assert!(!methods.confirm(&"x".repeat(LONGEST + 1)));
-        for i in 0..2 * MOST_ANSWERED {
+        assert!(!methods.confirm(&"x".repeat(MAX_NAME_LENGTH + 1)));
+        for i in 0..2 * MAX_ANSWERED {
             // Asked again, it is as before.
             for _ in 0..2 {
                 let name = i.to_string();
-                assert_eq!(methods.confirm(&name), i < MOST_ANSWERED);
-                assert_eq!(methods.is_confirmed(methods.find(&name)), i < MOST_ANSWERED);
+                assert_eq!(methods.confirm(&name), i < MAX_ANSWERED);
+                assert_eq!(methods.is_confirmed(methods.find(&name)), i < MAX_ANSWERED);
             }
         }
-        assert_eq!(methods.known.len(), MOST_HEARD + MOST_ANSWERED);
+        assert_eq!(methods.known.len(), MAX_NAMED + MAX_ANSWERED);
     }
 }

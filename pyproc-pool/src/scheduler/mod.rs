@@ -1,12 +1,12 @@
 //! Which call goes to which worker, and which answer to which call.
 //!
-//! Everything here is plain data: events and the time come in as calls of methods, what is to be done comes out as return
-//! values and [`Actions`]. There is no I/O, clock, lock or runtime, so that all of it can be simulated; whoever drives it
+//! The scheduler is plain data. Events and the time come in as method calls; what is to be done comes out as return
+//! values and [`Actions`]. It does no I/O and has no clock, lock or runtime, so it can be simulated. The driver
 //! (`driver/`) has those. Events of a call: [`submit`](Scheduler::submit), [`poll_outcome`](Scheduler::poll_outcome),
-//! [`give_up`](Scheduler::give_up). Of a connection: [`up`](Scheduler::up), [`on_answers`](Scheduler::on_answers),
-//! [`next_write`](Scheduler::next_write), [`on_written`](Scheduler::on_written), [`on_drain`](Scheduler::on_drain),
-//! [`on_violation`](Scheduler::on_violation), [`close`](Scheduler::close), [`fail`](Scheduler::fail). And
-//! [`on_time`](Scheduler::on_time).
+//! [`cancel`](Scheduler::cancel). Events of a connection: [`on_ready`](Scheduler::on_ready),
+//! [`on_answers`](Scheduler::on_answers), [`next_write`](Scheduler::next_write), [`on_written`](Scheduler::on_written),
+//! [`on_drain`](Scheduler::on_drain), [`on_violation`](Scheduler::on_violation), [`close`](Scheduler::close),
+//! [`fail`](Scheduler::fail). The time: [`on_time`](Scheduler::on_time).
 
 use std::{sync::Arc, task::Waker, time::Instant};
 
@@ -30,9 +30,9 @@ mod workers;
 
 pub(crate) use actions::{Actions, Attribution};
 pub(crate) use answers::NextWrite;
-pub(crate) use batches::{Batch, Next};
+pub(crate) use batches::{Batch, Flush};
 pub(crate) use call_table::{Answered, Outcome};
-pub(crate) use calls::{Admission, GivenUp};
+pub(crate) use calls::{Admission, Cancelled};
 pub(crate) use connection::ConnectionConfig;
 pub(crate) use ids::{CallId, ConnectionId};
 pub(crate) use methods::Methods;
@@ -47,7 +47,7 @@ use timers::Timers;
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     calls: CallTable,
-    /// Calls that wait for a worker. Not empty only while no worker has room.
+    /// Calls that wait for a worker. It is empty unless no worker has room.
     queue: Queue,
     timers: Timers,
     methods: Methods,
@@ -55,40 +55,40 @@ pub(crate) struct Scheduler {
     connections: Connections,
     limits: Limits,
     open: bool,
-    /// Memory of requests that waited, for the next ones.
+    /// Buffers of queued requests, for later ones.
     spare: Vec<Vec<u8>>,
-    /// Who waits for the last answer.
+    /// Wakers of those who wait for the last answer.
     drained: Vec<Waker>,
     counters: Counters,
     actions: Actions,
 }
 
-/// A worker's place in the pool.
+/// A place in the pool, for one worker at a time.
 #[derive(Debug)]
 enum Slot {
-    /// No worker at present; one is on its way.
+    /// No worker at present; one is starting.
     Empty,
-    /// The worker that gets the slot's calls, until it is closed and nothing of its calls is left.
+    /// The connection of the worker that gets the slot's calls. It stays until it is closed and has no calls.
     Taken(ConnectionId),
-    /// No worker any more.
-    Gone(Gone),
+    /// No further worker will start.
+    Stopped(StopReason),
 }
 
-/// Why no worker will come any more.
+/// Why no further worker will start.
 #[derive(Debug, Clone)]
-pub(crate) enum Gone {
+pub(crate) enum StopReason {
     ShutDown,
-    /// The last failure was one too many.
+    /// Too many starts failed in a row; this was the last failure.
     NotStarted(Arc<StartFailure>),
     RuntimeEnded,
 }
 
-impl From<Gone> for Error {
-    fn from(gone: Gone) -> Self {
-        match gone {
-            Gone::ShutDown => Self::ShutDown,
-            Gone::NotStarted(failure) => Self::NoWorkers(failure),
-            Gone::RuntimeEnded => Self::RuntimeEnded,
+impl From<StopReason> for Error {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::ShutDown => Self::ShutDown,
+            StopReason::NotStarted(failure) => Self::NoWorkers(failure),
+            StopReason::RuntimeEnded => Self::RuntimeEnded,
         }
     }
 }
@@ -108,8 +108,8 @@ pub(crate) struct Counters {
     pub(crate) abandoned: u64,
 }
 
-/// Each is small: large requests are written from their own memory.
-const MOST_SPARE: usize = 64;
+/// Each buffer is small: large requests are written from their own memory.
+const MAX_SPARE: usize = 64;
 
 impl Scheduler {
     pub(crate) fn new(workers: usize, limits: Limits) -> Self {
@@ -129,19 +129,19 @@ impl Scheduler {
         }
     }
 
-    /// What is to be done now. After each event, whoever drives the scheduler takes it.
+    /// What is to be done. The driver takes it after each event.
     #[inline]
     pub(crate) fn actions(&mut self) -> &mut Actions {
         &mut self.actions
     }
 
-    /// The functions that are known.
+    /// The known functions.
     pub(crate) fn methods(&mut self) -> &mut Methods {
         &mut self.methods
     }
 
-    /// Wakes callers whose deadlines have passed by `now`: all of them, unless they are so many that
-    /// [`next_deadline`](Self::next_deadline) is not later than `now` afterwards.
+    /// Wakes the callers whose deadlines are not later than `now`. One call handles a bounded number of them; if there
+    /// are more, [`next_deadline`](Self::next_deadline) is not later than `now` afterwards.
     pub(crate) fn on_time(&mut self, now: Instant) {
         let Self {
             timers, actions, ..
@@ -157,7 +157,7 @@ impl Scheduler {
         self.timers.next()
     }
 
-    /// The connections that get calls, with what they have.
+    /// The connections that get the slots' calls.
     fn current(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
         self.slots.iter().filter_map(|slot| match slot {
             Slot::Taken(id) => Some((*id, self.connections.get(*id)?)),
@@ -165,34 +165,34 @@ impl Scheduler {
         })
     }
 
-    /// Keeps the memory of a request for another.
-    fn keep(&mut self, buffer: Option<Vec<u8>>) {
-        let room = self.spare.len() < MOST_SPARE;
+    /// Keeps the buffer of a request for a later one.
+    fn keep_buffer(&mut self, buffer: Option<Vec<u8>>) {
+        let room = self.spare.len() < MAX_SPARE;
         self.spare.extend(buffer.filter(|_| room));
     }
 
-    /// Why no worker will ever be ready, if so.
-    fn all_gone(&self) -> Option<Error> {
-        let mut why = &Gone::ShutDown;
+    /// Why no worker will ever be ready; `None` if one may be.
+    fn all_stopped(&self) -> Option<Error> {
+        let mut why = &StopReason::ShutDown;
         for slot in &self.slots {
             match (slot, why) {
-                (Slot::Gone(Gone::ShutDown), _) => {}
-                // One that was given up before then does not matter any more.
-                (Slot::Gone(Gone::NotStarted(_)), Gone::RuntimeEnded) => {}
-                (Slot::Gone(other), _) => why = other,
+                (Slot::Stopped(StopReason::ShutDown), _) => {}
+                // A slot whose starts had failed before the runtime ended does not count.
+                (Slot::Stopped(StopReason::NotStarted(_)), StopReason::RuntimeEnded) => {}
+                (Slot::Stopped(other), _) => why = other,
                 _ => return None,
             }
         }
         Some(why.clone().into())
     }
 
-    /// Why the pool does nothing any more.
-    pub(crate) fn end(&self) -> Error {
-        let gone = self.all_gone().filter(|_| self.open);
-        gone.unwrap_or(Error::ShutDown)
+    /// Why the pool accepts no calls.
+    pub(crate) fn why_closed(&self) -> Error {
+        let error = self.all_stopped().filter(|_| self.open);
+        error.unwrap_or(Error::ShutDown)
     }
 
-    /// The functions of the slot's worker, if it said which it has.
+    /// The functions of the slot's worker, if the worker listed them.
     pub(crate) fn functions_of(&self, slot: usize) -> Vec<Arc<str>> {
         let connection = match self.slots[slot] {
             Slot::Taken(id) => self.connections.get(id),
@@ -206,7 +206,7 @@ impl Scheduler {
         self.connections.iter().map(|it| it.in_flight).sum()
     }
 
-    /// Calls that the slot's worker has, and one that it has replaced.
+    /// Calls in flight at the slot's worker, and at the worker that it replaced.
     pub(crate) fn in_flight_of(&self, slot: usize) -> usize {
         let of_slot = self.connections.iter().filter(|it| it.slot == slot);
         of_slot.map(|it| it.in_flight).sum()

@@ -5,29 +5,29 @@ use pyproc_protocol::{EncodeError, RequestHead, Version};
 
 use crate::outgoing::{Payload, discard};
 
-/// Frames on their way to a worker. Small ones are copied together; large payloads stay where they
-/// are, and one write takes all of them.
+/// Frames to be written to a worker. Small ones are copied into one buffer; large payloads are not copied. One write
+/// takes all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    /// What goes out before `tail`.
+    /// Pieces that leave before `tail`.
     front: VecDeque<Bytes>,
     tail: Vec<u8>,
-    /// Bytes of `tail` that are gone already.
+    /// Number of bytes of `tail` that have been written.
     written: usize,
 }
 
-/// From this size on a payload is not copied.
+/// Payloads of this size and more are not copied.
 pub(crate) const LARGE: usize = 16 * 1024;
 
-/// Memory that is kept when it isn't needed for the moment.
+/// Capacity that an empty buffer keeps, in bytes.
 const KEPT: usize = 256 * 1024;
 
-/// Pieces that one write takes.
+/// The most pieces of one write.
 const SLICES: usize = 16;
 
 impl Outbox {
-    /// Adds a request, and returns its memory if it is free for another. The payload is taken unless the request is
-    /// refused, or the caller is to `keep` it.
+    /// Adds a request, and returns its buffer if it is free for another. The payload is taken, unless the request is
+    /// rejected or the caller has to `keep` it.
     pub(crate) fn push(
         &mut self,
         version: Version,
@@ -45,7 +45,7 @@ impl Outbox {
             });
         }
         let closing = head.begin(version, bytes.len(), max_frame_size, &mut self.tail)?;
-        // What is pushed to has not begun to be written: it is swapped for an empty one before.
+        // An outbox is swapped for an empty one before it is written, so nothing of this one has been written.
         debug_assert_eq!(self.written, 0);
         let tail = mem::take(&mut self.tail);
         let payload = match keep {
@@ -57,12 +57,12 @@ impl Outbox {
         Ok(None)
     }
 
-    /// The large payloads that will not be written.
+    /// The large payloads that were not written.
     pub(crate) fn into_payloads(mut self) -> impl Iterator<Item = Bytes> {
         mem::take(&mut self.front).into_iter()
     }
 
-    /// For control messages, which are small.
+    /// The buffer for control messages, which are small.
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.tail
     }
@@ -71,7 +71,7 @@ impl Outbox {
         self.front.is_empty() && self.tail.len() == self.written
     }
 
-    /// What is to be written next; there may be more.
+    /// The next pieces to write. There may be more.
     pub(crate) fn slices(&self) -> ([IoSlice<'_>; SLICES], usize) {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let pieces = self.front.iter().map(|piece| &piece[..]);

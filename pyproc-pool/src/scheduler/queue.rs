@@ -5,8 +5,8 @@ use super::{
     ids::CallId,
 };
 
-/// Calls that wait for a worker: those of plain functions, and those that run beside others and so may find
-/// room where the former do not. Whoever finds room, who came first goes first.
+/// Queued calls, in the order of their arrival. Plain and concurrent functions have a line each, as a worker may have
+/// room for one kind only.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     plain: Line,
@@ -14,11 +14,11 @@ pub(super) struct Queue {
     arrivals: u64,
 }
 
-/// Calls of one kind. One whose caller gave up leaves its entry behind, so that nobody has to search for it.
+/// Calls of one kind. A cancelled call leaves its entry behind, so nothing has to be searched.
 #[derive(Debug, Default)]
 struct Line {
     entries: VecDeque<Entry>,
-    /// Calls that wait.
+    /// Number of queued calls.
     waiting: usize,
 }
 
@@ -28,7 +28,7 @@ struct Entry {
     id: CallId,
 }
 
-/// Entries without calls may be this many more than calls.
+/// The line may have this many more entries than twice the calls.
 const SLACK: usize = 64;
 
 impl Queue {
@@ -40,14 +40,15 @@ impl Queue {
         line.waiting += 1;
     }
 
-    /// Of calls that were taken out of the queue and come back, the last one first: they arrived before all others.
+    /// Puts back a call that was dispatched and not begun. Such calls arrived before all others; the newest of them is
+    /// put back first.
     pub(super) fn push_front(&mut self, id: CallId, concurrent: bool) {
         let line = self.of_mut(concurrent);
         line.entries.push_front(Entry { arrival: 0, id });
         line.waiting += 1;
     }
 
-    /// The next call of those kinds that have room.
+    /// Takes the first call of a kind that has room.
     pub(super) fn pop(
         &mut self,
         plain_has_room: bool,
@@ -69,7 +70,7 @@ impl Queue {
         line.entries.pop_front().map(|entry| entry.id)
     }
 
-    /// A call that waited is not in the table any more.
+    /// A queued call has left the call table.
     pub(super) fn on_left(&mut self, concurrent: bool, calls: &CallTable) {
         let line = self.of_mut(concurrent);
         line.waiting -= 1;
@@ -98,7 +99,7 @@ impl Queue {
 }
 
 impl Line {
-    /// When the first call that waits has arrived; then its entry is the first.
+    /// The arrival number of the first queued call. Its entry is then the first one.
     fn first(&mut self, calls: &CallTable) -> Option<u64> {
         if self.waiting == 0 {
             return None;

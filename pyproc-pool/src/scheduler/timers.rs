@@ -11,12 +11,12 @@ use super::{
 
 /// The deadlines of calls, the earliest first.
 ///
-/// A call that ends leaves its deadline behind, which costs it nothing. Such deadlines are dropped when their time comes,
-/// or all together once there are more of them than of calls. So each call pays for a few looks, however many wait.
+/// A completed call leaves its deadline behind. Such deadlines are dropped when their time comes, or all together when
+/// they outnumber the calls. So the cost of each call does not depend on the number of calls.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     heap: BinaryHeap<Reverse<Timer>>,
-    /// When whoever drives the scheduler looks next.
+    /// When the driver calls `on_time` next.
     armed: Option<Instant>,
 }
 
@@ -26,14 +26,14 @@ struct Timer {
     id: CallId,
 }
 
-/// Deadlines of calls that have ended may be this many more than calls.
+/// The heap may have this many more deadlines than twice the calls.
 const SLACK: usize = 256;
 
-/// Deadlines that one call of [`Timers::pass`] looks at: nobody else can reach the scheduler meanwhile.
-const MOST_AT_ONCE: usize = 1024;
+/// The most deadlines that one call of [`Timers::pass`] handles: it runs under the driver's lock.
+const MAX_AT_ONCE: usize = 1024;
 
 impl Timers {
-    /// Adds the deadline of a call that has just been entered. Returns whether it is the earliest.
+    /// Adds the deadline of a new call. Returns whether it is the earliest.
     #[inline]
     pub(super) fn add(&mut self, deadline: Instant, id: CallId, calls: &CallTable) -> bool {
         if self.heap.len() > 2 * calls.len() + SLACK {
@@ -57,14 +57,14 @@ impl Timers {
         self.armed
     }
 
-    /// Hands out the calls whose deadlines have passed by `now`: all of them, or as many as one look may take.
+    /// Calls `on_passed` for the calls whose deadlines are not later than `now`, up to [`MAX_AT_ONCE`].
     pub(super) fn pass(
         &mut self,
         now: Instant,
         calls: &mut CallTable,
         mut on_passed: impl FnMut(&mut Call),
     ) {
-        for _ in 0..MOST_AT_ONCE {
+        for _ in 0..MAX_AT_ONCE {
             let Some(Reverse(timer)) = self.heap.peek().copied() else {
                 break;
             };

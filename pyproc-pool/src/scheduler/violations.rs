@@ -1,9 +1,9 @@
-//! Workers from before the hello: they answer in the order of their requests, and read one only when the one before is
-//! answered.
+//! Violations of the protocol. Legacy workers, which have no hello, answer in the order of their requests, and read a
+//! request only when the one before is answered.
 //!
-//! So an error without an id is the answer to the oldest request that such a worker has. The published `pyproc-worker`
-//! 0.1.0 sends one when it cannot write a result or read a request; then it reads nothing more on that connection, and
-//! accepts the next. Its other requests had not begun: they are kept until they are answered, and go back to the queue.
+//! So an error without an id is the answer to the oldest request. The published `pyproc-worker` 0.1.0 sends one when it
+//! cannot encode a result or decode a request; then it stops reading that connection, and accepts another. It has not
+//! begun its other requests. They are kept until they are answered, and return to the queue.
 
 use std::{iter, sync::Arc, time::Instant};
 
@@ -17,19 +17,19 @@ use super::{
 };
 use crate::{Error, ProtocolViolation, outgoing::Payload};
 
-/// What to do with the connection of a worker that did something wrong.
+/// What to do with the connection of a worker that violated the protocol.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// Only the call that was answered wrongly has failed.
-    GoOn,
-    /// The worker reads nothing more on it, and accepts another.
+    /// Continue: only one call has failed.
+    Continue,
+    /// Reconnect: the worker reads no more on this connection, and accepts another.
     Reconnect,
-    /// Nothing on it can be trusted.
+    /// Close: nothing on this connection can be trusted.
     Broken(ProtocolViolation),
 }
 
 impl Scheduler {
-    /// Keeps a request that was sent to a worker that answers in order.
+    /// Keeps a request that was sent to a legacy worker.
     pub(super) fn keep_unanswered(&mut self, on: ConnectionId, call: Unanswered) {
         if let Some(in_order) = self.in_order(on) {
             in_order.push(call);
@@ -40,7 +40,7 @@ impl Scheduler {
         self.connections.get_mut(on)?.in_order.as_mut()
     }
 
-    /// The worker has answered a call. If another was due, it does not answer in order after all.
+    /// A legacy worker has answered a call. If it was not the oldest one, the worker does not answer in order.
     pub(super) fn on_answered_in_order(&mut self, on: ConnectionId, id: CallId) {
         let Some(in_order) = self.in_order(on) else {
             return;
@@ -64,12 +64,12 @@ impl Scheduler {
 
     fn recycle(&mut self, payload: Payload) {
         match payload {
-            Payload::Buffer(buffer) => self.keep(Some(buffer)),
+            Payload::Buffer(buffer) => self.keep_buffer(Some(buffer)),
             Payload::Shared(bytes) => self.actions.discard.push(bytes),
         }
     }
 
-    /// The worker did something wrong, after all that it answered before.
+    /// The worker violated the protocol, after all answers before.
     #[cold]
     pub(crate) fn on_violation(
         &mut self,
@@ -93,29 +93,29 @@ impl Scheduler {
                 self.requeue(on, now);
                 Verdict::Reconnect
             }
-            // It knows no limit. What is still to come of the result is not read, so the connection is of no more use.
+            // Such a worker has no frame limit. The rest of the result is not read, so the connection is unusable.
             ProtocolViolation::Session(SessionError::Frame(FrameError::TooLarge { .. })) => {
                 self.fail_oldest(on, oldest, violation, now);
                 self.requeue(on, now);
                 Verdict::Reconnect
             }
-            // It writes numbers that are no JSON, such as NaN, and does not know.
+            // Such a worker writes numbers that are not JSON, such as NaN.
             ProtocolViolation::Session(SessionError::Message(MessageError::Json { .. })) => {
                 self.fail_oldest(on, oldest, violation, now);
                 self.refill(on, now);
                 self.wake_if_drained();
-                Verdict::GoOn
+                Verdict::Continue
             }
             violation => Verdict::Broken(violation),
         }
     }
 
-    /// The call that a worker that answers in order is about to answer.
+    /// The call that a legacy worker answers next.
     fn oldest(&self, on: ConnectionId) -> Option<CallId> {
         self.connections.get(on)?.in_order.as_ref()?.oldest()
     }
 
-    /// What the worker answered cannot be read.
+    /// The oldest call fails: its answer cannot be decoded.
     fn fail_oldest(
         &mut self,
         on: ConnectionId,
@@ -138,7 +138,7 @@ impl Scheduler {
         self.end_call(id, Error::Protocol { worker, source });
     }
 
-    /// The worker reads nothing more on this connection: what it has not begun waits again, before all others.
+    /// The worker reads no more on this connection. The calls that it has not begun return to the front of the queue.
     fn requeue(&mut self, on: ConnectionId, now: Instant) {
         let unread = self.leave_order(on);
         if let Some(connection) = self.connections.get_mut(on) {
@@ -157,7 +157,7 @@ impl Scheduler {
                     let concurrent = call.concurrent;
                     self.queue.push_front(id, concurrent);
                 }
-                // Its caller gave up.
+                // It was cancelled.
                 _ => {
                     self.calls.remove(id);
                     self.recycle(request.payload);
@@ -165,12 +165,12 @@ impl Scheduler {
             }
         }
         self.refill_others(now);
-        // It was a worker that had been replaced, and the one after it is gone by now.
-        self.fail_if_all_gone();
+        // A replaced worker may be the last one, while its successor has stopped.
+        self.fail_queue_if_all_stopped();
         self.wake_if_drained();
     }
 
-    /// Other workers may have room for what waits again.
+    /// Dispatches queued calls to all workers with room.
     fn refill_others(&mut self, now: Instant) {
         for id in self.connections.ids() {
             let in_flight = |it: &Self| it.connections.get(id).map_or(0, |it| it.in_flight);

@@ -1,4 +1,4 @@
-//! Workers come and go, and so do at last all calls.
+//! The events of workers: ready, draining, replaced, closed, stopped; and the end of all calls.
 
 use std::{
     mem,
@@ -9,21 +9,21 @@ use std::{
 use pyproc_protocol::Peer;
 
 use super::{
-    CallId, Connection, ConnectionConfig, ConnectionId, Gone, Scheduler, Slot,
+    CallId, Connection, ConnectionConfig, ConnectionId, Scheduler, Slot, StopReason,
     call_table::CallState,
 };
 use crate::Error;
 
 impl Scheduler {
     /// A worker is ready for the slot's calls.
-    pub(crate) fn up(
+    pub(crate) fn on_ready(
         &mut self,
         slot: usize,
         peer: &Peer,
         config: ConnectionConfig,
         now: Instant,
     ) -> ConnectionId {
-        let methods = self.methods.learn(peer);
+        let methods = self.methods.register(peer);
         let limits = self.limits;
         let connect = |id| Connection::new(id, slot, peer, methods, config, limits);
         let id = self.connections.insert(connect);
@@ -34,7 +34,7 @@ impl Scheduler {
         id
     }
 
-    /// Another worker takes the slot next: the one that has it gets no further calls, and keeps those that it has.
+    /// Another worker will take the slot. The present one gets no further calls, and finishes those that it has.
     pub(crate) fn replace(&mut self, slot: usize) {
         if let Slot::Taken(id) = self.slots[slot] {
             self.on_drain(id);
@@ -42,20 +42,20 @@ impl Scheduler {
         }
     }
 
-    /// The worker said that it takes no more requests.
+    /// The worker accepts no more requests.
     pub(crate) fn on_drain(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.drain();
         }
     }
 
-    /// Whether the worker takes no more calls, and has answered all that it had.
+    /// Whether the worker accepts no calls, and has answered all that it had.
     pub(crate) fn has_drained(&self, id: ConnectionId) -> bool {
         let connection = self.connections.get(id);
         connection.is_some_and(Connection::has_drained)
     }
 
-    /// The connection has ended. The calls that the worker has stay until [`fail`](Self::fail).
+    /// The connection has ended. Its calls stay in flight until [`fail`](Self::fail).
     pub(crate) fn close(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.close(id, &mut self.actions);
@@ -63,7 +63,7 @@ impl Scheduler {
         }
     }
 
-    /// Every call that the worker of a closed connection has fails.
+    /// All calls of a closed connection fail.
     pub(crate) fn fail(&mut self, id: ConnectionId, error: impl Fn() -> Error) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
@@ -84,7 +84,7 @@ impl Scheduler {
         calls.map(|(call, _)| call).collect()
     }
 
-    /// Forgets a connection that is closed and has no calls.
+    /// Removes a connection if it is closed and has no calls.
     pub(super) fn forget_if_over(&mut self, id: ConnectionId) {
         let Some(slot) = self.connections.remove_if_over(id) else {
             return;
@@ -94,38 +94,38 @@ impl Scheduler {
         }
     }
 
-    /// No worker will take this slot again. When it was the last, all that waits fails.
-    pub(crate) fn gone(&mut self, slot: usize, gone: Gone) {
+    /// No further worker will take this slot. If it was the last slot, all queued calls fail.
+    pub(crate) fn stop_slot(&mut self, slot: usize, reason: StopReason) {
         match self.slots[slot] {
-            Slot::Gone(_) if matches!(gone, Gone::ShutDown) => return,
+            Slot::Stopped(_) if matches!(reason, StopReason::ShutDown) => return,
             Slot::Taken(id) => {
                 self.close(id);
-                self.fail(id, || gone.clone().into());
+                self.fail(id, || reason.clone().into());
             }
             _ => {}
         }
-        self.slots[slot] = Slot::Gone(gone);
-        self.fail_if_all_gone();
+        self.slots[slot] = Slot::Stopped(reason);
+        self.fail_queue_if_all_stopped();
         self.wake_if_drained();
     }
 
-    /// What waits fails if no worker will come any more.
-    pub(super) fn fail_if_all_gone(&mut self) {
+    /// All queued calls fail if no worker will ever be ready.
+    pub(super) fn fail_queue_if_all_stopped(&mut self) {
         while self.queue.len() > 0
-            && let Some(error) = self.all_gone()
+            && let Some(error) = self.all_stopped()
             && let Some(id) = self.queue.pop(true, true, &self.calls)
         {
             self.end_call(id, error);
         }
     }
 
-    /// The call fails, unless nobody waits for it.
+    /// The call fails. If it was cancelled, it leaves the table.
     pub(super) fn end_call(&mut self, id: CallId, error: Error) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
         if let CallState::OnWorker {
-            abandoned: true, ..
+            cancelled: true, ..
         } = call.state
         {
             self.calls.remove(id);
@@ -138,13 +138,12 @@ impl Scheduler {
         }
     }
 
-    /// New calls are refused.
+    /// New calls are rejected from now on.
     pub(crate) fn refuse_calls(&mut self) {
         self.open = false;
     }
 
-    /// Every call that has no outcome yet fails with [`Error::ShutDown`]. What workers answer
-    /// from now on reaches nobody.
+    /// All calls without an outcome fail with [`Error::ShutDown`]. Later answers of workers are dropped.
     pub(crate) fn cut_off(&mut self) {
         while let Some(id) = self.queue.pop(true, true, &self.calls) {
             self.end_call(id, Error::ShutDown);
@@ -156,7 +155,7 @@ impl Scheduler {
         self.wake_if_drained();
     }
 
-    /// Ready when no caller waits for an answer any more.
+    /// Ready when no caller waits for an answer.
     pub(crate) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.unanswered() == 0 {
             return Poll::Ready(());
@@ -168,13 +167,13 @@ impl Scheduler {
     }
 
     pub(super) fn wake_if_drained(&mut self) {
-        // Nobody waits for this before a shutdown, so that counting costs nothing before.
+        // Only a shutdown waits for this, so counting costs nothing before one.
         if !self.drained.is_empty() && self.unanswered() == 0 {
             self.actions.wake.append(&mut self.drained);
         }
     }
 
-    /// Calls whose callers still wait for a worker to answer.
+    /// Number of calls whose callers wait for an outcome.
     pub(crate) fn unanswered(&self) -> usize {
         self.calls
             .ids()

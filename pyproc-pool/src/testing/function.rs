@@ -1,4 +1,4 @@
-//! From a function of a test to what a worker runs: bodies in, bodies or failures out.
+//! Turns a function of a test into what a worker runs: bodies in, bodies or failures out.
 
 use std::{
     fmt::Display,
@@ -16,7 +16,7 @@ use crate::RemoteException;
 pub(super) type Function = Arc<dyn Fn(Body) -> Call + Send + Sync>;
 pub(super) type Call = Pin<Box<dyn Future<Output = Result<Body, Failure>> + Send>>;
 
-/// Its result travels in the encoding of its input.
+/// Its result is encoded as its input is.
 pub(super) fn of_values<In, Out, Fut>(
     function: impl Fn(In) -> Fut + Send + Sync + 'static,
 ) -> Function
@@ -73,7 +73,7 @@ fn encode<Out: Serialize>(codec: Codec, output: &Out) -> Result<Body, Failure> {
     Ok(Body { codec, bytes })
 }
 
-/// An input that does not fit.
+/// The failure for an input of another type.
 fn refusal(why: impl Display) -> Failure {
     Failure {
         type_name: RemoteException::INVALID_REQUEST.into(),
@@ -82,7 +82,7 @@ fn refusal(why: impl Display) -> Failure {
     }
 }
 
-/// A result that cannot be sent.
+/// The failure for a result that cannot be sent.
 pub(super) fn unwritable(why: impl Display) -> Failure {
     Failure {
         type_name: "ValueError".into(),
@@ -91,7 +91,7 @@ pub(super) fn unwritable(why: impl Display) -> Failure {
     }
 }
 
-/// The call's own method and worker take the place of the exception's.
+/// The exception's method and worker are left out: the caller sets those of the call.
 fn failure(raised: RemoteException) -> Failure {
     Failure {
         type_name: raised.type_name.unwrap_or_default(),

@@ -77,8 +77,8 @@ mod worker;
 
 /// A [`Pool`] whose workers run functions of the test.
 ///
-/// Where a `Pool` itself is wanted, such as for a service's state, `Pool::clone(&pool)` is one. Cheap to clone; all clones
-/// are the same pool.
+/// Where a `Pool` is needed, such as in a service's state, use `Pool::clone(&pool)`. Clones are cheap, and refer to the
+/// same pool.
 #[derive(Clone)]
 pub struct TestPool {
     pool: Pool,
@@ -94,15 +94,16 @@ impl TestPool {
         }
     }
 
-    /// Ends the worker of a slot, as SIGKILL ends a process. Another one takes its place after
-    /// [`RestartConfig::initial_backoff`](crate::RestartConfig::initial_backoff). A worker that is dead already stays so.
+    /// Kills the worker of a slot, as SIGKILL kills a process. Another one takes its place after
+    /// [`RestartConfig::initial_backoff`](crate::RestartConfig::initial_backoff). Has no effect on a worker that is
+    /// dead.
     ///
-    /// The pool notices when its tasks run next. Calls that are made before that may still get to the worker, and fail with
-    /// [`Error::WorkerDied`] like those that it has.
+    /// The pool notices when its tasks run next. Calls that are made before that may still be dispatched to the worker,
+    /// and fail with [`Error::WorkerDied`] like those in flight.
     ///
     /// # Panics
     ///
-    /// When the pool has no such slot.
+    /// If the pool has no such slot.
     #[track_caller]
     pub fn kill(&self, worker: usize) {
         assert!(self.workers.kill(worker), "the pool has no worker {worker}");
@@ -125,7 +126,7 @@ impl fmt::Debug for TestPool {
     }
 }
 
-/// Sets up a [`TestPool`] step by step.
+/// Configures and starts a [`TestPool`].
 #[derive(Clone)]
 #[must_use]
 pub struct TestPoolBuilder {
@@ -134,11 +135,11 @@ pub struct TestPoolBuilder {
 }
 
 impl TestPoolBuilder {
-    /// A function that workers have. It replaces one of the same name.
+    /// Adds a function to the workers. It replaces one of the same name.
     ///
-    /// Its input is read from JSON, or from MessagePack, and its result is written as the input was. An input that does not
-    /// fit is refused, as Python's hints refuse one. The exception's `method` and `worker` need not be right: the caller
-    /// gets those of the call.
+    /// Its input is decoded from JSON or MessagePack, and its result is encoded as the input was. An input of another
+    /// type is rejected, as type hints do in Python. The exception's `method` and `worker` are replaced by those of the
+    /// call.
     pub fn function<In, Out, Fut>(
         mut self,
         name: impl Into<String>,
@@ -153,8 +154,8 @@ impl TestPoolBuilder {
         self
     }
 
-    /// A function whose result is bytes, for callers that [`call_bytes`](crate::CallRequest::call_bytes). It takes the
-    /// bytes of any input.
+    /// Adds a function whose result is bytes, for callers of [`call_bytes`](crate::CallRequest::call_bytes). It accepts
+    /// the bytes of any input.
     pub fn bytes_function<Out, Fut>(
         mut self,
         name: impl Into<String>,
@@ -168,8 +169,8 @@ impl TestPoolBuilder {
         self
     }
 
-    /// Changes the pool's settings, which are the defaults but for one worker. Those that are about processes and sockets
-    /// have no effect.
+    /// Changes the pool's settings. The defaults are those of a [`Pool`], with one worker. Settings of processes and
+    /// sockets have no effect.
     ///
     /// ```
     /// # use pyproc_pool::testing::TestPool;
@@ -186,12 +187,12 @@ impl TestPoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when a setting makes no sense. [`Error::StartFailed`] when `max_frame_size` has no room for the names of all
-    /// functions.
+    /// [`Error::Config`] if a setting is invalid. [`Error::StartFailed`] if the names of all functions exceed
+    /// `max_frame_size`.
     ///
     /// # Cancellation safety
     ///
-    /// When the future is dropped, so are the workers.
+    /// If the future is dropped, the workers are dropped, too.
     pub async fn start(self) -> Result<TestPool, Error> {
         let builder = self.pool.without_processes();
         let max_frame_size = builder.config()?.max_frame_size;

@@ -1,4 +1,5 @@
-//! A worker that is a task of this process. It speaks the protocol, so that all above the transport is what serves in production.
+//! A worker that is a task of this process. It speaks the protocol, so all code above the transport is the same as in
+//! production.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,7 +25,7 @@ use crate::{
 
 pub(super) type Functions = BTreeMap<String, Function>;
 
-/// The bytes that are on their way at most, in each direction.
+/// The capacity of each direction, in bytes.
 const ROOM: usize = 64 * 1024;
 
 /// The workers of one pool.
@@ -44,7 +45,7 @@ impl Workers {
         }
     }
 
-    /// Starts a worker for a slot. Must be called within the runtime.
+    /// Starts a worker for a slot. Must be called within a runtime.
     pub(super) fn start(self: &Arc<Self>, slot: usize) -> Transport {
         let (ours, theirs) = pair(ROOM);
         let worker = Worker {
@@ -60,7 +61,7 @@ impl Workers {
         Transport::Memory(ours)
     }
 
-    /// Ends the newest worker of a slot, if it lives; `false` if the slot never had one.
+    /// Kills the newest worker of a slot, if it lives; `false` if the slot never had one.
     pub(super) fn kill(&self, slot: usize) -> bool {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         newest.get(&slot).map(AbortHandle::abort).is_some()
@@ -87,7 +88,7 @@ struct Worker {
     session: WorkerSession,
     of: Arc<Workers>,
     running: JoinSet<Answered>,
-    /// Dropping one ends its call.
+    /// Dropping a sender cancels its call.
     cancels: HashMap<u64, oneshot::Sender<()>>,
     output: Vec<u8>,
 }
@@ -99,7 +100,8 @@ struct Answered {
 }
 
 impl Worker {
-    /// Serves until the pool hangs up, the protocol is broken, or a function panics, as a crash ends a process.
+    /// Serves until the pool closes the connection, the protocol is violated, or a function panics; a panic ends the
+    /// worker as a crash ends a process.
     async fn serve(mut self, mut transport: Transport) {
         let mut input = BytesMut::new();
         loop {
@@ -122,13 +124,13 @@ impl Worker {
         }
     }
 
-    /// Takes all that has arrived; `false` when it broke the protocol.
+    /// Handles all that has arrived; `false` if it violates the protocol.
     fn receive(&mut self, input: &mut BytesMut) -> bool {
         loop {
             match self.session.receive(input, &mut self.output) {
                 Ok(Some(WorkerEvent::Request { version, request })) => self.run(version, request),
                 Ok(Some(WorkerEvent::Cancellation(it))) => drop(self.cancels.remove(&it.id)),
-                // A drain: the pool hangs up once it has its answers.
+                // A drain: the pool closes the connection when it has its answers.
                 Ok(Some(_)) => {}
                 Ok(None) => return true,
                 Err(_) => return false,
@@ -166,7 +168,7 @@ impl Worker {
         });
     }
 
-    /// Writes an answer down; `false` if there is no way to.
+    /// Encodes an answer; `false` if that is impossible.
     fn answer(&mut self, answered: Answered) -> bool {
         let Answered {
             id,
@@ -199,7 +201,7 @@ fn not_found(method: &Method) -> Failure {
     }
 }
 
-/// What nobody waits for is dropped, as that of an `async def` function is cancelled.
+/// The failure of a cancelled call, as that of an `async def` function.
 fn cancellation() -> Failure {
     Failure {
         type_name: "asyncio.CancelledError".into(),

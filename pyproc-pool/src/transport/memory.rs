@@ -1,4 +1,4 @@
-//! A pair of ends within this process. Each direction has bounded room, as a socket has.
+//! A pair of ends within this process. Each direction has bounded capacity, as a socket has.
 
 use std::{
     collections::VecDeque,
@@ -24,11 +24,11 @@ pub(crate) struct ReadHalf(Arc<Direction>);
 #[derive(Debug)]
 pub(crate) struct WriteHalf {
     to: Arc<Direction>,
-    /// What the same end reads.
+    /// The direction that the same end reads.
     from: Arc<Direction>,
 }
 
-/// Bytes on their way from one end to the other.
+/// The bytes in flight in one direction.
 #[derive(Debug)]
 struct Direction(Mutex<State>);
 
@@ -36,13 +36,13 @@ struct Direction(Mutex<State>);
 struct State {
     bytes: VecDeque<u8>,
     room: usize,
-    /// No more bytes come, or nobody reads them.
+    /// The writer is closed, or the reader is.
     closed: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
-/// Two ends, with room for so many bytes in each direction.
+/// Two ends, with this capacity in bytes for each direction.
 #[cfg_attr(
     not(any(test, feature = "testing")),
     expect(dead_code, reason = "only tests make pairs")
@@ -93,7 +93,7 @@ impl ReadHalf {
         Poll::Ready(Ok(read))
     }
 
-    pub(super) fn look(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.0.lock();
         if state.bytes.is_empty() && !state.closed {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -168,7 +168,7 @@ impl State {
     }
 }
 
-/// Wakes who waits, once the lock is released.
+/// Wakes the waiting task after the lock's release.
 fn wake(mut state: MutexGuard<'_, State>, who: impl FnOnce(&mut State) -> &mut Option<Waker>) {
     let waiting = who(&mut state).take();
     drop(state);

@@ -1,8 +1,8 @@
-//! The ways to workers: one enum, of what carries bytes to a worker and back.
+//! The transports to workers, behind one enum.
 //!
-//! A transport moves whole frames in batches: one write takes all frames that are ready, one read all that have arrived. It
-//! says who its peer is, whether that is on this host, and how large a frame may be. What the frames say, when to write, and
-//! whom to wake is decided above; all that is above works the same over each of them.
+//! A transport moves whole frames in batches: one write takes all frames that are ready, one read all that have
+//! arrived. It reports who its peer is, whether the peer is on this host, and how large a frame may be. The rooms above
+//! decide what frames contain, when to write, and whom to wake; they work the same over each transport.
 
 use std::{
     future::poll_fn,
@@ -47,22 +47,23 @@ impl std::fmt::Debug for InProcess {
     }
 }
 
-/// Who is at the other end.
+/// The process at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) uid: u32,
-    /// Its process id, if it is another process of this host and the system says so.
+    /// Its process id, if it is another process of this host and the system reports it.
     pub(crate) pid: Option<i32>,
 }
 
-/// Where frames arrive; its connection's alone.
+/// The end that frames arrive at. Only the connection's task reads.
 #[derive(Debug)]
 pub(crate) enum ReadHalf {
     Unix(OwnedReadHalf),
     Memory(memory::ReadHalf),
 }
 
-/// Where frames leave, for whoever has a batch. When it is dropped, the peer reads to the end of what was written.
+/// The end that frames leave from. The current writer of a batch writes. When it is dropped, the peer can still read
+/// all that was written.
 #[derive(Debug)]
 pub(crate) enum WriteHalf {
     Unix(OwnedWriteHalf),
@@ -93,15 +94,15 @@ impl Transport {
         }
     }
 
-    /// The largest frame that it carries, in bytes without the length before it.
+    /// The largest frame that it transports, in bytes without the length prefix.
     pub(crate) fn max_frame_size(&self) -> usize {
         match self {
-            // What the length can say.
+            // The largest length that the prefix can express.
             Self::Unix(_) | Self::Memory(_) => u32::MAX as usize,
         }
     }
 
-    /// Before the first frames: a write of all of it.
+    /// Writes all bytes. For the handshake, before the ends are split.
     pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Unix(stream) => stream.write_all(bytes).await,
@@ -109,7 +110,7 @@ impl Transport {
         }
     }
 
-    /// Before the first frames: reads what has arrived; 0 bytes at the end.
+    /// Reads what has arrived; 0 bytes at the end. For the handshake, before the ends are split.
     pub(crate) async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {
             Self::Unix(stream) => stream.read_buf(buffer).await,
@@ -129,7 +130,7 @@ impl Transport {
 }
 
 impl ReadHalf {
-    /// Reads once what has arrived, as far as the buffer has room; 0 bytes at the end.
+    /// Reads once what has arrived, up to the buffer's capacity; 0 bytes at the end.
     #[inline]
     pub(crate) fn poll_read(
         &mut self,
@@ -142,20 +143,20 @@ impl ReadHalf {
         }
     }
 
-    /// The same without asking the runtime, which knows what has arrived only after its next turn.
-    pub(crate) fn look(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// The same without the runtime, which learns of new data only at its next turn.
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Unix(read) => {
                 let stream: &UnixStream = read.as_ref();
                 Ok(recv(stream, buffer, RecvFlags::DONTWAIT)?.1)
             }
-            Self::Memory(read) => read.look(buffer),
+            Self::Memory(read) => read.try_read(buffer),
         }
     }
 }
 
 impl WriteHalf {
-    /// Writes once what finds room.
+    /// Writes once as much as there is room for.
     #[inline]
     pub(crate) fn try_write(&self, frames: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
@@ -164,7 +165,7 @@ impl WriteHalf {
         }
     }
 
-    /// The same as soon as there is room. One task may wait for that at a time.
+    /// The same as soon as there is room. Only one task may wait for that at a time.
     pub(crate) fn poll_write(
         &self,
         cx: &mut Context<'_>,
@@ -182,12 +183,12 @@ impl WriteHalf {
         }
     }
 
-    /// Ends both directions for the peer.
+    /// Closes both directions at the peer's end.
     pub(crate) fn hang_up(&self) {
         match self {
             Self::Unix(write) => {
                 let stream: &UnixStream = write.as_ref();
-                // It fails only when the peer has hung up before.
+                // This fails only if the peer has closed the connection before.
                 let _ = shutdown(stream, Shutdown::Both);
             }
             Self::Memory(write) => write.hang_up(),

@@ -109,14 +109,14 @@ async fn a_look_finds_what_has_arrived_and_nothing_else() {
         let (read_half, _keep) = theirs.split();
         let (_, write_half) = ours.split();
         let mut buffer = [0; 4];
-        let nothing = read_half.look(&mut buffer).unwrap_err();
+        let nothing = read_half.try_read(&mut buffer).unwrap_err();
         assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
         write(&write_half, &[b"frames"]).await.unwrap();
-        assert_eq!(read_half.look(&mut buffer).unwrap(), 4);
+        assert_eq!(read_half.try_read(&mut buffer).unwrap(), 4);
         assert_eq!(&buffer, b"fram");
-        assert_eq!(read_half.look(&mut buffer).unwrap(), 2);
+        assert_eq!(read_half.try_read(&mut buffer).unwrap(), 2);
         drop(write_half);
-        assert_eq!(read_half.look(&mut buffer).unwrap(), 0, "the end");
+        assert_eq!(read_half.try_read(&mut buffer).unwrap(), 0, "the end");
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     StartFailure, WorkerState, driver::Closed, events::WorkerLogEvent, observe::WorkerEvent,
-    scheduler::Gone,
+    scheduler::StopReason,
 };
 
 /// Keeps one slot of the pool filled: starts a worker, serves calls with it, explains its end, and starts the next one.
@@ -241,7 +241,8 @@ impl Lifecycle {
 
     fn give_up(&mut self, failure: Arc<StartFailure>) {
         self.slot.log(WorkerLogEvent::GivenUp);
-        self.slot.close(Gone::NotStarted(Arc::clone(&failure)));
+        self.slot
+            .close(StopReason::NotStarted(Arc::clone(&failure)));
         self.answer(Err(failure));
     }
 

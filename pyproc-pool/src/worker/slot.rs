@@ -10,7 +10,7 @@ use super::{Process, Worker, Workers, socket_dir::Sockets};
 use crate::transport::InProcess;
 use crate::{
     WorkerState, driver::Connection, error::bounded, events::WorkerLogEvent, observe::WorkerEvent,
-    output::CallAttributor, scheduler::Gone, shared::Shared,
+    output::CallAttributor, scheduler::StopReason, shared::Shared,
 };
 
 /// A slot of the pool.
@@ -179,12 +179,12 @@ impl Slot {
     }
 
     /// Marks the slot as stopped: it stays empty.
-    pub(super) fn close(&self, gone: Gone) {
+    pub(super) fn close(&self, gone: StopReason) {
         self.clear();
         let worker = self.worker;
         let before =
             std::mem::replace(&mut self.workers.lock()[worker].state, WorkerState::Stopped);
-        self.shared.driver.lock().gone(worker, gone);
+        self.shared.driver.lock().stop_slot(worker, gone);
         if before != WorkerState::Stopped {
             self.log(WorkerLogEvent::Stopped);
             self.shared.notify(&WorkerEvent::Stopped { worker });
@@ -208,12 +208,12 @@ impl Slot {
     }
 
     /// Why a task of the slot is dropped before its end.
-    pub(super) fn why_dropped(&self) -> Gone {
+    pub(super) fn why_dropped(&self) -> StopReason {
         // Dropping the pool's last handle drops the tasks.
         let is_wanted = self.stops() || self.stop.has_changed().is_err();
         match is_wanted || std::thread::panicking() {
-            true => Gone::ShutDown,
-            false => Gone::RuntimeEnded,
+            true => StopReason::ShutDown,
+            false => StopReason::RuntimeEnded,
         }
     }
 

@@ -24,10 +24,10 @@ impl Wake for Woken {
     }
 }
 
-fn add(batches: &mut Batches, frame: &[u8], in_flight: usize) -> Next {
+fn add(batches: &mut Batches, frame: &[u8], in_flight: usize) -> Flush {
     batches.control().extend_from_slice(frame);
     batches.unwritten += 1;
-    batches.next(in_flight)
+    batches.flush(in_flight)
 }
 
 fn written(mut batch: Batch) -> Batch {
@@ -36,9 +36,9 @@ fn written(mut batch: Batch) -> Batch {
     batch
 }
 
-fn batch(next: Next) -> Batch {
+fn batch(next: Flush) -> Batch {
     match next {
-        Next::Write(batch) => batch,
+        Flush::Write(batch) => batch,
         other => panic!("nothing to write: {other:?}"),
     }
 }
@@ -59,12 +59,12 @@ fn callers_that_were_woken_together_write_once_for_each_half_of_all_calls() {
     batches.take(&mut Outbox::default(), Waker::noop());
     // Six calls, of which two are still with the worker.
     batches.on_woken(4, 2);
-    assert!(batches.may_wait(2), "the callers run first");
-    assert!(matches!(add(&mut batches, b"1", 3), Next::Settled));
-    assert!(matches!(add(&mut batches, b"2", 4), Next::Settled));
+    assert!(batches.should_yield(2), "the callers run first");
+    assert!(matches!(add(&mut batches, b"1", 3), Flush::Scheduled));
+    assert!(matches!(add(&mut batches, b"2", 4), Flush::Scheduled));
     let half = batch(add(&mut batches, b"3", 5));
     assert!(
-        matches!(add(&mut batches, b"4", 6), Next::Settled),
+        matches!(add(&mut batches, b"4", 6), Flush::Scheduled),
         "one at a time"
     );
     batches.on_written(half);
@@ -77,7 +77,7 @@ fn what_a_caller_leaves_goes_before_what_came_later() {
     let waker = Waker::from(Arc::clone(&connection));
     assert!(!batches.take(&mut Outbox::default(), &waker));
     let first = batch(add(&mut batches, b"first", 1));
-    assert!(matches!(add(&mut batches, b"second", 2), Next::Settled));
+    assert!(matches!(add(&mut batches, b"second", 2), Flush::Scheduled));
     assert!(
         !batches.take(&mut Outbox::default(), &waker),
         "one at a time"
@@ -117,8 +117,8 @@ fn what_finds_no_room_is_left_to_the_connection() {
 fn the_last_of_the_callers_that_were_woken_writes_however_few_they_are() {
     let mut batches = new();
     batches.on_woken(2, 10);
-    assert!(matches!(add(&mut batches, b"1", 11), Next::Settled));
-    assert!(matches!(add(&mut batches, b"2", 12), Next::Write(_)));
+    assert!(matches!(add(&mut batches, b"1", 11), Flush::Scheduled));
+    assert!(matches!(add(&mut batches, b"2", 12), Flush::Write(_)));
 }
 
 #[test]
@@ -126,10 +126,10 @@ fn callers_write_again_once_everything_is_written() {
     let mut batches = new();
     let mut frames = Outbox::default();
     batches.take(&mut frames, Waker::noop());
-    assert!(matches!(add(&mut batches, b"1", 2), Next::Wake(_)));
+    assert!(matches!(add(&mut batches, b"1", 2), Flush::Wake(_)));
     assert!(batches.take(&mut frames, Waker::noop()));
     assert!(
-        matches!(add(&mut batches, b"2", 1), Next::Settled),
+        matches!(add(&mut batches, b"2", 1), Flush::Scheduled),
         "the connection writes"
     );
     frames = Outbox::default();
@@ -137,7 +137,7 @@ fn callers_write_again_once_everything_is_written() {
     assert!(!batches.take(&mut Outbox::default(), Waker::noop()));
     let by_caller = batch(add(&mut batches, b"3", 1));
     batches.on_written(written(by_caller));
-    assert!(matches!(add(&mut batches, b"4", 1), Next::Write(_)));
+    assert!(matches!(add(&mut batches, b"4", 1), Flush::Write(_)));
 }
 
 #[test]
@@ -145,9 +145,9 @@ fn a_request_waits_one_turn_for_others_while_the_worker_has_other_calls() {
     let mut batches = new();
     batches.take(&mut Outbox::default(), Waker::noop());
     add(&mut batches, b"1", 5);
-    assert!(!batches.may_wait(1), "the worker has nothing else");
-    assert!(batches.may_wait(5));
-    assert!(!batches.may_wait(5), "once");
+    assert!(!batches.should_yield(1), "the worker has nothing else");
+    assert!(batches.should_yield(5));
+    assert!(!batches.should_yield(5), "once");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn requests_that_come_after_what_a_caller_leaves_are_counted_still() {
     batches.on_written(first);
     assert!(batches.take(&mut Outbox::default(), Waker::noop()));
     assert!(
-        batches.may_wait(2),
+        batches.should_yield(2),
         "there is a request, and the worker is busy"
     );
 }
@@ -167,13 +167,13 @@ fn requests_that_come_after_what_a_caller_leaves_are_counted_still() {
 fn what_is_unwritten_waits_for_two_turns_at_most_however_many_answers_come() {
     let mut batches = new();
     batches.take(&mut Outbox::default(), Waker::noop());
-    assert!(matches!(add(&mut batches, b"1", 101), Next::Wake(_)));
+    assert!(matches!(add(&mut batches, b"1", 101), Flush::Wake(_)));
     let answers_first = || {
         batches.on_woken(2, 50);
-        batches.may_wait(50)
+        batches.should_yield(50)
     };
-    let turns = std::iter::repeat_with(answers_first).take(10);
-    assert!(turns.take_while(|&waits| waits).count() <= 2);
+    let yields_left = std::iter::repeat_with(answers_first).take(10);
+    assert!(yields_left.take_while(|&waits| waits).count() <= 2);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn callers_are_awaited_still_when_others_than_answers_arrive() {
     batches.on_woken(0, 2);
     add(&mut batches, b"1", 3);
     add(&mut batches, b"2", 4);
-    assert!(matches!(add(&mut batches, b"3", 5), Next::Write(_)));
+    assert!(matches!(add(&mut batches, b"3", 5), Flush::Write(_)));
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -229,9 +229,9 @@ impl Model {
                 self.in_flight += 1;
                 let frame = self.frame();
                 match add(&mut self.batches, &[frame], self.in_flight) {
-                    Next::Settled => {}
-                    Next::Wake(connection) => connection.wake(),
-                    Next::Write(batch) => {
+                    Flush::Scheduled => {}
+                    Flush::Wake(connection) => connection.wake(),
+                    Flush::Write(batch) => {
                         assert!(self.batch.is_none() && self.output.is_empty());
                         self.batch = Some(batch);
                     }
@@ -279,7 +279,7 @@ impl Model {
         if !is_woken && self.output.is_empty() {
             return;
         }
-        if self.output.is_empty() && self.batches.may_wait(self.in_flight) {
+        if self.output.is_empty() && self.batches.should_yield(self.in_flight) {
             self.connection.0.store(true, Ordering::Relaxed);
             return;
         }

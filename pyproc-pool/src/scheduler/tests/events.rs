@@ -21,9 +21,9 @@ fn an_answer_reaches_its_call_and_only_once() {
 #[test]
 fn an_answer_from_another_worker_than_the_one_asked_is_a_violation() {
     let mut scheduler = Scheduler::new(2, LIMITS);
-    up(&mut scheduler, 1, &Peer::Legacy);
+    on_ready(&mut scheduler, 1, &Peer::Legacy);
     let id = submit(&mut scheduler).unwrap();
-    up(&mut scheduler, 0, &Peer::Legacy);
+    on_ready(&mut scheduler, 0, &Peer::Legacy);
     assert!(answer(&mut scheduler, id.to_wire()).is_err());
 }
 
@@ -32,8 +32,8 @@ fn a_call_that_was_answered_at_its_deadline_keeps_its_answer() {
     let mut scheduler = ready();
     let id = submit(&mut scheduler).unwrap();
     answer(&mut scheduler, id.to_wire()).unwrap();
-    let given_up = scheduler.give_up(id, "timeout");
-    assert!(matches!(given_up, GivenUp::Answered(Ok(_))));
+    let cancelled = scheduler.cancel(id, "timeout");
+    assert!(matches!(cancelled, Cancelled::Answered(Ok(_))));
 }
 
 #[test]
@@ -96,8 +96,8 @@ fn a_passed_deadline_wakes_its_caller_and_none_of_those_that_may_still_wait() {
 fn capacity_of_a_call_given_up_comes_back_with_the_answer() {
     let mut scheduler = ready();
     let id = submit(&mut scheduler).unwrap();
-    let given_up = scheduler.give_up(id, "timeout");
-    assert!(matches!(given_up, GivenUp::OnWorker(0)));
+    let cancelled = scheduler.cancel(id, "timeout");
+    assert!(matches!(cancelled, Cancelled::OnWorker(0)));
     assert_eq!(scheduler.in_flight(), 1);
     answer(&mut scheduler, id.to_wire()).unwrap();
     assert_eq!(scheduler.in_flight(), 0);
@@ -110,7 +110,7 @@ fn giving_up_wakes_both_the_writer_and_who_waits_for_the_last_answer() {
     assert!(!written(&mut scheduler).is_empty());
     let drained = scheduler.poll_drained(&mut Context::from_waker(Waker::noop()));
     assert!(drained.is_pending());
-    scheduler.give_up(id, "the caller is gone");
+    scheduler.cancel(id, "the caller is gone");
     assert_eq!(scheduler.actions().take().wake.len(), 2);
 }
 
@@ -131,9 +131,9 @@ fn calls_beyond_capacity_and_queue_are_refused_and_counted() {
 fn what_waits_fails_with_the_last_worker() {
     let mut scheduler = Scheduler::new(2, LIMITS);
     let id = submit(&mut scheduler).unwrap();
-    scheduler.gone(0, Gone::ShutDown);
+    scheduler.stop_slot(0, StopReason::ShutDown);
     assert!(outcome(&mut scheduler, id).is_pending());
-    scheduler.gone(1, Gone::ShutDown);
+    scheduler.stop_slot(1, StopReason::ShutDown);
     let outcome = outcome(&mut scheduler, id);
     assert!(matches!(outcome, Poll::Ready(Err(Error::ShutDown))));
     assert!(matches!(submit(&mut scheduler), Err(Error::ShutDown)));
@@ -174,7 +174,7 @@ fn a_worker_of_version_2_gets_the_number_of_a_function_that_it_listed() {
 #[test]
 fn a_worker_of_version_1_gets_names_in_json() {
     let mut scheduler = Scheduler::new(1, LIMITS);
-    up(&mut scheduler, 0, &peer(1));
+    on_ready(&mut scheduler, 0, &peer(1));
     submit_to(&mut scheduler, "plain").unwrap();
     assert!(written(&mut scheduler)[4..].starts_with(b"{\"id\":"));
 }
@@ -184,7 +184,7 @@ fn a_call_that_waited_names_its_function_as_one_that_did_not() {
     for method in ["plain", "other"] {
         let mut scheduler = Scheduler::new(1, LIMITS);
         let early = submit_to(&mut scheduler, method).unwrap();
-        up(&mut scheduler, 0, &peer(2));
+        on_ready(&mut scheduler, 0, &peer(2));
         let late_frame = written(&mut scheduler);
         answer(&mut scheduler, early.to_wire()).unwrap();
         assert!(outcome(&mut scheduler, early).is_ready());
@@ -200,7 +200,7 @@ fn a_call_that_waited_names_its_function_as_one_that_did_not() {
 fn bytes_cannot_be_sent_to_a_worker_of_version_1_and_its_capacity_stays_free() {
     let mut scheduler = Scheduler::new(1, LIMITS);
     let queued = submit_as(&mut scheduler, "m", Codec::Raw).unwrap();
-    up(&mut scheduler, 0, &peer(1));
+    on_ready(&mut scheduler, 0, &peer(1));
     let outcome = outcome(&mut scheduler, queued);
     assert!(matches!(outcome, Poll::Ready(Err(Error::Encode { .. }))));
 
@@ -212,7 +212,7 @@ fn bytes_cannot_be_sent_to_a_worker_of_version_1_and_its_capacity_stays_free() {
 #[test]
 fn the_deadline_of_a_call_that_is_refused_hides_no_later_one() {
     let mut scheduler = Scheduler::new(1, LIMITS);
-    up(&mut scheduler, 0, &peer(1));
+    on_ready(&mut scheduler, 0, &peer(1));
     submit_as(&mut scheduler, "m", Codec::Raw).unwrap_err();
     assert_eq!(scheduler.next_deadline(), None);
     let mut request = Some(request(Codec::Json));
@@ -230,7 +230,7 @@ fn calls_that_run_beside_others_are_all_sent_and_plain_ones_a_few_ahead() {
         ..LIMITS
     };
     let mut scheduler = Scheduler::new(1, limits);
-    up(&mut scheduler, 0, &peer(2));
+    on_ready(&mut scheduler, 0, &peer(2));
     for _ in 0..10 {
         submit_to(&mut scheduler, "plain").unwrap();
     }
@@ -265,7 +265,7 @@ fn calls_of_both_kinds_leave_the_queue_in_the_order_of_their_arrival() {
         ..LIMITS
     };
     let mut scheduler = Scheduler::new(1, limits);
-    up(&mut scheduler, 0, &peer(2));
+    on_ready(&mut scheduler, 0, &peer(2));
     let kinds = ["plain", "async", "async", "plain", "async", "plain"];
     let ids = kinds.map(|method| submit_to(&mut scheduler, method).unwrap());
     for id in ids {
@@ -286,9 +286,9 @@ fn a_plain_call_goes_where_no_other_plain_call_runs() {
         ..LIMITS
     };
     let mut scheduler = Scheduler::new(2, limits);
-    up(&mut scheduler, 0, &peer(2));
+    on_ready(&mut scheduler, 0, &peer(2));
     submit_to(&mut scheduler, "plain").unwrap();
-    up(&mut scheduler, 1, &peer(2));
+    on_ready(&mut scheduler, 1, &peer(2));
     for _ in 0..5 {
         submit_to(&mut scheduler, "async").unwrap();
     }

@@ -10,7 +10,7 @@ use pyproc_protocol::{Codec, Failure, Features, FunctionInfo, Headers, Peer, Wor
 
 use pyproc_protocol::v2::Response;
 
-use super::{batches::Next, call_table::CallState, *};
+use super::{batches::Flush, call_table::CallState, *};
 
 use crate::{
     ProtocolViolation,
@@ -33,7 +33,7 @@ const LIMITS: Limits = Limits {
 /// One worker that is ready.
 fn ready() -> Scheduler {
     let mut scheduler = Scheduler::new(1, LIMITS);
-    up(&mut scheduler, 0, &peer(2));
+    on_ready(&mut scheduler, 0, &peer(2));
     scheduler
 }
 
@@ -43,8 +43,8 @@ pub(crate) const CONFIG: ConnectionConfig = ConnectionConfig {
     attributes: false,
 };
 
-fn up(scheduler: &mut Scheduler, slot: usize, peer: &Peer) {
-    scheduler.up(slot, peer, CONFIG, Instant::now());
+fn on_ready(scheduler: &mut Scheduler, slot: usize, peer: &Peer) {
+    scheduler.on_ready(slot, peer, CONFIG, Instant::now());
 }
 
 /// The connection of the worker that has the slot.
@@ -56,8 +56,8 @@ pub(crate) fn current(scheduler: &Scheduler, slot: usize) -> ConnectionId {
 }
 
 /// Has a caller leave its batch to the connection, so that it is found there.
-pub(crate) fn leave(scheduler: &mut Scheduler, next: Next) {
-    if let Next::Write(batch) = next {
+pub(crate) fn leave(scheduler: &mut Scheduler, next: Flush) {
+    if let Flush::Write(batch) = next {
         scheduler.on_written(batch);
     }
 }
@@ -115,7 +115,7 @@ fn submit_as(scheduler: &mut Scheduler, method: &str, codec: Codec) -> Result<Ca
         Instant::now(),
     )?;
     assert!(request.is_none_or(|it| it.payload.as_slice().is_empty()));
-    leave(scheduler, submitted.next);
+    leave(scheduler, submitted.flush);
     Ok(submitted.id)
 }
 
@@ -147,7 +147,7 @@ pub(crate) fn frames(scheduler: &mut Scheduler, id: ConnectionId) -> Vec<u8> {
                     outbox.advance(bytes.len() - before);
                 }
             }
-            NextWrite::Later => {}
+            NextWrite::Yield => {}
             NextWrite::Nothing { .. } | NextWrite::Drained => return bytes,
         }
     }

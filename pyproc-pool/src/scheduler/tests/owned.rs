@@ -39,8 +39,8 @@ fn submit(scheduler: &mut Scheduler, request: &mut Option<Outgoing>) -> Result<S
     scheduler.submit(("m", None), request, Admission::Queue, waker(), now)
 }
 
-fn up(scheduler: &mut Scheduler, version: u32) {
-    scheduler.up(0, &peer(version), CONFIG, Instant::now());
+fn on_ready(scheduler: &mut Scheduler, version: u32) {
+    scheduler.on_ready(0, &peer(version), CONFIG, Instant::now());
 }
 
 fn close(scheduler: &mut Scheduler) {
@@ -59,7 +59,7 @@ type End = fn(&mut Scheduler);
 fn assert_outlives(scheduler: &mut Scheduler, end: End) {
     let (request, is_alive) = owned();
     let submitted = submit(scheduler, &mut Some(request)).unwrap();
-    leave(scheduler, submitted.next);
+    leave(scheduler, submitted.flush);
     assert!(scheduler.actions().discard.is_empty());
     end(scheduler);
     assert!(is_alive.strong_count() > 0, "dropped with the lock");
@@ -70,8 +70,8 @@ fn assert_outlives(scheduler: &mut Scheduler, end: End) {
 #[test]
 fn what_waits_outlives_the_lock_however_it_ends() {
     let ends: [End; 3] = [
-        |it| up(it, 1), // which takes no bytes
-        |it| it.gone(0, Gone::ShutDown),
+        |it| on_ready(it, 1), // which takes no bytes
+        |it| it.stop_slot(0, StopReason::ShutDown),
         Scheduler::cut_off,
     ];
     for end in ends {
@@ -83,13 +83,13 @@ fn what_waits_outlives_the_lock_however_it_ends() {
 fn what_is_unwritten_outlives_the_lock_however_its_worker_ends() {
     let ends: [End; 4] = [
         close,
-        |it| it.gone(0, Gone::ShutDown),
+        |it| it.stop_slot(0, StopReason::ShutDown),
         Scheduler::cut_off,
-        |it| up(it, 2),
+        |it| on_ready(it, 2),
     ];
     for end in ends {
         let mut scheduler = Scheduler::new(1, LIMITS);
-        up(&mut scheduler, 2);
+        on_ready(&mut scheduler, 2);
         assert_outlives(&mut scheduler, end);
     }
 }
@@ -98,11 +98,11 @@ fn what_is_unwritten_outlives_the_lock_however_its_worker_ends() {
 fn what_a_caller_has_not_written_outlives_the_lock_whenever_the_worker_goes() {
     for goes_before in [true, false] {
         let mut scheduler = Scheduler::new(1, LIMITS);
-        up(&mut scheduler, 2);
+        on_ready(&mut scheduler, 2);
         let (request, is_alive) = owned();
         let submitted = submit(&mut scheduler, &mut Some(request)).unwrap();
-        let Next::Write(batch) = submitted.next else {
-            panic!("{:?}", submitted.next);
+        let Flush::Write(batch) = submitted.flush else {
+            panic!("{:?}", submitted.flush);
         };
         if goes_before {
             close(&mut scheduler);
@@ -123,7 +123,7 @@ fn what_waits_outlives_the_lock_when_its_caller_gives_it_up() {
     let mut scheduler = Scheduler::new(1, LIMITS);
     let (request, is_alive) = owned();
     let id = submit(&mut scheduler, &mut Some(request)).unwrap().id;
-    scheduler.give_up(id, "");
+    scheduler.cancel(id, "");
     assert!(is_alive.strong_count() > 0, "dropped with the lock");
     carry_out(&mut scheduler);
     assert_eq!(is_alive.strong_count(), 0, "kept");
@@ -132,7 +132,7 @@ fn what_waits_outlives_the_lock_when_its_caller_gives_it_up() {
 #[test]
 fn what_is_refused_at_once_is_left_to_its_caller() {
     let mut scheduler = Scheduler::new(1, LIMITS);
-    up(&mut scheduler, 1);
+    on_ready(&mut scheduler, 1);
     let (request, is_alive) = owned();
     let mut request = Some(request);
     assert!(submit(&mut scheduler, &mut request).is_err());

@@ -20,7 +20,7 @@ fn fast(now: Instant) -> Scheduler {
 
 fn fast_with(config: ConnectionConfig, now: Instant) -> Scheduler {
     let mut scheduler = Scheduler::new(1, LIMITS);
-    scheduler.up(0, &Peer::Legacy, config, now);
+    scheduler.on_ready(0, &Peer::Legacy, config, now);
     for _ in 0..2 {
         let id = submit(&mut scheduler, now);
         answer(&mut scheduler, id, now);
@@ -35,7 +35,7 @@ fn submit(scheduler: &mut Scheduler, now: Instant) -> CallId {
     let request = &mut Some(request(Codec::Json));
     let submitted = scheduler.submit(("m", None), request, Admission::Queue, waker(), now);
     let submitted = submitted.unwrap();
-    leave(scheduler, submitted.next);
+    leave(scheduler, submitted.flush);
     submitted.id
 }
 
@@ -80,7 +80,7 @@ fn twenty_six_neighbours_are_sent_again_in_their_order_before_what_came_later() 
     assert_eq!((scheduler.in_flight(), scheduler.queued()), (0, 29));
     assert!(scheduler.connections.ids().is_empty());
 
-    scheduler.up(0, &Peer::Legacy, CONFIG, now);
+    scheduler.on_ready(0, &Peer::Legacy, CONFIG, now);
     let mut sent = written(&mut scheduler);
     for &id in &calls[1..] {
         answer(&mut scheduler, id, now);
@@ -129,7 +129,7 @@ fn a_call_that_waited_is_attributed_too_and_none_when_the_connection_is_closed()
     };
     let mut scheduler = Scheduler::new(1, LIMITS);
     submit(&mut scheduler, now);
-    let id = scheduler.up(0, &Peer::Legacy, config, now);
+    let id = scheduler.on_ready(0, &Peer::Legacy, config, now);
     assert_eq!(attributed(&mut scheduler), ["sent m"]);
     scheduler.close(id);
     assert_eq!(attributed(&mut scheduler), ["forgotten"]);
@@ -142,8 +142,8 @@ fn what_a_replaced_worker_has_not_begun_fails_if_no_worker_will_come() {
     let replaced = current(&scheduler, 0);
     let [_, second] = [0, 1].map(|_| submit(&mut scheduler, now));
     scheduler.replace(0);
-    scheduler.up(0, &Peer::Legacy, CONFIG, now);
-    scheduler.gone(0, Gone::ShutDown);
+    scheduler.on_ready(0, &Peer::Legacy, CONFIG, now);
+    scheduler.stop_slot(0, StopReason::ShutDown);
     let message = "no JSON".into();
     let violation = SessionError::Refused { message }.into();
     let verdict = scheduler.on_violation(replaced, violation, now);

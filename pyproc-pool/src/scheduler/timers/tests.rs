@@ -113,7 +113,7 @@ fn deadlines_of_calls_that_have_ended_are_fewer_than_twice_the_calls_and_some() 
 #[test]
 fn one_pass_takes_a_bounded_number_and_the_next_is_due_at_once() {
     let mut table = Waiting::default();
-    let all = 2 * MOST_AT_ONCE + 1;
+    let all = 2 * MAX_AT_ONCE + 1;
     for _ in 0..all {
         table.submit(5);
     }
@@ -126,7 +126,7 @@ fn one_pass_takes_a_bounded_number_and_the_next_is_due_at_once() {
         });
         passed.push(at_once);
     }
-    assert_eq!(passed, [MOST_AT_ONCE, MOST_AT_ONCE, 1]);
+    assert_eq!(passed, [MAX_AT_ONCE, MAX_AT_ONCE, 1]);
 }
 
 #[derive(Debug, Clone, Copy)]

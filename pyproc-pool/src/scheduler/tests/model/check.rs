@@ -4,8 +4,8 @@ use super::*;
 
 impl Model {
     pub(super) fn check(&mut self) {
-        for lane in 0..=WORKERS {
-            self.check_requests(lane);
+        for index in 0..=WORKERS {
+            self.check_requests(index);
         }
         for (id, expected) in self.calls.clone() {
             self.check_call(id, expected);
@@ -15,18 +15,18 @@ impl Model {
         assert_eq!(self.scheduler.queued(), self.calls.len() - on_workers);
         let slots = (0..WORKERS).map(|slot| self.scheduler.in_flight_of(slot));
         assert_eq!(slots.sum::<usize>(), on_workers);
-        for lane in 0..=WORKERS {
-            self.check_lane(lane);
+        for index in 0..=WORKERS {
+            self.check_worker(index);
         }
         // What is over is forgotten.
-        let present = self.lanes.iter().flatten().count();
+        let present = self.workers.iter().flatten().count();
         assert!(self.scheduler.connections.ids().len() <= present);
         self.scheduler.actions().take();
     }
 
     /// Each call goes to one worker, once, and none to one that takes no more.
-    fn check_requests(&mut self, lane: usize) {
-        let Some(worker) = self.lanes[lane] else {
+    fn check_requests(&mut self, index: usize) {
+        let Some(worker) = self.workers[index] else {
             return;
         };
         let bytes = frames(&mut self.scheduler, worker.connection);
@@ -44,7 +44,7 @@ impl Model {
         let call_id = CallId::from_wire(id);
         if let Some(end) = expected.end {
             self.calls.remove(&id);
-            if !expected.abandoned {
+            if !expected.cancelled {
                 assert_eq!(self.outcome(call_id), end);
             }
             assert!(self.scheduler.calls.get(call_id).is_none());
@@ -55,9 +55,9 @@ impl Model {
             CallState::Queued(..) => assert_eq!(on, None),
             CallState::OnWorker {
                 connection,
-                abandoned,
+                cancelled,
                 ..
-            } => assert_eq!((Some(*connection), *abandoned), (on, expected.abandoned)),
+            } => assert_eq!((Some(*connection), *cancelled), (on, expected.cancelled)),
             CallState::Done(outcome) => panic!("it has ended: {outcome:?}"),
         }
     }
@@ -74,8 +74,8 @@ impl Model {
     }
 
     /// It has as many calls as it counts and may have, and none waits that it has room for.
-    fn check_lane(&self, lane: usize) {
-        let Some(worker) = self.lanes[lane] else {
+    fn check_worker(&self, index: usize) {
+        let Some(worker) = self.workers[index] else {
             return;
         };
         let calls = self.calls_of(worker.number).count();

@@ -28,31 +28,31 @@ enum Event {
         concurrent: bool,
         may_wait: bool,
     },
-    GiveUp {
+    Cancel {
         call: usize,
     },
     Response {
-        lane: usize,
+        index: usize,
         call: usize,
     },
     /// A worker answers a call that another has.
-    Stray {
-        lane: usize,
+    AnswerOfAnother {
+        index: usize,
         call: usize,
     },
     /// A worker reports an error without an id, after which it reads no more.
-    Nameless {
-        lane: usize,
+    ErrorWithoutId {
+        index: usize,
     },
     Drain {
-        lane: usize,
+        index: usize,
     },
     Down {
-        lane: usize,
+        index: usize,
     },
     /// What became of a worker that is down is known.
     Fail {
-        lane: usize,
+        index: usize,
     },
     /// Another worker is ready for the slot, be there one already or not.
     Ready {
@@ -61,26 +61,26 @@ enum Event {
         plain: bool,
     },
     /// The slot of a worker that has failed stays empty.
-    Gone {
+    StopReason {
         slot: usize,
     },
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let call = 0..8_usize;
-    let on_lane = (0..=WORKERS, call.clone());
+    let with_worker = (0..=WORKERS, call.clone());
     prop_oneof![
         8 => any::<(bool, bool)>()
             .prop_map(|(concurrent, may_wait)| Event::Submit { concurrent, may_wait }),
-        2 => call.prop_map(|call| Event::GiveUp { call }),
-        6 => on_lane.clone().prop_map(|(lane, call)| Event::Response { lane, call }),
-        1 => on_lane.prop_map(|(lane, call)| Event::Stray { lane, call }),
-        2 => (0..=WORKERS).prop_map(|lane| Event::Nameless { lane }),
-        1 => (0..=WORKERS).prop_map(|lane| Event::Drain { lane }),
-        1 => (0..=WORKERS).prop_map(|lane| Event::Down { lane }),
-        2 => (0..=WORKERS).prop_map(|lane| Event::Fail { lane }),
+        2 => call.prop_map(|call| Event::Cancel { call }),
+        6 => with_worker.clone().prop_map(|(index, call)| Event::Response { index, call }),
+        1 => with_worker.prop_map(|(index, call)| Event::AnswerOfAnother { index, call }),
+        2 => (0..=WORKERS).prop_map(|index| Event::ErrorWithoutId { index }),
+        1 => (0..=WORKERS).prop_map(|index| Event::Drain { index }),
+        1 => (0..=WORKERS).prop_map(|index| Event::Down { index }),
+        2 => (0..=WORKERS).prop_map(|index| Event::Fail { index }),
         3 => (0..WORKERS, any::<bool>()).prop_map(|(slot, plain)| Event::Ready { slot, plain }),
-        1 => (0..WORKERS).prop_map(|slot| Event::Gone { slot }),
+        1 => (0..WORKERS).prop_map(|slot| Event::StopReason { slot }),
     ]
 }
 
@@ -108,7 +108,7 @@ struct Expected {
     worker: Option<usize>,
     /// How many requests were sent before.
     sent: usize,
-    abandoned: bool,
+    cancelled: bool,
     end: Option<End>,
 }
 
@@ -120,9 +120,9 @@ enum End {
 
 struct Model {
     scheduler: Scheduler,
-    lanes: [Option<Worker>; WORKERS + 1],
+    workers: [Option<Worker>; WORKERS + 1],
     gone: [bool; WORKERS],
-    workers: usize,
+    started: usize,
     sent: usize,
     calls: BTreeMap<u64, Expected>,
 }
@@ -131,9 +131,9 @@ impl Model {
     fn new() -> Self {
         Self {
             scheduler: Scheduler::new(WORKERS, LIMITS),
-            lanes: [None; WORKERS + 1],
+            workers: [None; WORKERS + 1],
             gone: [false; WORKERS],
-            workers: 0,
+            started: 0,
             sent: 0,
             calls: BTreeMap::new(),
         }
@@ -145,20 +145,20 @@ impl Model {
                 concurrent,
                 may_wait,
             } => self.submit(concurrent, may_wait),
-            Event::GiveUp { call } => self.give_up(call),
-            Event::Response { lane, call } => self.answer(lane, call),
-            Event::Stray { lane, call } => self.stray(lane, call),
-            Event::Nameless { lane } => self.nameless(lane),
-            Event::Drain { lane } => self.close(lane),
-            Event::Down { lane } => {
-                if let Some(worker) = &mut self.lanes[lane] {
+            Event::Cancel { call } => self.cancel(call),
+            Event::Response { index, call } => self.answer(index, call),
+            Event::AnswerOfAnother { index, call } => self.answer_of_another(index, call),
+            Event::ErrorWithoutId { index } => self.error_without_id(index),
+            Event::Drain { index } => self.close(index),
+            Event::Down { index } => {
+                if let Some(worker) = &mut self.workers[index] {
                     worker.state = State::Down;
                     self.scheduler.close(worker.connection);
                 }
             }
-            Event::Fail { lane } => self.fail(lane),
+            Event::Fail { index } => self.fail(index),
             Event::Ready { slot, plain } => self.ready(slot, plain),
-            Event::Gone { slot } => self.leave(slot),
+            Event::StopReason { slot } => self.leave(slot),
         }
     }
 
@@ -177,7 +177,7 @@ impl Model {
             Ok(submitted) => {
                 let id = submitted.id.to_wire();
                 assert!(self.calls.insert(id, Expected::default()).is_none());
-                leave(&mut self.scheduler, submitted.next);
+                leave(&mut self.scheduler, submitted.flush);
                 let current = self.scheduler.current().map(|(_, it)| it);
                 let current: Vec<_> = current.filter(|it| may_wait || it.is_open()).collect();
                 let in_flight: usize = current.iter().map(|it| it.in_flight).sum();
@@ -201,28 +201,28 @@ impl Model {
         }
     }
 
-    fn give_up(&mut self, call: usize) {
-        let awaited = |(id, it): (&u64, &Expected)| (!it.abandoned).then_some(*id);
+    fn cancel(&mut self, call: usize) {
+        let awaited = |(id, it): (&u64, &Expected)| (!it.cancelled).then_some(*id);
         let Some(id) = self.calls.iter().filter_map(awaited).nth(call) else {
             return;
         };
         let call_id = CallId::from_wire(id);
-        let given_up = self.scheduler.give_up(call_id, "test");
+        let cancelled = self.scheduler.cancel(call_id, "test");
         match self.calls[&id].worker {
             Some(number) => {
-                self.expect(id).abandoned = true;
+                self.expect(id).cancelled = true;
                 let slot = self.worker(number).slot;
-                assert!(matches!(given_up, GivenUp::OnWorker(it) if it == slot));
+                assert!(matches!(cancelled, Cancelled::OnWorker(it) if it == slot));
             }
             None => {
                 self.calls.remove(&id);
-                assert!(matches!(given_up, GivenUp::Queued));
+                assert!(matches!(cancelled, Cancelled::Queued));
             }
         }
     }
 
-    fn answer(&mut self, lane: usize, call: usize) {
-        let Some(worker) = self.lanes[lane] else {
+    fn answer(&mut self, index: usize, call: usize) {
+        let Some(worker) = self.workers[index] else {
             return;
         };
         let Some(id) = self.calls_of(worker.number).nth(call) else {
@@ -231,7 +231,7 @@ impl Model {
         let is_oldest = self.oldest_of(worker.number) == Some(id);
         self.receive(worker.connection, id).unwrap();
         if worker.state != State::Down {
-            self.lanes[lane]
+            self.workers[index]
                 .iter_mut()
                 .for_each(|it| it.in_order &= is_oldest);
             let slot = worker.slot;
@@ -239,8 +239,8 @@ impl Model {
         }
     }
 
-    fn stray(&mut self, lane: usize, call: usize) {
-        let Some(worker) = self.lanes[lane].filter(|it| it.state != State::Down) else {
+    fn answer_of_another(&mut self, index: usize, call: usize) {
+        let Some(worker) = self.workers[index].filter(|it| it.state != State::Down) else {
             return;
         };
         let others = self.calls.iter();
@@ -251,8 +251,8 @@ impl Model {
     }
 
     /// The oldest call has its answer; the others wait again, and the worker is as good as new.
-    fn nameless(&mut self, lane: usize) {
-        let Some(worker) = self.lanes[lane].filter(|it| it.state != State::Down) else {
+    fn error_without_id(&mut self, index: usize) {
+        let Some(worker) = self.workers[index].filter(|it| it.state != State::Down) else {
             return;
         };
         let message = String::new();
@@ -272,11 +272,11 @@ impl Model {
         for id in self.calls_of(worker.number).collect::<Vec<_>>() {
             match self.expect(id) {
                 expected if expected.end.is_some() => {}
-                expected if expected.abandoned => drop(self.calls.remove(&id)),
+                expected if expected.cancelled => drop(self.calls.remove(&id)),
                 expected => expected.worker = None,
             }
         }
-        self.lanes[lane] = None;
+        self.workers[index] = None;
         if self.gone.iter().all(|gone| *gone) {
             self.fail_what_waits();
         }
@@ -290,8 +290,8 @@ impl Model {
         may_wait.map(drop)
     }
 
-    fn close(&mut self, lane: usize) {
-        if let Some(worker) = &mut self.lanes[lane]
+    fn close(&mut self, index: usize) {
+        if let Some(worker) = &mut self.workers[index]
             && worker.state == State::Open
         {
             worker.state = State::Closed;
@@ -299,32 +299,32 @@ impl Model {
         }
     }
 
-    fn fail(&mut self, lane: usize) {
-        let Some(worker) = self.lanes[lane].filter(|it| it.state == State::Down) else {
+    fn fail(&mut self, index: usize) {
+        let Some(worker) = self.workers[index].filter(|it| it.state == State::Down) else {
             return;
         };
         self.scheduler.fail(worker.connection, || Error::ShutDown);
         for id in self.calls_of(worker.number).collect::<Vec<_>>() {
             self.expect(id).end = Some(End::Failed);
         }
-        self.lanes[lane] = None;
+        self.workers[index] = None;
     }
 
     fn ready(&mut self, slot: usize, plain: bool) {
-        if let Some(mut before) = self.lanes[slot] {
-            if self.lanes[LEAVING].is_some() || before.state == State::Down {
+        if let Some(mut before) = self.workers[slot] {
+            if self.workers[LEAVING].is_some() || before.state == State::Down {
                 return;
             }
             self.scheduler.replace(slot);
             before.state = State::Closed;
-            self.lanes[LEAVING] = Some(before);
+            self.workers[LEAVING] = Some(before);
         }
         let peer = if plain { Peer::Legacy } else { peer(2) };
-        let connection = self.scheduler.up(slot, &peer, CONFIG, Instant::now());
-        self.workers += 1;
+        let connection = self.scheduler.on_ready(slot, &peer, CONFIG, Instant::now());
+        self.started += 1;
         self.gone[slot] = false;
-        self.lanes[slot] = Some(Worker {
-            number: self.workers,
+        self.workers[slot] = Some(Worker {
+            number: self.started,
             connection,
             slot,
             state: State::Open,
@@ -333,10 +333,10 @@ impl Model {
     }
 
     fn leave(&mut self, slot: usize) {
-        if self.lanes[slot].is_some() {
+        if self.workers[slot].is_some() {
             return;
         }
-        self.scheduler.gone(slot, Gone::ShutDown);
+        self.scheduler.stop_slot(slot, StopReason::ShutDown);
         self.gone[slot] = true;
         if self.gone.iter().all(|gone| *gone) {
             self.fail_what_waits();
@@ -364,8 +364,8 @@ impl Model {
     }
 
     fn worker(&self, number: usize) -> Worker {
-        let mut workers = self.lanes.iter().flatten();
-        *workers.find(|it| it.number == number).unwrap()
+        let mut started = self.workers.iter().flatten();
+        *started.find(|it| it.number == number).unwrap()
     }
 
     fn cut_off(&mut self) {

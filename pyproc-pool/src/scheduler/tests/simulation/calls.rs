@@ -58,19 +58,19 @@ impl Simulation {
         };
         self.calls.insert(id.to_wire(), call);
         self.callers.insert(number, Caller { id, deadline });
-        match submitted.next {
-            Next::Settled => {}
-            Next::Wake(waker) => self.wakes.push(waker),
-            Next::Write(batch) => self.write_batch(batch),
+        match submitted.flush {
+            Flush::Scheduled => {}
+            Flush::Wake(waker) => self.wakes.push(waker),
+            Flush::Write(batch) => self.write_batch(batch),
         }
     }
 
     fn refused(&mut self, error: Error) {
         let slots = &self.scheduler.slots;
-        let all_gone = slots.iter().all(|it| matches!(it, Slot::Gone(_)));
+        let all_stopped = slots.iter().all(|it| matches!(it, Slot::Stopped(_)));
         match error {
-            Error::Overloaded { .. } => assert!(!all_gone),
-            Error::ShutDown | Error::RuntimeEnded => assert!(all_gone),
+            Error::Overloaded { .. } => assert!(!all_stopped),
+            Error::ShutDown | Error::RuntimeEnded => assert!(all_stopped),
             error => panic!("{error}"),
         }
         self.ended += 1;
@@ -106,7 +106,7 @@ impl Simulation {
 
     fn leave(&mut self, number: u64) {
         let id = self.callers[&number].id;
-        self.scheduler.give_up(id, "test");
+        self.scheduler.cancel(id, "test");
         self.end(number);
     }
 
@@ -116,7 +116,7 @@ impl Simulation {
     }
 
     /// A caller waits no longer.
-    pub(super) fn give_up(&mut self) {
+    pub(super) fn cancel(&mut self) {
         let count = self.callers.len();
         if count > 0 {
             let at = self.rng.usize(..count);

@@ -14,7 +14,7 @@ impl Simulation {
             1 | 2 => self.close_connection(at),
             3 => self.replace(at),
             4 => self.answer_of_another(at),
-            5 => self.gone(self.workers[at].slot),
+            5 => self.stop_slot(self.workers[at].slot),
             6 => self.unreadable(at),
             _ => self.error_without_id(at),
         }
@@ -111,7 +111,7 @@ impl Simulation {
         };
         let verdict = self.scheduler.on_violation(worker.id, violation, self.now);
         match goes_on {
-            true => assert!(matches!(verdict, Verdict::GoOn)),
+            true => assert!(matches!(verdict, Verdict::Continue)),
             false => {
                 assert!(matches!(verdict, Verdict::Broken(_)));
                 self.close_connection(at);
@@ -129,16 +129,16 @@ impl Simulation {
     }
 
     /// No worker will take the slot again, unless a new round begins.
-    pub(super) fn gone(&mut self, slot: usize) {
+    pub(super) fn stop_slot(&mut self, slot: usize) {
         let before = match self.scheduler.slots[slot] {
             Slot::Taken(id) => self.workers.iter().position(|it| it.id == id),
             _ => None,
         };
         let gone = match self.rng.bool() {
-            true => Gone::ShutDown,
-            false => Gone::RuntimeEnded,
+            true => StopReason::ShutDown,
+            false => StopReason::RuntimeEnded,
         };
-        self.scheduler.gone(slot, gone);
+        self.scheduler.stop_slot(slot, gone);
         self.carry_out();
         if let Some(at) = before {
             self.end_worker(at);

@@ -110,7 +110,7 @@ impl Simulation {
             45..60 => self.write(),
             60..70 => self.work(),
             70..82 => self.deliver(),
-            82..86 => self.give_up(),
+            82..86 => self.cancel(),
             86..90 => {
                 let time = self.rng.u64(..20);
                 self.pass(Duration::from_millis(time));
@@ -199,7 +199,7 @@ impl Simulation {
             }
         }
         let mut slots = self.scheduler.slots.iter();
-        if slots.all(|it| matches!(it, Slot::Gone(_))) {
+        if slots.all(|it| matches!(it, Slot::Stopped(_))) {
             assert_eq!(self.scheduler.queued(), 0, "no worker will come");
         }
     }
@@ -216,7 +216,7 @@ impl Simulation {
         }
         match self.rng.u8(..8) {
             0 => self.cut_off(),
-            1 => (0..SLOTS).for_each(|slot| self.gone(slot)),
+            1 => (0..SLOTS).for_each(|slot| self.stop_slot(slot)),
             _ => self.start_all(),
         }
         self.settle(true);
@@ -256,7 +256,7 @@ impl Simulation {
             }
             for slot in 0..SLOTS {
                 if restarts && matches!(self.scheduler.slots[slot], Slot::Empty) {
-                    self.up(slot);
+                    self.on_ready(slot);
                 }
             }
             self.check();

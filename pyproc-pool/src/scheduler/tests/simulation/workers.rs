@@ -90,7 +90,7 @@ impl Simulation {
                 assert!(matches!(worker.writer, Writer::Nobody), "two write");
                 worker.writer = Writer::Connection(outbox);
             }
-            NextWrite::Later => self.wakes.push(waker),
+            NextWrite::Yield => self.wakes.push(waker),
             NextWrite::Nothing { .. } => {}
             NextWrite::Drained => self.close_connection(at),
         }
@@ -226,19 +226,19 @@ impl Simulation {
     pub(super) fn start(&mut self) {
         let slot = self.rng.usize(..SLOTS);
         if matches!(self.scheduler.slots[slot], Slot::Empty) {
-            self.up(slot);
+            self.on_ready(slot);
         }
     }
 
     pub(super) fn start_all(&mut self) {
         for slot in 0..SLOTS {
             if !matches!(self.scheduler.slots[slot], Slot::Taken(_)) {
-                self.up(slot);
+                self.on_ready(slot);
             }
         }
     }
 
-    pub(super) fn up(&mut self, slot: usize) {
+    pub(super) fn on_ready(&mut self, slot: usize) {
         let (kind, peer) = match self.rng.u8(..4) {
             0 => (Kind::NoHello, Peer::Legacy),
             1 => (Kind::V1, peer(1)),
@@ -249,7 +249,7 @@ impl Simulation {
             attributes: self.rng.bool(),
             ..CONFIG
         };
-        let id = self.scheduler.up(slot, &peer, config, self.now);
+        let id = self.scheduler.on_ready(slot, &peer, config, self.now);
         let is_attributed = config.attributes && kind == Kind::NoHello;
         self.workers.push(Worker {
             id,
