@@ -44,7 +44,7 @@ const RANDOM: usize = 200;
 /// Schedules that run the thread with the highest priority, and change priorities at [`DEPTH`] − 1 random steps.
 const BY_PRIORITY: usize = 1000;
 const DEPTH: usize = 3;
-/// Longer schedules go round in circles.
+/// A schedule with more steps is taken for an endless loop.
 const MAX_STEPS: usize = 20_000;
 /// Bytes on their way in each direction: a frame with a small input fits, others go through in pieces.
 const ROOM: usize = 64;

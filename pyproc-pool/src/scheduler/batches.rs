@@ -54,7 +54,7 @@ struct Awaited {
 /// Who writes a request that has been added.
 #[derive(Debug)]
 pub(crate) enum Flush {
-    /// A writer is active, and will write it.
+    /// The current writer will write it, or the connection's task, which is awake.
     Scheduled,
     /// The connection's task has to be woken.
     Wake(Waker),
@@ -159,12 +159,12 @@ impl Batches {
     /// Whether the connection's task should yield before it writes: to the callers that it woke and, while the worker
     /// has other calls, to callers that are about to add requests.
     pub(super) fn should_yield(&mut self, in_flight: usize) -> bool {
-        let may_wait = match self.unwritten {
+        let should_yield = match self.unwritten {
             0 => self.yields_left > 1,
             unwritten => self.yields_left > 0 && in_flight > unwritten,
         };
-        self.yields_left -= u8::from(may_wait);
-        may_wait
+        self.yields_left -= u8::from(should_yield);
+        should_yield
     }
 
     /// For the connection, which has written all that it had: swaps the next frames with `empty`. If there are none,

@@ -175,7 +175,7 @@ impl Connection {
         }
     }
 
-    /// Nothing is sent or received any more. Calls in flight stay.
+    /// From now on nothing is sent or received. Calls in flight stay.
     pub(super) fn close(&mut self, id: ConnectionId, actions: &mut Actions) {
         self.phase = Phase::Closed;
         if let Some(unanswered) = self.leave_order(id, actions) {
@@ -275,7 +275,7 @@ impl Connection {
         }
     }
 
-    /// The worker has no calls any more.
+    /// No call is in flight from now on.
     pub(super) fn forget_calls(&mut self) {
         self.in_flight = 0;
         self.concurrent = 0;

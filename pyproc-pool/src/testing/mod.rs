@@ -1,8 +1,7 @@
 //! A pool over functions of the same process, for unit tests without Python (feature `testing`).
 //!
-//! [`TestPool`] derefs to [`Pool`], the same type as in production: its queue, deadlines, supervision and errors are those
-//! of any pool. Only the workers differ. Each is a task that speaks the protocol through memory, and runs functions of
-//! the test.
+//! [`TestPool`] derefs to [`Pool`], the same type as in production: queue, deadlines, supervision and errors are the same.
+//! Only the workers differ. Each is a task that speaks the protocol through memory, and runs functions of the test.
 //!
 //! ```
 //! use std::time::Duration;
@@ -43,23 +42,23 @@
 //!
 //! # What to script
 //!
-//! - **Answers and delays**: a function is async and may await anything. Functions run beside each other, as those of
-//!   `async def` do, up to `max_in_flight` for each worker.
+//! - **Answers and delays**: a function is async and may await anything. Functions run concurrently, as `async def` functions
+//!   do, up to `max_in_flight` for each worker.
 //! - **Errors**: `Err` of a [`RemoteException`], whose type, message, traceback and `retryable` reach the caller. The type
 //!   [`RemoteException::INVALID_REQUEST`] makes [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest).
-//! - **Deaths**: [`TestPool::kill`], or a function that panics: it takes its worker along. All calls that the worker had fail
+//! - **Deaths**: [`TestPool::kill`], or a function that panics, which kills its worker. All calls in flight at the worker fail
 //!   with [`Error::WorkerDied`], whose cause is
 //!   [`DeathCause::Disconnected`](crate::DeathCause::Disconnected), as there is no process. Another worker takes the slot.
 //! - **Overload**: small [`settings`](TestPoolBuilder::settings), and a function that waits, such as for a
 //!   [`Semaphore`](tokio::sync::Semaphore) of the test.
-//! - **Cancellation**: the future of a function is dropped when its caller is gone or its deadline has passed.
+//! - **Cancellation**: the future of a function is dropped when its caller cancels the call or its deadline has passed.
 //!
 //! # Time
 //!
-//! All time of such a pool is that of the tokio runtime: delays, deadlines, pauses before restarts, what observers are
-//! notified of. While a test has paused the clock, it goes on only when every task waits, and then at once. What
-//! does not follow is time that a function measures itself with [`std::time`], and threads that it blocks; and for how long a
-//! connection looks for answers before it sleeps (`spin`), which decides no outcome.
+//! The pool uses the clock of the tokio runtime for delays, deadlines, pauses before restarts, and the times that observers
+//! get. While a test has paused this clock, time advances only when every task waits, and then at once. Three things use
+//! real time: what a function measures with [`std::time`], threads that it blocks, and how long a connection polls for
+//! answers before it sleeps (`spin`), which changes no outcome.
 
 use std::{collections::BTreeMap, fmt, future::Future, ops::Deref, sync::Arc};
 

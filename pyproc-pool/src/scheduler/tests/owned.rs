@@ -47,7 +47,7 @@ fn close(scheduler: &mut Scheduler) {
     scheduler.close(current(scheduler, 0));
 }
 
-/// What whoever drives the scheduler does without its lock.
+/// What the driver does after the release of its lock.
 fn carry_out(scheduler: &mut Scheduler) {
     drop(scheduler.actions().take().discard);
 }

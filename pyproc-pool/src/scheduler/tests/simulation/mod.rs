@@ -232,7 +232,7 @@ impl Simulation {
         self.start_all();
     }
 
-    /// Goes on with the clock stopped until nothing happens any more.
+    /// Continues with the clock stopped until nothing happens.
     fn settle(&mut self, restarts: bool) {
         for _ in 0..200 {
             if self.is_settled(restarts) {

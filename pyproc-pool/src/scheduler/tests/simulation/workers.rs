@@ -270,7 +270,7 @@ impl Simulation {
         self.ask_for_frames(self.workers.len() - 1);
     }
 
-    /// Nothing comes from the worker or goes to it any more.
+    /// Nothing is sent to the worker or received from it after this.
     pub(super) fn end_worker(&mut self, at: usize) {
         let worker = &mut self.workers[at];
         worker.over = true;
