@@ -22,13 +22,13 @@ pub(crate) struct Args {
     /// Start this many workers.
     #[arg(long, value_name = "N", default_value_t = 2)]
     workers: usize,
-    /// Give each worker this many requests at a time.
+    /// Send each worker at most this many requests at a time.
     #[arg(long, value_name = "N", default_value_t = 2)]
     max_in_flight: usize,
-    /// Let this many requests wait beyond that, and refuse further ones.
+    /// Queue at most this many more requests, and reject further ones.
     #[arg(long, value_name = "N", default_value_t = 16)]
     max_queue: usize,
-    /// Give up a request after this many milliseconds.
+    /// The timeout of a request in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 2000)]
     timeout: u64,
 }

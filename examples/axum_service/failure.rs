@@ -9,7 +9,7 @@ use serde_json::json;
 
 const RETRY_AFTER_ONE_SECOND: [(HeaderName, &str); 1] = [(RETRY_AFTER, "1")];
 
-/// Why a request has no result: a status, and JSON with `type` and `message`.
+/// An error response: a status, and JSON with `type` and `message`.
 pub(crate) struct Failure {
     status: StatusCode,
     kind: String,
@@ -28,7 +28,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// The body is no JSON (400), too large (413), or not called JSON (415).
+/// The body is not JSON (400), is too large (413), or has another content type (415).
 impl From<JsonRejection> for Failure {
     fn from(rejection: JsonRejection) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl From<Error> for Failure {
 impl Failure {
     fn raised(exception: RemoteException) -> Self {
         let status = match exception.kind() {
-            // The input does not fit the function's type hints, or the function says that its caller is at fault.
+            // The input does not match the function's type hints, or the function raised an error that blames its caller.
             ErrorKind::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
             _ => {
                 eprintln!("{exception}");
@@ -68,7 +68,7 @@ impl Failure {
         }
     }
 
-    /// Who runs the service finds the details in its log; a client could do nothing with them.
+    /// The details are in the service's log, for its operator; a client cannot use them.
     fn of_the_pool(error: Error) -> Self {
         let (status, message) = match &error {
             Error::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, error.to_string()),

@@ -16,17 +16,17 @@ use tokio::{net::TcpListener, time::sleep};
 
 use crate::{args::Args, stop_signal::StopSignal};
 
-/// How long requests and their clients have to finish once the service is told to stop.
+/// Maximum time for requests and their clients to finish, after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long workers have to end after that, and to finish their calls when they are replaced.
+/// Maximum time for workers to exit after that, and to finish their calls when they are replaced.
 const GRACE: Duration = Duration::from_secs(5);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let pool = args.start_pool().await?;
-    // Nobody can connect before the workers are ready.
+    // Clients cannot connect before the workers are ready.
     let listener = TcpListener::bind(&args.addr).await;
     let listener = listener.with_context(|| format!("cannot listen at {}", args.addr))?;
     let stop = StopSignal::install()?;
@@ -42,11 +42,11 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Serves until the signal comes; then accepts nothing more and finishes what it has.
+/// Serves until the signal arrives; then it accepts no more connections and finishes its requests.
 async fn serve(listener: TcpListener, pool: &Pool, stop: &StopSignal) -> anyhow::Result<()> {
     let served =
         axum::serve(listener, routes::routes(pool.clone())).with_graceful_shutdown(stop.received());
-    // The pool's deadlines bound the calls, but not a client that never ends its request.
+    // The pool's timeouts limit the calls, but not a client that never completes its request.
     let overdue = async {
         stop.received().await;
         sleep(DRAIN).await;

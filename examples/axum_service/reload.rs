@@ -3,7 +3,7 @@ use std::{io, time::Duration};
 use pyproc_pool::Pool;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// From now on each SIGHUP replaces the workers, such as for a new model, while they serve.
+/// From now on each SIGHUP replaces the workers without an interruption, for example to load a new model.
 pub(crate) fn on_hangup(pool: Pool, grace: Duration) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {

@@ -18,11 +18,11 @@ pub(crate) fn routes(pool: Pool) -> Router {
         .with_state(pool)
 }
 
-/// Input and result pass through as the JSON that they are: only Python knows their shape.
+/// Input and result are forwarded as JSON: only Python knows their structure.
 ///
-/// A request waits in the pool's short queue if all workers are busy, so that a burst is served
-/// rather than refused (`try_call` would refuse it). The queue and the timeout bound the
-/// wait; whatever is beyond them is told at once to come back later.
+/// A request waits in the pool's short queue if all workers are busy, so that a burst is served instead of rejected
+/// (`try_call` would reject it). The queue and the timeout limit the wait; a request beyond them gets a response at once
+/// that asks the client to retry later.
 async fn predict(
     State(pool): State<Pool>,
     input: Result<Json<Box<RawValue>>, JsonRejection>,
@@ -31,8 +31,7 @@ async fn predict(
     Ok(Json(pool.call("predict", &input).await?))
 }
 
-/// The process lives. Restarting it would not help against a worker's death, so workers
-/// don't matter here.
+/// The process is alive. A restart of the service would not help if a worker died, so this does not check workers.
 async fn healthz() -> &'static str {
     "ok\n"
 }
@@ -43,12 +42,12 @@ struct Readiness {
     ready: usize,
     in_flight: usize,
     queued: usize,
-    /// Why no worker is ready.
+    /// The reason why no worker is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
-/// Requests make sense as long as one worker is ready.
+/// The service can handle requests as long as one worker is ready.
 async fn readyz(State(pool): State<Pool>) -> (StatusCode, Json<Readiness>) {
     let (health, stats) = (pool.health(), pool.stats());
     let reason = (health.ready() == 0).then(|| why_not_ready(&health));
@@ -70,7 +69,7 @@ fn why_not_ready(health: &Health) -> String {
     let (mut given_up, mut reason) = (0, "the pool is shut down");
     for worker in &health.workers {
         given_up += usize::from(worker.state == WorkerState::Stopped);
-        // After the cause come advice and what the worker wrote, which are for the log.
+        // Advice and the worker's output follow the cause; they are for the log.
         let error = worker.last_error.as_deref();
         reason = error.and_then(|it| it.split(';').next()).unwrap_or(reason);
     }

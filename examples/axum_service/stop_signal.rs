@@ -5,13 +5,13 @@ use tokio::{
     sync::watch,
 };
 
-/// SIGTERM or SIGINT (Ctrl-C), for any number of parties that wait for it.
+/// SIGTERM or SIGINT (Ctrl-C), for any number of tasks that wait for it.
 pub(crate) struct StopSignal {
     came: watch::Receiver<bool>,
 }
 
 impl StopSignal {
-    /// From now on the signals don't end the process any more.
+    /// From now on the signals no longer end the process.
     pub(crate) fn install() -> io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -29,7 +29,7 @@ impl StopSignal {
     pub(crate) fn received(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut came = self.came.clone();
         async move {
-            // An error would mean that nobody listens to signals any more: stop then too.
+            // An error means that signals no longer arrive: stop then, too.
             let _ = came.wait_for(|came| *came).await;
         }
     }

@@ -1,4 +1,4 @@
-"""A worker that answers, and one that never stops talking."""
+"""A worker that answers calls, and one that floods its output."""
 
 import os
 import sys

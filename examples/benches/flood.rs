@@ -1,8 +1,9 @@
-//! What one worker's flood of output costs the calls of another: `cargo bench -p pyproc-examples --bench flood`. The
+//! How much one worker's flood of output slows down the calls of another: `cargo bench -p pyproc-examples --bench flood`. The
 //! Python in `PYPROC_PYTHON_EXEC`, or `python3`, must have the package `pyproc-worker`.
 //!
-//! Two workers; one is silent or floods in turns, the other answers calls one after another. Medians over the turns;
-//! compare within one run only. Ends with an error if a flood of lines costs more than a tenth.
+//! There are two workers. One is silent or floods its output, in turns; the other answers calls one after another. The
+//! results are medians over the turns; compare them within one run only. The program fails if a flood of lines makes calls
+//! more than a tenth slower.
 
 use std::{
     fs,
@@ -18,16 +19,16 @@ use tracing_subscriber::layer::SubscriberExt;
 
 const WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/flood.py");
 
-/// What the other worker does; the first is the measure for the rest.
+/// What the other worker does; the first one is the baseline.
 const NOISES: [&str; 3] = ["silence", "raw", "printed"];
 
 const TURNS: usize = 20;
 const TURN: Duration = Duration::from_millis(600);
 
-/// After this the flood has filled whatever can be filled.
+/// After this time the flood has filled all buffers.
 const WARM_UP: Duration = Duration::from_millis(150);
 
-/// At most so much slower.
+/// The maximum slowdown.
 const BAR: f64 = 1.10;
 
 #[tokio::main(flavor = "current_thread")]
@@ -86,7 +87,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-/// What happened while the other worker did its thing once.
+/// The measurements of one turn.
 struct Turn {
     p50: f64,
     p99: f64,
@@ -118,7 +119,7 @@ async fn turn(pool: &Pool, noise: &str) -> anyhow::Result<Turn> {
     })
 }
 
-/// Medians over the turns, and the lines of all.
+/// Medians over the turns, and the number of all lines.
 struct Summary {
     p50: f64,
     p99: f64,
@@ -140,7 +141,7 @@ impl Summary {
     }
 }
 
-/// One number of this process, in kB.
+/// A memory figure of this process, in kB.
 fn memory(name: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));

@@ -1,4 +1,4 @@
-//! The end that calls.
+//! The client's end.
 
 use std::collections::HashMap;
 
@@ -14,12 +14,12 @@ pub(crate) struct Client {
     transport: Transport,
     session: ClientSession,
     last_id: u64,
-    /// The methods of calls that have no answer yet, by id.
+    /// The methods of outstanding calls, by id.
     outstanding: HashMap<u64, &'static str>,
 }
 
 impl Client {
-    /// Shakes hands with the worker at the other end.
+    /// Performs the handshake with the worker at the other end.
     pub(crate) fn connect(mut transport: Transport) -> anyhow::Result<Self> {
         let hello = Hello::new("custom-transport/1.0");
         let session = ClientSession::start(hello, DEFAULT_MAX_FRAME_SIZE, &mut transport.output)?;
@@ -58,7 +58,7 @@ impl Client {
         Ok(self.transport.flush()?)
     }
 
-    /// Waits for an answer, to whichever call it is.
+    /// Waits for the next response, to any of the calls.
     pub(crate) fn answer(&mut self) -> anyhow::Result<(&'static str, Response)> {
         loop {
             if let ClientEvent::Response(answer) = self.next_event()? {

@@ -1,9 +1,9 @@
 //! The protocol without the pool: both ends of a connection in blocking code over a pair of
-//! sockets, with no runtime. All that touches the sockets is in `transport.rs`; exchange it
-//! for a pipe, a TLS stream or a message bus, and the rest stays as it is.
+//! sockets, with no runtime. Only `transport.rs` uses the sockets; replace it
+//! by a pipe, a TLS stream or a message bus, and the rest stays the same.
 //!
-//! There is no `worker.py`, because the worker is a thread here: the protocol does not care
-//! what language an end is written in.
+//! There is no `worker.py`, because the worker is a thread here: the protocol does not depend
+//! on the language of an end.
 
 mod client;
 mod transport;
@@ -48,7 +48,7 @@ fn introduce(peer: Option<&Peer>) {
     }
 }
 
-/// Sends all calls before it waits for the first answer.
+/// Sends all calls before it waits for the first response.
 fn pipeline(client: &mut Client) -> anyhow::Result<()> {
     for (method, input) in CALLS {
         client.queue(method, &serde_json::to_vec(&input)?)?;

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::BytesMut;
 
-/// One end of a connection, with the bytes that arrived and those that are to be sent.
+/// One end of a connection, with its input and output buffers.
 pub(crate) struct Transport {
     stream: UnixStream,
     pub(crate) input: BytesMut,
@@ -25,8 +25,8 @@ impl Transport {
 
     /// Sends all of `output`, and returns how many bytes that was.
     ///
-    /// Waits while the other end does not read. Two ends that both send more than the system
-    /// buffers before they read would wait for ever.
+    /// Blocks while the other end does not read. If both ends send more than the system buffers before they read, they wait
+    /// for ever.
     pub(crate) fn flush(&mut self) -> io::Result<usize> {
         self.stream.write_all(&self.output)?;
         let sent = self.output.len();

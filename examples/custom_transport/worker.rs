@@ -1,4 +1,4 @@
-//! The end that answers.
+//! The worker's end.
 
 use pyproc_protocol::{
     DEFAULT_MAX_FRAME_SIZE, Failure, Features, FunctionInfo, WorkerEvent, WorkerInfo,
@@ -25,12 +25,12 @@ const FUNCTIONS: [(&str, &str, Function); 2] = [
     ),
 ];
 
-/// Answers until the client closes the connection.
+/// Answers requests until the client closes the connection.
 pub(crate) fn serve(mut transport: Transport) -> anyhow::Result<()> {
     let mut session = WorkerSession::new(info(), DEFAULT_MAX_FRAME_SIZE);
     loop {
         let outcome = answer_all(&mut session, &mut transport);
-        // Also after an error, which has left a farewell to send.
+        // Also after an error: its reason is still to be sent.
         transport.flush()?;
         outcome?;
         if !transport.fill()? {
@@ -39,14 +39,14 @@ pub(crate) fn serve(mut transport: Transport) -> anyhow::Result<()> {
     }
 }
 
-/// Answers the requests that have arrived whole.
+/// Answers the requests that have arrived completely.
 fn answer_all(session: &mut WorkerSession, transport: &mut Transport) -> anyhow::Result<()> {
     loop {
         match session.receive(&mut transport.input, &mut transport.output) {
             Ok(Some(WorkerEvent::Request { version, request })) => {
                 session.respond(version, answer(&request)?, &mut transport.output)?;
             }
-            // Functions are done before a cancellation could be read, so there is nothing to cancel.
+            // Functions are complete before a cancellation is read, so there is nothing to cancel.
             Ok(Some(_)) => {}
             Ok(None) => return Ok(()),
             Err(error) => {

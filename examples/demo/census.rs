@@ -32,7 +32,7 @@ impl Sources {
     }
 }
 
-/// What a worker says about one file.
+/// A worker's result for one file.
 #[derive(Deserialize)]
 struct Module {
     lines: u64,
@@ -63,7 +63,7 @@ pub(crate) struct Census {
     pub(crate) functions: u64,
     pub(crate) classes: u64,
     pub(crate) longest: Option<Longest>,
-    /// Files that Python refused, by the exception it raised.
+    /// Files that Python could not parse, by exception.
     pub(crate) skipped: BTreeMap<String, u64>,
     pub(crate) time: Duration,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Census {
 type Reply = (String, Result<Module, Error>);
 
 impl Census {
-    /// Adds these files, as many at a time as the pool has room for.
+    /// Adds these files, as many at a time as the pool has capacity for.
     pub(crate) async fn take(
         &mut self,
         pool: &Pool,
@@ -119,7 +119,7 @@ impl Census {
         self.longest = self.longest.take().max(longest);
     }
 
-    /// How many calls were answered, those for refused files included.
+    /// Number of completed calls, including those for files that Python could not parse.
     pub(crate) fn calls(&self) -> u64 {
         self.files + self.skipped.values().sum::<u64>()
     }

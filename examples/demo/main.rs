@@ -79,8 +79,8 @@ async fn call_one_function(pool: &Pool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lets each pool do the whole job. They take turns at going first, so that
-/// neither gains by what the other one has warmed up.
+/// Lets each pool do the whole job. The pools take turns at going first, so that neither benefits from caches that the
+/// other one filled.
 async fn compare(pools: [&Pool; 2], sources: &Sources) -> anyhow::Result<[Census; 2]> {
     sources.read_once().await?;
     let progress = progress_bar(2 * sources.files.len());
@@ -95,7 +95,7 @@ async fn compare(pools: [&Pool; 2], sources: &Sources) -> anyhow::Result<[Census
     Ok(results)
 }
 
-/// Draws nothing when stderr is no terminal.
+/// Draws nothing if stderr is not a terminal.
 fn progress_bar(length: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} files, {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());

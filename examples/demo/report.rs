@@ -1,10 +1,10 @@
-//! The closing table.
+//! The table of results.
 
 use indicatif::HumanCount;
 
 use crate::census::{Census, Sources};
 
-/// Prints what was found, and what more workers gained.
+/// Prints the results, and the speed-up by more workers.
 pub(crate) fn print(sources: &Sources, workers: usize, by_one: &Census, by_many: &Census) {
     let noun = if workers == 1 { "worker" } else { "workers" };
     println!(

@@ -58,8 +58,8 @@ def source_files(root: str) -> Iterator[str]:
 
 
 def walk_definitions(statements: list[Any]) -> Iterator[Any]:
-    """Functions and classes at any depth. Only statements contain them, so no
-    expression is looked into, which is most of a syntax tree."""
+    """Functions and classes at any depth. Only statements contain them, so expressions
+    are skipped, which are most of a syntax tree."""
     for statement in statements:
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield statement

@@ -1,5 +1,5 @@
 //! Handwritten digits, recognised by scikit-learn in several workers at once. Rust sends
-//! the images in batches, compares the answers with the labels, and takes the time.
+//! the images in batches, compares the results with the labels, and measures the time.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ async fn start() -> Result<Pool, Error> {
         .python_exec(std::env::var_os("PYPROC_PYTHON_EXEC").unwrap_or("python3".into()))
         .worker_script(WORKER)
         .workers(WORKERS)
-        // The workers share the cores already; more threads in each would only be in the way.
+        // The workers already use all cores; more threads in each would only compete.
         .env("OMP_NUM_THREADS", "1")
         // If a worker does not start, the error has its output.
         .output(WorkerOutput::Discard)
@@ -55,8 +55,7 @@ async fn start() -> Result<Pool, Error> {
         .await
 }
 
-/// Sends all batches at once. The pool hands each to the worker that is free first and lets
-/// the others wait.
+/// Submits all batches at once. The pool dispatches each to the worker that is free first, and queues the others.
 async fn classify(pool: &Pool, images: &[Vec<f32>]) -> anyhow::Result<Vec<u8>> {
     let mut calls = JoinSet::new();
     for (index, batch) in images.chunks(BATCH).enumerate() {

@@ -1,5 +1,5 @@
 """Recognises handwritten digits. Each worker trains the same model when it starts, which
-takes it a moment; a larger one would be loaded from a file here."""
+takes a moment; a larger model would be loaded from a file here."""
 
 from pyproc_worker import expose, run_worker
 from sklearn.datasets import load_digits
@@ -15,7 +15,7 @@ model = SVC(gamma=0.001).fit(train_images, train_labels)
 
 @expose
 def test_set():
-    """The images that the model has not seen, and what they show."""
+    """The images that the model has not seen, and their labels."""
     return {"images": test_images, "labels": test_labels}
 
 

@@ -1,4 +1,4 @@
-//! One request id through Rust and Python: each line about a request, whoever wrote it, has its id and its trace.
+//! One request id in Rust and Python: each log line about a request has its id and its trace, in both languages.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/logging/worker.py");
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    // Traces get their ids, and go nowhere; `observability` shows where they may go.
+    // Traces have ids, but are not exported; the example `observability` exports them.
     let provider = Provider::builder()
         .enabled(true)
         .exporter_type(ExporterType::None)
@@ -32,7 +32,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A request; nothing in here knows its id.
+/// Handles a request. Nothing in here knows the request's id.
 async fn answer(pool: &Pool, order: &Value) {
     info!("order received");
     match pool.call::<_, u64>("price", order).await {
@@ -41,7 +41,7 @@ async fn answer(pool: &Pool, order: &Value) {
     }
 }
 
-/// What is logged, and the spans around it, which have the ids of a trace.
+/// Log lines, and spans, which give them the ids of a trace.
 fn start_log(tracer: Tracer) -> anyhow::Result<LoggingGuard> {
     let (log, guard) = LoggingBuilder::from(LoggingConfig::from_env()?).layer()?;
     let traces = tracing_opentelemetry::layer()

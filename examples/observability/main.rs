@@ -17,7 +17,7 @@ const WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/observability/worker.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    // On the terminal, unless the environment says where else.
+    // Exports to the terminal, unless the environment names a collector.
     let config = Config {
         service_name: "observability".into(),
         enabled: true,
@@ -59,7 +59,7 @@ async fn main() -> anyhow::Result<()> {
     pool.shutdown(Duration::from_secs(5)).await;
     match provider.shutdown().await {
         Ok(stats) => eprintln!("{} spans exported, {} lost", stats.exported, stats.lost()),
-        // Such as when the collector is down: the service has done its work all the same.
+        // For example, the collector is down: the service has still done its work.
         Err(error) => eprintln!("{error}"),
     }
 

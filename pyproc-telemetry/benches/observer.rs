@@ -1,7 +1,8 @@
-//! What watching costs a call, in nanoseconds on the caller's thread.
+//! The overhead of an observer for each call, in nanoseconds on the caller's thread.
 //!
-//! A real call of a real pool gives the events. At each, the observer is asked many times over: as if so many calls
-//! began, were sent and ended together. Medians over many calls, and the same for an observer that does nothing.
+//! A real call of a real pool gives the events. At each event, the observer is notified many times, as if that many calls
+//! started, were sent and completed together. The results are medians over many calls, compared with an observer that does
+//! nothing.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What holds of all documentation and of all manifests.
+//! Checks all documentation and all manifests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ fn each_metric_of_a_pool_is_in_a_list() {
     }
     lists += &fs::read_to_string(telemetry.join("README.md")).unwrap();
     assert!(names.contains(&"pyproc_requests_total".into()), "{names:?}");
-    // One that is registered only to ask whether a name is free.
+    // A domain that exists only to check whether a name is free.
     lists += "`pyproc_question`";
     names.retain(|name| !lists.contains(&format!("`{name}")));
     assert!(names.is_empty(), "in no list: {names:?}");
@@ -154,7 +154,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     })
 }
 
-/// The repository's files with such names.
+/// The repository's files whose names match.
 fn files_in(directory: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -175,7 +175,7 @@ fn is_page(path: &Path) -> bool {
     path.extension().is_some_and(|it| it == "md")
 }
 
-/// Links to files that are not there, and to headings that a page does not have.
+/// Links to files that do not exist, and to headings that a page does not have.
 fn broken_links(path: &Path, text: &str) -> Vec<String> {
     let prose: Vec<_> = outside_of_code(text).collect();
     let prose = prose.join("\n");
@@ -209,7 +209,7 @@ fn outside_of_code(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The name that a heading has in links.
+/// The anchor of a heading in links.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text
@@ -273,7 +273,7 @@ fn broken_tables(path: &Path, text: &str) -> Vec<String> {
     broken
 }
 
-/// Of a line of Rust, what it adds to the documentation.
+/// The documentation in a line of Rust.
 fn documentation(line: &str) -> &str {
     let line = line.trim_start();
     line.strip_prefix("///")

@@ -1,5 +1,5 @@
-//! What the workspace's dependencies are held to: the oldest Rust that the workspace builds with, and one version of each
-//! crate of OpenTelemetry.
+//! Checks the dependencies: all build with the oldest Rust that the workspace supports, and each crate of OpenTelemetry
+//! has one version.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ fn packages() -> Result<Vec<Value>> {
     }
 }
 
-/// Those that ask for a newer Rust, each with its version.
+/// Those that need a newer Rust, each with its version.
 fn newer_than(rust: &str, packages: &[Value]) -> Vec<String> {
     let newer = packages.iter().filter(|it| {
         let wanted = it["rust_version"].as_str().unwrap_or_default();
@@ -60,8 +60,8 @@ fn the_benchmark_declares_the_rust_of_the_workspace() {
     }
 }
 
-/// A second version would be other types: a tracer of ours would fit into no layer of `tracing-opentelemetry`. That
-/// they fit is what `examples/observability` is compiled for.
+/// A second version would have different types: our tracer would not fit into a layer of `tracing-opentelemetry`.
+/// `examples/observability` checks at compile time that it does.
 #[test]
 fn each_crate_of_opentelemetry_has_one_version() {
     let packages = packages().unwrap();

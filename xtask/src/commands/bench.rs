@@ -13,12 +13,12 @@ use anyhow::{Context, Result};
 use crate::tools::python::PythonArg;
 use crate::tools::{process, workspace};
 
-/// A workspace of its own, so that nothing else waits for the clients of the peers.
+/// A separate workspace, so that other builds do not wait for the peers' clients.
 pub(crate) const MANIFEST: &str = "pyproc-pool/benches/peers/Cargo.toml";
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Measure once and for a shorter time, with less exact results.
+    /// Measure once and for a shorter time; the results are less exact.
     #[arg(long)]
     quick: bool,
     /// Measure only these peers.
@@ -27,14 +27,13 @@ pub(crate) struct Args {
     /// Measure only these works: pingpong, W1, W2, W3, burn1ms, idle, held.
     #[arg(long = "work", value_name = "NAME", num_args = 1..)]
     works: Vec<String>,
-    /// Draw the results of the last run; measure only if there are none, or if another
-    /// flag says what to measure.
+    /// Draw the results of the last run; measure only if there are none, or if another flag selects measurements.
     #[arg(long)]
     plot: bool,
-    /// Measure what telemetry costs a call, in place of the peers.
+    /// Measure the overhead of telemetry for each call, instead of the peers.
     #[arg(long, conflicts_with_all = ["peers", "works", "plot"])]
     telemetry: bool,
-    /// Measure what log lines cost, in place of the peers.
+    /// Measure the overhead of log lines, instead of the peers.
     #[arg(long, conflicts_with_all = ["peers", "works", "plot", "telemetry", "quick"])]
     logs: bool,
     #[command(flatten)]
@@ -63,7 +62,7 @@ impl Args {
         self.plot && !self.quick && self.peers.is_empty() && self.works.is_empty()
     }
 
-    /// As the program takes it.
+    /// The value of the program's argument.
     fn selection(&self) -> Vec<String> {
         let flags = |flag: &'static str, values: &[String]| {
             let pair = move |value: &String| [flag.into(), value.clone()];
@@ -73,7 +72,7 @@ impl Args {
     }
 }
 
-/// What a run leaves behind.
+/// The files that a run writes.
 struct Results {
     rows: PathBuf,
     drawing: PathBuf,
@@ -109,8 +108,8 @@ fn measure(args: &Args, program: &Path, rows: &Path) -> Result<()> {
     process::run(&mut run)
 }
 
-/// Says where an environment is, or why there is none: a peer that this machine cannot have must
-/// not keep the others from being measured.
+/// Prints where an environment is, or why there is none: a peer that is not available on this machine must not prevent
+/// the measurement of the others.
 fn environment_flag(name: &str, interpreter: Result<PathBuf>) -> [String; 2] {
     match interpreter {
         Ok(interpreter) => [
@@ -121,7 +120,7 @@ fn environment_flag(name: &str, interpreter: Result<PathBuf>) -> [String; 2] {
     }
 }
 
-/// Builds the module for in-process calls. What keeps it from being built keeps only its peers out.
+/// Builds the module for in-process calls. If that fails, only its peers are left out.
 fn modules_flag(interpreter: &Path) -> Result<Vec<String>> {
     let built = match build("pyproc-bench-in-process", Some(interpreter)) {
         Ok(directory) => directory,
@@ -141,7 +140,7 @@ fn modules_flag(interpreter: &Path) -> Result<Vec<String>> {
     Ok(vec!["--modules".into(), modules.display().to_string()])
 }
 
-/// Builds one of the benchmark's packages, and returns where it is then.
+/// Builds one of the benchmark's packages, and returns the path of the result.
 fn build(package: &str, python: Option<&Path>) -> Result<PathBuf> {
     let target = workspace::target_dir().join("bench/build");
     process::run(&mut cargo_build(package, &target, python))?;
@@ -154,7 +153,7 @@ fn cargo_build(package: &str, target: &Path, python: Option<&Path>) -> Command {
     cargo.args(["--manifest-path", MANIFEST, "--target-dir"]);
     cargo.arg(target);
     if let Some(python) = python {
-        // For this very interpreter, not the stable ABI.
+        // For this interpreter only, not for the stable ABI.
         cargo.env("PYO3_PYTHON", python);
         cargo.env_remove("PYO3_NO_PYTHON");
     }

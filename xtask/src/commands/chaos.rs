@@ -11,7 +11,7 @@ use crate::tools::venv::{self, Requirement};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Go on for this many seconds with each core.
+    /// Run for this many seconds with each core.
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u32,
     /// Draw the faults from this seed; a failure names it.
@@ -27,7 +27,7 @@ pub(crate) struct Args {
 const CORES: [&str; 2] = ["native", "python"];
 
 impl Args {
-    /// What CI has time for.
+    /// A short run for CI.
     pub(crate) fn short(python: &PythonArg) -> Self {
         Self {
             seconds: 20,

@@ -77,7 +77,7 @@ fn require_components() -> Result<()> {
     }
 }
 
-/// Workspaces of their own have their own manifests.
+/// Separate workspaces have their own manifests.
 fn fmt() -> Result<()> {
     for manifest in ["Cargo.toml", bench::MANIFEST, fuzz::MANIFEST] {
         let scope = ["fmt", "--all", "--check", "--manifest-path", manifest];
@@ -90,7 +90,7 @@ fn clippy() -> Result<()> {
     let deny = ["--all-targets", "--", "-D", "warnings"];
     let all = ["clippy", "--workspace", "--all-features"];
     process::run(process::cargo().args(all).args(deny))?;
-    // Its other package is built for one interpreter, which is not there yet.
+    // Its other package needs an interpreter, which does not exist yet.
     let bench = ["clippy", "--package", "pyproc-bench", "--manifest-path"];
     let mut bench_clippy = process::cargo();
     bench_clippy.args(bench).arg(bench::MANIFEST);
@@ -119,11 +119,11 @@ pub(crate) const PUBLISHED: [&str; 6] = [
     "pyproc-logging",
 ];
 
-/// Shows that each crate can be published: its package holds all that it is built from. A developer's tree may
-/// have changes that are not committed yet; they are what is to be checked.
+/// Checks that each crate can be published: its package contains everything that it is built from. This includes changes
+/// that are not committed yet.
 ///
-/// Each time in another directory: cargo keeps what it has unpacked of a version under the name of this one, and would
-/// check the next crates against that, however old it is.
+/// Each run uses a new directory: cargo caches the unpacked version of a crate by the directory's name, and would check
+/// the next crates against that, even if it is outdated.
 fn package() -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let directory = workspace::target_dir().join(format!("package-{}", now.as_millis()));
@@ -137,7 +137,7 @@ fn package() -> Result<()> {
     fs::remove_dir_all(&directory).context("cannot remove what was packaged")
 }
 
-/// As `pyproject.toml` says; the versions are pinned there.
+/// The tools with the versions that `pyproject.toml` pins.
 fn python_lint(python: &PythonArg) -> Result<()> {
     let python = venv::ensure("test", &python.find()?, &Requirement::ours("test"))?;
     for module in ["ruff check", "ruff format --check", "mypy"] {
@@ -148,8 +148,7 @@ fn python_lint(python: &PythonArg) -> Result<()> {
     Ok(())
 }
 
-/// One line for each step. `times` holds those that ran; of these all
-/// succeeded, or all but the last.
+/// One line for each step. `times` holds the steps that ran; all of them succeeded, or all but the last.
 fn table(times: &[Duration], all_succeeded: bool) -> String {
     let line = |index: usize, (name, _): &Step| match times.get(index) {
         None => format!("{name:<13} not run"),

@@ -46,9 +46,9 @@ enum Source {
 /// A worker to test.
 #[derive(Clone, Debug, PartialEq)]
 struct Row {
-    /// In the result.
+    /// The name in the result.
     name: String,
-    /// Which of its loops is to run; its own choice if `None`.
+    /// The loop to run; the worker chooses if `None`.
     core: Option<&'static str>,
     interpreter: PathBuf,
 }
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     tested.and(complete)
 }
 
-/// The published worker and ours, then what was asked for beyond them.
+/// The published worker and ours, then those that the arguments name.
 fn sources(asked_for: &[Source]) -> Vec<Source> {
     let mut sources = vec![Source::Published(PUBLISHED.into()), Source::Ours];
     for source in asked_for {
@@ -136,7 +136,7 @@ impl Row {
 }
 
 impl Source {
-    /// Ours has two loops, and each is a worker of its own.
+    /// Our worker has two loops; each is tested as a separate worker.
     fn rows(&self, interpreter: &Path) -> Vec<Row> {
         let row = |name: String, core| Row {
             name,
@@ -151,7 +151,7 @@ impl Source {
         }
     }
 
-    /// Serves as the name of the row and of the environment.
+    /// The name of the row and of the environment.
     fn name(&self) -> String {
         match self {
             Self::Ours => "ours".into(),
@@ -170,7 +170,7 @@ impl Source {
     }
 }
 
-/// The whole path in letters that suit a file name: two paths, two names.
+/// The whole path in characters that are valid in a file name. Different paths have different names.
 fn path_name(path: &Path) -> String {
     let name = path.to_string_lossy();
     name.trim_start_matches('/')

@@ -26,19 +26,19 @@ pub(crate) struct Args {
     /// Fail if the worker does not claim this level: 1 (calls), 2 (version 2) or 3 (telemetry).
     #[arg(long, value_name = "N", requires = "worker", value_parser = clap::value_parser!(u8).range(1..=3))]
     level: Option<u8>,
-    /// Try only this rule, such as 1-F3; may be given several times.
+    /// Test only this rule, such as 1-F3; may be given several times.
     #[arg(long, value_name = "RULE")]
     only: Vec<String>,
-    /// A file with rules that the worker is known to break: in each line a rule and the reason.
+    /// A file with rules that the worker is known to violate: in each line a rule and the reason.
     #[arg(long, value_name = "FILE", requires = "worker")]
     deviations: Option<PathBuf>,
-    /// A line also for each rule of a level that the worker does not claim.
+    /// Print a line also for each rule of a level that the worker does not claim.
     #[arg(long)]
     verbose: bool,
-    /// Try the worker that listens at this socket.
+    /// Test the worker that listens on this socket.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Without COMMAND: fail if a worker cannot be tried on this machine.
+    /// Without COMMAND: fail if a worker cannot be tested on this machine.
     #[arg(long, conflicts_with = "worker")]
     strict: bool,
     #[command(flatten)]
@@ -58,7 +58,7 @@ impl Args {
     }
 }
 
-/// A worker to try.
+/// A worker to test.
 #[derive(Debug, PartialEq)]
 struct Subject {
     name: String,
@@ -68,7 +68,7 @@ struct Subject {
     command: Vec<OsString>,
 }
 
-/// The exit code is the harness's, whose report is the last thing printed.
+/// Returns the exit code of the harness, whose report is printed last.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.socket.is_none() && args.command.is_empty() {
         return try_all(args).map(|()| ExitCode::SUCCESS);
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .map_or(ExitCode::FAILURE, |it| ExitCode::from(it as u8)))
 }
 
-/// Tries each worker also when one has failed, so that one run shows all.
+/// Tests all workers even if one fails, so that one run shows all failures.
 pub(crate) fn try_all(args: &Args) -> Result<()> {
     let program = build()?;
     let python = args.python.find()?;
@@ -111,7 +111,7 @@ pub(crate) fn try_all(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Each of its loops is a worker of its own.
+/// Each of its loops is tested as a separate worker.
 fn ours(python: &Python) -> Result<Vec<Subject>> {
     let python = venv::ensure("test", python, &Requirement::ours("test"))?;
     let subject = |core: &str| Subject {
@@ -128,7 +128,7 @@ fn ours(python: &Python) -> Result<Vec<Subject>> {
     Ok(["python", "native"].map(subject).into())
 }
 
-/// The oldest release: it keeps few rules but those of calls, and the file says which not.
+/// The oldest release: it conforms to few rules beyond those of calls; the file lists the violations.
 fn published(python: &Python) -> Result<Vec<Subject>> {
     let python = compat_test::install_published(python)?;
     let name = format!("published-{PUBLISHED}");
@@ -140,7 +140,7 @@ fn published(python: &Python) -> Result<Vec<Subject>> {
     }])
 }
 
-/// A worker that somebody wrote from the specification.
+/// A worker that was written from the specification alone.
 fn javascript() -> Result<Vec<Subject>> {
     let mut node = process::command("node");
     if !process::succeeds(node.args(["--eval", "if (!Object.hasOwn) process.exit(1)"])) {
@@ -162,7 +162,7 @@ fn workers(name: &str) -> PathBuf {
 }
 
 impl Subject {
-    /// Fails if it could not be tried.
+    /// Fails if it could not be tested.
     fn conforms(&self, program: &Path, args: &Args) -> Result<bool> {
         println!("\n{}", self.name);
         let status = self.harness(program, args).status();
@@ -201,7 +201,7 @@ fn build() -> Result<PathBuf> {
     executable(&messages).context("cargo names no executable of the conformance harness")
 }
 
-/// What cargo built, by its messages: one in a line.
+/// The executables that cargo built, from its messages: one on each line.
 fn executable(messages: &str) -> Option<PathBuf> {
     let values = messages
         .lines()
@@ -210,7 +210,7 @@ fn executable(messages: &str) -> Option<PathBuf> {
     paths.next_back()
 }
 
-/// Runs where the user is, so that relative paths are the user's.
+/// Runs in the user's current directory, so that relative paths start there.
 fn harness(program: &Path, args: &Args) -> Command {
     let mut harness = process::command(program);
     harness.current_dir(env::current_dir().unwrap_or_else(|_| workspace::root().into()));

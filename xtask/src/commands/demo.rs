@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn demo(python: &Path, workers: Option<usize>) -> Command {
     let mut cargo = process::cargo();
-    // Not `--quiet`: the first build takes minutes, and cargo says how far it is.
+    // Not `--quiet`: the first build takes minutes, and cargo shows its progress.
     cargo.args([
         "run",
         "--release",

@@ -62,14 +62,14 @@ fn fuzz(target: &str, seconds: u32) -> Command {
     command
 }
 
-/// The cargo that runs us may be a stable one.
+/// The cargo that runs xtask may be a stable one.
 fn cargo_fuzz() -> Command {
     let mut command = process::command("rustup");
     command.args(["run", "nightly", "cargo", "fuzz"]);
     command
 }
 
-/// All targets, or the one that was asked for.
+/// All targets, or the one that the arguments name.
 fn select<'a>(listed: &'a str, asked_for: Option<&str>) -> Result<Vec<&'a str>> {
     let all: Vec<_> = listed.split_whitespace().collect();
     let Some(name) = asked_for else {

@@ -9,11 +9,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::tools::workspace;
 
-/// The line of the block that says where the clone is: whoever pastes it is there.
+/// The line of the block with the path of the clone: the reader is there already.
 const CLONE: &str = "pyproc=$PWD\n";
 
-/// Where the programs are, and how they reach their registries. All else of the environment might help, and a reader
-/// does not have it.
+/// Variables for the paths of programs and for the access to registries. All other variables are removed: they might
+/// help, and a reader does not have them.
 fn is_kept(name: &str) -> bool {
     let is_of = |prefix: &&str| name.starts_with(*prefix);
     let of_the_system = ["PATH", "HOME", "REQUESTS_CA_BUNDLE"].contains(&name);
@@ -24,12 +24,12 @@ fn is_kept(name: &str) -> bool {
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {}
 
-/// Pastes the block with which the README begins into an empty directory, and compares what it prints with what the
-/// README shows.
+/// Runs the block at the beginning of the README in an empty directory, and compares its output with the one in the
+/// README.
 pub(crate) fn run(_args: &Args) -> Result<()> {
     let readme = fs::read_to_string(workspace::root().join("README.md")).context("no README")?;
     let (block, shown) = quick_start(&readme)?;
-    // Not under `target`: cargo would take the new package for a part of this workspace.
+    // Not under `target`: cargo would treat the new package as part of this workspace.
     let home = tempfile::tempdir().context("cannot make a directory")?;
     let clone = home.path().join("clone");
     fs::create_dir(&clone)?;
@@ -54,7 +54,7 @@ fn quick_start(readme: &str) -> Result<(&str, &str)> {
     Ok((block, shown))
 }
 
-/// What the first fence of this language encloses, and what follows it.
+/// The content of the first fenced block of this language, and the text after it.
 fn fenced<'a>(text: &'a str, language: &str) -> Option<(&'a str, &'a str)> {
     text.split_once(&format!("```{language}\n"))?
         .1
@@ -68,8 +68,8 @@ fn with_clone(block: &str) -> Result<String> {
     Ok(format!("pyproc='{}'\n{rest}", workspace::root().display()))
 }
 
-/// Runs commands as in a shell in which nothing is set, and returns what they wrote to stdout. Each is shown on stderr
-/// before it runs, so that the log says which one failed.
+/// Runs commands in a shell without variables, and returns their stdout. Each is printed on stderr before it runs, so that
+/// the log shows which one failed.
 fn paste(commands: &str, directory: &Path) -> Result<String> {
     let kept = env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_kept));
     let output = Command::new("sh")

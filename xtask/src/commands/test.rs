@@ -31,7 +31,7 @@ impl Args {
     }
 }
 
-/// Runs both runners also when the first one fails, so that one run shows all.
+/// Runs both test runners even if the first one fails, so that one run shows all failures.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let python = args.python.find()?;
     let ours = venv::ensure("test", &python, &Requirement::ours("test"))?;
@@ -51,8 +51,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Tells the tests where programs of others are. The tests that need one fail without it where its variable is set, and
-/// say that they did not run where it is not. Returns what is not tested then.
+/// Sets the variables with the paths of external programs for the tests. If a variable is set, a test that needs the
+/// program fails without it; otherwise the test reports that it did not run. Returns what is not tested then.
 fn add_real_parts(runners: &mut [Command], python: &Python) -> Vec<String> {
     let parts = [
         ("PYPROC_PROMETHEUS", "Prometheus", prometheus::directory()),
@@ -85,7 +85,7 @@ fn runners(args: &Args, python: &Path) -> Vec<Command> {
     runners
 }
 
-/// Both of the worker's loops: neither may be left out without a word.
+/// Both loops of the worker: neither may be left out silently.
 const CORES: (&str, &str) = ("PYPROC_TEST_CORES", "python,native");
 
 fn rust_tests(python: &Path) -> Command {

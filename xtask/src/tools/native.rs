@@ -13,14 +13,14 @@ use crate::tools::{process, workspace};
 /// The profile that the released wheels are built with, too.
 const PROFILE: &str = "native";
 
-/// Builds the core, if its source has changed, for any Python from 3.9 on.
+/// Builds the core for any Python from 3.9 on, if its source has changed.
 pub(crate) fn build() -> Result<()> {
     process::run(&mut cargo_build())?;
     let built = workspace::target_dir()
         .join(PROFILE)
         .join(format!("{DLL_PREFIX}_core{DLL_SUFFIX}"));
     let place = place();
-    // A worker that runs has the old file open: it is replaced, not written to.
+    // A running worker has the old file open: replace the file instead of writing to it.
     let new = place.with_extension(format!("{}.new", std::process::id()));
     fs::copy(&built, &new)
         .and_then(|_| fs::rename(&new, &place))

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Something the command needs is not installed. The text says what was found,
-/// what is needed and how to get it.
+/// Something that the command needs is not installed. The text contains what was found, what is needed and how to
+/// install it.
 #[derive(Debug)]
 pub(crate) struct Missing(pub(crate) String);
 

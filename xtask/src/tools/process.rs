@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::tools::workspace;
 
-/// A command in the repository's root that sees nothing of what the user set up for
-/// another Python or for pools, nor of the variables that cargo sets for xtask itself.
+/// A command in the repository's root, without the user's variables for other Pythons or for pools, and without those
+/// that cargo sets for xtask itself.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(workspace::root());
@@ -34,7 +34,7 @@ fn must_not_leak(variable: &str) -> bool {
 /// The cargo that runs us.
 pub(crate) fn cargo() -> Command {
     let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // The stable ABI needs no interpreter; the first one on PATH might want a build of its own.
+    // The stable ABI needs no interpreter; the first one on PATH might cause a build of its own.
     cargo.env("PYO3_NO_PYTHON", "1");
     cargo
 }
@@ -52,8 +52,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command whose output is only of interest when it fails, and returns
-/// what it wrote to stdout.
+/// Runs a command, and returns its stdout. Shows its output only if it fails.
 pub(crate) fn run_quietly(command: &mut Command) -> Result<String> {
     let line = display(command);
     let output = capture(command).with_context(|| format!("cannot start `{line}`"))?;
@@ -65,7 +64,7 @@ pub(crate) fn run_quietly(command: &mut Command) -> Result<String> {
     Ok(stdout)
 }
 
-/// Whether a command starts and ends well.
+/// Whether a command starts and succeeds.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     capture(command).is_ok_and(|output| output.status.success())
 }
@@ -74,7 +73,7 @@ fn capture(command: &mut Command) -> std::io::Result<Output> {
     command.stdin(Stdio::null()).output()
 }
 
-/// The command line as one would type it, without the program's directory.
+/// The command line as a user would type it, without the program's directory.
 fn display(command: &Command) -> String {
     let program = command.get_program();
     let program = Path::new(program).file_name().unwrap_or(program);

@@ -1,4 +1,4 @@
-//! Prometheus, which the tests of our metrics ask what it understood.
+//! Prometheus, with which the tests check our metrics.
 
 use std::env;
 use std::fs;
@@ -10,10 +10,10 @@ use crate::tools::{process, workspace};
 
 const PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
 
-/// The directory of `prometheus` and `promtool`: from `PATH`, else unpacked from Debian's package under
-/// `target`, which needs no root and starts no service.
+/// The directory of `prometheus` and `promtool`: from `PATH`, otherwise unpacked from Debian's package under `target`,
+/// which needs no root and starts no service.
 ///
-/// An error where there is neither: the caller says what is not tested then.
+/// An error if neither is available; the caller then reports what is not tested.
 pub(crate) fn directory() -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     if let Some(found) = env::split_paths(&path).find(|it| has_programs(it)) {
@@ -35,7 +35,7 @@ fn has_programs(directory: &Path) -> bool {
 fn unpack_package(home: &Path) -> Result<()> {
     fs::create_dir_all(home).with_context(|| format!("cannot create {}", home.display()))?;
     download(home).or_else(|_| {
-        // A fresh image knows of no packages, and only root may ask for their list.
+        // A fresh image has no list of packages, and only root may download it.
         process::run_quietly(process::command("apt-get").args(["update", "-qq"]))?;
         download(home)
     })?;

@@ -1,4 +1,4 @@
-//! Finding a Python interpreter that really runs and is of a fitting version.
+//! Finds a Python interpreter that runs and has a suitable version.
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::tools::prerequisite::Missing;
 /// The `--python` flag that most commands share.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct PythonArg {
-    /// Use this Python interpreter [default: $PYTHON, else the first fitting one on PATH].
+    /// Use this Python interpreter [default: $PYTHON, else the first suitable one on PATH].
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
 }
@@ -126,7 +126,7 @@ fn find(versions: Versions, candidates: impl IntoIterator<Item = PathBuf>) -> Re
 
 type Rejected = (PathBuf, String);
 
-/// The first candidate that runs and fits; otherwise why each was refused.
+/// The first candidate that runs and is suitable; otherwise why each one was rejected.
 fn choose(
     versions: Versions,
     candidates: impl IntoIterator<Item = PathBuf>,
@@ -153,8 +153,8 @@ fn explain(versions: Versions, rejected: &[Rejected]) -> String {
             or name one with --python PATH or the variable PYTHON."
 }
 
-/// Runs the interpreter: a launcher on PATH (of pyenv, for example) may stand
-/// for nothing at all, and its real executable is elsewhere.
+/// Runs the interpreter: a launcher on PATH (of pyenv, for example) may have no interpreter, and the real executable is
+/// elsewhere.
 fn probe(candidate: &Path) -> Result<Python> {
     const SCRIPT: &str =
         "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.executable)";

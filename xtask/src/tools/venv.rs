@@ -17,9 +17,9 @@ const STAMP: &str = "xtask-stamp";
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Requirement {
     pip_arguments: Vec<String>,
-    /// A file whose change calls for a new installation.
+    /// A file whose change requires a new installation.
     watched: Option<PathBuf>,
-    /// It has our native core, which is built anew if its source has changed.
+    /// Whether it contains our native core, which is rebuilt if its source has changed.
     native_core: bool,
 }
 
@@ -32,8 +32,7 @@ impl Requirement {
         }
     }
 
-    /// A directory with a Python package. It is installed as editable, so that
-    /// what runs is always the present source.
+    /// A directory with a Python package. It is installed as editable, so that the current source runs.
     pub(crate) fn directory(path: &Path) -> Self {
         Self::editable(path, "")
     }
@@ -105,8 +104,8 @@ pub(crate) fn ensure(name: &str, python: &Python, requirement: &Requirement) -> 
     Ok(interpreter(&directory))
 }
 
-/// Two interpreters of one version have an environment each, so that using one never remakes
-/// the other's while its tests run.
+/// Each interpreter has its own environment, also two of one version: otherwise one would recreate the other's
+/// environment while its tests run.
 fn directory_name(name: &str, python: &Python) -> String {
     let mut hasher = DefaultHasher::new();
     hasher.write(python.executable.as_os_str().as_encoded_bytes());
@@ -114,7 +113,7 @@ fn directory_name(name: &str, python: &Python) -> String {
     format!("venv-{name}-{}-{interpreter:08x}", python.version)
 }
 
-/// Keeps two xtasks from making the same environment at the same time.
+/// A lock, so that two xtasks do not create the same environment at the same time.
 fn lock(path: &Path) -> Result<File> {
     let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
@@ -171,7 +170,7 @@ fn interpreter(directory: &Path) -> PathBuf {
     directory.join("bin/python")
 }
 
-/// Debian splits `venv` and `ensurepip` off its Python.
+/// Debian packages `venv` and `ensurepip` separately from Python.
 fn without_modules(python: &Python) -> Option<anyhow::Error> {
     let mut import = process::command(&python.executable);
     if process::succeeds(import.args(["-c", "import ensurepip, venv"])) {

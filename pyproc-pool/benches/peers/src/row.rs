@@ -1,4 +1,4 @@
-//! What one step came to.
+//! The result of one step.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::{
 /// One measurement, or the median of several. `results.json` is an array of these.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
-    /// Who was called.
+    /// The name of the peer.
     pub peer: String,
-    /// What was called.
+    /// The work of a call.
     pub work: Work,
-    /// What the callers ran on.
+    /// The callers' runtime.
     pub runtime: Runtime,
-    /// Where the processes ran.
+    /// The placement of the processes on cores.
     pub placement: Placement,
     /// Name of the step: `closed-loop`, `fixed-rate`, `idle` or `held`.
     pub mode: String,
@@ -29,30 +29,29 @@ pub struct Row {
     pub in_flight: usize,
     /// Calls a second that were due; 0 in a closed loop.
     pub rate_per_s: u32,
-    /// Latency that half of the calls did not exceed, in µs.
+    /// The median latency in µs.
     pub p50_us: f64,
-    /// Of 99 in 100.
+    /// The 99th percentile in µs.
     pub p99_us: f64,
-    /// Of 999 in 1000.
+    /// The 99.9th percentile in µs.
     pub p999_us: f64,
     /// Calls a second.
     pub calls_per_s: f64,
     /// Processor time of the client for each call in µs; when idle, for each second.
     pub cpu_us_client: f64,
-    /// The same of all workers together.
+    /// Processor time of all workers together, in the same unit.
     pub cpu_us_worker: f64,
-    /// Resident memory of the client, without the pages that it has from files and with them.
+    /// Resident memory of the client, without pages of files.
     pub heap_client_kib: u64,
-    /// With the pages of files.
+    /// Resident memory of the client, with pages of files.
     pub rss_client_kib: u64,
-    /// Of all workers together, with the pages of files.
+    /// Resident memory of all workers together, with pages of files.
     pub rss_worker_kib: u64,
-    /// From the start of the first worker's process until all had answered a call, in ms; 0 when
-    /// there is none.
+    /// Time from the start of the first worker's process until all have answered a call, in ms; 0 without workers.
     pub spawn_ms: f64,
     /// Calls measured, in all repeats together.
     pub calls: usize,
-    /// Measurements that this is the median of.
+    /// Number of measurements that this is the median of.
     pub repeats: usize,
 }
 
@@ -89,14 +88,14 @@ impl Row {
         }
     }
 
-    /// Enters what the calls took.
+    /// Sets the latencies and the throughput.
     pub fn set_latencies(&mut self, latencies: &Latencies, elapsed: Duration) {
         self.calls = latencies.calls();
         self.calls_per_s = self.calls as f64 / elapsed.as_secs_f64();
         [self.p50_us, self.p99_us, self.p999_us] = latencies.quantiles_us([0.5, 0.99, 0.999]);
     }
 
-    /// Enters what the processes used between two samples, for each of `units` calls or seconds.
+    /// Sets the processor time between two samples, for each of `units` calls or seconds, and the memory.
     pub fn set_usage(&mut self, before: &Sample, after: &Sample, units: f64) {
         let each = |time: Duration| time.as_secs_f64() * 1e6 / units.max(1.0);
         self.cpu_us_client = each(after.client_cpu.saturating_sub(before.client_cpu));

@@ -1,4 +1,4 @@
-//! The Python environments of the benchmark's peers, under the names that the benchmark gives them.
+//! The Python environments of the benchmark's peers, under the benchmark's names.
 
 use std::path::PathBuf;
 
@@ -7,12 +7,12 @@ use anyhow::{Result, bail};
 use crate::tools::python::Python;
 use crate::tools::venv::{self, Requirement};
 
-/// The one that every run needs.
+/// The environment that every run needs.
 pub(super) const OURS: &str = "ours";
 
 const PUBLISHED: &str = "0.1.0";
 
-/// The interpreter of an environment, which is set up first if need be.
+/// The interpreter of an environment, which is created first if necessary.
 pub(super) fn ensure(name: &str, python: &Python) -> Result<PathBuf> {
     let (requirement, python) = match name {
         "published-0.1.0" => (
@@ -24,8 +24,7 @@ pub(super) fn ensure(name: &str, python: &Python) -> Result<PathBuf> {
     venv::ensure(&format!("bench-{name}"), &python, &requirement)
 }
 
-/// All have NumPy for the one work that needs it; msgspec is the fastest JSON for each server that lets
-/// us choose.
+/// All have NumPy for the work that needs it. Servers with a choice of JSON library use msgspec, the fastest one.
 fn requirement(name: &str) -> Result<Requirement> {
     Ok(match name {
         OURS => Requirement::ours("fast").with(&["numpy"]),

@@ -1,4 +1,4 @@
-//! What log lines cost: `cargo xtask bench --logs`.
+//! The overhead of log lines: `cargo xtask bench --logs`.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::tools::process;
 use crate::tools::python::Python;
 use crate::tools::venv::{self, Requirement};
 
-/// Runs all, also when one says that its bar is not met.
+/// Runs all benchmarks, even if one does not meet its target.
 pub(super) fn run(python: &Python) -> Result<()> {
     let interpreter = venv::ensure("test", python, &Requirement::ours("test"))?;
     let mut failures = Vec::new();
@@ -22,7 +22,7 @@ pub(super) fn run(python: &Python) -> Result<()> {
     Ok(())
 }
 
-/// A line of a Rust event, beside those of other formatters.
+/// A line of a Rust event, compared with other formatters.
 fn events() -> Command {
     let mut cargo = process::cargo();
     cargo.args(["bench", "--quiet", "--package", "pyproc-logging"]);
@@ -38,7 +38,7 @@ fn flood(interpreter: &Path) -> Command {
     cargo
 }
 
-/// A record of Python's `logging`, beside the standard library's own way.
+/// A record of Python's `logging`, compared with the standard library's handler.
 fn records(interpreter: &Path) -> Command {
     let mut python = process::command(interpreter);
     python.arg("pyproc-py/benches/log_handler.py");

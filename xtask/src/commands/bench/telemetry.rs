@@ -1,4 +1,4 @@
-//! What telemetry costs a call: `cargo xtask bench --telemetry`.
+//! The overhead of telemetry for each call: `cargo xtask bench --telemetry`.
 
 use std::fs;
 use std::path::Path;
@@ -12,9 +12,9 @@ use crate::tools::{process, workspace};
 
 const PACKAGE: &str = "pyproc-telemetry";
 
-/// Measures, and leaves the results in `bench/telemetry.json` beside those of the other benchmark.
+/// Measures, and writes the results to `bench/telemetry.json`, beside those of the other benchmark.
 pub(super) fn run(python: &Python, quick: bool) -> Result<()> {
-    // It has OpenTelemetry.
+    // This environment has OpenTelemetry.
     let interpreter = venv::ensure("test", python, &Requirement::ours("test"))?;
     let home = workspace::target_dir().join("bench");
     fs::create_dir_all(&home).context("cannot create the results' directory")?;
@@ -22,7 +22,7 @@ pub(super) fn run(python: &Python, quick: bool) -> Result<()> {
     process::run(&mut calls(&interpreter, &home, quick))
 }
 
-/// The observer alone, asked many times over.
+/// The observer alone, notified many times.
 fn observer() -> Command {
     let mut cargo = process::cargo();
     cargo.args(["bench", "--quiet", "--package", PACKAGE]);

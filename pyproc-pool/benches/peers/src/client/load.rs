@@ -1,4 +1,4 @@
-//! Makes the calls of a session's steps, for whatever peer.
+//! Makes the calls of a session's steps, for any peer.
 
 use std::{
     collections::VecDeque,
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::ticks::Ticks;
 
-/// Calls that may run at a time at a fixed rate; those beyond wait, and their wait counts.
+/// Maximum number of concurrent calls at a fixed rate. Further calls wait, and their wait counts.
 const CALLERS_AT_FIXED_RATE: usize = 64;
 
 /// Makes calls to one peer, one after another.
@@ -37,7 +37,7 @@ pub(crate) trait Target {
     fn workers(&self) -> Vec<u32>;
 }
 
-/// Takes the steps of a session. `spawn` is how long the first answers took.
+/// Runs the steps of a session. `spawn` is the time until the first responses.
 pub(crate) async fn measure<T: Target>(
     session: &Session,
     target: &T,
@@ -66,7 +66,7 @@ async fn take<T: Target>(
     match step {
         Step::ClosedLoop { in_flight, seconds } => {
             let time = Duration::from_secs_f64(seconds);
-            // The depth of a connection settles, and caches fill.
+            // Warm-up: the depth of a connection adapts, and caches fill.
             let warm = closed_loop(callers(target, in_flight).await?, time / 10);
             let (callers, _) = warm.await?;
             let before = Sample::take(workers);
@@ -91,7 +91,7 @@ async fn take<T: Target>(
         }
         Step::Idle { seconds } => {
             closed_loop(callers(target, 1).await?, Duration::from_millis(100)).await?;
-            // For about a second after the last call a worker still looks whether more come.
+            // A worker still polls for about a second after the last call.
             tokio::time::sleep(Duration::from_secs(2)).await;
             let before = Sample::take(workers);
             let begin = Instant::now();
@@ -112,7 +112,7 @@ async fn callers<T: Target>(target: &T, number: usize) -> Result<Vec<T::Caller>>
     Ok(callers)
 }
 
-/// Each caller in a task of its own, one call after another.
+/// Each caller runs in its own task, one call after another.
 async fn closed_loop<C: Caller>(callers: Vec<C>, time: Duration) -> Result<(Vec<C>, Latencies)> {
     let end = Instant::now() + time;
     let mut tasks = JoinSet::new();
@@ -140,8 +140,8 @@ async fn call_until<C: Caller>(mut caller: C, end: Instant) -> Result<(C, Latenc
     Ok((caller, latencies))
 }
 
-/// Starts a call whenever one is due, and measures each from when it was due: a peer that stalls
-/// pays for all calls that it kept from starting.
+/// Starts a call whenever one is due, and measures its latency from that time: a stall of the peer also counts for the
+/// calls that it delayed.
 async fn fixed_rate<C: Caller>(idle: Vec<C>, per_second: u32, calls: usize) -> Result<Latencies> {
     let mut idle = idle;
     let mut latencies = Latencies::default();

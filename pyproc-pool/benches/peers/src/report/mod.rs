@@ -1,4 +1,4 @@
-//! What became of a run: medians, a table, verdicts, a drawing.
+//! The results of a run: medians, a table, verdicts, a drawing.
 
 mod plot;
 mod verdict;
@@ -14,12 +14,11 @@ use anyhow::{Context, Result};
 pub(crate) use plot::draw;
 pub(crate) use verdict::print_verdicts;
 
-/// All measurements of a run, those of the same kind together, in order of their first
-/// appearance.
+/// All measurements of a run, grouped by kind, in the order of their first appearance.
 #[derive(Default)]
 pub(crate) struct Report(Vec<(Kind, Vec<Row>)>);
 
-/// What two measurements must agree in to be repeats of each other.
+/// Measurements with the same kind are repetitions of each other.
 #[derive(PartialEq)]
 struct Kind {
     peer: String,
@@ -158,7 +157,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Row>> {
     serde_json::from_slice(&bytes).context("these are not the rows of a benchmark")
 }
 
-/// A row that says nothing yet, for tests.
+/// A row without measurements, for tests.
 #[cfg(test)]
 fn row(peer: &str, work: Work, in_flight: usize) -> Row {
     use crate::plan::{Session, Step};
