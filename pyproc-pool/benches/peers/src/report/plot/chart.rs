@@ -141,7 +141,7 @@ pub(crate) fn lines(area: &Area<'_>, title: &str, axis: &str, lines: &[Line]) ->
         } else {
             let series = DashedLineSeries::new(measured, DASH, GAP, style);
             chart.draw_series(series).map_err(failed)?;
-            let dashes = DashedPathElement::new(in_key.into_iter(), DASH, GAP, style);
+            let dashes = DashedPathElement::new(in_key, DASH, GAP, style);
             key.draw(&dashes).map_err(failed)?;
         }
         let label = Text::new(line.label.clone(), (42, y - 6), FONT);
