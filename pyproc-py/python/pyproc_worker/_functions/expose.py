@@ -34,42 +34,40 @@ if TYPE_CHECKING:
 def expose(
     function: Function | str | None = None, *, name: str | None = None, body: Body | None = None
 ) -> Function | Callable[[Function], Function]:
-    """Lets clients call a function; use as ``@expose``, ``@expose("other")`` or
-    ``@expose(name="other")``.
+    """Exposes a function: ``@expose``, ``@expose("other")`` or ``@expose(name="other")``.
 
-    The function is returned unchanged. How the request's body reaches its parameters:
+    The function is returned unchanged. The body of a request fills its parameters by this rule:
 
-    1. No parameters: it is called with nothing; the body must be null or ``{}``.
+    1. No parameters: the body must be null or ``{}``.
     2. It can be called with one positional argument, and its first parameter has no hint, or is
-       named ``req`` or ``request``: that gets the whole body.
-    3. It has exactly one parameter: if that may be an object (a dict, a dataclass, a model, Any),
-       it gets the whole body: ``def f(data: dict)``. Else it is a field of the body, or the body
-       itself: ``def f(texts: list[str])`` takes ``{"texts": ["a"]}`` and ``["a"]``.
-    4. It has several: the fields of the body fill them by name. A body that is no object fills the
-       first one, if the others have defaults; so does an object none of whose keys names a
+       named ``req`` or ``request``: that parameter gets the whole body.
+    3. Exactly one parameter: if it may be an object (a dict, a dataclass, a model, Any), it gets
+       the whole body: ``def f(data: dict)``. Else it gets the field of its name, or the body
+       itself: ``def f(texts: list[str])`` accepts ``{"texts": ["a"]}`` and ``["a"]``.
+    4. Several parameters: the fields of the body fill them by name. If the others have defaults, a
+       body that is not an object fills the first one; so does an object whose keys name no
        parameter, if the first one may be an object.
 
-    ``body="whole"`` or ``body="fields"`` says which of these is meant. Whatever does not fit its
-    hint raises `InvalidRequest`, which names the field; so do missing and unknown fields.
-    ``**kwargs`` takes all other fields as they are. Hints need msgspec, but for dict, list and Any.
+    ``body="whole"`` or ``body="fields"`` selects one of these. A value that does not fit its hint,
+    and a missing or unknown field, raise `InvalidRequest`, which names the field. ``**kwargs`` gets
+    all other fields unchanged. Hints other than dict, list and Any need msgspec.
 
-    A parameter ``cancel_event`` gets a `threading.Event` that is set when the client cancels the
-    request, or leaves. The function may then stop and return or raise what it likes.
+    A parameter ``cancel_event`` gets a `threading.Event`, which is set when the client cancels the
+    request or disconnects. The function may then stop and return or raise anything.
 
-    ``async def`` functions run concurrently, on one event loop in a thread of its own, beside the
-    plain functions. When the client cancels a request, or leaves, its task is cancelled. So do
-    plain wrappers of such functions from their first call on, if they return what is to be awaited.
+    ``async def`` functions run concurrently with plain functions, on one event loop in a thread of
+    its own. When the client cancels a request or disconnects, its task is cancelled. A plain
+    wrapper that returns an awaitable becomes such a function with its first call.
 
-    On a class it exposes the public methods, as ``Class.method`` or ``name.method``: those of its
-    own and inherited ones, plain, async, class and static methods. They are called on one instance,
-    which the worker makes without arguments before it serves. If the constructor raises, the
-    worker does not start.
+    On a class it exposes the public methods as ``Class.method`` or ``name.method``: its own and
+    inherited ones, plain, async, class and static methods. The worker creates one instance without
+    arguments before it serves. If the constructor raises, the worker does not start.
 
     Raises `ValueError` for a name that begins with ``pyproc.``. Raises `TypeError`, with the
-    reason, for what no body can fill, a hint that no JSON value fits, generator functions, and
-    methods (expose their class). A hint that cannot be evaluated lets any value pass, with a
-    warning when the worker starts: until then a script may define what it names. A second function
-    of the same name replaces the first, with a warning.
+    reason, for parameters that no body can fill, for hints that no JSON value fits, for generator
+    functions, and for methods (expose their class). A hint that cannot be evaluated when the worker
+    starts accepts any value, with a warning: until then the script may define its names. A second
+    function of the same name replaces the first, with a warning.
     """
     names = _names_of(sys._getframe(1))
     if isinstance(function, str):
