@@ -76,7 +76,7 @@ fn each_format_ignores_the_headers_of_the_others() {
 }
 
 #[test]
-fn any_pairs_carry_context_and_names_count_in_any_case() {
+fn any_pairs_have_context_and_names_count_in_any_case() {
     let propagator = Propagator::default();
     let parent = headers(TraceContext, true)["traceparent"].clone();
     let map: HashMap<String, String> = [("TraceParent".into(), parent.clone())].into();
@@ -204,7 +204,7 @@ fn b3_prefers_its_single_header_and_takes_the_other_form_too() {
 
 #[cfg(feature = "http")]
 #[test]
-fn http_headers_carry_context() {
+fn context_is_extracted_from_http_headers() {
     use http::{HeaderMap, HeaderValue};
 
     let mut incoming = HeaderMap::new();
