@@ -103,8 +103,8 @@ impl Driver {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a batch once, so a caller never serves a worker that reads as fast as it writes. The connection's task
-    /// writes the rest, and handles errors.
+    /// Writes a batch once: a worker that reads as fast as a caller writes must not keep the caller busy. The connection's
+    /// task writes the rest, and handles errors.
     pub(crate) fn write(&self, mut batch: Batch, to: Option<Arc<WriteHalf>>) {
         if let Some(to) = to {
             let (slices, count) = batch.frames().slices();
@@ -115,7 +115,7 @@ impl Driver {
         connection.into_iter().for_each(Waker::wake);
     }
 
-    /// Waits for the first deadline of a call, or until `due`. Returns the time; `None` when the pool is gone.
+    /// Waits for the first deadline of a call, or for the time that `due` returns. Returns the time; `None` when the pool is gone.
     pub(crate) fn wait_for_deadline(
         &self,
         due: impl Fn(Instant) -> Option<Instant>,
