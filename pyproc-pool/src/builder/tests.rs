@@ -1,15 +1,6 @@
-use proptest::{collection::vec, prelude::*};
-use serde_json::Value;
+use pyproc_settings::testing::{self, BySerde, Case};
 
 use super::*;
-
-/// A field, how code sets it, a variable that does (`args` and `env` have none), and how a file does.
-type Setting = (
-    &'static str,
-    fn(PoolBuilder) -> PoolBuilder,
-    &'static str,
-    &'static str,
-);
 
 const MILLI: Duration = Duration::from_millis(1);
 const RESTART: RestartConfig = RestartConfig {
@@ -20,7 +11,7 @@ const RESTART: RestartConfig = RestartConfig {
 };
 
 #[rustfmt::skip]
-const SETTINGS: [Setting; 20] = [
+const SETTINGS: [BySerde<PoolBuilder>; 20] = [
     ("workers", |it| it.workers(3), "PYPROC_WORKERS=5", "7"),
     ("max_in_flight", |it| it.max_in_flight(3), "PYPROC_MAX_IN_FLIGHT=5", "7"),
     ("max_queue", |it| it.max_queue(3), "PYPROC_MAX_QUEUE=5", "7"),
@@ -43,121 +34,30 @@ const SETTINGS: [Setting; 20] = [
     ("slow_call", |it| it.slow_call(MILLI), "PYPROC_SLOW_CALL=5ms", r#""7ms""#),
 ];
 
-/// Which settings each source has.
-#[derive(Debug, Clone)]
-struct Sources {
-    file: Vec<bool>,
-    env: Vec<bool>,
-    code: Vec<bool>,
-    /// Of the calls in code; the number behind those of all settings stands for `read_env`.
-    order: Vec<usize>,
-}
+impl testing::Builder for PoolBuilder {
+    type Config = PoolConfig;
 
-fn sources() -> impl Strategy<Value = Sources> {
-    let some = || vec(any::<bool>(), SETTINGS.len());
-    let order = Just((0..=SETTINGS.len()).collect::<Vec<_>>()).prop_shuffle();
-    (some(), some(), some(), order).prop_map(|(file, env, code, order)| Sources {
-        file,
-        env,
-        code,
-        order,
-    })
-}
-
-fn of_file(chosen: impl Fn(usize) -> bool) -> PoolConfig {
-    let fields = SETTINGS.iter().enumerate().filter(|(at, _)| chosen(*at));
-    let fields = fields.map(|(_, (field, _, _, json))| format!("{field:?}: {json}"));
-    let json = format!("{{{}}}", fields.collect::<Vec<_>>().join(","));
-    PoolConfig::from_deserializer(&mut serde_json::Deserializer::from_str(&json)).unwrap()
-}
-
-fn of_env(chosen: impl Fn(usize) -> bool) -> impl Fn(&str) -> Option<OsString> {
-    let variables: Vec<_> = SETTINGS
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| chosen(*at))
-        .filter_map(|(_, (_, _, variable, _))| variable.split_once('='))
-        .collect();
-    move |name| {
-        let (_, value) = variables.iter().find(|(it, _)| *it == name)?;
-        Some(value.into())
+    fn read_env(self) -> Self {
+        self.read_env()
     }
-}
 
-fn field(config: &PoolConfig, at: usize) -> Value {
-    serde_json::to_value(config).unwrap()[SETTINGS[at].0].clone()
-}
-
-/// What a setting is if nothing but its own sources matters.
-fn alone(sources: &Sources, at: usize) -> Value {
-    let mut config = of_file(|it| it == at && sources.file[at]);
-    if sources.code[at] {
-        return field(&(SETTINGS[at].1)(config.into()).changed_base(), at);
-    }
-    config
-        .apply(of_env(|it| it == at && sources.env[at]))
-        .unwrap();
-    field(&config, at)
-}
-
-impl PoolBuilder {
-    fn changed_base(&self) -> PoolConfig {
-        self.changed(self.base.clone())
-    }
-}
-
-proptest! {
-    #[test]
-    fn code_beats_the_environment_that_beats_the_file_in_every_order(sources in sources()) {
-        let mut builder = PoolBuilder::from(of_file(|at| sources.file[at]));
-        for at in &sources.order {
-            builder = match SETTINGS.get(*at) {
-                None => builder.read_env(),
-                Some((_, code, ..)) if sources.code[*at] => code(builder),
-                Some(_) => builder,
-            };
-        }
-        let config = builder.config_over(of_env(|at| sources.env[at]));
-        let script = [&sources.file, &sources.env, &sources.code].iter().any(|it| it[4]);
-        prop_assert_eq!(config.is_ok(), script);
-        if let Ok(config) = config {
-            for (at, (name, ..)) in SETTINGS.iter().enumerate() {
-                prop_assert_eq!(field(&config, at), alone(&sources, at), "{}", name);
-            }
-        }
+    fn in_effect(&self, lookup: &dyn Fn(&str) -> Option<OsString>) -> PoolConfig {
+        let check = PoolConfig::check_what_is_set;
+        self.settings
+            .in_effect(read_declared, check, lookup)
+            .unwrap()
     }
 }
 
 #[test]
-fn the_table_has_every_setting_and_three_values_of_it() {
-    let all = serde_json::to_value(PoolConfig::default()).unwrap();
-    for name in all.as_object().unwrap().keys() {
-        let known = SETTINGS.iter().any(|(field, ..)| field == name);
-        assert!(known || name == "external_sockets", "{name}");
-    }
-    for (at, (name, ..)) in SETTINGS.iter().enumerate() {
-        let value = |file, env, code| {
-            let one = |it| vec![it; SETTINGS.len()];
-            let (file, env, code) = (one(file), one(env), one(code));
-            let order = Vec::new();
-            alone(
-                &Sources {
-                    file,
-                    env,
-                    code,
-                    order,
-                },
-                at,
-            )
-        };
-        let (file, env, code) = (
-            value(true, false, false),
-            value(false, true, false),
-            value(false, false, true),
-        );
-        assert_ne!(code, file, "{name}");
-        assert!(code != env || SETTINGS[at].2.is_empty(), "{name}");
-    }
+fn code_beats_the_environment_that_beats_the_file_in_every_order() {
+    let cases = SETTINGS.map(Case::by_serde);
+    testing::code_beats_environment_beats_file(&cases, &["external_sockets"]);
+}
+
+#[test]
+fn the_readme_has_the_table_of_the_settings() {
+    testing::readme_has_settings::<PoolConfig>(include_str!("../../README.md"));
 }
 
 #[test]

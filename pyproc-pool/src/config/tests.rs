@@ -150,3 +150,71 @@ fn backoff_grows_to_its_limit_and_jitter_only_shortens_it() {
     assert_eq!(waits, expected);
     assert_eq!(restart.backoff(1, 1.0), Duration::from_millis(50));
 }
+
+fn applied(variables: &[(&str, &str)]) -> Result<PoolConfig, ConfigError> {
+    let find = |name: &str| variables.iter().find(|(key, _)| *key == name);
+    let lookup = |name: &str| find(name).map(|(_, value)| value.into());
+    let settings = Layers::default().read_env();
+    Ok(settings.in_effect(read_declared, PoolConfig::check_what_is_set, lookup)?)
+}
+
+#[test]
+fn variables_override_defaults() {
+    let config = applied(&[
+        ("PYPROC_WORKERS", "3"),
+        ("PYPROC_START_TIMEOUT", "5s"),
+        ("PYPROC_RESTART_MULTIPLIER", "1.5"),
+        ("PYPROC_EXTERNAL_SOCKETS", "/run/a.sock:/run/b.sock"),
+        ("PYPROC_OUTPUT", "discard"),
+        ("PYPROC_PYTHON_LOGS", "false"),
+        ("PYPROC_CALL_LOG", "info"),
+        ("PYPROC_SLOW_CALL", "1s"),
+    ])
+    .unwrap();
+    assert_eq!(config.workers, 3);
+    assert_eq!(config.start_timeout, Duration::from_secs(5));
+    assert_eq!(config.restart.multiplier, 1.5);
+    assert_eq!(
+        config.external_sockets,
+        ["/run/a.sock", "/run/b.sock"].map(PathBuf::from)
+    );
+    assert_eq!(config.output, WorkerOutput::Discard);
+    assert!(!config.python_logs);
+    assert_eq!(config.call_log, LogLevel::Info);
+    assert_eq!(config.slow_call, Duration::from_secs(1));
+    assert_eq!(config.max_queue, PoolConfig::default().max_queue);
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let config = applied(&[
+        ("PYPROC_WORKERS", ""),
+        ("PYPROC_SOCKET_DIR", ""),
+        ("PYPROC_EXTERNAL_SOCKETS", ""),
+    ])
+    .unwrap();
+    assert_eq!(config, PoolConfig::default());
+}
+
+#[test]
+fn a_value_out_of_range_names_the_variable_too() {
+    let error = applied(&[("PYPROC_RESTART_MULTIPLIER", "0.1")]).unwrap_err();
+    assert_eq!(error.field, "PYPROC_RESTART_MULTIPLIER");
+}
+
+#[test]
+fn a_bad_value_is_an_error_that_names_the_variable() {
+    for (name, value) in [
+        ("PYPROC_WORKERS", "many"),
+        ("PYPROC_WORKERS", "-1"),
+        ("PYPROC_REQUEST_TIMEOUT", "5"),
+        ("PYPROC_RESTART_MULTIPLIER", "twice"),
+        ("PYPROC_OUTPUT", "loud"),
+        ("PYPROC_CALL_LOG", "verbose"),
+        ("PYPROC_LOG_RATE", "-1"),
+    ] {
+        let error = applied(&[(name, value)]).unwrap_err();
+        assert_eq!(error.field, name);
+        assert!(error.reason.contains(value), "{error}");
+    }
+}

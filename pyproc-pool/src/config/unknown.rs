@@ -2,15 +2,16 @@
 
 use std::{env, sync::Once};
 
+use pyproc_settings::Settings;
+
+use super::PoolConfig;
 use crate::text::nearest;
 
-/// What this project reads: the pool, the workers, which inherit the environment, telemetry and logging; at last what
-/// its tests read.
-const KNOWN: &[&str] = &[
+/// What others of this project read: the workers, which inherit the environment, telemetry and logging; at last what
+/// its tests read. What the pool reads is declared with its settings.
+const OF_OTHERS: &[&str] = &[
     "PYPROC_ALLOWED_UIDS",
-    "PYPROC_CALL_LOG",
     "PYPROC_CODEC_TYPE",
-    "PYPROC_EXTERNAL_SOCKETS",
     "PYPROC_FORWARD_LOGS",
     "PYPROC_JSON",
     "PYPROC_LOG_COLOR",
@@ -23,42 +24,22 @@ const KNOWN: &[&str] = &[
     "PYPROC_LOG_OUTPUT",
     "PYPROC_LOG_QUEUE_BYTES",
     "PYPROC_LOG_QUEUE_LINES",
-    "PYPROC_LOG_RATE",
     "PYPROC_LOG_REDACT",
     "PYPROC_LOG_TARGET",
     "PYPROC_LOG_TRACE_ENABLED",
     "PYPROC_LOG_TRAVELLING",
-    "PYPROC_MAX_FRAME_SIZE",
-    "PYPROC_MAX_IN_FLIGHT",
-    "PYPROC_MAX_PROTOCOL_VERSION",
-    "PYPROC_MAX_QUEUE",
-    "PYPROC_OUTPUT",
     "PYPROC_PARENT_PID",
-    "PYPROC_PYTHON_EXEC",
-    "PYPROC_PYTHON_LOGS",
-    "PYPROC_REQUEST_TIMEOUT",
-    "PYPROC_RESTART_INITIAL_BACKOFF",
-    "PYPROC_RESTART_MAX_ATTEMPTS",
-    "PYPROC_RESTART_MAX_BACKOFF",
-    "PYPROC_RESTART_MULTIPLIER",
     "PYPROC_SERVICE_NAME",
-    "PYPROC_SLOW_CALL",
-    "PYPROC_SOCKET_DIR",
     "PYPROC_SOCKET_MODE",
     "PYPROC_SOCKET_PATH",
-    "PYPROC_SPIN",
     "PYPROC_SPIN_US",
-    "PYPROC_START_TIMEOUT",
     "PYPROC_TELEMETRY_ENABLED",
     "PYPROC_TELEMETRY_EXPORTER_TYPE",
     "PYPROC_TELEMETRY_SAMPLING_RATE",
     "PYPROC_TELEMETRY_SERVICE_NAME",
     "PYPROC_TRACING_ENABLED",
-    "PYPROC_WORKERS",
     "PYPROC_WORKER_CORE",
     "PYPROC_WORKER_ID",
-    "PYPROC_WORKER_SCRIPT",
-    "PYPROC_WORKING_DIR",
     "PYPROC_POOL",
     "PYPROC_PROMETHEUS",
     "PYPROC_PUBLISHED_PYTHON",
@@ -82,11 +63,17 @@ pub(crate) fn warn_once() {
 }
 
 fn is_unknown(name: &str) -> bool {
-    name.starts_with("PYPROC_") && !KNOWN.contains(&name)
+    name.starts_with("PYPROC_") && !known().any(|known| known == name)
 }
 
 fn meant(name: &str) -> Option<&'static str> {
-    nearest(name, KNOWN.iter().copied())
+    nearest(name, known())
+}
+
+fn known() -> impl Iterator<Item = &'static str> {
+    let rows = PoolConfig::rows().into_iter();
+    let ours = rows.flat_map(|row| row.variables);
+    ours.chain(OF_OTHERS).copied()
 }
 
 #[cfg(test)]
@@ -145,6 +132,6 @@ mod tests {
         }
         assert!(found.len() > 40, "{found:?}");
         found.retain(|name| is_unknown(name));
-        assert_eq!(found, Vec::<String>::new(), "they belong into KNOWN");
+        assert_eq!(found, Vec::<String>::new(), "they belong into OF_OTHERS");
     }
 }

@@ -6,6 +6,7 @@
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use pyproc_protocol::{Codec, EncodeError, SessionError};
+use pyproc_settings::{Invalid, debug_as_text};
 use rustix::io::Errno;
 
 pub use self::{
@@ -341,9 +342,11 @@ impl ConfigError {
     }
 }
 
-impl fmt::Debug for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+debug_as_text!(ConfigError);
+
+impl From<Invalid> for ConfigError {
+    fn from(invalid: Invalid) -> Self {
+        Self::new(invalid.field, invalid.reason)
     }
 }
 
