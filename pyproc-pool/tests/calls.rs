@@ -151,7 +151,7 @@ async fn try_call_never_waits_for_capacity() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_passes_in_the_queue_says_so_and_may_be_retried() {
+async fn a_deadline_that_passes_in_the_queue_is_named_and_may_be_retried() {
     let files = Scratch::new();
     let gate = files.path().join("gate");
     let pool = odd(1)
@@ -175,7 +175,7 @@ async fn a_deadline_that_passes_in_the_queue_says_so_and_may_be_retried() {
 }
 
 #[tokio::test]
-async fn a_late_answer_reaches_nobody_and_frees_its_capacity() {
+async fn a_late_answer_is_dropped_and_frees_its_capacity() {
     let files = Scratch::new();
     let gate = files.path().join("gate");
     let pool = odd(1).max_in_flight(1).start().await.unwrap();
@@ -340,7 +340,7 @@ async fn a_call_that_waits_takes_less_than_a_kibibyte_of_its_callers_task() {
 }
 
 #[test]
-fn a_deadline_passes_also_while_nobody_runs_the_pools_runtime() {
+fn a_deadline_passes_also_while_the_pools_runtime_does_not_run() {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_all().build().unwrap()

@@ -94,7 +94,7 @@ async fn a_call_that_is_dropped_cancels_its_task_or_sets_its_event() {
             let call = spawn(&pool, method, dir.path());
             until("the function runs", || dir.path().join("runs").exists()).await;
             call.abort();
-            until("the function is told", || {
+            until("the function is cancelled", || {
                 dir.path().join("cancelled").exists()
             })
             .await;
@@ -105,7 +105,7 @@ async fn a_call_that_is_dropped_cancels_its_task_or_sets_its_event() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_told_to_end_answers_what_it_has_and_is_replaced() {
+async fn a_worker_that_gets_sigterm_answers_its_calls_and_is_replaced() {
     for (name, pool) in pools(&[2]).await {
         let dir = Scratch::new();
         let held = spawn(&pool, "hold", dir.path());
@@ -157,7 +157,7 @@ async fn bytes_travel_as_they_are_in_both_directions() {
 }
 
 #[tokio::test]
-async fn a_result_in_another_encoding_than_asked_for_says_how_to_ask() {
+async fn the_error_of_a_result_in_another_encoding_names_the_call_for_it() {
     for (name, pool) in pools(&[2]).await {
         let error = pool.request_bytes("echo", Bytes::from_static(b"x"));
         let error = error.call::<Value>().await.unwrap_err();

@@ -51,8 +51,8 @@ async fn a_module_of_a_package_is_a_script_and_several_pools_serve_beside_each_o
         let corner = shop(&scratch, "corner", &core).start().await.unwrap();
         let market = shop(&other, "market", &core).start().await.unwrap();
         for (pool, name) in [(&corner, "corner"), (&market, "market")] {
-            let told: String = pool.call("shop.name", &()).await.unwrap();
-            assert_eq!(told, name, "{core}");
+            let shop_name: String = pool.call("shop.name", &()).await.unwrap();
+            assert_eq!(shop_name, name, "{core}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Each error says in one line what went wrong and whose fault it is, and its sources repeat nothing of that.
+//! The text of each error names in one line what went wrong and whose fault it is, and its sources repeat nothing of
+//! that.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -22,7 +23,7 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     }
 }
 
-/// The text of an error, which says nothing twice.
+/// The text of an error, which repeats nothing.
 #[track_caller]
 fn text(error: &Error) -> String {
     assert_eq!(with_sources(error), error.to_string());
@@ -63,7 +64,7 @@ async fn a_result_of_another_type_names_place_and_type() {
 
 #[cfg(feature = "msgpack")]
 #[tokio::test]
-async fn a_result_in_messagepack_that_ends_early_says_so_once() {
+async fn a_result_in_messagepack_that_ends_early_is_an_error_without_repetition() {
     for core in cores() {
         let pool = ours("cores.py", &core).start().await.unwrap();
         let request = pool.request("echo", &300).msgpack();
@@ -93,7 +94,7 @@ async fn a_result_cannot_command_the_terminal_that_reads_the_error() {
 }
 
 #[tokio::test]
-async fn an_input_that_cannot_be_sent_says_why_and_where() {
+async fn the_error_of_an_input_that_cannot_be_sent_has_reason_and_path() {
     #[derive(Serialize)]
     struct Order {
         items: Vec<std::collections::BTreeMap<(u8, u8), u8>>,
@@ -117,7 +118,7 @@ async fn an_input_that_cannot_be_sent_says_why_and_where() {
 }
 
 #[tokio::test]
-async fn a_worker_that_breaks_the_protocol_is_told_the_limit_that_it_broke() {
+async fn the_error_of_a_protocol_violation_names_the_limit() {
     let pool = odd(1).start().await.unwrap();
     let error = pool.call::<_, Value>("too_large", &()).await.unwrap_err();
     let text = text(&error);
@@ -168,7 +169,7 @@ fn written(scratch: &Scratch, code: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_script_that_never_calls_run_worker_is_told_exactly_that() {
+async fn the_error_of_a_script_that_never_calls_run_worker_names_that_call() {
     for core in cores() {
         let scratch = Scratch::new();
         let code = "from pyproc_worker import expose\n@expose\ndef f(req): return req\n";
@@ -225,7 +226,7 @@ async fn an_interpreter_without_the_package_is_named_with_the_command_that_insta
 }
 
 #[test]
-fn a_pool_whose_runtime_ended_says_so() {
+fn the_error_of_a_pool_whose_runtime_ended_names_the_runtime() {
     let runtime = || tokio::runtime::Runtime::new().unwrap();
     let first = runtime();
     let scratch = Scratch::new();
@@ -363,7 +364,7 @@ fn what_code_maps_to_statuses_can_be_made_in_its_tests() {
     let late = TimeoutError::new("predict", Duration::from_secs(1));
     let died = WorkerDeath::new(3, DeathCause::Disconnected);
     let failed = StartFailure::new(0, StartFailureCause::NeverServed);
-    for (error, kind, said) in [
+    for (error, kind, expected) in [
         (
             Error::Remote(raised),
             ErrorKind::FunctionError,
@@ -391,6 +392,6 @@ fn what_code_maps_to_statuses_can_be_made_in_its_tests() {
              without serving: it never calls run_worker(), or only under a condition that does not hold",
         ),
     ] {
-        assert_eq!((error.kind(), &*text(&error)), (kind, said));
+        assert_eq!((error.kind(), &*text(&error)), (kind, expected));
     }
 }

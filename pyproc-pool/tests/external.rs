@@ -1,4 +1,4 @@
-//! Workers that somebody else runs.
+//! External workers, which another program runs.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -108,11 +108,11 @@ async fn input_that_a_caller_owns_is_dropped_without_the_pools_lock() {
     let pool = Pool::builder().external_sockets([&socket]).start();
     let pool = pool.await.unwrap();
     for size in [10, 100_000] {
-        let (told, is_told) = channel();
-        let owned = Bytes::from_owner(Owned(vec![7; size], pool.clone(), told));
+        let (notify, notified) = channel();
+        let owned = Bytes::from_owner(Owned(vec![7; size], pool.clone(), notify));
         let call = pool.request_bytes("any", owned).call::<u32>();
         assert_eq!(call.await.unwrap(), 1);
-        assert!(is_told.recv().unwrap(), "{size} bytes");
+        assert!(notified.recv().unwrap(), "{size} bytes");
     }
 }
 
@@ -124,9 +124,9 @@ async fn input_that_no_worker_takes_is_dropped_without_the_pools_lock() {
     for version in [1, 2] {
         let pool = Pool::builder().external_sockets([&socket]);
         let pool = pool.max_protocol_version(version).start().await.unwrap();
-        let (told, is_told) = channel();
+        let (notify, notified) = channel();
         let mut calls: Vec<_> = (0..6)
-            .map(|_| Owned(vec![7; 1 << 20], pool.clone(), told.clone()))
+            .map(|_| Owned(vec![7; 1 << 20], pool.clone(), notify.clone()))
             .map(|owned| pool.request_bytes("any", Bytes::from_owner(owned)))
             .map(|request| Box::pin(request.call::<u32>()))
             .collect();
@@ -136,7 +136,7 @@ async fn input_that_no_worker_takes_is_dropped_without_the_pools_lock() {
         }
         pool.shutdown(Duration::ZERO).await;
         for _ in calls {
-            assert!(is_told.recv_timeout(LONG).unwrap(), "version {version}");
+            assert!(notified.recv_timeout(LONG).unwrap(), "version {version}");
         }
     }
 }
@@ -176,7 +176,7 @@ async fn an_owner_that_panics_when_its_worker_has_gone_keeps_no_other_from_its_p
     let sockets = Scratch::new();
     let socket = sockets.path().join("bytes.sock");
     let (go, gone) = channel();
-    // The first worker reads no more than one request, and hangs up when it is told to.
+    // The first worker reads only one request, and closes the connection on request.
     let _requests = serve_reporting(&socket, move |it| match gone.recv() {
         Ok(()) => Reply {
             hang_up: true,
@@ -300,14 +300,13 @@ async fn answers_that_have_arrived_count_although_the_worker_hung_up() {
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
-    // Nothing else runs on this thread meanwhile. So as soon as the first answer is read, the other
-    // calls are written to a worker that is gone, and the second answer is still to be read.
+    // No other task runs on this thread until the first answer is read. So the other
     worker.join().unwrap();
     assert_eq!(first.await.unwrap().unwrap().len(), 60_000);
     assert_eq!(second.await.unwrap().unwrap().len(), 60_000);
 }
 
-/// Shakes hands, says in the same write that it takes no requests, and returns what comes then.
+/// Makes the handshake, sends in the same write that it takes no requests, and returns what arrives then.
 fn drain_at_once(listener: &UnixListener) -> usize {
     let (mut stream, _) = listener.accept().unwrap();
     let mut session = WorkerSession::new(WorkerInfo::default(), DEFAULT_MAX_FRAME_SIZE);

@@ -12,7 +12,7 @@ use std::{os::unix::net::UnixListener, sync::Arc, time::Duration};
 use pyproc_pool::{Error, Pool, PoolBuilder, StartFailure, StartFailureCause as Cause};
 use support::{Scratch, builder, nothing_is_left};
 
-/// Answers to the hello, and what the error says of them.
+/// Answers to the hello, and the text of the error.
 const REFUSED: [(&str, &str); 10] = [
     ("version", "chose version 9"),
     ("functions", "lists 4097 functions"),

@@ -35,8 +35,8 @@ fn hostile() -> PoolBuilder {
 
 /// Events about losses, added up.
 fn lost(events: &Events, message: &str) -> u64 {
-    let told = events.of(POOL).into_iter();
-    let lost = told.filter(|it| it.message() == message);
+    let logged = events.of(POOL).into_iter();
+    let lost = logged.filter(|it| it.message() == message);
     lost.map(|it| it.fields["count"].parse::<u64>().unwrap())
         .sum()
 }
@@ -57,7 +57,7 @@ async fn a_flood_of_long_lines_is_bounded_in_bytes() {
     let flood = json!({"text": line, "times": LINES});
     let _: Value = pool.call("say", &flood).await.unwrap();
     let said = || events.of(OUTPUT).len() + lost(&events, "lines dropped") as usize;
-    until("all is said or counted", || said() == LINES).await;
+    until("all is logged or counted", || said() == LINES).await;
     let seconds = begin.elapsed().as_secs() as usize + 2;
     assert!(bytes(&events, OUTPUT) <= seconds * 100 * 1024 + LONGEST);
     echoes(&pool).await;
@@ -71,7 +71,7 @@ async fn a_line_without_an_end_is_cut_and_does_no_harm() {
     let _: Value = pool.call("say", &flood).await.unwrap();
     let end = json!({"text": "\nnext\n"});
     let _: Value = pool.call("say", &end).await.unwrap();
-    until("the next is said", || events.has("next")).await;
+    until("the next is logged", || events.has("next")).await;
     assert_eq!(events.of(OUTPUT).len(), 2);
     let cut = events.of(OUTPUT)[0].message().to_owned();
     assert!(cut.ends_with("(cut)") && cut.len() < LONGEST + 20);
@@ -95,7 +95,7 @@ async fn a_flood_of_records_is_bounded_and_counted_in_records() {
     // In frames of which some find no room.
     report(&pool, &[&record(&"x".repeat(100))], RECORDS as usize).await;
     let counted = || events.of(PYTHON).len() as u64 + lost(&events, "records lost");
-    until("all are said or counted", || counted() == RECORDS).await;
+    until("all are logged or counted", || counted() == RECORDS).await;
     echoes(&pool).await;
     assert_eq!(counted(), RECORDS);
 }
@@ -110,16 +110,16 @@ async fn records_of_large_texts_are_bounded_in_bytes() {
         "thread": large, "function": large, "fields": {"large": large, "left": 3},
     });
     report(&pool, &[&line.to_string()], 1).await;
-    until("it is said", || !events.of(PYTHON).is_empty()).await;
-    let told = events.of(PYTHON).remove(0);
+    until("it is logged", || !events.of(PYTHON).is_empty()).await;
+    let logged = events.of(PYTHON).remove(0);
     for name in ["message", "exception", "logger", "thread", "function_name"] {
-        let text = &told.fields[name];
+        let text = &logged.fields[name];
         assert!(
             text.ends_with("(cut)") && text.len() < LONGEST + 20,
             "{name}"
         );
     }
-    assert_eq!(told.fields["fields"], r#"{"left":3}"#);
+    assert_eq!(logged.fields["fields"], r#"{"left":3}"#);
     // It was much, and so what follows waits.
     report(&pool, &[&record("next")], 1).await;
     until("it is counted", || lost(&events, "records lost") == 1).await;
@@ -144,13 +144,13 @@ async fn records_that_make_no_sense_are_counted_with_the_first_cause() {
         "5",
     ];
     report(&pool, &lines, 1).await;
-    until("the good one is said", || events.has("good")).await;
+    until("the good one is logged", || events.has("good")).await;
     until("the others are counted", || {
         lost(&events, "records lost") == 4
     })
     .await;
-    let told = events.of(POOL).into_iter();
-    let first = told
+    let logged = events.of(POOL).into_iter();
+    let first = logged
         .into_iter()
         .find(|it| it.message() == "records lost")
         .unwrap();
@@ -209,9 +209,9 @@ async fn a_metric_of_an_unknown_kind_takes_no_other_with_it() {
     .await;
     assert_eq!(*names.0.lock().unwrap(), ["one", "two"]);
     until("they are counted", || lost(&events, "records lost") == 2).await;
-    let told = events.of(POOL).into_iter();
-    let mut told = told.filter(|it| it.message() == "records lost");
-    let error = told.next().unwrap().fields["error"].clone();
+    let logged = events.of(POOL).into_iter();
+    let mut logged = logged.filter(|it| it.message() == "records lost");
+    let error = logged.next().unwrap().fields["error"].clone();
     assert!(
         error.contains("`odd`") && error.contains("summary"),
         "{error}"
@@ -243,18 +243,18 @@ async fn what_a_record_quotes_gives_it_no_other_place() {
     let untraced = record(json!({"message": printed.to_string(), "function": "f"}));
     let elsewhere = record(json!({"message": printed.to_string()}));
     report(&pool, &[&traced, &untraced, &elsewhere], 1).await;
-    until("all are said", || events.of(OUTPUT).len() == 3).await;
-    let told = events.of(OUTPUT);
-    for told in &told {
-        assert_eq!(told.fields["worker_id"], "0");
-        assert_eq!(told.fields["stream"], "stdout");
+    until("all are logged", || events.of(OUTPUT).len() == 3).await;
+    let logged = events.of(OUTPUT);
+    for logged in &logged {
+        assert_eq!(logged.fields["worker_id"], "0");
+        assert_eq!(logged.fields["stream"], "stdout");
         assert_ne!(
-            told.fields.get("function_name").map(String::as_str),
+            logged.fields.get("function_name").map(String::as_str),
             Some("other")
         );
     }
     let ids = |number: usize| {
-        ["trace_id", "span_id", "trace_flags"].map(|it| told[number].fields.get(it).cloned())
+        ["trace_id", "span_id", "trace_flags"].map(|it| logged[number].fields.get(it).cloned())
     };
     let some = |trace: &str, span: &str, flags: &str| {
         [trace.into(), span.repeat(16), flags.into()].map(Some)
@@ -262,7 +262,7 @@ async fn what_a_record_quotes_gives_it_no_other_place() {
     assert_eq!(ids(0), some(TRACE, "d", "01"));
     assert_eq!(ids(1), [None, None, None]);
     assert_eq!(ids(2), some(OTHER, "c", "00"));
-    let fields: Value = serde_json::from_str(&told[0].fields["fields"]).unwrap();
+    let fields: Value = serde_json::from_str(&logged[0].fields["fields"]).unwrap();
     assert_eq!(
         (&fields["request_id"], &fields["request_id_2"]),
         (&json!("r-1"), &json!("r-2"))
@@ -285,20 +285,24 @@ async fn what_a_function_of_ours_prints_or_logs_gives_it_no_other_place() {
         let request = pool.request("say_of_another", &printed);
         let request = request.header("baggage", "request_id=r-1");
         let _: Value = request.call().await.unwrap();
-        // The worker itself says something at its start, too.
-        let told = || {
-            let mut told = [events.of(OUTPUT), events.of(PYTHON)].concat();
-            told.retain(|it| it.fields.contains_key("function_name"));
-            told
+        // The worker itself prints a line at its start, too.
+        let logged = || {
+            let mut logged = [events.of(OUTPUT), events.of(PYTHON)].concat();
+            logged.retain(|it| it.fields.contains_key("function_name"));
+            logged
         };
-        until("all are said", || told().len() == 3).await;
-        for told in told() {
-            assert_eq!(told.fields["trace_id"], "07".repeat(16), "{core}: {told:?}");
-            assert_eq!(told.fields["span_id"], "08".repeat(8));
-            assert_eq!(told.fields["function_name"], "say_of_another");
-            let fields: Value = serde_json::from_str(&told.fields["fields"]).unwrap();
+        until("all are logged", || logged().len() == 3).await;
+        for logged in logged() {
+            assert_eq!(
+                logged.fields["trace_id"],
+                "07".repeat(16),
+                "{core}: {logged:?}"
+            );
+            assert_eq!(logged.fields["span_id"], "08".repeat(8));
+            assert_eq!(logged.fields["function_name"], "say_of_another");
+            let fields: Value = serde_json::from_str(&logged.fields["fields"]).unwrap();
             let ids = (&fields["request_id"], &fields["request_id_2"]);
-            assert_eq!(ids, (&json!("r-1"), &json!("r-2")), "{core}: {told:?}");
+            assert_eq!(ids, (&json!("r-1"), &json!("r-2")), "{core}: {logged:?}");
         }
     }
 }
@@ -332,9 +336,9 @@ async fn no_text_of_an_error_commands_a_terminal_or_turns_its_line() {
             );
         }
     }
-    until("its death is said", || events.has("worker died")).await;
-    for told in events.of(POOL) {
-        let error = told.fields.get("error").cloned().unwrap_or_default();
-        assert!(!error.contains(HARM), "{told:?}");
+    until("its death is logged", || events.has("worker died")).await;
+    for logged in events.of(POOL) {
+        let error = logged.fields.get("error").cloned().unwrap_or_default();
+        assert!(!error.contains(HARM), "{logged:?}");
     }
 }

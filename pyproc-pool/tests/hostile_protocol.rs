@@ -156,7 +156,7 @@ async fn breaks(attack: &'static str, reason: &str) {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_asked_for_reach_nobody() {
+async fn answers_without_a_request_are_dropped() {
     for attack in [
         "an_id_that_was_never_sent",
         "the_largest_id",
@@ -182,7 +182,7 @@ async fn the_calls_of_another_worker_are_not_its_to_answer() {
 }
 
 #[tokio::test]
-async fn an_answer_to_a_cancellation_reaches_nobody() {
+async fn an_answer_to_a_cancellation_is_dropped() {
     let short = |it: PoolBuilder| it.request_timeout(Duration::from_millis(100));
     let attacked = Attacked::with("cancellations_are_answered", short).await;
     let call = attacked.pool.call::<_, String>("echo", &0).await;
@@ -297,7 +297,7 @@ async fn introductions_of_all_kinds_harm_no_call() {
 }
 
 #[tokio::test]
-async fn results_that_nobody_can_read_are_errors_of_their_calls_only() {
+async fn results_that_cannot_be_decoded_are_errors_of_their_calls_only() {
     for (attack, kind) in [
         ("unknown_codecs", ErrorKind::Decode),
         ("results_that_are_no_json", ErrorKind::Decode),
@@ -313,7 +313,7 @@ async fn results_that_nobody_can_read_are_errors_of_their_calls_only() {
 }
 
 #[tokio::test]
-async fn what_it_says_of_its_errors_is_logged_in_bounded_length() {
+async fn the_texts_of_its_errors_are_logged_in_bounded_length() {
     for (attack, kind) in [
         ("errors_as_large_as_a_frame", ErrorKind::FunctionError),
         ("a_long_farewell", ErrorKind::Protocol),
@@ -362,7 +362,7 @@ async fn a_worker_that_drains_a_thousand_times_is_let_go_once() {
     assert_eq!((health.restarts, &health.last_error), (1, &None));
 }
 
-/// Memory that this process uses, as far as the system says.
+/// Memory that this process uses, according to the system.
 fn resident() -> usize {
     let Ok(statm) = std::fs::read_to_string("/proc/self/statm") else {
         return 0;

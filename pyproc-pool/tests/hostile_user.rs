@@ -1,4 +1,4 @@
-//! Another user of the same machine can neither stop a pool, nor make it delete, answer or say anything.
+//! Another user of the same machine can neither stop a pool, nor make it delete, answer or print anything.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -251,15 +251,15 @@ async fn a_stranger_that_listens_in_place_of_a_worker_gets_not_even_a_hello() {
         matches!(failure.cause, Cause::ForeignPeer { uid: STRANGER, .. }),
         "{failure}"
     );
-    let mut said = Vec::new();
+    let mut printed = Vec::new();
     let (mut pool, _) = listener.accept().unwrap();
-    pool.read_to_end(&mut said).unwrap();
-    assert!(said.is_empty(), "{said:?}");
+    pool.read_to_end(&mut printed).unwrap();
+    assert!(printed.is_empty(), "{printed:?}");
     // The pool removes its own only.
     assert!(dir.join("worker-0.1.sock").exists());
 }
 
-/// A worker that somebody else runs.
+/// An external worker.
 async fn sidecar(socket: &Path, core: &str, mode: &str, allowed: &str) -> Killed {
     let mut worker = Command::new(python());
     worker
@@ -287,7 +287,7 @@ async fn answer_to_stranger(core: &str, allowed: &str) -> Vec<u8> {
         let mut answer = vec![0; 500];
         let request = br#"{"id":1,"method":"health","body":null}"#;
         let frame = [&(request.len() as u32).to_be_bytes()[..], request].concat();
-        // It may have hung up by now, and said why.
+        // It may have closed the connection by now, and sent the reason.
         let _ = stream.write_all(&frame);
         let size = stream.read(&mut answer).unwrap();
         answer.truncate(size);
@@ -323,7 +323,7 @@ fn error_of_strangers_pool(socket: &Path) -> String {
 }
 
 #[tokio::test]
-async fn a_strangers_pool_says_which_setting_of_the_sidecar_keeps_it_out() {
+async fn the_error_of_a_strangers_pool_names_the_setting_of_the_sidecar() {
     if !there_are_strangers() {
         return;
     }

@@ -1,4 +1,4 @@
-//! What a pool says of its calls and its workers, as `tracing` events.
+//! The events of a pool's calls and workers.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,8 +19,9 @@ use tracing::{Instrument, Level};
 
 /// Calls that completed, as level, span and fields other than the duration.
 fn completed(events: &Events) -> Vec<(Level, BTreeMap<&'static str, String>)> {
-    let told = events.of(POOL).into_iter();
-    told.filter(|it| it.message() == "call completed")
+    let logged_events = events.of(POOL).into_iter();
+    logged_events
+        .filter(|it| it.message() == "call completed")
         .map(|it| {
             let millis: f64 = it.fields["duration_ms"].parse().unwrap();
             assert!(millis >= 0.0, "{it:?}");
@@ -30,7 +31,7 @@ fn completed(events: &Events) -> Vec<(Level, BTreeMap<&'static str, String>)> {
 }
 
 #[tokio::test]
-async fn a_call_that_completed_is_said_in_the_span_of_its_caller() {
+async fn a_call_that_completed_is_logged_in_the_span_of_its_caller() {
     let (events, _guard) = listen(Level::DEBUG);
     let pool = odd(1).start().await.unwrap();
     let call = pool.call::<_, u8>("echo", &7);
@@ -48,7 +49,7 @@ async fn a_call_that_completed_is_said_in_the_span_of_its_caller() {
 }
 
 #[tokio::test]
-async fn a_call_that_has_a_span_is_said_with_its_ids() {
+async fn a_call_that_has_a_span_is_logged_with_its_ids() {
     let (events, _guard) = listen(Level::DEBUG);
     let in_span = InSpan {
         caller_span_id: Some([9; 8]),
@@ -62,14 +63,14 @@ async fn a_call_that_has_a_span_is_said_with_its_ids() {
 }
 
 #[tokio::test]
-async fn calls_that_fail_are_warned_of_and_bodies_are_not_said() {
+async fn failed_calls_are_warnings_without_bodies() {
     let (events, _guard) = listen(Level::INFO);
     let pool = odd(1).max_in_flight(1).max_queue(0).start().await.unwrap();
     assert!(pool.call::<_, Value>("fail", &"no").await.is_err());
     assert!(pool.call::<_, u8>("echo", &"secret").await.is_err());
     let slow = pool.request("never", &1).timeout(Duration::from_millis(20));
     assert!(slow.call::<Value>().await.is_err());
-    // The pool is full: that is said once, and not for each call.
+    // The pool is full: that is logged once, and not for each call.
     for _ in 0..3 {
         assert!(pool.call::<_, u8>("echo", &1).await.is_err());
     }
@@ -86,10 +87,11 @@ async fn calls_that_fail_are_warned_of_and_bodies_are_not_said() {
     assert_eq!(rejected(&events)[0], 1);
 }
 
-/// The counts of the events that say that the pool is full.
+/// The counts of the events `queue full`.
 fn rejected(events: &Events) -> Vec<usize> {
-    let told = events.of(POOL).into_iter();
-    told.filter(|it| it.message() == "queue full")
+    let logged_events = events.of(POOL).into_iter();
+    logged_events
+        .filter(|it| it.message() == "queue full")
         .map(|it| it.fields["rejected"].parse().unwrap())
         .collect()
 }
@@ -124,7 +126,7 @@ async fn calls_that_are_refused_are_counted_before_the_pool_is_gone() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_dropped_is_said_to_be_abandoned() {
+async fn a_call_that_is_dropped_is_logged_as_abandoned() {
     let (events, _guard) = listen(Level::DEBUG);
     let pool = odd(1).start().await.unwrap();
     let mut call = Box::pin(pool.call::<_, Value>("never", &1));
@@ -152,7 +154,7 @@ async fn slow_calls_are_warned_of_and_the_level_of_others_is_the_users() {
 }
 
 #[tokio::test]
-async fn the_life_of_a_worker_is_said_from_its_start_to_its_end() {
+async fn the_life_of_a_worker_is_logged_from_its_start_to_its_end() {
     let (events, _guard) = listen(Level::DEBUG);
     let pool = odd(1).call_log(LogLevel::Off).start().await.unwrap();
     assert!(pool.call::<_, Value>("exit_with", &3).await.is_err());

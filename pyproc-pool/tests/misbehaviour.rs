@@ -133,7 +133,7 @@ async fn a_body_that_is_no_json_is_a_protocol_error_of_this_call_only() {
 }
 
 #[tokio::test]
-async fn an_id_that_nobody_asked_for_is_a_protocol_error() {
+async fn an_id_without_a_request_is_a_protocol_error() {
     assert!(matches!(
         violation("unknown_id").await,
         ProtocolViolation::UnknownId { .. }
@@ -141,7 +141,7 @@ async fn an_id_that_nobody_asked_for_is_a_protocol_error() {
 }
 
 #[tokio::test]
-async fn a_second_answer_replaces_the_worker_and_reaches_nobody() {
+async fn a_second_answer_is_dropped_and_replaces_the_worker() {
     let sockets = Scratch::new();
     let pool = odd(1).socket_dir(sockets.path()).start().await.unwrap();
     let mut all_pids = pids(&pool);
@@ -366,7 +366,7 @@ async fn a_socket_directory_that_does_not_exist_is_refused_before_anything_start
 }
 
 #[tokio::test]
-async fn a_worker_that_cannot_be_started_again_is_given_up_and_waiting_calls_fail() {
+async fn after_too_many_failed_starts_the_slot_stays_empty_and_queued_calls_fail() {
     let sockets = Scratch::new();
     let mark = sockets.path().join("mark");
     let restart = pyproc_pool::RestartConfig {

@@ -14,7 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{Scratch, odd, python};
 
 #[tokio::test]
-async fn a_start_without_descriptors_says_so_and_blames_no_setting() {
+async fn the_error_of_a_start_without_descriptors_blames_no_setting() {
     let scratch = Scratch::new();
     // The worker itself has enough.
     let wrapper = scratch.path().join("python");

@@ -19,9 +19,9 @@ fn address_space() -> u64 {
 }
 
 #[tokio::test]
-async fn a_pool_that_gets_no_thread_says_so_and_blames_no_setting() {
+async fn the_error_of_a_pool_that_gets_no_thread_blames_no_setting() {
     let before = getrlimit(Resource::As);
-    // A thread's stack has no room; what is allocated meanwhile comes out of the room that the heap has.
+    // A thread's stack has no room; other allocations use the room that the heap has left.
     let limit = Rlimit {
         current: Some(address_space()),
         ..before

@@ -1,4 +1,4 @@
-//! What an observer is told of calls and workers.
+//! What an observer is notified of.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -37,7 +37,7 @@ const TRACE: TraceContext = TraceContext {
     flags: 3,
 };
 
-/// Writes down what it is told.
+/// Keeps its notifications.
 #[derive(Debug, Default)]
 struct Notes(Arc<Mutex<Vec<String>>>);
 
@@ -106,7 +106,7 @@ async fn watched(builder: PoolBuilder) -> (Pool, impl Fn() -> Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_call_carries_what_the_observer_adds_and_tells_it_what_the_worker_said() {
+async fn a_call_has_the_observers_metadata_and_its_end_has_the_workers_times() {
     let sockets = Scratch::new();
     let socket = sockets.path().join("sidecar.sock");
     let requests = sidecar::serve(&socket, |request| {
@@ -195,7 +195,7 @@ async fn several_observers_see_each_call_and_a_worker_of_version_1_gets_the_span
         Some(Response::success(request.id, request.body.clone()))
     });
     let first = Notes::default();
-    let told = Arc::clone(&first.0);
+    let logged = Arc::clone(&first.0);
     let second = Notes::default();
     let told_too = Arc::clone(&second.0);
     let builder = Pool::builder()
@@ -209,27 +209,27 @@ async fn several_observers_see_each_call_and_a_worker_of_version_1_gets_the_span
     let request = requests.recv_timeout(LONG).unwrap();
     let expected = "00-07070707070707070707070707070707-0909090909090909-03";
     assert_eq!(request.headers["traceparent"], expected);
-    let told = told.lock().unwrap();
+    let logged = logged.lock().unwrap();
     assert!(
-        told[0].starts_with("0 ready") && told[1].starts_with("listed: success"),
-        "{told:?}"
+        logged[0].starts_with("0 ready") && logged[1].starts_with("listed: success"),
+        "{logged:?}"
     );
-    assert_eq!(told.len(), 2);
-    assert_eq!(*told, *told_too.lock().unwrap());
+    assert_eq!(logged.len(), 2);
+    assert_eq!(*logged, *told_too.lock().unwrap());
 }
 
 #[tokio::test]
-async fn the_end_of_every_call_is_told_exactly_once_whatever_becomes_of_it() {
+async fn each_call_has_exactly_one_notification_of_its_end_whatever_its_outcome() {
     let (pool, notes) = watched(odd(1).max_in_flight(1).max_queue(0)).await;
     notes();
     let _: Value = pool.call("echo", &1).await.unwrap();
     assert!(pool.call::<_, Value>("fail", &"no").await.is_err());
     assert!(pool.call::<_, u8>("echo", &"text").await.is_err());
-    let told = notes();
-    assert!(told[0].starts_with("echo: success, listed: true, worker: Some(0), times: None"));
-    assert!(told[1].starts_with("fail: function_error"), "{told:?}");
-    assert!(told[2].starts_with("echo: decode"), "{told:?}");
-    assert_eq!(told.len(), 3);
+    let logged = notes();
+    assert!(logged[0].starts_with("echo: success, listed: true, worker: Some(0), times: None"));
+    assert!(logged[1].starts_with("fail: function_error"), "{logged:?}");
+    assert!(logged[2].starts_with("echo: decode"), "{logged:?}");
+    assert_eq!(logged.len(), 3);
 
     let mut dropped = Box::pin(pool.call::<_, Value>("never", &1));
     assert!(poll_once(dropped.as_mut()).is_pending());
@@ -238,13 +238,13 @@ async fn the_end_of_every_call_is_told_exactly_once_whatever_becomes_of_it() {
         "the pool is full"
     );
     drop(dropped);
-    let told = notes();
-    assert!(told[0].starts_with("echo: overloaded"), "{told:?}");
+    let logged = notes();
+    assert!(logged[0].starts_with("echo: overloaded"), "{logged:?}");
     assert!(
-        told[1].starts_with("never: abandoned, listed: false, worker: Some(0)"),
-        "{told:?}"
+        logged[1].starts_with("never: abandoned, listed: false, worker: Some(0)"),
+        "{logged:?}"
     );
-    assert_eq!(told.len(), 2);
+    assert_eq!(logged.len(), 2);
     pool.shutdown(Duration::ZERO).await;
     assert_eq!(notes(), ["0 stopped"]);
 }
@@ -255,36 +255,40 @@ async fn a_timeout_names_the_worker_that_had_the_call() {
     notes();
     let slow = pool.request("never", &1).timeout(Duration::from_millis(20));
     assert!(matches!(slow.call::<Value>().await, Err(Error::Timeout(_))));
-    let told = notes();
+    let logged = notes();
     assert!(
-        told[0].starts_with("never: timeout, listed: false, worker: Some(0)"),
-        "{told:?}"
+        logged[0].starts_with("never: timeout, listed: false, worker: Some(0)"),
+        "{logged:?}"
     );
 }
 
 #[tokio::test]
-async fn deaths_and_new_workers_are_told() {
+async fn observers_are_notified_of_deaths_and_new_workers() {
     let (pool, notes) = watched(odd(1)).await;
     assert_eq!(notes(), ["0 ready, restarted: false"]);
     assert!(pool.call::<_, Value>("exit_with", &3).await.is_err());
-    let told = Mutex::new(Vec::new());
-    until("a new worker is told", || {
-        let mut told = told.lock().unwrap();
-        told.extend(notes());
-        told.contains(&"0 ready, restarted: true".into())
+    let logged = Mutex::new(Vec::new());
+    until("a new worker is logged", || {
+        let mut logged = logged.lock().unwrap();
+        logged.extend(notes());
+        logged.contains(&"0 ready, restarted: true".into())
     })
     .await;
-    let told = told.into_inner().unwrap();
-    assert!(told.contains(&"0 died, a process: true".into()), "{told:?}");
+    let logged = logged.into_inner().unwrap();
     assert!(
-        told.iter()
+        logged.contains(&"0 died, a process: true".into()),
+        "{logged:?}"
+    );
+    assert!(
+        logged
+            .iter()
             .any(|it| it
                 .starts_with("exit_with: worker_unavailable, listed: false, worker: Some(0)")),
-        "{told:?}"
+        "{logged:?}"
     );
 }
 
-/// Keeps when the last call was over, by what it was told.
+/// Keeps when the last call ended, according to its notification.
 #[derive(Debug, Clone, Default)]
 struct Over(Arc<Mutex<Option<Instant>>>);
 
@@ -359,13 +363,13 @@ impl Observer for Meanwhile {
 }
 
 #[tokio::test]
-async fn observers_are_told_of_the_time_between_a_request_and_its_answer() {
+async fn observers_are_notified_between_a_request_and_its_answer() {
     let sockets = Scratch::new();
     let socket = sockets.path().join("sidecar.sock");
-    let (told, is_told) = channel();
+    let (logged, is_logged) = channel();
     let _requests = sidecar::serve(&socket, move |request| {
         // The pool has until then nothing to do.
-        is_told.recv_timeout(LONG).ok()?;
+        is_logged.recv_timeout(LONG).ok()?;
         Some(Response::success(
             request.id,
             Body::json(request.body.bytes.clone()),
@@ -374,7 +378,7 @@ async fn observers_are_told_of_the_time_between_a_request_and_its_answer() {
     let pool = Pool::builder()
         .external_sockets([&socket])
         .observer(Arc::new(Notes::default()))
-        .observer(Arc::new(Meanwhile(told)))
+        .observer(Arc::new(Meanwhile(logged)))
         .start()
         .await
         .unwrap();
@@ -434,9 +438,9 @@ impl CallObserver for PanicsAtTheEnd {
 }
 
 #[tokio::test]
-async fn who_comes_after_an_observer_that_panics_is_told_all_the_same() {
+async fn observers_after_one_that_panics_are_notified_all_the_same() {
     let notes = Notes::default();
-    let told = Arc::clone(&notes.0);
+    let logged = Arc::clone(&notes.0);
     let builder = odd(1)
         .observer(Arc::new(Panics))
         .observer(Arc::new(PanicsAtTheEnd))
@@ -446,7 +450,7 @@ async fn who_comes_after_an_observer_that_panics_is_told_all_the_same() {
     let call = tokio::spawn(async move { theirs.call::<_, u8>("echo", &1).await });
     assert!(call.await.unwrap_err().is_panic(), "it is the caller's");
     pool.shutdown(Duration::ZERO).await;
-    let told = told.lock().unwrap();
-    assert!(told[1].starts_with("echo: success"), "{told:?}");
-    assert_eq!(told[2], "0 stopped", "{told:?}");
+    let logged = logged.lock().unwrap();
+    assert!(logged[1].starts_with("echo: success"), "{logged:?}");
+    assert_eq!(logged[2], "0 stopped", "{logged:?}");
 }

@@ -32,15 +32,15 @@ fn pool(socket: &Path) -> PoolBuilder {
         .request_timeout(LONG)
 }
 
-/// A worker that does with each request what the test says, once it says so.
-struct Told {
+/// A worker that handles each request as the test decides.
+struct LoggedEvent {
     dir: Scratch,
     requests: Receiver<Request>,
     acts: Sender<Act>,
     thread: JoinHandle<()>,
 }
 
-impl Told {
+impl LoggedEvent {
     fn start() -> Self {
         Self::at(Scratch::new())
     }
@@ -49,7 +49,7 @@ impl Told {
         let (seen, requests) = channel();
         let (acts, on_act) = channel();
         let thread = serve_old(&dir.path().join("old.sock"), move |request| {
-            // When the test is over, nobody looks any more.
+            // After the end of the test the receiver is gone.
             let _ = seen.send(request.clone());
             on_act.recv().unwrap_or(Act::Die(Vec::new()))
         });
@@ -133,7 +133,7 @@ const NOT_JSON: &str = "Object of type set is not JSON serializable";
 
 #[tokio::test]
 async fn an_error_without_an_id_is_the_oldest_calls_and_the_others_are_sent_once_more() {
-    let worker = Told::start();
+    let worker = LoggedEvent::start();
     let pool = worker.pool().start().await.unwrap();
     let calls: Vec<Call> = (0..5).map(|i| submit(&pool, i)).collect();
     worker.answers(json!(0)).await;
@@ -175,7 +175,7 @@ async fn one_such_answer_after_another_costs_one_call_each() {
 
 #[tokio::test]
 async fn large_requests_are_sent_once_more_whole() {
-    let worker = Told::start();
+    let worker = LoggedEvent::start();
     let pool = worker.pool().start().await.unwrap();
     let first = submit(&pool, 0);
     let large = "x".repeat(1 << 20);
@@ -192,9 +192,9 @@ async fn large_requests_are_sent_once_more_whole() {
 }
 
 #[tokio::test]
-async fn a_neighbour_that_was_given_up_is_not_sent_again_and_takes_no_capacity() {
+async fn a_neighbour_that_was_cancelled_is_not_sent_again_and_takes_no_capacity() {
     for times_out in [true, false] {
-        let worker = Told::start();
+        let worker = LoggedEvent::start();
         let pool = worker.pool().max_in_flight(2).start().await.unwrap();
         let [first, gone, last] = [0, 1, 2].map(|i| match i {
             1 if times_out => submit_within(&pool, i, Duration::from_millis(20)),
@@ -221,8 +221,8 @@ async fn a_neighbour_that_was_given_up_is_not_sent_again_and_takes_no_capacity()
 }
 
 #[tokio::test]
-async fn the_error_of_a_call_that_was_given_up_reaches_nobody() {
-    let worker = Told::start();
+async fn the_error_of_a_call_that_was_cancelled_is_dropped() {
+    let worker = LoggedEvent::start();
     let pool = worker.pool().start().await.unwrap();
     let (first, second) = (submit(&pool, 0), submit(&pool, 1));
     worker.reads(json!(0)).await;
@@ -242,7 +242,7 @@ async fn a_neighbour_whose_deadline_passes_before_the_next_connection_was_not_ru
 
 /// Returns whether the neighbour waited for the next connection when its deadline passed.
 async fn is_not_run_after(timeout: Duration) -> bool {
-    let worker = Told::start();
+    let worker = LoggedEvent::start();
     let pool = worker.pool().start().await.unwrap();
     let first = submit(&pool, 0);
     let second = submit_within(&pool, 1, timeout);
@@ -268,7 +268,7 @@ async fn is_not_run_after(timeout: Duration) -> bool {
 
 #[tokio::test]
 async fn a_shutdown_waits_for_the_neighbours() {
-    let worker = Told::start();
+    let worker = LoggedEvent::start();
     let pool = worker.pool().start().await.unwrap();
     let [first, second] = [0, 1].map(|i| submit(&pool, i));
     worker.reads(json!(0)).await;
@@ -285,7 +285,7 @@ async fn a_shutdown_waits_for_the_neighbours() {
 
 #[tokio::test]
 async fn a_shutdown_does_not_wait_for_the_next_connection() {
-    let worker = Told::start();
+    let worker = LoggedEvent::start();
     let pool = worker.pool().start().await.unwrap();
     let [first, second] = [0, 1].map(|i| submit(&pool, i));
     worker.reads(json!(0)).await;
@@ -299,7 +299,7 @@ async fn a_shutdown_does_not_wait_for_the_next_connection() {
 
 #[tokio::test]
 async fn a_worker_that_is_gone_instead_is_replaced_and_the_neighbours_go_to_the_next() {
-    let first = Told::start();
+    let first = LoggedEvent::start();
     let pool = first.pool().start().await.unwrap();
     let calls = [0, 1].map(|i| submit(&pool, i));
     first.reads(json!(0)).await;
@@ -311,7 +311,7 @@ async fn a_worker_that_is_gone_instead_is_replaced_and_the_neighbours_go_to_the_
     until("the worker is missed", || pool.health().ready() == 0).await;
     let error = pool.health().workers[0].last_error.clone().unwrap();
     assert!(error.contains("lost its connection"), "{error}");
-    let second = Told::at(first.dir);
+    let second = LoggedEvent::at(first.dir);
     drop(go);
     second.answers(json!(1)).await;
     assert_eq!(served.await.unwrap(), 1);
@@ -320,7 +320,7 @@ async fn a_worker_that_is_gone_instead_is_replaced_and_the_neighbours_go_to_the_
 
 #[tokio::test]
 async fn a_worker_that_accepts_no_other_connection_is_replaced() {
-    let worker = Told::start();
+    let worker = LoggedEvent::start();
     let pool = worker.pool().start_timeout(Duration::from_secs(1));
     let pool = pool.start().await.unwrap();
     let calls = [0, 1].map(|i| submit(&pool, i));
@@ -339,7 +339,7 @@ async fn a_worker_that_accepts_no_other_connection_is_replaced() {
 
 #[tokio::test]
 async fn another_worker_that_has_room_takes_the_neighbours() {
-    let (first, second) = (Told::start(), Told::start());
+    let (first, second) = (LoggedEvent::start(), LoggedEvent::start());
     let sockets = [first.socket(), second.socket()];
     let pool = Pool::builder().external_sockets(sockets);
     let pool = pool.request_timeout(LONG).start().await.unwrap();
@@ -360,8 +360,8 @@ async fn another_worker_that_has_room_takes_the_neighbours() {
 }
 
 #[tokio::test]
-async fn what_a_worker_said_before_it_died_counts_also_if_a_write_fails_first() {
-    let worker = Told::start();
+async fn what_a_worker_sent_before_it_died_counts_also_if_a_write_fails_first() {
+    let worker = LoggedEvent::start();
     let pool = worker.pool().start().await.unwrap();
     let first = submit(&pool, 0);
     let id = worker.reads(json!(0)).await.id;
@@ -437,8 +437,8 @@ async fn a_worker_that_was_replaced_leaves_its_neighbours_to_the_next() {
 }
 
 #[tokio::test]
-async fn a_second_pool_is_told_that_such_a_worker_serves_one_connection() {
-    let worker = Told::start();
+async fn the_error_of_a_second_pool_names_a_worker_with_one_connection() {
+    let worker = LoggedEvent::start();
     let first = worker.pool().start().await.unwrap();
     let second = worker.pool().start_timeout(Duration::from_millis(100));
     let error = second
@@ -463,7 +463,7 @@ async fn a_second_pool_is_told_that_such_a_worker_serves_one_connection() {
 #[tokio::test]
 async fn a_result_that_is_no_json_is_an_error_of_its_call_only_on_the_same_connection() {
     for text in ["NaN", "[1, Infinity]", "not json", "\"\u{1}\""] {
-        let worker = Told::start();
+        let worker = LoggedEvent::start();
         let pool = worker.pool().start().await.unwrap();
         let (first, second) = (submit(&pool, 0), submit(&pool, 1));
         let id = worker.reads(json!(0)).await.id;
@@ -482,7 +482,7 @@ async fn a_result_that_is_no_json_is_an_error_of_its_call_only_on_the_same_conne
 
 #[tokio::test]
 async fn what_follows_a_broken_result_in_the_same_read_is_delivered() {
-    let worker = Told::start();
+    let worker = LoggedEvent::start();
     let pool = worker.pool().start().await.unwrap();
     let calls = [0, 1].map(|i| submit(&pool, i));
     worker.reads(json!(0)).await;
@@ -499,7 +499,7 @@ async fn what_follows_a_broken_result_in_the_same_read_is_delivered() {
 #[tokio::test]
 async fn a_result_over_the_limit_is_an_error_of_its_call_only() {
     for length in [10 * 1024 * 1024 + 1, u32::MAX] {
-        let worker = Told::start();
+        let worker = LoggedEvent::start();
         let pool = worker.pool().start().await.unwrap();
         let (first, second) = (submit(&pool, 0), submit(&pool, 1));
         worker.reads(json!(0)).await;
@@ -519,7 +519,7 @@ async fn a_result_over_the_limit_is_an_error_of_its_call_only() {
 const NAMELESS: &[u8] = br#"{"id":0,"ok":false,"error":"who?"}"#;
 
 /// After these bytes the worker is taken for one that has broken the protocol.
-async fn is_a_violation(pool: &Pool, worker: &Told, bytes: Vec<u8>) {
+async fn is_a_violation(pool: &Pool, worker: &LoggedEvent, bytes: Vec<u8>) {
     worker.does(Act::RawUntilHungUp(bytes));
     until("the worker is replaced", || pool.stats().restarts == 1).await;
     let error = pool.health().workers[0].last_error.clone().unwrap();
@@ -530,8 +530,8 @@ async fn is_a_violation(pool: &Pool, worker: &Told, bytes: Vec<u8>) {
 }
 
 #[tokio::test]
-async fn an_error_without_an_id_of_a_worker_that_answers_out_of_order_is_nobodys() {
-    let worker = Told::start();
+async fn an_error_without_an_id_of_a_worker_that_answers_out_of_order_belongs_to_no_call() {
+    let worker = LoggedEvent::start();
     let pool = worker.pool().start().await.unwrap();
     let [first, second] = [0, 1].map(|i| submit(&pool, i));
     worker.reads(json!(0)).await;
@@ -545,7 +545,7 @@ async fn an_error_without_an_id_of_a_worker_that_answers_out_of_order_is_nobodys
 
 #[tokio::test]
 async fn an_error_without_an_id_that_answers_nothing_is_a_violation() {
-    let worker = Told::start();
+    let worker = LoggedEvent::start();
     let pool = worker.pool().start().await.unwrap();
     let call = submit(&pool, 0);
     let id = worker.reads(json!(0)).await.id;
@@ -556,7 +556,7 @@ async fn an_error_without_an_id_that_answers_nothing_is_a_violation() {
 
 #[tokio::test]
 async fn a_result_without_an_id_is_a_violation() {
-    let worker = Told::start();
+    let worker = LoggedEvent::start();
     let pool = worker.pool().start().await.unwrap();
     let [first, second] = [0, 1].map(|i| submit(&pool, i));
     worker.reads(json!(0)).await;

@@ -35,10 +35,11 @@ async fn what_a_worker_prints_comes_line_by_line() {
         .call("say", &json!({"1": stdout, "2": stderr}))
         .await
         .unwrap();
-    until("all is said", || events.of(OUTPUT).len() == 4).await;
+    until("all is logged", || events.of(OUTPUT).len() == 4).await;
     let of = |stream: &str| {
-        let told = events.of(OUTPUT).into_iter();
-        told.filter(|it| it.fields["stream"] == stream)
+        let logged = events.of(OUTPUT).into_iter();
+        logged
+            .filter(|it| it.fields["stream"] == stream)
             .map(|it| (it.level, it.fields_without(&["stream", "time_unix_nano"])))
             .collect::<Vec<_>>()
     };
@@ -83,15 +84,15 @@ async fn json_that_is_deep_does_no_harm() {
     };
     let lines = nested(126) + &nested(30_000);
     let _: Value = pool.call("say", &json!({"1": lines})).await.unwrap();
-    until("both are said", || events.of(OUTPUT).len() == 2).await;
-    let told = events.of(OUTPUT);
-    assert_eq!(told[0].message(), "deep");
-    assert!(told[0].fields["fields"].len() > 250);
-    assert!(told[1].message().starts_with(r#"{"message": "deep""#));
+    until("both are logged", || events.of(OUTPUT).len() == 2).await;
+    let logged = events.of(OUTPUT);
+    assert_eq!(logged[0].message(), "deep");
+    assert!(logged[0].fields["fields"].len() > 250);
+    assert!(logged[1].message().starts_with(r#"{"message": "deep""#));
 }
 
 #[tokio::test]
-async fn what_a_worker_wrote_before_it_died_is_said_before_its_death() {
+async fn what_a_worker_wrote_before_it_died_is_logged_before_its_death() {
     let (events, _guard) = listen(Level::INFO);
     let pool = odd(1).output(WorkerOutput::Log).start().await.unwrap();
     let last = "Traceback (most recent call last):\n  File \"a.py\"\nKeyError: 'x'";
@@ -107,7 +108,7 @@ async fn what_a_worker_wrote_before_it_died_is_said_before_its_death() {
 }
 
 #[tokio::test]
-async fn of_a_flood_as_much_is_said_as_allowed_and_the_rest_is_counted() {
+async fn a_flood_is_logged_up_to_the_rate_and_the_rest_is_counted() {
     const LINES: usize = 50_000;
     let (events, _guard) = listen(Level::INFO);
     let pool = odd(1)
@@ -120,13 +121,13 @@ async fn of_a_flood_as_much_is_said_as_allowed_and_the_rest_is_counted() {
     let _: Value = pool.call("say", &flood).await.unwrap();
     let said = || events.of(OUTPUT).len();
     let dropped = || {
-        let told = events.of(POOL).into_iter();
-        let dropped = told.filter(|it| it.message() == "lines dropped");
+        let logged = events.of(POOL).into_iter();
+        let dropped = logged.filter(|it| it.message() == "lines dropped");
         dropped
             .map(|it| it.fields["count"].parse::<usize>().unwrap())
             .sum::<usize>()
     };
-    until("all is said or counted", || said() + dropped() == LINES).await;
+    until("all is logged or counted", || said() + dropped() == LINES).await;
     let (said, dropped) = (said(), dropped());
     assert!(said >= 100, "{said}");
     assert!(
@@ -143,7 +144,10 @@ async fn what_a_worker_of_ours_logs_and_prints_in_a_call_comes_with_its_function
         let pool = builder.start().await.unwrap();
         let _: Value = pool.call("log", &1).await.unwrap();
         let _: Value = pool.call("say", &1).await.unwrap();
-        until("both are said", || events.has("low") && events.has("said")).await;
+        until("both are logged", || {
+            events.has("low") && events.has("said")
+        })
+        .await;
         let low = &events.of(PYTHON)[0];
         assert_eq!(low.level, Level::WARN);
         assert_eq!(low.fields["function_name"], "log");
@@ -157,8 +161,8 @@ async fn what_a_worker_of_ours_logs_and_prints_in_a_call_comes_with_its_function
 }
 
 #[tokio::test]
-async fn what_a_worker_of_ours_said_before_it_was_killed_is_said_before_its_death_and_in_its_error()
-{
+async fn what_a_worker_of_ours_printed_before_it_was_killed_is_logged_before_its_death_and_in_its_error()
+ {
     for core in cores() {
         let (events, _guard) = listen(Level::INFO);
         let builder = ours("telling.py", &core).output(WorkerOutput::Log);
@@ -189,7 +193,7 @@ async fn the_end_of_one_worker_does_not_break_off_the_traceback_of_another() {
     let other = pids(&pool).into_iter().find(|pid| *pid != teller).unwrap();
     let other = Pid::from_raw(other.try_into().unwrap()).unwrap();
     kill_process(other, Signal::KILL).unwrap();
-    until("its death is said", || events.has("worker died")).await;
+    until("its death is logged", || events.has("worker died")).await;
     // It breaks off by itself when nothing follows for two seconds.
     let mut said = events.of(OUTPUT);
     said.retain(|it| it.fields.contains_key("exception"));
@@ -224,20 +228,23 @@ async fn what_an_old_worker_prints_comes_with_the_ids_of_its_call() {
         // The last line of a call has no end.
         say_as(&pool, &id, format!("{log}{traceback}{id}")).await;
     }
-    until("all is said", || events.of(OUTPUT).len() == 2 * CALLS).await;
-    for (number, told) in events.of(OUTPUT).iter().enumerate() {
+    until("all is logged", || events.of(OUTPUT).len() == 2 * CALLS).await;
+    for (number, logged) in events.of(OUTPUT).iter().enumerate() {
         let id = format!("r-{}", number / 2);
-        assert_eq!(told.fields["function_name"], "say");
-        assert_eq!(told.fields["trace_id"], "07".repeat(16));
-        assert_eq!(told.fields["span_id"], "08".repeat(8));
-        assert_eq!(told.fields["fields"], json!({"request_id": id}).to_string());
+        assert_eq!(logged.fields["function_name"], "say");
+        assert_eq!(logged.fields["trace_id"], "07".repeat(16));
+        assert_eq!(logged.fields["span_id"], "08".repeat(8));
+        assert_eq!(
+            logged.fields["fields"],
+            json!({"request_id": id}).to_string()
+        );
         match number % 2 {
             0 => {
-                assert_eq!(told.message(), "Error in method 'say': KeyError: 'x'");
-                assert_eq!(told.fields["exception"], traceback.trim_end());
-                assert_eq!(told.level, Level::ERROR);
+                assert_eq!(logged.message(), "Error in method 'say': KeyError: 'x'");
+                assert_eq!(logged.fields["exception"], traceback.trim_end());
+                assert_eq!(logged.level, Level::ERROR);
             }
-            _ => assert_eq!(told.message(), id),
+            _ => assert_eq!(logged.message(), id),
         }
     }
 }
@@ -257,12 +264,12 @@ async fn no_line_of_an_old_worker_under_load_has_the_ids_of_another_call() {
         });
     }
     calls.join_all().await;
-    until("all is said", || events.of(OUTPUT).len() == 2 * CALLS).await;
+    until("all is logged", || events.of(OUTPUT).len() == 2 * CALLS).await;
     let (mut known, mut unknown) = (0, 0);
-    for told in events.of(OUTPUT) {
-        match told.fields.get("fields") {
+    for logged in events.of(OUTPUT) {
+        match logged.fields.get("fields") {
             Some(fields) => {
-                let id = told.message();
+                let id = logged.message();
                 assert_eq!(*fields, json!({"request_id": id}).to_string());
                 known += 1;
             }

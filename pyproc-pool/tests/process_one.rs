@@ -14,7 +14,7 @@ use rustix::{
 };
 use support::{LONG, cores, ours};
 
-/// The only test here: whoever adopts orphans does so for the whole process.
+/// The only test here: adopting orphans concerns the whole process.
 #[tokio::test]
 async fn no_dead_child_is_left_to_a_service_that_adopts_orphans() {
     set_child_subreaper(Some(getpid())).unwrap();

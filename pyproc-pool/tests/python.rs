@@ -107,7 +107,7 @@ async fn health_is_there_without_being_asked_for() {
 }
 
 #[tokio::test]
-async fn a_call_given_up_before_its_turn_never_runs() {
+async fn a_call_cancelled_before_its_turn_never_runs() {
     let files = Scratch::new();
     let (gate, mark) = (files.path().join("gate"), files.path().join("mark"));
     let pool = typical().start().await.unwrap();

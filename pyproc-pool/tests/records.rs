@@ -1,4 +1,4 @@
-//! What workers report beside answers, and who is told of it.
+//! What workers report beside answers, and which observers get it.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -61,7 +61,7 @@ fn log(message: &str) -> LogRecord {
 }
 
 #[tokio::test]
-async fn a_record_of_logging_becomes_an_event_with_all_that_it_says() {
+async fn a_record_of_logging_becomes_an_event_with_all_its_fields() {
     let (events, _guard) = listen(Level::INFO);
     let sockets = Scratch::new();
     let full = LogRecord {
@@ -89,11 +89,14 @@ async fn a_record_of_logging_becomes_an_event_with_all_that_it_says() {
     ];
     let pool = reporting(&sockets, vec![], move |_| records.clone()).await;
     let _: u8 = pool.call("listed", &1).await.unwrap();
-    until("both are said", || events.of(PYTHON).len() == 2).await;
-    let told = events.of(PYTHON);
-    assert_eq!((told[0].level, told[1].level), (Level::ERROR, Level::INFO));
+    until("both are logged", || events.of(PYTHON).len() == 2).await;
+    let logged = events.of(PYTHON);
     assert_eq!(
-        told[0].fields,
+        (logged[0].level, logged[1].level),
+        (Level::ERROR, Level::INFO)
+    );
+    assert_eq!(
+        logged[0].fields,
         fields([
             ("message", "low"),
             ("worker_id", "0"),
@@ -114,7 +117,7 @@ async fn a_record_of_logging_becomes_an_event_with_all_that_it_says() {
         ("worker_id", "0"),
         ("time_unix_nano", "5"),
     ];
-    assert_eq!(told[1].fields, fields(plain));
+    assert_eq!(logged[1].fields, fields(plain));
 }
 
 #[tokio::test]
@@ -133,24 +136,27 @@ async fn lines_that_the_worker_itself_passes_on_are_output_with_the_ids_of_their
     let records: Vec<_> = lines.map(line).into();
     let pool = reporting(&sockets, vec![], move |_| records.clone()).await;
     let _: u8 = pool.call("listed", &1).await.unwrap();
-    until("it is said", || !events.of(OUTPUT).is_empty()).await;
-    let told = &events.of(OUTPUT)[0];
-    assert_eq!((told.level, told.message()), (Level::ERROR, "KeyError"));
-    assert_eq!(told.fields["exception"], lines.join("\n"));
-    assert_eq!(told.fields["function_name"], "predict");
-    assert_eq!(told.fields["stream"], "stderr");
-    assert_eq!(told.fields["trace_id"], "01010101010101010101010101010101");
+    until("it is logged", || !events.of(OUTPUT).is_empty()).await;
+    let logged = &events.of(OUTPUT)[0];
+    assert_eq!((logged.level, logged.message()), (Level::ERROR, "KeyError"));
+    assert_eq!(logged.fields["exception"], lines.join("\n"));
+    assert_eq!(logged.fields["function_name"], "predict");
+    assert_eq!(logged.fields["stream"], "stderr");
+    assert_eq!(
+        logged.fields["trace_id"],
+        "01010101010101010101010101010101"
+    );
 }
 
 #[tokio::test]
-async fn what_a_worker_reported_before_it_was_gone_is_said_before_its_death() {
+async fn what_a_worker_reported_before_it_was_gone_is_logged_before_its_death() {
     let (events, _guard) = listen(Level::INFO);
     let sockets = Scratch::new();
     let records = vec![Record::Log(log("last"))];
     let pool = reporting(&sockets, vec![], move |_| records.clone()).await;
     let answered: String = pool.call("listed", "hang up").await.unwrap();
     assert_eq!(answered, "hang up");
-    until("its death is said", || events.has("worker died")).await;
+    until("its death is logged", || events.has("worker died")).await;
     let all = events.all_messages();
     assert_eq!(all[..3], ["worker ready", "last", "worker died"], "{all:?}");
 }
@@ -174,7 +180,7 @@ async fn records_beyond_the_rate_are_counted() {
             .map(|it| it.fields["count"].parse::<usize>().unwrap())
             .sum::<usize>()
     };
-    until("all are said or counted", || counted() == 1000).await;
+    until("all are logged or counted", || counted() == 1000).await;
     assert!(events.of(PYTHON).len() < 100);
 }
 
@@ -195,14 +201,14 @@ async fn a_record_longer_than_a_frame_may_be_is_lost_alone_and_costs_no_worker()
     for i in 0..3 {
         assert_eq!(pool.call::<_, u8>("listed", &i).await.unwrap(), i);
     }
-    until("the others are said", || events.of(PYTHON).len() == 3).await;
+    until("the others are logged", || events.of(PYTHON).len() == 3).await;
     let lost = || {
         events
             .of(POOL)
             .into_iter()
             .find(|it| it.message() == "records lost")
     };
-    until("the loss is said", || lost().is_some()).await;
+    until("the loss is logged", || lost().is_some()).await;
     let lost = lost().unwrap();
     assert_eq!(
         lost.fields["error"],
@@ -228,24 +234,24 @@ async fn a_metric_that_cannot_be_read_is_counted_and_takes_no_other_with_it() {
         .observer(keeper.clone());
     let pool = builder.start().await.unwrap();
     let _: u8 = pool.call("listed", &1).await.unwrap();
-    until("the rest is told", || keeper.told() == ["0: metrics"]).await;
+    until("the rest is logged", || keeper.logged() == ["0: metrics"]).await;
     let lost = || {
         events
             .of(POOL)
             .into_iter()
             .find(|it| it.message() == "records lost")
     };
-    until("the loss is said", || lost().is_some()).await;
+    until("the loss is logged", || lost().is_some()).await;
     let fields = lost().unwrap().fields;
     assert_eq!(fields["count"], "1");
     assert!(fields["error"].contains("`odd`") && fields["error"].contains("summary"));
 }
 
-/// Keeps what it is told, after it was let to.
+/// Keeps its records, once the test lets it.
 #[derive(Debug)]
 struct Keeper {
     wants: Wants,
-    told: Mutex<Vec<String>>,
+    logged: Mutex<Vec<String>>,
     gate: Option<Mutex<mpsc::Receiver<()>>>,
 }
 
@@ -253,13 +259,13 @@ impl Keeper {
     fn new(spans: bool, metrics: bool) -> Self {
         Self {
             wants: Wants { spans, metrics },
-            told: Mutex::default(),
+            logged: Mutex::default(),
             gate: None,
         }
     }
 
-    fn told(&self) -> Vec<String> {
-        self.told.lock().unwrap().clone()
+    fn logged(&self) -> Vec<String> {
+        self.logged.lock().unwrap().clone()
     }
 }
 
@@ -291,7 +297,7 @@ impl Observer for Keeper {
             other => format!("{other:?}"),
         };
         assert_ne!(kind, "panic");
-        self.told
+        self.logged
             .lock()
             .unwrap()
             .push(format!("{}: {kind}", from.worker));
@@ -317,7 +323,7 @@ fn span(name: &str) -> Record {
 }
 
 #[tokio::test]
-async fn each_observer_is_told_of_what_it_wants_and_a_panic_of_one_is_not_the_last() {
+async fn each_observer_gets_the_records_that_it_wants_also_after_a_panic_of_one() {
     let (events, _guard) = listen(Level::INFO);
     let sockets = Scratch::new();
     let (spans, both, neither) = (
@@ -336,16 +342,16 @@ async fn each_observer_is_told_of_what_it_wants_and_a_panic_of_one_is_not_the_la
     })
     .await;
     let _: u8 = pool.call("listed", &1).await.unwrap();
-    until("all is told", || both.told().len() == 3).await;
-    assert_eq!(spans.told(), ["0: one", "0: 3 lost"]);
-    assert_eq!(both.told(), ["0: one", "0: metrics", "0: 3 lost"]);
-    assert!(neither.told().is_empty());
+    until("all is logged", || both.logged().len() == 3).await;
+    assert_eq!(spans.logged(), ["0: one", "0: 3 lost"]);
+    assert_eq!(both.logged(), ["0: one", "0: metrics", "0: 3 lost"]);
+    assert!(neither.logged().is_empty());
     assert!(events.has("an observer or subscriber panicked"));
     assert!(events.has("records lost"));
 }
 
 #[tokio::test]
-async fn a_worker_reports_nothing_that_nobody_wants() {
+async fn a_worker_reports_nothing_that_no_observer_wants() {
     let sockets = Scratch::new();
     let keeper = Arc::new(Keeper::new(false, true));
     // There is no subscriber either.
@@ -358,8 +364,8 @@ async fn a_worker_reports_nothing_that_nobody_wants() {
     })
     .await;
     let _: u8 = pool.call("listed", &1).await.unwrap();
-    until("the metrics are told", || !keeper.told().is_empty()).await;
-    assert_eq!(keeper.told(), ["0: metrics"]);
+    until("the metrics are logged", || !keeper.logged().is_empty()).await;
+    assert_eq!(keeper.logged(), ["0: metrics"]);
 }
 
 #[tokio::test]
@@ -378,13 +384,16 @@ async fn an_observer_that_takes_its_time_holds_up_no_call_and_memory_is_bounded(
         assert_eq!(answer, i);
     }
     drop(open);
-    until("what was lost is said", || events.has("records lost")).await;
+    until("what was lost is logged", || events.has("records lost")).await;
     let lost = events.of(POOL).into_iter();
     let lost: usize = lost
         .filter(|it| it.message() == "records lost")
         .map(|it| it.fields["count"].parse::<usize>().unwrap())
         .sum();
-    until("the others are told", || keeper.told().len() + lost == 100).await;
+    until("the others are logged", || {
+        keeper.logged().len() + lost == 100
+    })
+    .await;
     // One batch was with the observer, and one waited.
     assert!(lost >= 100 - 2 * 10 - 1, "{lost}");
 }
@@ -407,7 +416,7 @@ async fn headers_that_are_carried_are_there_for_each_call() {
 }
 
 #[tokio::test]
-async fn what_a_worker_logs_when_it_is_told_to_end_is_said_before_the_shutdown_is_over() {
+async fn what_a_worker_logs_after_sigterm_is_logged_before_the_shutdown_ends() {
     for core in cores() {
         let (events, _guard) = listen(Level::INFO);
         let pool = ours("telling.py", &core).start().await.unwrap();
@@ -430,9 +439,9 @@ async fn what_a_worker_of_ours_has_counted_arrives_before_the_shutdown_is_over()
         let _: Value = pool.call("count", &1).await.unwrap();
         pool.shutdown(LONG).await;
         assert!(
-            keeper.told().contains(&"0: telling_calls_total 1".into()),
+            keeper.logged().contains(&"0: telling_calls_total 1".into()),
             "{core}: {:?}",
-            keeper.told()
+            keeper.logged()
         );
     }
 }

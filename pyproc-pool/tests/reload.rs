@@ -36,14 +36,14 @@ use support::{
 #[derive(Debug, Default)]
 struct Slow {
     may: Mutex<bool>,
-    told: Condvar,
+    changed: Condvar,
     seen: Mutex<BTreeSet<(u64, usize, Option<u32>)>>,
 }
 
 impl Slow {
     fn go_on(&self) {
         *self.may.lock().unwrap() = true;
-        self.told.notify_all();
+        self.changed.notify_all();
     }
 }
 
@@ -65,7 +65,7 @@ impl Observer for Slow {
 
     fn record(&self, from: RecordOrigin, record: WorkerRecord) {
         let may = self.may.lock().unwrap();
-        drop(self.told.wait_while(may, |may| !*may).unwrap());
+        drop(self.changed.wait_while(may, |may| !*may).unwrap());
         if let WorkerRecord::Metrics(metrics) = record {
             let seen = (metrics.start, from.worker, from.pid);
             self.seen.lock().unwrap().insert(seen);
@@ -194,7 +194,7 @@ async fn two_reloads_at_once_both_end() {
 }
 
 #[tokio::test]
-async fn a_call_that_an_old_worker_has_is_given_up_and_late_answers_reach_nobody() {
+async fn a_call_of_an_old_worker_is_cancelled_and_its_late_answer_is_dropped() {
     let files = Scratch::new();
     let gate = files.path().join("gate");
     let pool = odd(1).start().await.unwrap();
@@ -279,13 +279,13 @@ async fn what_an_old_worker_reported_stays_its_own_however_late_it_is_looked_at(
     pool.shutdown(LONG).await;
     let seen = slow.seen.lock().unwrap().clone();
     let began: BTreeSet<_> = seen.iter().map(|(start, ..)| *start).collect();
-    let told: BTreeSet<_> = seen.iter().filter_map(|(.., pid)| *pid).collect();
+    let pids: BTreeSet<_> = seen.iter().filter_map(|(.., pid)| *pid).collect();
     assert_eq!(seen.len(), began.len(), "{seen:?}");
-    assert_eq!(told, processes.into_iter().collect(), "{seen:?}");
+    assert_eq!(pids, processes.into_iter().collect(), "{seen:?}");
 }
 
 #[tokio::test]
-async fn workers_of_somebody_else_are_not_reloaded() {
+async fn external_workers_are_not_reloaded() {
     let sockets = Scratch::new();
     let socket = sockets.path().join("sidecar.sock");
     let sidecar = std::process::Command::new(support::python())

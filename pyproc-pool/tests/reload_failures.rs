@@ -35,7 +35,7 @@ async fn where_the_next_worker_does_not_start_the_old_ones_go_on() {
 }
 
 #[tokio::test]
-async fn a_worker_that_does_not_finish_in_time_is_killed_and_its_calls_are_told_why() {
+async fn a_worker_that_does_not_finish_in_time_is_killed_and_the_error_of_its_calls_explains_it() {
     let pool = odd(1).start().await.unwrap();
     let old = pids(&pool)[0];
     let endless = {
@@ -107,7 +107,7 @@ async fn a_worker_that_dies_while_the_next_one_starts_is_replaced_once() {
 }
 
 #[tokio::test]
-async fn a_slot_that_was_given_up_is_filled_again() {
+async fn a_slot_that_stayed_empty_is_filled_again() {
     let files = Scratch::new();
     let script = Script::new(&files);
     let restart = RestartConfig {
@@ -140,7 +140,7 @@ async fn a_slot_that_was_given_up_is_filled_again() {
 }
 
 #[tokio::test]
-async fn where_starts_are_tried_for_ever_a_reload_says_that_one_failed() {
+async fn where_starts_are_tried_for_ever_a_reload_fails_with_the_first_failed_start() {
     let files = Scratch::new();
     let script = Script::new(&files);
     let restart = RestartConfig {

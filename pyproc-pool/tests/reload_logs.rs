@@ -1,5 +1,5 @@
-//! What is told of a reload. A file of its own: whether an event is of interest is decided once for all threads of a
-//! process, and those without a subscriber must not have a say.
+//! The notifications and events of a reload. In a file of its own: whether an event is of interest is decided once for
+//! all threads of a process, and threads without a subscriber must not take part.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use support::{LONG, Scratch, held, odd, pids, until};
 use tracing::Level;
 
-/// Writes down what befalls workers.
+/// Keeps the events of workers.
 #[derive(Debug, Default)]
 struct Notes(Arc<Mutex<Vec<String>>>);
 
@@ -54,8 +54,8 @@ impl Observer for Notes {
 }
 
 #[tokio::test]
-async fn a_reload_is_told_and_logged() {
-    let (told, _guard) = events::listen(Level::INFO);
+async fn observers_are_notified_of_a_reload_and_it_is_logged() {
+    let (logged, _guard) = events::listen(Level::INFO);
     let notes = Notes::default();
     let noted = Arc::clone(&notes.0);
     let pool = odd(1).observer(Arc::new(notes)).start().await.unwrap();
@@ -77,8 +77,8 @@ async fn a_reload_is_told_and_logged() {
             "replaced one gone, death: Some(true)",
         ]
     );
-    let told = told.of("pyproc::pool");
-    let messages: Vec<_> = told.iter().map(|it| it.message()).collect();
+    let logged = logged.of("pyproc::pool");
+    let messages: Vec<_> = logged.iter().map(|it| it.message()).collect();
     assert_eq!(
         messages,
         [
@@ -90,16 +90,16 @@ async fn a_reload_is_told_and_logged() {
             "call completed",
         ]
     );
-    assert_eq!(told[1].fields["restarts"], "1");
-    assert_eq!(told[3].fields["restarts"], "2");
-    assert_eq!(told[3].fields["pid"], pids(&pool)[0].to_string());
-    assert!(told[4].fields["error"].contains("was replaced and did not finish in time"));
+    assert_eq!(logged[1].fields["restarts"], "1");
+    assert_eq!(logged[3].fields["restarts"], "2");
+    assert_eq!(logged[3].fields["pid"], pids(&pool)[0].to_string());
+    assert!(logged[4].fields["error"].contains("was replaced and did not finish in time"));
 }
 
 #[tokio::test]
 async fn an_old_worker_whose_calls_a_shutdown_cuts_off_has_not_drained() {
     let files = Scratch::new();
-    let (told, _guard) = events::listen(Level::INFO);
+    let (logged, _guard) = events::listen(Level::INFO);
     let pool = odd(1).start().await.unwrap();
     let old = pids(&pool);
     let running = held(&pool, &files.path().join("never"));
@@ -112,16 +112,16 @@ async fn an_old_worker_whose_calls_a_shutdown_cuts_off_has_not_drained() {
     pool.shutdown(Duration::ZERO).await;
     running.await.unwrap().unwrap_err();
     let _ = reload.await.unwrap();
-    let messages = told.messages("pyproc::pool");
+    let messages = logged.messages("pyproc::pool");
     assert!(messages.contains(&"worker reloaded".into()));
     assert!(!messages.contains(&"worker drained".into()), "{messages:?}");
 }
 
 #[tokio::test]
-async fn what_an_old_worker_says_is_told_apart_from_what_the_next_one_says() {
+async fn lines_of_an_old_worker_do_not_mix_with_those_of_the_next_one() {
     let files = Scratch::new();
     let gate = files.path().join("gate");
-    let (told, _guard) = events::listen(Level::INFO);
+    let (logged, _guard) = events::listen(Level::INFO);
     let pool = odd(1).output(WorkerOutput::Log).start().await.unwrap();
     let old = pids(&pool);
     let running = held(&pool, &gate);
@@ -145,7 +145,7 @@ async fn what_an_old_worker_says_is_told_apart_from_what_the_next_one_says() {
     assert_eq!(running.await.unwrap().unwrap(), "seen");
     reload.await.unwrap().unwrap();
     assert_eq!(
-        told.messages("pyproc::output"),
+        logged.messages("pyproc::output"),
         ["from the new one", "last words"]
     );
 }

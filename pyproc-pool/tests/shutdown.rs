@@ -172,7 +172,7 @@ async fn a_start_that_is_dropped_halfway_leaves_nothing() {
     until("the directory is gone", || sockets.is_empty()).await;
 }
 
-/// Processes below this one whose script is ours and that were told to be mute.
+/// Child processes of this one that run our script and that are mute.
 fn children() -> usize {
     let output = std::process::Command::new("ps")
         .args(["-eo", "ppid=,stat=,args="])

@@ -13,7 +13,7 @@ use pyproc_pool::Pool;
 use serde_json::{Value, json};
 use support::{Scratch, cores, is_alive, ours, python, service, until};
 
-/// Ignores or blocks what its first argument says, and becomes the program that follows.
+/// Ignores or blocks the signals of its first argument, and becomes the program that follows.
 const STARTER: &str = r#"
 import os, signal, sys
 for word in sys.argv[1].split(","):

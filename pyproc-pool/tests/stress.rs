@@ -1,4 +1,4 @@
-//! Calls of all sizes from several threads, while callers give up, workers are killed and reloads come.
+//! Calls of all sizes from several threads, while calls are cancelled, workers are killed and reloaded.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -131,7 +131,7 @@ async fn kills(pool: Pool, end: Instant) {
 async fn reloads(pool: Pool, end: Instant) {
     while Instant::now() < end {
         sleep(Duration::from_millis(fastrand::u64(..500))).await;
-        // A worker that is killed meanwhile makes it fail.
+        // A worker that is killed during the call makes it fail.
         let _ = pool.reload(Duration::from_secs(5)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Variables that nothing reads are warned of. In a process of its own, as that is said once in the life of one.
+//! The pool warns of variables that nothing reads. In a process of its own, because a process warns once.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,7 +11,7 @@ mod support;
 
 use std::{env, process::Command};
 
-use events::{POOL, Told, listen};
+use events::{LoggedEvent, POOL, listen};
 use support::odd;
 use tracing::Level;
 
@@ -40,10 +40,10 @@ async fn the_child_of_the_other_test() {
     for _ in 0..2 {
         odd(1).start().await.unwrap();
     }
-    let mut told: Vec<_> = events.of(POOL).iter().map(unknown).collect();
-    told.sort();
+    let mut logged: Vec<_> = events.of(POOL).iter().map(unknown).collect();
+    logged.sort();
     assert_eq!(
-        told,
+        logged,
         [
             ("PYPROC_QUITE_ANOTHER_THING".into(), None),
             ("PYPROC_WORKRES".into(), Some("PYPROC_WORKERS".to_owned())),
@@ -51,9 +51,9 @@ async fn the_child_of_the_other_test() {
     );
 }
 
-fn unknown(told: &Told) -> (String, Option<String>) {
-    assert_eq!(told.message(), "unknown environment variable");
-    assert_eq!(told.level, Level::WARN);
-    let fields = &told.fields;
+fn unknown(logged: &LoggedEvent) -> (String, Option<String>) {
+    assert_eq!(logged.message(), "unknown environment variable");
+    assert_eq!(logged.level, Level::WARN);
+    let fields = &logged.fields;
     (fields["variable"].clone(), fields.get("nearest").cloned())
 }

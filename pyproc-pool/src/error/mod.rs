@@ -399,7 +399,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_worker_says_has_a_bounded_length_also_where_it_is_escaped() {
+    fn the_text_of_a_worker_has_a_bounded_length_also_where_it_is_escaped() {
         let text = bounded(&io::Error::other("\u{1b}".repeat(LONGEST)));
         assert!(text.starts_with("\\u001b") && text.ends_with("... (cut)"));
         assert!(text.len() < LONGEST + 20, "{}", text.len());

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_stays_within_the_rate_is_never_held_up() {
+    fn a_worker_within_the_rate_is_never_throttled() {
         let mut flood = Flood::new();
         for _ in 0..1000 {
             assert_eq!(flood.on_piece(1000, BUFFER, false, false), None);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn who_writes_line_by_line_is_held_up_early() {
+    fn a_worker_that_writes_line_by_line_is_throttled_early() {
         let mut flood = Flood::new();
         flood.on_piece(1, 20, false, true);
         assert_eq!(flood.on_piece(1, 20, true, true), Some(PAUSE));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn who_writes_many_lines_at_once_is_held_up_only_after_ten_thousand() {
+    fn a_worker_that_writes_many_lines_at_once_is_throttled_only_after_ten_thousand() {
         let mut flood = Flood::new();
         for _ in 0..=SURE {
             flood.on_piece(1000, 20_000, false, true);

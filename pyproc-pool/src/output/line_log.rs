@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_progress_bar_is_said_at_its_end_only() {
+    fn a_progress_bar_is_logged_at_its_end_only() {
         let (mut log, now) = (log(10_000), Instant::now());
         log.take(b"\r 10%", true, now);
         assert_eq!(log.deadline(), None);

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_often_is_said_once_a_second_with_its_count() {
+    fn what_happens_often_is_logged_once_a_second_with_its_count() {
         let (mut tally, now) = (Tally::default(), Instant::now());
         let later = |millis| now + Duration::from_millis(millis);
         assert_eq!((tally.due(now), tally.take(now)), (None, None));

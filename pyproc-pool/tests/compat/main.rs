@@ -59,7 +59,10 @@ fn scenarios() -> Vec<Scenario> {
         ),
         scenario("a result that cannot be sent costs one call", odd::results),
         scenario("an input that cannot be read costs one call", odd::inputs),
-        scenario("a second pool is served, or told why not", odd::second_pool),
+        scenario(
+            "a second pool is served, or gets the reason",
+            odd::second_pool,
+        ),
         scenario("records have their level and call", logs::records),
         scenario("what a function raised is one record", logs::exception),
         scenario("health", pool::health),

@@ -67,7 +67,7 @@ async fn exception_of(pool: &Pool, method: &str, input: &str) -> Result<RemoteEx
     }
 }
 
-/// Old workers list no functions, so that a success is what tells them from names that callers made up.
+/// Old workers list no functions, so only a success separates their functions from invented names.
 pub(crate) async fn names(worker: Candidate) -> Result<()> {
     let seen = Names::default();
     let observer = Arc::new(seen.clone());

@@ -13,7 +13,7 @@ use crate::{
     support::Scratch,
 };
 
-/// A worker that listens, started by nobody's pool. Killed on drop.
+/// A worker that listens, and that no pool started. Killed on drop.
 pub(crate) struct WorkerProcess {
     child: Child,
     dir: Scratch,

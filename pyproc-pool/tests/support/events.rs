@@ -53,18 +53,18 @@ impl Observer for InSpan {
     }
 }
 
-/// An event as it was told.
+/// An event as it was logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct LoggedEvent {
     pub target: String,
     pub level: Level,
-    /// Name of the span that it was told in.
+    /// The name of its span.
     pub span: Option<&'static str>,
     /// Its fields as text, the message among them.
     pub fields: BTreeMap<&'static str, String>,
 }
 
-impl Told {
+impl LoggedEvent {
     pub fn message(&self) -> &str {
         &self.fields["message"]
     }
@@ -77,29 +77,33 @@ impl Told {
     }
 }
 
-/// What was told since the subscriber was set up.
+/// The events since the subscriber was set up.
 #[derive(Debug, Clone, Default)]
-pub struct Events(Arc<Mutex<Vec<Told>>>);
+pub struct Events(Arc<Mutex<Vec<LoggedEvent>>>);
 
 impl Events {
     /// Those of one target so far, in their order.
-    pub fn of(&self, target: &str) -> Vec<Told> {
-        let told = self.0.lock().unwrap();
-        told.iter()
+    pub fn of(&self, target: &str) -> Vec<LoggedEvent> {
+        let logged_events = self.0.lock().unwrap();
+        logged_events
+            .iter()
             .filter(|it| it.target == target)
             .cloned()
             .collect()
     }
 
     pub fn messages(&self, target: &str) -> Vec<String> {
-        let message = |told: &Told| told.message().to_owned();
+        let message = |logged_events: &LoggedEvent| logged_events.message().to_owned();
         self.of(target).iter().map(message).collect()
     }
 
     /// All messages of pool and workers in their order.
     pub fn all_messages(&self) -> Vec<String> {
-        let told = self.0.lock().unwrap();
-        told.iter().map(|it| it.message().to_owned()).collect()
+        let logged_events = self.0.lock().unwrap();
+        logged_events
+            .iter()
+            .map(|it| it.message().to_owned())
+            .collect()
     }
 
     pub fn has(&self, message: &str) -> bool {
@@ -107,7 +111,7 @@ impl Events {
     }
 }
 
-/// Keeps what this thread, and the pools that it starts, tell at this level and above.
+/// Keeps the events of this thread, and of the pools that it starts, at this level and above.
 pub fn listen(level: Level) -> (Events, DefaultGuard) {
     let (events, listener) = listener(level);
     (events, tracing::subscriber::set_default(listener))
@@ -162,7 +166,7 @@ impl Subscriber for Listener {
         event.record(&mut fields);
         let spans = self.spans.lock().unwrap();
         let current = spans.entered.last();
-        self.events.0.lock().unwrap().push(Told {
+        self.events.0.lock().unwrap().push(LoggedEvent {
             target: event.metadata().target().into(),
             level: *event.metadata().level(),
             span: current.map(|id| spans.names[id.into_u64() as usize - 1]),

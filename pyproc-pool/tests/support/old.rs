@@ -26,7 +26,7 @@ pub enum Act {
     Answer(Value),
     /// As it does with a result that it cannot write: an error without an id, and on to the next connection.
     Nameless(&'static str),
-    /// The same, but it accepts the next connection only when it is told, or the other end is dropped.
+    /// The same, but it accepts the next connection only when the test asks for it, or the other end is dropped.
     NamelessUntil(Receiver<()>),
     /// These bytes, and on with the next request.
     Raw(Vec<u8>),
@@ -36,7 +36,7 @@ pub enum Act {
     Die(Vec<u8>),
 }
 
-/// Listens, and serves until `act` says that it dies.
+/// Listens, and serves until `act` ends it.
 pub fn serve_old(
     socket: &Path,
     act: impl FnMut(&Request) -> Act + Send + 'static,

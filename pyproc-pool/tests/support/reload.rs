@@ -34,7 +34,7 @@ impl Script {
         fs::write(&self.0, format!("{line}\n{rest}")).unwrap();
     }
 
-    /// Workers that are started from now on say so in one file, and go on when there is another.
+    /// Workers that are started from now on create one file, and go on when there is the other.
     pub fn wait_at(&self, mark: &Path, gate: &Path) {
         let wait = "open(mark, 'w').close()\nwhile not os.path.exists(gate): time.sleep(0.001)";
         self.begin_with(&format!(

@@ -30,7 +30,7 @@ pub fn serve(
     })
 }
 
-/// What a worker says to a request.
+/// How a worker answers a request.
 #[derive(Default)]
 pub struct Reply {
     /// Before the answer.

@@ -4,7 +4,7 @@
 /// `nobody`, on most systems.
 pub const STRANGER: u32 = 65_534;
 
-/// Whether the tests can be another user; says in one line if not.
+/// Whether the tests can run as another user; prints a line if not.
 pub fn there_are_strangers() -> bool {
     let can = cfg!(target_os = "linux") && rustix::process::geteuid().is_root();
     if !can {

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_has_the_zone_that_it_says() {
+    fn a_time_has_its_zone() {
         let of = |text: &str| time(&text.into());
         let noon = Some(1_795_262_400_000_000_000);
         assert_eq!(of("2026-11-21T12:00:00Z"), noon);

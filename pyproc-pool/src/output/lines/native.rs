@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_before_a_fatal_signal_is_an_error() {
+    fn what_is_printed_before_a_fatal_signal_is_an_error() {
         for line in [
             "free(): invalid pointer",
             "malloc(): corrupted top size",

@@ -94,7 +94,7 @@ fn only_this_user_may_enter_and_nothing_is_left_on_drop() {
 }
 
 #[test]
-fn what_somebody_else_put_into_it_stays_on_drop() {
+fn files_of_others_stay_on_drop() {
     let parent = Parent::new();
     let dir = SocketDir::create(Some(&parent.0)).unwrap();
     let path = dir.sockets.path.clone();

@@ -375,7 +375,7 @@ ResourceWarning: Enable tracemalloc to get the object allocation traceback";
 }
 
 #[test]
-fn what_native_code_says_of_its_end_is_one_entry() {
+fn the_last_lines_of_native_code_are_one_entry() {
     let terminate = "terminate called after throwing an instance of 'std::runtime_error'
   what():  no model";
     let fatal = "F0101 12:00:00.000000 123 model.cc:17] Check failed: n > 0
@@ -396,6 +396,6 @@ fn what_native_code_says_of_its_end_is_one_entry() {
 }
 
 #[test]
-fn empty_lines_say_nothing() {
+fn empty_lines_are_dropped() {
     assert_eq!(entries("\n  \n"), []);
 }
