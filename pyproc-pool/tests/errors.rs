@@ -113,7 +113,7 @@ async fn the_error_of_an_input_that_cannot_be_sent_has_reason_and_path() {
     assert_eq!(
         text(&error.unwrap_err()),
         "the input of `echo` cannot be sent: the message is larger than the maximum frame size of 10485760 bytes: \
-         send less at once, or raise the maximum on both sides"
+         send less at once, or raise the maximum (`max_frame_size`, `PYPROC_MAX_FRAME_SIZE`) on both sides"
     );
 }
 

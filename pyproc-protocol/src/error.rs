@@ -10,7 +10,7 @@ pub enum FrameError {
     /// The length prefix announces more bytes than the receiver allows.
     #[error(
         "the frame at byte {offset} of the stream announces {len} bytes, the limit is {max}: \
-         send less at once, or raise the maximum frame size on both sides"
+         send less at once, or raise the maximum frame size (`max_frame_size`, `PYPROC_MAX_FRAME_SIZE`) on both sides"
     )]
     TooLarge {
         /// The announced size in bytes.
@@ -91,7 +91,7 @@ pub enum EncodeError {
     /// The message is larger than the maximum frame size.
     #[error(
         "the message is larger than the maximum frame size of {max} bytes: \
-         send less at once, or raise the maximum on both sides"
+         send less at once, or raise the maximum (`max_frame_size`, `PYPROC_MAX_FRAME_SIZE`) on both sides"
     )]
     TooLarge {
         /// The maximum frame size in bytes.

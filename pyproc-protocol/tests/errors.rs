@@ -49,7 +49,7 @@ fn a_session_names_the_limit_the_place_and_the_reason() {
     says(
         &session_refuses(&1025_u32.to_be_bytes()),
         "the peer sent bytes that are not frames: the frame at byte 0 of the stream announces 1025 bytes, \
-         the limit is 1024: send less at once, or raise the maximum frame size on both sides",
+         the limit is 1024: send less at once, or raise the maximum frame size (`max_frame_size`, `PYPROC_MAX_FRAME_SIZE`) on both sides",
     );
     says(
         &session_refuses(&framed(b"{\"id\":x}")),
