@@ -16,9 +16,42 @@ use serde_json::value::RawValue;
 use super::{Message, RawJson, Request, Response};
 use crate::{Cancellation, Headers, MAX_ID, MessageError, lenient::Integer, message};
 
+impl Message {
+    /// Decodes the body of a frame that a client sent: a message without `type` is a request.
+    ///
+    /// Bodies of requests and responses share `frame`'s memory. A request without an id gets the id 0.
+    ///
+    /// # Errors
+    ///
+    /// If the frame is not a message of version 1, or exceeds a limit.
+    pub fn decode_from_client(frame: &Bytes) -> Result<Self, MessageError> {
+        decode(frame, Sender::Client)
+    }
+
+    /// Decodes the body of a frame that a worker sent: a message without `type` is a response.
+    ///
+    /// # Errors
+    ///
+    /// As for [`decode_from_client`](Self::decode_from_client).
+    pub fn decode_from_worker(frame: &Bytes) -> Result<Self, MessageError> {
+        decode(frame, Sender::Worker)
+    }
+
+    /// Decodes the body of a frame of either side: a message with `ok` is a response. If the sender is known, use
+    /// [`decode_from_client`](Self::decode_from_client) or [`decode_from_worker`](Self::decode_from_worker), which
+    /// ignore keys of the other side.
+    ///
+    /// # Errors
+    ///
+    /// As for [`decode_from_client`](Self::decode_from_client).
+    pub fn decode(frame: &Bytes) -> Result<Self, MessageError> {
+        decode(frame, Sender::Either)
+    }
+}
+
 /// The sender of a frame, which decides how a message without `type` is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sender {
+enum Sender {
     Client,
     Worker,
     /// Unknown: the key `ok` decides.
@@ -26,7 +59,7 @@ pub(crate) enum Sender {
 }
 
 /// Decodes the body of one frame.
-pub(crate) fn decode(frame: &Bytes, sender: Sender) -> Result<Message, MessageError> {
+fn decode(frame: &Bytes, sender: Sender) -> Result<Message, MessageError> {
     match frame.first() {
         Some(b'{') => {}
         first => {

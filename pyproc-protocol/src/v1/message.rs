@@ -1,12 +1,5 @@
-use bytes::Bytes;
-
-use super::{
-    RawJson,
-    decode::{self, Sender},
-};
-use crate::{
-    Cancellation, ERROR_TRACEBACK, ERROR_TYPE, Failure, Headers, MAX_HEADER_BYTES, MessageError,
-};
+use super::RawJson;
+use crate::{Cancellation, ERROR_TRACEBACK, ERROR_TYPE, Failure, Headers, MAX_HEADER_BYTES};
 
 /// A message of version 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,37 +111,6 @@ fn tail(text: &str, max: usize) -> &str {
 }
 
 impl Message {
-    /// Decodes the body of a frame that a client sent: a message without `type` is a request.
-    ///
-    /// Bodies of requests and responses share `frame`'s memory. A request without an id gets the id 0.
-    ///
-    /// # Errors
-    ///
-    /// If the frame is not a message of version 1, or exceeds a limit.
-    pub fn decode_from_client(frame: &Bytes) -> Result<Self, MessageError> {
-        decode::decode(frame, Sender::Client)
-    }
-
-    /// Decodes the body of a frame that a worker sent: a message without `type` is a response.
-    ///
-    /// # Errors
-    ///
-    /// As for [`decode_from_client`](Self::decode_from_client).
-    pub fn decode_from_worker(frame: &Bytes) -> Result<Self, MessageError> {
-        decode::decode(frame, Sender::Worker)
-    }
-
-    /// Decodes the body of a frame of either side: a message with `ok` is a response. If the sender is known, use
-    /// [`decode_from_client`](Self::decode_from_client) or [`decode_from_worker`](Self::decode_from_worker), which
-    /// ignore keys of the other side.
-    ///
-    /// # Errors
-    ///
-    /// As for [`decode_from_client`](Self::decode_from_client).
-    pub fn decode(frame: &Bytes) -> Result<Self, MessageError> {
-        decode::decode(frame, Sender::Either)
-    }
-
     /// The message's name in errors.
     pub(crate) fn name(&self) -> &'static str {
         match self {
