@@ -1,23 +1,39 @@
-//! From decimal fractions to floats.
+//! From decimal fractions of few digits to floats, by one division.
 
-/// A number without its sign: all digits, and how many of them follow the point.
-pub(super) struct Decimal {
-    pub(super) all: u64,
-    pub(super) decimals: usize,
-}
+/// Fractions of more decimals are left to the general way.
+const MAX_DECIMALS: usize = 7;
 
-impl Decimal {
-    /// The value, if one division rounds it correctly: both operands must be exact floats.
-    #[inline]
-    pub(super) fn exact(&self) -> Option<f64> {
-        const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
-        let power = POWERS_OF_TEN.get(self.decimals)?;
-        (self.all <= EXACT).then(|| self.all as f64 / power)
+/// All integers up to this are exact floats.
+const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
+
+const POWERS_OF_TEN: [f64; MAX_DECIMALS + 1] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
+
+/// The number that has `whole` before the point and a few decimals at the start of `json`, and how many these are.
+/// `None` if there are none or many, if an exponent follows, or if one division may not give the nearest float: both of
+/// its numbers must be exact.
+#[inline]
+pub(super) fn read_short(whole: u64, json: &[u8]) -> Option<(f64, usize)> {
+    if json.first_chunk().is_some_and(are_digits) {
+        return None;
     }
+    let (mut digits, mut count) = (whole, 0);
+    while let Some(digit @ b'0'..=b'9') = json.get(count) {
+        digits = digits
+            .wrapping_mul(10)
+            .wrapping_add(u64::from(digit - b'0'));
+        count += 1;
+    }
+    if count == 0 || digits > EXACT || matches!(json.get(count), Some(b'e' | b'E')) {
+        return None;
+    }
+    let power = POWERS_OF_TEN.get(count)?;
+    Some((digits as f64 / power, count))
 }
 
-/// All of these are exact. Numbers with more decimals have too many digits for one division.
-const POWERS_OF_TEN: [f64; 18] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-    1e17,
-];
+/// Whether all of these bytes are digits.
+#[inline]
+fn are_digits(bytes: &[u8; MAX_DECIMALS + 1]) -> bool {
+    bytes
+        .iter()
+        .fold(true, |all, byte| all & byte.is_ascii_digit())
+}

@@ -25,7 +25,7 @@ pub(crate) use self::bounded::{
 };
 pub use self::{
     bounded::encode_json,
-    float::ShortDecimal,
+    float::{FloatBuffer, ShortDecimal},
     reader::{Number, Reader},
     scan::{is_plain, plain},
 };

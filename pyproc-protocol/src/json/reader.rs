@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Refused, Result, decimal::Decimal, scan};
+use super::{Refused, Result, decimal, scan};
 
 /// A JSON text and a position in it. Before a method takes a token, [`peek`](Self::peek) must have returned its first
 /// byte. The method refuses anything that is not such a token.
@@ -165,20 +165,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn escape(&mut self) -> Result {
-        let character = match self.next()? {
-            byte @ (b'"' | b'\\' | b'/') => byte.into(),
-            b'n' => '\n',
-            b't' => '\t',
-            b'r' => '\r',
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'u' => self.unicode()?,
+        let byte = match self.next()? {
+            byte @ (b'"' | b'\\' | b'/') => byte,
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'r' => b'\r',
+            b'b' => 8,
+            b'f' => 12,
+            b'u' => {
+                let mut utf8 = [0; 4];
+                let utf8 = self.unicode()?.encode_utf8(&mut utf8).as_bytes();
+                self.unescaped.extend_from_slice(utf8);
+                return Ok(());
+            }
             _ => return Err(Refused),
         };
-        let mut utf8 = [0; 4];
-        let utf8 = character.encode_utf8(&mut utf8).as_bytes();
-        self.unescaped.extend_from_slice(utf8);
+        self.unescaped.push(byte);
         Ok(())
     }
 
@@ -223,7 +227,7 @@ impl<'a> Reader<'a> {
         let start = self.at;
         let is_negative = self.skip_if(|byte| byte == b'-');
         let first_digit = self.at;
-        let magnitude = self.digits(0)?;
+        let magnitude = self.digits()?;
         let digits = self.at - first_digit;
         if digits > 1 && self.json[first_digit] == b'0' {
             return Err(Refused);
@@ -240,32 +244,23 @@ impl<'a> Reader<'a> {
 
     /// Takes the rest of a number that begins at `start` and has a point or an exponent.
     fn float(&mut self, start: usize, whole: u64) -> Result<Number<'a>> {
-        let mut decimal = Decimal {
-            all: whole,
-            decimals: 0,
-        };
-        if self.skip_if(|byte| byte == b'.') {
-            let first = self.at;
-            decimal.all = self.digits(whole)?;
-            decimal.decimals = self.at - first;
-        }
-        let has_certain_digits = self.at - start <= CERTAIN_DIGITS;
-        let has_exponent = self.skip_if(|byte| byte == b'e' || byte == b'E');
-        if has_exponent {
-            self.skip_if(|byte| byte == b'+' || byte == b'-');
-            self.digits(0)?;
-        }
-        let is_negative = self.json[start] == b'-';
-        let value = match decimal.exact() {
-            Some(value) if has_certain_digits && !has_exponent => {
-                if is_negative {
-                    -value
-                } else {
-                    value
+        if self.json[self.at] == b'.' {
+            let behind_point = &self.json[self.at + 1..];
+            if let Some((value, decimals)) = decimal::read_short(whole, behind_point) {
+                let len = self.at - start + 1 + decimals;
+                if len <= CERTAIN_DIGITS {
+                    self.at = start + len;
+                    let is_negative = self.json[start] == b'-';
+                    return Ok(Number::Float(if is_negative { -value } else { value }));
                 }
             }
-            _ => self.since(start)?.parse().map_err(|_| Refused)?,
-        };
+            if !behind_point.first().is_some_and(u8::is_ascii_digit) {
+                return Err(Refused);
+            }
+        }
+        let number = fast_float2::parse_partial(&self.json[start..]);
+        let (value, len) = number.map_err(|_| Refused)?;
+        self.at = start + len;
         Ok(Number::Float(value))
     }
 
@@ -275,9 +270,10 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(&json[start..self.at]).map_err(|_| Refused)
     }
 
-    /// Takes at least one digit and appends the digits to `value`, which is correct for up to 19 digits in all.
+    /// Takes at least one digit. The value is correct for up to 19 digits.
     #[inline]
-    fn digits(&mut self, mut value: u64) -> Result<u64> {
+    fn digits(&mut self) -> Result<u64> {
+        let mut value = 0_u64;
         let start = self.at;
         while let Some(digit @ b'0'..=b'9') = self.json.get(self.at) {
             value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));

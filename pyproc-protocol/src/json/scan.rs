@@ -3,7 +3,7 @@
 /// 1 in each byte.
 const ONES: u64 = u64::MAX / 255;
 
-const BLOCK: usize = 32;
+const BLOCK: usize = 64;
 const WORD: usize = 8;
 
 /// The number of bytes before the first one that needs an escape: a quote, a backslash or a control character.
@@ -52,14 +52,15 @@ pub fn is_plain(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| !is_special(*byte))
 }
 
+#[inline(never)]
 fn long_plain(bytes: &[u8]) -> usize {
     let mut rest = bytes;
-    // The compiler vectorizes the comparison of a block.
+    // The compiler vectorizes the comparison of a block: reliably of bytes, not of `bool`s.
     while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
-        if block
+        let special = block
             .iter()
-            .fold(false, |any, byte| any | is_special(*byte))
-        {
+            .fold(0, |any, byte| any | u8::from(is_special(*byte)));
+        if special != 0 {
             break;
         }
         rest = after;

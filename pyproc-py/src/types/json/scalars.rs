@@ -2,7 +2,7 @@
 
 use pyo3::Borrowed;
 use pyo3::types::PyString;
-use pyproc_protocol::json::{self, ShortDecimal};
+use pyproc_protocol::json::{self, FloatBuffer, ShortDecimal};
 
 use super::encoded_keys::EncodedKeys;
 use crate::ffi::{BoundedBuffer, BufferWriter, SHORT_PIECE, Scalar, ScalarSink};
@@ -103,7 +103,7 @@ fn integer(number: i64, out: &mut BufferWriter<'_, '_>) {
 #[inline]
 fn float(number: f64, out: &mut BufferWriter<'_, '_>) {
     let Some(short) = ShortDecimal::of(number) else {
-        return out.put_short(zmij::Buffer::new().format_finite(number).as_bytes());
+        return out.put_short(FloatBuffer::new().format(number).as_bytes());
     };
     if short.is_negative {
         out.put(b'-');
