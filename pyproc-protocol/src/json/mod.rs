@@ -1,4 +1,5 @@
-//! Encodes JSON with the same bytes as `serde_json`, in two thirds of its time, and decodes it in seven eighths.
+//! Encodes JSON with the same bytes as `serde_json`, and decodes it with each float the nearest to its digits. The
+//! measurements that decide that this code stays are in `README.md` beside this file.
 //!
 //! Rare values (maps whose keys are neither strings nor numbers, `serde_json`'s own types) and all errors are [`Refused`]
 //! here. Then `serde_json` encodes or decodes the whole value again.

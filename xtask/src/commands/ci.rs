@@ -77,9 +77,12 @@ fn require_components() -> Result<()> {
     }
 }
 
+/// The benchmark of JSON libraries.
+const JSON_BENCH: &str = "pyproc-protocol/benches/json/Cargo.toml";
+
 /// Separate workspaces have their own manifests.
 fn fmt() -> Result<()> {
-    for manifest in ["Cargo.toml", bench::MANIFEST, fuzz::MANIFEST] {
+    for manifest in ["Cargo.toml", bench::MANIFEST, JSON_BENCH, fuzz::MANIFEST] {
         let scope = ["fmt", "--all", "--check", "--manifest-path", manifest];
         process::run(process::cargo().args(scope))?;
     }

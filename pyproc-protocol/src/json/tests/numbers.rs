@@ -31,6 +31,12 @@ fn every_float_is_the_one_nearest_to_its_digits() {
         "1E5",
         "1.8446744073709551617",
         "1157247734778051.1",
+        "1.1234567",
+        "1.12345678",
+        "12345678901.1234567",
+        "123456789012345678901.5",
+        "1.5e3",
+        "-1.12345678e-3",
     ];
     for text in digits {
         let expected: f64 = text.parse().unwrap();
