@@ -193,6 +193,8 @@ fn invalid<L: Library>(wrong: &mut Wrong) {
     for document in documents {
         let name = || format!("reads {}", document.escape_ascii());
         wrong.unless(it.read::<Value>(document).is_err(), name());
+        let ignored = it.read::<serde::de::IgnoredAny>(document).is_err();
+        wrong.unless(ignored, name() + " where the value is ignored");
     }
     for document in [
         "\"\\ud83d\\ude00\"",
