@@ -50,14 +50,14 @@ _OF_THE_ORIGINAL = {
 
 
 def __getattr__(name: str) -> "Any":
-    from importlib import import_module
+    if name != "logger" and name not in _OF_THE_ORIGINAL:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # only here, as it loads more
 
     if name == "logger":
         value: Any = import_module("pyproc_worker._compat").make_logger()
-    elif name in _OF_THE_ORIGINAL:
-        value = getattr(import_module(f"pyproc_worker.{_OF_THE_ORIGINAL[name]}"), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"pyproc_worker.{_OF_THE_ORIGINAL[name]}"), name)
     globals()[name] = value
     return value
 

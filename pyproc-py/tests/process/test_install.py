@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from wire import PATIENCE
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[2]
 NATIVE = "core          native\n"
 BUILD_TOOLS = (
     "editables", "hatchling", "packaging", "pathspec", "pluggy", "tomli", "tomlkit", "trove_classifiers",

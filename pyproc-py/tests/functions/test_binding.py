@@ -9,7 +9,7 @@ from typing import Any, Optional  # noqa: F401  # rows name them
 import pytest
 from pyproc_worker import InvalidRequest, expose
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 @dataclass

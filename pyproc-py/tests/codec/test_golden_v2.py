@@ -11,7 +11,7 @@ from pyproc_worker._errors import BrokenFrame
 from pyproc_worker._loop.answers import binary_writers
 from wire import DRAIN, JSON, PONG, RAW, frame2, read2, request2
 
-TESTDATA = Path(__file__).parents[2] / "pyproc-protocol" / "testdata" / "v2"
+TESTDATA = Path(__file__).parents[3] / "pyproc-protocol" / "testdata" / "v2"
 MANIFEST = json.loads((TESTDATA / "manifest.json").read_text(encoding="utf-8"))["frames"]
 FROM_WORKERS = ("response", "error", "pong")
 

@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from reports import SAMPLED, Taker
 
-PROTOCOL = Path(__file__).parents[2] / "pyproc-protocol"
+PROTOCOL = Path(__file__).parents[3] / "pyproc-protocol"
 SCHEMA = json.loads((PROTOCOL / "records.schema.json").read_text(encoding="utf-8"))
 MANIFEST = json.loads((PROTOCOL / "testdata" / "v2" / "manifest.json").read_text(encoding="utf-8"))
 

@@ -11,7 +11,7 @@ from pyproc_worker._codec.messages import Cancellation, Ignored, Unreadable
 from pyproc_worker._errors import BrokenFrame, error_document
 from wire import Client
 
-TESTDATA = Path(__file__).parents[2] / "pyproc-protocol" / "testdata"
+TESTDATA = Path(__file__).parents[3] / "pyproc-protocol" / "testdata"
 MANIFEST = json.loads((TESTDATA / "manifest.json").read_text(encoding="utf-8"))["frames"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from wire import ERROR, PONG, RESPONSE, Client, frame, frame2, read2
 
 STREAMS = json.loads(
-    (Path(__file__).parents[2] / "pyproc-protocol" / "testdata" / "streams.json").read_text(
+    (Path(__file__).parents[3] / "pyproc-protocol" / "testdata" / "streams.json").read_text(
         encoding="utf-8"
     )
 )["streams"]
