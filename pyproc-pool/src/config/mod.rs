@@ -353,7 +353,9 @@ impl RestartConfig {
         let exponent = failures.saturating_sub(1).min(1000) as i32;
         let seconds = self.initial_backoff.as_secs_f64() * self.multiplier.powi(exponent);
         let longest = self.max_backoff.as_secs_f64();
-        Duration::from_secs_f64(seconds.min(longest) * (1.0 - random / 2.0))
+        let pause = seconds.min(longest) * (1.0 - random / 2.0);
+        // The longest `Duration` becomes a number of seconds that is too long for one.
+        Duration::try_from_secs_f64(pause).unwrap_or(self.max_backoff)
     }
 }
 

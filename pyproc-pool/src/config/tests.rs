@@ -149,6 +149,13 @@ fn backoff_grows_to_its_limit_and_jitter_only_shortens_it() {
     let expected = [100, 200, 400, 10_000, 10_000].map(Duration::from_millis);
     assert_eq!(waits, expected);
     assert_eq!(restart.backoff(1, 1.0), Duration::from_millis(50));
+
+    let longest = RestartConfig {
+        initial_backoff: Duration::MAX,
+        max_backoff: Duration::MAX,
+        ..restart
+    };
+    assert_eq!(longest.backoff(1, 0.0), Duration::MAX);
 }
 
 fn applied(variables: &[(&str, &str)]) -> Result<PoolConfig, ConfigError> {
