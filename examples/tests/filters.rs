@@ -50,7 +50,7 @@ const PAGES: [&str; 6] = [
     "README.md",
     "pyproc-logging/README.md",
     "pyproc-logging/src/config.rs",
-    "pyproc-logging/src/levels.rs",
+    "pyproc-logging/src/levels/mod.rs",
     "pyproc-pool/LOGS.md",
     "pyproc-py/README.md",
 ];

@@ -215,16 +215,18 @@ impl Config {
     }
 }
 
-/// The settings in effect where `lookup` gives the value of a variable. Blanks around it do not count.
+/// The settings in effect where `lookup` gives the value of a variable. Blanks around it do not count, except in the variables
+/// of the common fields: the log takes those as they are, too.
 pub(crate) fn in_effect(
     settings: &Layers<Config>,
     lookup: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Config, Invalid> {
     let trimmed = |name: &str| {
-        lookup(name).map(|value| match value.to_str() {
-            Some(text) => text.trim().into(),
-            None => value,
-        })
+        let value = lookup(name)?;
+        match value.to_str() {
+            Some(text) if !pyproc_fields::is_variable(name) => Some(text.trim().into()),
+            _ => Some(value),
+        }
     };
     settings.in_effect(Config::apply, Config::check, trimmed)
 }

@@ -70,6 +70,12 @@ pub fn from_env(
     Ok(fields)
 }
 
+/// Whether this variable sets a field.
+pub fn is_variable(name: &str) -> bool {
+    let mut by_kubernetes = BY_KUBERNETES.iter().flat_map(|(_, variables)| variables);
+    name == VARIABLE || by_kubernetes.any(|variable| *variable == name)
+}
+
 /// Whether a field may have this name.
 ///
 /// # Errors
@@ -197,6 +203,7 @@ mod tests {
         ]);
         assert_eq!(read.unwrap(), expected);
         assert_eq!(self::read(&[]).unwrap(), BTreeMap::new());
+        assert!(is_variable("MY_POD_NAME") && is_variable(VARIABLE) && !is_variable("POD"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use pyproc_pool::{
@@ -12,11 +12,11 @@ use pyproc_pool::{
     protocol::TraceContext,
 };
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Dispatch, Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     level_filters::LevelFilter,
     span,
-    subscriber::DefaultGuard,
+    subscriber::{DefaultGuard, NoSubscriber},
 };
 
 pub const POOL: &str = "pyproc::pool";
@@ -113,6 +113,10 @@ impl Events {
 
 /// Keeps the events of this thread, and of the pools that it starts, at this level and above.
 pub fn listen(level: Level) -> (Events, DefaultGuard) {
+    // While there is only one dispatcher, `tracing` asks the thread that first reaches an event whether to keep it: the thread of
+    // another test would say no, for good.
+    static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+    LazyLock::force(&SECOND);
     let (events, listener) = listener(level);
     (events, tracing::subscriber::set_default(listener))
 }
